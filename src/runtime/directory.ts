@@ -1,0 +1,66 @@
+/**
+ * The directory: who is where. The primary owns it and sends it to its workers; an actor reads it.
+ */
+
+/** What an actor does. */
+export type Role = 'facade' | 'logging' | 'messages'
+
+export const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
+
+/** An actor's life. `failed`: it crashed too often; one probe every 30 s. */
+export type ActorState = 'starting' | 'ready' | 'draining' | 'restarting' | 'failed'
+
+/** What an actor tells of itself with each heartbeat. */
+export interface ActorStatus {
+  mailbox: { depth: number; capacity: number; refused: number }
+  /** Messages handled since its process began. */
+  handled: number
+  /** Of a messages actor: the lanes it holds, and messages waiting and in hand in each. */
+  lanes?: Record<number, number>
+  /** Of a messages actor: dead letters, and the instant (ms) of its oldest unsettled message. */
+  dead?: number
+  oldestAt?: number | null
+  /** What it lacks to do its work, in words for people. */
+  missing: string[]
+}
+
+/** One actor in the directory. */
+export interface ActorEntry extends ActorStatus {
+  /** `<role>-<n>`, n from 1. */
+  name: string
+  role: Role
+  node: string
+  pid: number
+  state: ActorState
+  restarts: number
+  /** `host:port` of its internal server; null while it has none. */
+  address: string | null
+}
+
+/** A read-only, always current view of the directory within one process. */
+export interface Directory {
+  /** All actors by role and number. */
+  actors(): readonly ActorEntry[]
+  /** Calls `listener` after each change; returns the way to stop it. */
+  onChange(listener: () => void): () => void
+}
+
+/** The name of the n-th actor of a role. */
+export function actorName(role: Role, number: number): string {
+  return `${role}-${number}`
+}
+
+/** The n of `<role>-<n>`. */
+export function actorNumber(name: string): number {
+  return Number(name.slice(name.lastIndexOf('-') + 1))
+}
+
+/**
+ * The messages actors among which the lanes are dealt: all but those that are leaving, have not begun yet, or
+ * have failed for good. One that crashed and comes back at once keeps its lanes.
+ */
+export function livingMessages(actors: readonly ActorEntry[]): string[] {
+  return actors
+    .filter(({ role, state }) => role === 'messages' && (state === 'ready' || state === 'restarting'))
+    .map(({ name }) => name)
+}

@@ -1,0 +1,200 @@
+/**
+ * Every error Mailroom raises on purpose, in one closed table. A code fixes its sentence, whether trying
+ * again can help, and what became of the caller's request. HTTP statuses are not known here (`http/`).
+ * Anything that is not a `MailroomError` is a bug: it is logged with its stack, never dressed up.
+ */
+
+/** Did it happen? `none`: nothing was stored. `unknown`: perhaps; repeat with the same key. `done`: it did. */
+export type Outcome = 'none' | 'unknown' | 'done'
+
+interface Row<D> {
+  retryable: boolean
+  outcome: Outcome
+  sentence: (details: D) => string
+}
+
+const row = <D>(retryable: boolean, outcome: Outcome, sentence: (details: D) => string): Row<D> => ({
+  retryable,
+  outcome,
+  sentence,
+})
+
+/** The closed table: code -> retryable, outcome, sentence of its facts. Mirrored in docs/errors.md. */
+export const ERRORS = {
+  MR_CONFIG_INVALID: row<{ problems: readonly string[] }>(
+    false,
+    'none',
+    ({ problems }) => `Configuration is invalid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
+  ),
+  MR_MESSAGE_INVALID: row<{ where: string; expected: string; got: string }>(
+    false,
+    'none',
+    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
+  ),
+  MR_REQUEST_INVALID: row<{ where: string; expected: string; got: string }>(
+    false,
+    'none',
+    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
+  ),
+  MR_NOT_FOUND: row<{ what: string }>(false, 'none', ({ what }) => `There is no ${what}`),
+  MR_METHOD_UNSUPPORTED: row<{ method: string; path: string; allowed: readonly string[] }>(
+    false,
+    'none',
+    ({ method, path, allowed }) => `${path} does not take ${method}; it takes ${allowed.join(', ')}`,
+  ),
+  MR_TOO_LARGE: row<{ what: string; limitBytes: number }>(
+    false,
+    'none',
+    ({ what, limitBytes }) => `${what} is larger than ${limitBytes} bytes`,
+  ),
+  MR_TYPE_UNSUPPORTED: row<{ what: string; expected: string; got: string }>(
+    false,
+    'none',
+    ({ what, expected, got }) => `Expected ${what} to be ${expected}, got ${got}`,
+  ),
+  MR_KEY_REUSED: row<{ key: string }>(
+    false,
+    'none',
+    ({ key }) => `Idempotency-Key ${key} was used with a different body in the last 24 hours`,
+  ),
+  MR_KEY_BUSY: row<{ key: string }>(
+    true,
+    'unknown',
+    ({ key }) => `The first request with Idempotency-Key ${key} is still running`,
+  ),
+  MR_ROLE_ELSEWHERE: row<{ role: string; way: string }>(
+    false,
+    'none',
+    ({ role, way }) => `This node does not host ${role} actors; ${way}`,
+  ),
+  MR_SCALE_REFUSED: row<{ role: string; count: number; limit: number; reason: string }>(
+    false,
+    'none',
+    ({ role, count, limit, reason }) => `Cannot run ${count} ${role} actors, at most ${limit}: ${reason}`,
+  ),
+  MR_FORBIDDEN: row<{ reason: string }>(false, 'none', ({ reason }) => reason),
+  MR_MAILBOX_FULL: row<{ mailbox: string; depth: number; capacity: number; unit: 'messages' | 'bytes' }>(
+    true,
+    'none',
+    ({ mailbox, depth, capacity, unit }) => `Mailbox of ${mailbox} is full: ${depth} of ${capacity} ${unit}`,
+  ),
+  MR_OVERLOADED: row<{ what: string; limit: number }>(
+    true,
+    'none',
+    ({ what, limit }) => `Too many ${what} at once, at most ${limit}`,
+  ),
+  MR_DRAINING: row<{ name: string }>(
+    true,
+    'none',
+    ({ name }) => `${name} is draining and takes nothing new`,
+  ),
+  MR_DEADLINE_EXPIRED: row<{ what: string; deadlineMs: number }>(
+    true,
+    'unknown',
+    ({ what, deadlineMs }) => `${what} did not finish within ${deadlineMs} ms`,
+  ),
+  MR_STORE_UNAVAILABLE: row<{ store: string; reason: string }>(
+    true,
+    'none',
+    ({ store, reason }) => `The ${store} is unavailable: ${reason}`,
+  ),
+  MR_PEER_LOST: row<{ peer: string; reason: string }>(
+    true,
+    'unknown',
+    ({ peer, reason }) => `Lost ${peer}: ${reason}`,
+  ),
+  MR_LANE_ELSEWHERE: row<{ lane: number; name: string }>(
+    true,
+    'none',
+    ({ lane, name }) => `Lane ${lane} is not held by ${name} now`,
+  ),
+  MR_DATA_LOCKED: row<{ path: string; holder: string }>(
+    false,
+    'none',
+    ({ path, holder }) => `${path} is in use by ${holder}`,
+  ),
+  MR_DATA_VERSION: row<{ path: string; expected: string; got: string }>(
+    false,
+    'none',
+    ({ path, expected, got }) => `Expected ${path} to be ${expected}, got ${got}`,
+  ),
+  MR_DATA_DAMAGED: row<{ path: string; reason: string }>(
+    false,
+    'none',
+    ({ path, reason }) => `${path} is damaged: ${reason}`,
+  ),
+  MR_HANDLER_FAILED: row<{ id: string; reason: string }>(
+    true,
+    'unknown',
+    ({ id, reason }) => `The handler failed on message ${id}: ${reason}`,
+  ),
+  MR_INTERNAL: row<{ reason: string }>(
+    false,
+    'unknown',
+    ({ reason }) => `A bug in Mailroom: ${reason}`,
+  ),
+} as const
+
+/** One of the codes of the table. Stable: scripts may match on it. */
+export type ErrorCode = keyof typeof ERRORS
+
+/** The facts an error of code `C` is made of. */
+export type Details<C extends ErrorCode> = (typeof ERRORS)[C] extends Row<infer D> ? D : never
+
+/** What crosses a wire (IPC or HTTP) of a `MailroomError`; JSON-safe. */
+export interface WireError {
+  code: ErrorCode
+  details: Record<string, unknown>
+  outcome: Outcome
+}
+
+/**
+ * The one error class. Made of facts, never of a sentence: the table owns the words.
+ *
+ * @example throw new MailroomError('MR_NOT_FOUND', { what: 'message 01J…' })
+ */
+export class MailroomError<C extends ErrorCode = ErrorCode> extends Error {
+  readonly code: C
+  readonly details: Details<C>
+  readonly retryable: boolean
+  readonly outcome: Outcome
+
+  constructor(code: C, details: Details<C>, options: { outcome?: Outcome; cause?: unknown } = {}) {
+    const entry = ERRORS[code] as unknown as Row<Details<C>>
+    super(entry.sentence(details), options.cause === undefined ? {} : { cause: options.cause })
+    this.name = 'MailroomError'
+    this.code = code
+    this.details = details
+    this.retryable = entry.retryable
+    this.outcome = options.outcome ?? entry.outcome
+  }
+
+  /** The JSON-safe form; `fromWire` makes an equal error of it. The cause stays behind. */
+  toWire(): WireError {
+    return { code: this.code, details: this.details as Record<string, unknown>, outcome: this.outcome }
+  }
+}
+
+/** True for a `MailroomError`, and, when codes are given, only for one of those. */
+export function isMailroomError<C extends ErrorCode>(
+  error: unknown,
+  ...codes: readonly C[]
+): error is MailroomError<C> {
+  return error instanceof MailroomError && (codes.length === 0 || codes.includes(error.code as C))
+}
+
+/** Rebuilds an error from its wire form; an unknown code or shape becomes `MR_INTERNAL`. */
+export function fromWire(wire: unknown): MailroomError {
+  const { code, details, outcome } = (wire ?? {}) as Partial<WireError>
+  if (code === undefined || !Object.hasOwn(ERRORS, code)) {
+    return new MailroomError('MR_INTERNAL', { reason: `not an error: ${JSON.stringify(wire)}` })
+  }
+  return new MailroomError(code, details as never, outcome === undefined ? {} : { outcome })
+}
+
+/** Any thrown value in wire form: a `MailroomError` as it is, anything else as `MR_INTERNAL`. */
+export function toWire(error: unknown): WireError {
+  if (error instanceof MailroomError) return error.toWire()
+  const reason = error instanceof Error ? error.message : String(error)
+  return new MailroomError('MR_INTERNAL', { reason }).toWire()
+}
