@@ -90,3 +90,14 @@ export interface Facade {
   /** True once a drain began: every reply then says `Connection: close`. */
   readonly draining: boolean
 }
+
+/** The way to other actors: over HTTP in production, simulated in tests. */
+export interface Peers {
+  /**
+   * A logging actor by the address in its directory entry. Each call settles within `timeoutMs`: else
+   * `MR_DEADLINE_EXPIRED`; a lost connection is `MR_PEER_LOST` (outcome `none` when it never stood).
+   */
+  logging(address: string, timeoutMs: number): Logging
+  /** A messages actor, likewise. `find` may take its `waitMs` longer. */
+  messages(address: string, timeoutMs: number): Messages
+}

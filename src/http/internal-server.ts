@@ -1,0 +1,96 @@
+/**
+ * The server end of the calls between actors (`peers.ts` is the client): loopback only, closed to anyone who
+ * does not know this start's secret. One route: `POST /ask/<method>`, arguments as a JSON array.
+ */
+import { timingSafeEqual } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Router } from '@koa/router'
+import Koa from 'koa'
+import { MailroomError, toWire } from '../runtime/errors.ts'
+import type { Logger } from '../runtime/logger.ts'
+import { SECRET_HEADER } from './peers.ts'
+
+/** What an actor answers to: method name -> function of the arguments in the call. */
+export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
+
+/** A listening internal server. */
+export interface InternalServer {
+  /** `host:port` */
+  address: string
+  /** Stops listening; resolves when the calls under way have been answered. */
+  close(): Promise<void>
+}
+
+/** The statuses of an answer that is an error: the body's code says which, these are for whoever looks on. */
+const REFUSED = 503
+const MAX_BODY_BYTES = 16 * 1024 * 1024
+
+/**
+ * Serves an actor's methods on a free port of 127.0.0.1, this worker's alone.
+ *
+ * @returns When it listens.
+ */
+export async function serveInternal(options: {
+  methods: Methods
+  secret: string
+  logger: Logger
+}): Promise<InternalServer> {
+  const { methods, logger } = options
+  const secret = Buffer.from(options.secret)
+  const router = new Router()
+  router.post('/ask/:method', async (context) => {
+    const given = Buffer.from(context.get(SECRET_HEADER))
+    if (given.length !== secret.length || !timingSafeEqual(given, secret)) {
+      throw new MailroomError('MR_FORBIDDEN', { reason: 'This server is for actors of the same system' })
+    }
+    const name = context.params['method'] ?? ''
+    if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
+    const args = JSON.parse(await readBody(context.req)) as never[]
+    const value = await methods[name]!(...args)
+    context.type = 'application/json'
+    context.body = value === undefined ? '' : JSON.stringify(value)
+    context.status = 200
+  })
+  const app = new Koa()
+  app.use(async (context, next) => {
+    try {
+      await next()
+    } catch (error) {
+      if (!(error instanceof MailroomError)) logger.error({ err: error, path: context.path }, 'bug')
+      context.status = REFUSED
+      context.body = toWire(error)
+    }
+  })
+  app.use(router.routes())
+  app.silent = true
+
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, app.callback())
+  server.listen({ host: '127.0.0.1', port: 0, exclusive: true })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    address: `127.0.0.1:${port}`,
+    async close() {
+      if (!server.listening) return
+      const closed = once(server, 'close')
+      server.close()
+      server.closeIdleConnections()
+      await closed
+    },
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length
+    if (bytes > MAX_BODY_BYTES) {
+      throw new MailroomError('MR_TOO_LARGE', { what: 'A call between actors', limitBytes: MAX_BODY_BYTES })
+    }
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

@@ -1,0 +1,115 @@
+/**
+ * The client end of the calls between actors: `POST /ask/<method>` with the arguments as a JSON array, over
+ * kept-alive connections, each call within its own time. The counterpart is `internal-server.ts`. The only
+ * door to undici's pools.
+ */
+import { Pool } from 'undici'
+import type { Logging, Messages, Peers } from '../actors/protocol.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Directory } from '../runtime/directory.ts'
+import { fromWire, MailroomError } from '../runtime/errors.ts'
+
+/** Name of the header that proves a caller is of this system. */
+export const SECRET_HEADER = 'x-mailroom-secret'
+
+const CONNECTIONS_PER_PEER = 32
+const NEVER_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])
+
+/** `Peers` over HTTP; connections to addresses that left the directory are closed. */
+export class HttpPeers implements Peers {
+  readonly #secret: string
+  readonly #clock: Clock
+  readonly #pools = new Map<string, Pool>()
+  readonly #unwatch: () => void
+
+  constructor(options: { secret: string; clock: Clock; directory: Directory }) {
+    this.#secret = options.secret
+    this.#clock = options.clock
+    this.#unwatch = options.directory.onChange(() => this.#forgetAllBut(options.directory))
+  }
+
+  logging(address: string, timeoutMs: number): Logging {
+    const ask = this.#asker(address, timeoutMs)
+    return {
+      append: (batch) => ask('append', [batch]) as ReturnType<Logging['append']>,
+      page: (range) => ask('page', [range]) as ReturnType<Logging['page']>,
+      get: (id) => ask('get', [id]) as ReturnType<Logging['get']>,
+    }
+  }
+
+  messages(address: string, timeoutMs: number): Messages {
+    const ask = this.#asker(address, timeoutMs)
+    return {
+      wake: (lanes) => ask('wake', [lanes]) as Promise<void>,
+      page: (range) => ask('page', [range]) as ReturnType<Messages['page']>,
+      find: (lane, id, waitMs) => ask('find', [lane, id, waitMs], waitMs) as ReturnType<Messages['find']>,
+      dead: (range) => ask('dead', [range]) as ReturnType<Messages['dead']>,
+      replay: (id) => ask('replay', [id]) as Promise<boolean>,
+      purge: (id) => ask('purge', [id]) as Promise<boolean>,
+    }
+  }
+
+  /** Closes all connections; calls under way settle first. */
+  async close(): Promise<void> {
+    this.#unwatch()
+    await Promise.all([...this.#pools.values()].map((pool) => pool.close()))
+    this.#pools.clear()
+  }
+
+  #asker(address: string, timeoutMs: number) {
+    return (method: string, args: unknown[], extraMs = 0) =>
+      this.#ask(address, method, args, timeoutMs + extraMs)
+  }
+
+  async #ask(address: string, method: string, args: unknown[], timeoutMs: number): Promise<unknown> {
+    const expired = new AbortController()
+    const cancel = this.#clock.after(timeoutMs, () => expired.abort())
+    try {
+      const { statusCode, body } = await this.#poolOf(address).request({
+        method: 'POST',
+        path: `/ask/${method}`,
+        headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
+        body: JSON.stringify(args),
+        signal: expired.signal,
+      })
+      const text = await body.text()
+      if (statusCode === 200) return text === '' ? undefined : JSON.parse(text)
+      throw fromWire(JSON.parse(text))
+    } catch (error) {
+      if (error instanceof MailroomError) throw error
+      const what = `${method} at ${address}`
+      if (expired.signal.aborted) {
+        throw new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs: timeoutMs })
+      }
+      const { code = '', message } = error as Error & { code?: string }
+      const outcome = NEVER_CONNECTED.has(code) ? 'none' : 'unknown'
+      throw new MailroomError('MR_PEER_LOST', { peer: what, reason: message }, { outcome, cause: error })
+    } finally {
+      cancel()
+    }
+  }
+
+  #poolOf(address: string): Pool {
+    let pool = this.#pools.get(address)
+    if (pool === undefined) {
+      pool = new Pool(`http://${address}`, {
+        connections: CONNECTIONS_PER_PEER,
+        pipelining: 1,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        connect: { timeout: 1000 },
+      })
+      this.#pools.set(address, pool)
+    }
+    return pool
+  }
+
+  #forgetAllBut(directory: Directory): void {
+    const known = new Set(directory.actors().map(({ address }) => address))
+    for (const [address, pool] of this.#pools) {
+      if (known.has(address)) continue
+      this.#pools.delete(address)
+      pool.close().catch(() => {})
+    }
+  }
+}
