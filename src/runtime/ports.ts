@@ -63,6 +63,9 @@ export interface Log {
   get(id: string): Promise<(Message & { lane: number }) | undefined>
 }
 
+/** After so many starts that did not end well a message is a dead letter. */
+export const MAX_STARTS = 5
+
 /** A message in the hand of its lane's holder. */
 export interface Claimed extends Message {
   /** Starts counted before this claim. */

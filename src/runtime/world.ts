@@ -23,6 +23,10 @@ export interface World {
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   /** Asks the primary to restart a role's actors one by one. */
   restart(role: Role): Promise<readonly ActorEntry[]>
+  /** Tells the primary this actor's status now, not only with the next heartbeat. */
+  changed(): void
+  /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
+  fail(error: unknown): never
 }
 
 /** A booted actor, as the worker sees it. */

@@ -1,0 +1,225 @@
+/**
+ * The facade actor: takes messages for the public API, has a logging actor write each to the log and the
+ * queue pass it on, and reads both lists back.
+ */
+import { Actor } from '../runtime/actor.ts'
+import { Batcher } from '../runtime/batcher.ts'
+import type { ActorEntry, Role } from '../runtime/directory.ts'
+import { livingMessages } from '../runtime/directory.ts'
+import { isMailroomError, MailroomError } from '../runtime/errors.ts'
+import { BATCH_MAX_COUNT, idGenerator } from '../runtime/ids.ts'
+import { assignLanes } from '../runtime/lanes.ts'
+import { mergeById } from '../runtime/merge.ts'
+import type { Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../runtime/ports.ts'
+import type { World } from '../runtime/world.ts'
+import { LoggingPool } from './logging-pool.ts'
+import type { Facade, Found, Lists, Messages, Peers } from './protocol.ts'
+import { readLists } from './reader.ts'
+import { textBytesOf } from './text.ts'
+
+/** Batches in flight; more only add latency (measured, docs/decisions). */
+const CONCURRENCY = 4
+const BATCH_MAX_BYTES = 1024 * 1024
+const ASK_TIMEOUT_MS = 2000
+
+/** Answers `Facade`. */
+export class FacadeActor extends Actor implements Facade {
+  readonly #queue: Queue
+  readonly #peers: Peers
+  readonly #logging: LoggingPool
+  readonly #nextIds: (count: number) => string[]
+  readonly #singles: Batcher<{ text: string; deadlineAt: number }, Receipt>
+  /** Keys of the requests now running here. */
+  readonly #keys = new Map<string, string>()
+  #accepted = 0
+
+  constructor(world: World, queue: Queue, peers: Peers) {
+    super(world, { concurrency: CONCURRENCY })
+    this.#queue = queue
+    this.#peers = peers
+    this.#logging = new LoggingPool(world, peers)
+    this.#nextIds = idGenerator(world.clock, world.random)
+    this.#singles = new Batcher({
+      mailbox: this.mailbox,
+      clock: world.clock,
+      maxCount: BATCH_MAX_COUNT,
+      maxBytes: BATCH_MAX_BYTES,
+      concurrency: CONCURRENCY,
+      send: (items) =>
+        this.#accept(
+          items.map(({ text }) => text),
+          Math.min(...items.map(({ deadlineAt }) => deadlineAt)),
+        ),
+    })
+  }
+
+  override async start(): Promise<void> {}
+
+  override status() {
+    return { ...super.status(), handled: this.#accepted, missing: this.missing() }
+  }
+
+  post(text: string, deadlineAt: number): Promise<Receipt> {
+    return this.#singles.add({ text, deadlineAt }, Buffer.byteLength(text))
+  }
+
+  async postBatch(
+    texts: readonly string[],
+    { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
+  ): Promise<Receipt[]> {
+    if (key === undefined) return this.#acceptWhole(texts, deadlineAt)
+    const runningHash = this.#keys.get(key.value)
+    if (runningHash !== undefined) {
+      throw new MailroomError(runningHash === key.hash ? 'MR_KEY_BUSY' : 'MR_KEY_REUSED', { key: key.value })
+    }
+    this.#keys.set(key.value, key.hash)
+    try {
+      return await this.#acceptWhole(texts, deadlineAt, key)
+    } finally {
+      this.#keys.delete(key.value)
+    }
+  }
+
+  lists(limit?: number): Promise<Lists> {
+    return readLists({ logging: this.#logging, peers: this.#peers, world: this.world, limit })
+  }
+
+  async logPage(range: Range): Promise<Message[]> {
+    return fullPage(range, (part) => this.#logging.page(part))
+  }
+
+  async storePage(name: string, range: Range): Promise<Message[]> {
+    const entry = this.actors().find((actor) => actor.name === name && actor.role === 'messages')
+    if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    const messages = this.#messagesAt(entry)
+    return fullPage(range, async (part) => (await messages.page(part)).messages)
+  }
+
+  async find(id: string, waitMs: number): Promise<Found | undefined> {
+    const message = await this.#logging.get(id)
+    if (message === undefined) return undefined
+    const { text, lane } = message
+    const deadlineAt = this.world.clock.monotonic() + waitMs
+    for (;;) {
+      const leftMs = Math.max(0, deadlineAt - this.world.clock.monotonic())
+      const holder = this.#holderOf(lane)
+      try {
+        if (holder === undefined) throw away('messages actor')
+        const found = await this.#messagesAt(holder).find(lane, id, leftMs)
+        if (found !== undefined) {
+          return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
+        }
+      } catch (error) {
+        // The lane may be on its way to another holder: worth a short wait, within the caller's.
+        if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
+        if (waitMs === 0 && this.world.clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
+      }
+      await this.world.clock.sleep(50)
+    }
+  }
+
+  actors(): readonly ActorEntry[] {
+    return this.world.directory.actors()
+  }
+
+  async scale(role: Role, count: number): Promise<readonly ActorEntry[]> {
+    const limit = this.#queue.laneCount
+    if (role === 'messages' && count > limit) {
+      const reason = 'a messages actor needs at least one lane (--lanes)'
+      throw new MailroomError('MR_SCALE_REFUSED', { role, count, limit, reason })
+    }
+    return this.world.scale(role, count)
+  }
+
+  restart(role: Role): Promise<readonly ActorEntry[]> {
+    return this.world.restart(role)
+  }
+
+  async dead(range: { after?: string; limit: number }): Promise<Dead[]> {
+    const sources = this.#holders().map((holder) => (cursor: string | undefined, limit: number) => {
+      const after = cursor ?? range.after
+      return holder.dead({ ...(after !== undefined && { after }), limit })
+    })
+    return mergeById(sources, range.limit, 'ascending')
+  }
+
+  async deadOne(id: string): Promise<Dead | undefined> {
+    // The id before it, as an exclusive bound: ids are 26 characters, so a prefix sorts just below.
+    const [letter] = await this.dead({ after: id.slice(0, -1) + before(id.at(-1)!), limit: 1 })
+    return letter?.id === id ? letter : undefined
+  }
+
+  async replay(id: string): Promise<boolean> {
+    return (await Promise.all(this.#holders().map((holder) => holder.replay(id)))).includes(true)
+  }
+
+  async purge(id: string): Promise<boolean> {
+    return (await Promise.all(this.#holders().map((holder) => holder.purge(id)))).includes(true)
+  }
+
+  missing(): string[] {
+    const missing = this.draining ? ['this node is draining'] : []
+    for (const role of ['logging', 'messages'] as const) {
+      const actors = this.actors().filter((actor) => actor.role === role)
+      if (!actors.some(({ state }) => state === 'ready')) missing.push(`a ready ${role} actor`)
+      for (const { name, state } of actors) if (state === 'failed') missing.push(`${name}: it keeps crashing`)
+      for (const actor of actors) missing.push(...actor.missing.map((what) => `${actor.name}: ${what}`))
+    }
+    return missing
+  }
+
+  #acceptWhole(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
+    const cost = { count: texts.length, bytes: textBytesOf(texts.map((text) => ({ text }))) }
+    return this.mailbox.run(() => this.#accept(texts, deadlineAt, key), cost)
+  }
+
+  async #accept(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
+    const ids = this.#nextIds(texts.length)
+    const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+    const batch = { messages, deadlineAt, ...(key && { key }) }
+    const receipts = await this.#queue.accept(batch, (laneBatch) => this.#logging.append(laneBatch))
+    this.#accepted += receipts.length
+    return receipts
+  }
+
+  #holderOf(lane: number): ActorEntry | undefined {
+    const name = assignLanes(this.#queue.laneCount, livingMessages(this.actors()))[lane]
+    return this.actors().find((actor) => actor.name === name && actor.state === 'ready')
+  }
+
+  #messagesAt(entry: ActorEntry): Messages {
+    if (entry.address === null) throw away(entry.name)
+    return this.#peers.messages(entry.address, ASK_TIMEOUT_MS)
+  }
+
+  /** All living messages actors; one that is away is an error, as its dead letters would be missing. */
+  #holders(): Messages[] {
+    const living = new Set(livingMessages(this.actors()))
+    if (living.size === 0) throw away('messages actor')
+    return this.actors()
+      .filter(({ name }) => living.has(name))
+      .map((entry) => this.#messagesAt(entry))
+  }
+}
+
+/** Reads a page in as many parts as it takes: actors answer with fewer when texts are large. */
+async function fullPage(range: Range, read: (range: Range) => Promise<Message[]>): Promise<Message[]> {
+  const page: Message[] = []
+  let next = range
+  while (page.length < range.limit) {
+    const part = await read({ ...next, limit: range.limit - page.length })
+    if (part.length === 0) break
+    page.push(...part)
+    const last = part.at(-1)!.id
+    next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+  }
+  return page
+}
+
+function before(digit: string): string {
+  return String.fromCharCode(digit.charCodeAt(0) - 1)
+}
+
+function away(what: string): MailroomError<'MR_STORE_UNAVAILABLE'> {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: `no ready ${what}` })
+}

@@ -1,0 +1,59 @@
+/** The logging actor: writes batches to the log, reads pages of it. */
+import { Actor } from '../runtime/actor.ts'
+import type { LaneBatch, Log, Message, Range, Receipt } from '../runtime/ports.ts'
+import type { World } from '../runtime/world.ts'
+import type { Logging } from './protocol.ts'
+import { textBytesOf } from './text.ts'
+
+/** Appends admitted together become one group commit of the log. */
+const CONCURRENCY = 64
+const CHUNK_COUNT = 100
+const PAGE_BYTES = 2 * 1024 * 1024
+
+/** Answers `Logging` from its log. */
+export class LoggingActor extends Actor implements Logging {
+  readonly #log: Log
+
+  constructor(world: World, log: Log) {
+    super(world, { concurrency: CONCURRENCY })
+    this.#log = log
+  }
+
+  async append(batch: LaneBatch): Promise<Receipt[]> {
+    const cost = { count: batch.messages.length, bytes: textBytesOf(batch.messages) }
+    return this.mailbox.run(() => this.#log.append(batch), cost)
+  }
+
+  /** One page of the log; shorter than asked when its texts would pass about 2 MiB, empty at the end only. */
+  async page(range: Range): Promise<Message[]> {
+    return this.mailbox.run(() =>
+      boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#log.page(chunk)),
+    )
+  }
+
+  async get(id: string): Promise<(Message & { lane: number }) | undefined> {
+    return this.mailbox.run(() => this.#log.get(id))
+  }
+}
+
+/** Reads a page chunk by chunk until it holds `range.limit` messages or `maxBytes` of text. */
+export async function boundedPage(
+  range: Range,
+  maxBytes: number,
+  chunkCount: number,
+  read: (range: Range) => Promise<Message[]>,
+): Promise<Message[]> {
+  const page: Message[] = []
+  let bytes = 0
+  let next = range
+  while (page.length < range.limit && bytes < maxBytes) {
+    const limit = Math.min(chunkCount, range.limit - page.length)
+    const chunk = await read({ ...next, limit })
+    page.push(...chunk)
+    bytes += textBytesOf(chunk)
+    if (chunk.length < limit) break
+    const last = chunk[chunk.length - 1]!.id
+    next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+  }
+  return page
+}

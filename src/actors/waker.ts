@@ -1,0 +1,65 @@
+/**
+ * Wakes the holders of lanes: one call a holder at a time, the lanes that come up meanwhile go together in the
+ * next. Nobody waits for it, and nothing is lost with it: a holder looks through its lanes anyway.
+ */
+import { livingMessages } from '../runtime/directory.ts'
+import { assignLanes } from '../runtime/lanes.ts'
+import type { World } from '../runtime/world.ts'
+import type { Peers } from './protocol.ts'
+
+const WAKE_TIMEOUT_MS = 1000
+
+/** What `queue.accept` needs to know of the lanes' holders. */
+export class Waker {
+  readonly #world: World
+  readonly #peers: Peers
+  readonly #laneCount: number
+  readonly #pending = new Map<string, Set<number>>()
+  readonly #calling = new Set<string>()
+
+  constructor(world: World, peers: Peers, laneCount: number) {
+    this.#world = world
+    this.#peers = peers
+    this.#laneCount = laneCount
+  }
+
+  /** Tells the lane's holder, soon. Never throws. */
+  wake(lane: number): void {
+    const holder = this.#holders()[lane]
+    if (holder === undefined) return
+    const lanes = this.#pending.get(holder) ?? new Set()
+    this.#pending.set(holder, lanes.add(lane))
+    if (!this.#calling.has(holder)) void this.#call(holder)
+  }
+
+  /** By lane: its holder, and messages waiting there as of the last heartbeat. */
+  depths(): { holder: string | null; waiting: number }[] {
+    const holders = this.#holders()
+    const byName = new Map(this.#world.directory.actors().map((entry) => [entry.name, entry]))
+    return Array.from({ length: this.#laneCount }, (_, lane) => {
+      const holder = holders[lane] ?? null
+      return { holder, waiting: (holder !== null && byName.get(holder)?.lanes?.[lane]) || 0 }
+    })
+  }
+
+  #holders(): string[] {
+    return assignLanes(this.#laneCount, livingMessages(this.#world.directory.actors()))
+  }
+
+  async #call(holder: string): Promise<void> {
+    this.#calling.add(holder)
+    try {
+      for (;;) {
+        const lanes = this.#pending.get(holder)
+        if (lanes === undefined) return
+        this.#pending.delete(holder)
+        const address = this.#world.directory.actors().find(({ name }) => name === holder)?.address
+        if (address) await this.#peers.messages(address, WAKE_TIMEOUT_MS).wake([...lanes])
+      }
+    } catch {
+      // Only a hint was lost.
+    } finally {
+      this.#calling.delete(holder)
+    }
+  }
+}
