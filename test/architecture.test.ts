@@ -1,0 +1,115 @@
+/** The shape of the sources, as data: who may import whom, one door a dependency, no cycles. */
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import test from 'node:test'
+
+/** Room -> the rooms it may import. A room is the longest of these prefixes a file's path begins with. */
+const MAY_IMPORT: Record<string, string[]> = {
+  'src/cli.ts': ['src/commands/', 'src/runtime/', 'src/http/'],
+  'src/worker.ts': ['src/actors/', 'src/http/', 'src/runtime/', 'src/runtime/backends/'],
+  'src/commands/': ['src/commands/', 'src/http/', 'src/runtime/', 'src/runtime/backends/'],
+  'src/http/': ['src/http/', 'src/actors/protocol.ts', 'src/runtime/'],
+  'src/actors/': ['src/actors/', 'src/actors/protocol.ts', 'src/runtime/'],
+  'src/actors/protocol.ts': ['src/runtime/'],
+  'src/runtime/backends/': ['src/runtime/backends/', 'src/runtime/'],
+  'src/runtime/': ['src/runtime/'],
+}
+
+/** Dependency -> the only files (prefixes) that may import it. */
+const DOORS: Record<string, string[]> = {
+  'p-queue': ['src/runtime/mailbox.ts'],
+  'async-mutex': ['src/actors/'],
+  koa: ['src/http/'],
+  '@koa/router': ['src/http/'],
+  undici: ['src/http/'],
+  zod: ['src/http/'],
+  yargs: ['src/cli.ts'],
+  pino: ['src/runtime/logger.ts'],
+  'pino-pretty': ['src/runtime/logger.ts'],
+  'cli-progress': ['src/commands/'],
+  'node:sqlite': ['src/runtime/backends/embedded/'],
+  'node:cluster': ['src/runtime/'],
+  'node:http': ['src/http/'],
+}
+
+/** Words that may stand in these files (prefixes) only. */
+const WORDS: Record<string, string[]> = {
+  'Date.now(': ['src/runtime/clock.ts'],
+  'setTimeout(': ['src/runtime/clock.ts'],
+  'setInterval(': ['src/runtime/clock.ts'],
+  'process.exit(': ['src/runtime/lifecycle.ts'],
+  'process.env': ['src/runtime/config.ts'],
+  'Math.random': ['src/runtime/clock.ts'],
+}
+
+interface Source {
+  path: string
+  code: string
+  imports: string[]
+}
+
+const sources: Source[] = globSync('src/**/*.ts').map((path) => {
+  const text = readFileSync(path, 'utf8')
+  const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/(^|\s)\/\/.*$/gm, '')
+  const imports = [...code.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name]) => name!)
+  return { path, code, imports }
+})
+
+function roomOf(path: string): string {
+  const rooms = Object.keys(MAY_IMPORT).filter((room) => path.startsWith(room))
+  return rooms.sort((a, b) => b.length - a.length)[0] ?? assert.fail(`${path} is in no room`)
+}
+
+function targetsOf({ path, imports }: Source): string[] {
+  return imports.filter((name) => name.startsWith('.')).map((name) => normalize(join(dirname(path), name)))
+}
+
+test('there are sources to look at', () => {
+  assert.ok(sources.length > 20)
+})
+
+test('each room imports only the rooms it may', () => {
+  const wrong = sources.flatMap((source) =>
+    targetsOf(source)
+      .filter((target) => !MAY_IMPORT[roomOf(source.path)]!.includes(roomOf(target)))
+      .map((target) => `${source.path} -> ${target}`),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('each dependency has one door', () => {
+  const wrong = sources.flatMap(({ path, imports }) =>
+    imports
+      .filter((name) => Object.hasOwn(DOORS, name) && !DOORS[name]!.some((door) => path.startsWith(door)))
+      .map((name) => `${path} imports ${name}`),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('every dependency that is installed for production has its door named here', () => {
+  const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const doorless = Object.keys(dependencies).filter((name) => !Object.hasOwn(DOORS, name))
+  assert.deepEqual(doorless, [])
+})
+
+test('time, chance, the environment and the exit are each in one place', () => {
+  const wrong = sources.flatMap(({ path, code }) =>
+    Object.entries(WORDS)
+      .filter(([word, doors]) => code.includes(word) && !doors.some((door) => path.startsWith(door)))
+      .map(([word]) => `${path}: ${word}`),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('no file imports itself through others', () => {
+  const graph = new Map(sources.map((source) => [source.path, targetsOf(source)]))
+  const done = new Set<string>()
+  const visit = (path: string, trail: string[]): void => {
+    assert.ok(!trail.includes(path), `cycle: ${[...trail, path].join(' -> ')}`)
+    if (done.has(path)) return
+    for (const target of graph.get(path) ?? []) visit(target, [...trail, path])
+    done.add(path)
+  }
+  for (const path of graph.keys()) visit(path, [])
+})
