@@ -1,0 +1,102 @@
+/** What a worker process runs: the catalog of actors, handed to the runtime that boots one of them. */
+import { FacadeActor } from './actors/facade.ts'
+import { loadHandler } from './actors/handler.ts'
+import { LoggingActor } from './actors/logging.ts'
+import { MessagesActor } from './actors/messages.ts'
+import type { Logging, Messages } from './actors/protocol.ts'
+import { Waker } from './actors/waker.ts'
+import { serveInternal } from './http/internal-server.ts'
+import { HttpPeers } from './http/peers.ts'
+import { servePublic } from './http/public-server.ts'
+import { openEmbedded } from './runtime/backends/embedded/open.ts'
+import { actorNumber } from './runtime/directory.ts'
+import { bootWorker } from './runtime/worker-boot.ts'
+import type { Catalog, Hosted, World } from './runtime/world.ts'
+
+/** A draining facade tells its clients so for this long before it stops listening. */
+const GOODBYE_MS = 1000
+
+const catalog: Catalog = { facade: bootFacade, logging: bootLogging, messages: bootMessages }
+
+async function bootFacade(world: World): Promise<Hosted> {
+  const peers = new HttpPeers(world)
+  const waker = new Waker(world, peers, world.config.lanes)
+  const backend = openEmbedded({
+    ...backendOptions(world),
+    depths: () => waker.depths(),
+    wakeRemote: (lane) => waker.wake(lane),
+  })
+  const actor = new FacadeActor(world, backend.queue, peers)
+  await actor.start()
+  const server = await servePublic({ facade: actor, ...world })
+  return {
+    address: null,
+    status: () => actor.status(),
+    async drain() {
+      actor.sayGoodbye()
+      await world.clock.sleep(GOODBYE_MS)
+      await server.stopListening()
+      await actor.drain()
+      await Promise.all([peers.close(), backend.close()])
+    },
+  }
+}
+
+async function bootLogging(world: World): Promise<Hosted> {
+  const backend = openEmbedded({
+    ...backendOptions(world),
+    writer: actorNumber(world.name),
+    onBroken: (error) => world.fail(error),
+  })
+  const actor = new LoggingActor(world, backend)
+  const methods: Methods<Logging> = {
+    append: (batch) => actor.append(batch),
+    page: (range) => actor.page(range),
+    get: (id) => actor.get(id),
+  }
+  await actor.start()
+  const server = await serveInternal({ ...world, methods })
+  return {
+    address: server.address,
+    status: () => actor.status(),
+    async drain() {
+      await server.close()
+      await actor.drain()
+      await backend.close()
+    },
+  }
+}
+
+async function bootMessages(world: World): Promise<Hosted> {
+  const handler = world.config.handler === null ? null : await loadHandler(world.config.handler)
+  const backend = openEmbedded(backendOptions(world))
+  const actor = new MessagesActor(world, backend, handler)
+  const methods: Methods<Messages> = {
+    wake: (lanes) => actor.wake(lanes),
+    page: (range) => actor.page(range),
+    find: (lane, id, waitMs) => actor.find(lane, id, waitMs),
+    dead: (range) => actor.dead(range),
+    replay: (id) => actor.replay(id),
+    purge: (id) => actor.purge(id),
+  }
+  const server = await serveInternal({ ...world, methods })
+  await actor.start()
+  return {
+    address: server.address,
+    status: () => actor.status(),
+    async drain() {
+      await actor.drain()
+      await server.close()
+      await backend.close()
+    },
+  }
+}
+
+/** All methods of a protocol, so that a new one cannot be forgotten here. */
+type Methods<P> = { [M in keyof P]: P[M] }
+
+function backendOptions({ config, clock, random, logger }: World) {
+  return { data: config.data, laneCount: config.lanes, retentionMs: config.retentionMs, clock, random, logger }
+}
+
+bootWorker(catalog)
