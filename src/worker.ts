@@ -33,7 +33,7 @@ async function bootFacade(world: World): Promise<Hosted> {
     address: null,
     status: () => actor.status(),
     async drain() {
-      actor.sayGoodbye()
+      actor.announceDrain()
       await world.clock.sleep(GOODBYE_MS)
       await server.stopListening()
       await actor.drain()
@@ -48,7 +48,7 @@ async function bootLogging(world: World): Promise<Hosted> {
     writer: actorNumber(world.name),
     onBroken: (error) => world.fail(error),
   })
-  const actor = new LoggingActor(world, backend)
+  const actor = new LoggingActor(world, backend.log)
   const methods: Methods<Logging> = {
     append: (batch) => actor.append(batch),
     page: (range) => actor.page(range),
@@ -70,7 +70,7 @@ async function bootLogging(world: World): Promise<Hosted> {
 async function bootMessages(world: World): Promise<Hosted> {
   const handler = world.config.handler === null ? null : await loadHandler(world.config.handler)
   const backend = openEmbedded(backendOptions(world))
-  const actor = new MessagesActor(world, backend, handler)
+  const actor = new MessagesActor(world, backend.queue, handler)
   const methods: Methods<Messages> = {
     wake: (lanes) => actor.wake(lanes),
     page: (range) => actor.page(range),
@@ -96,7 +96,14 @@ async function bootMessages(world: World): Promise<Hosted> {
 type Methods<P> = { [M in keyof P]: P[M] }
 
 function backendOptions({ config, clock, random, logger }: World) {
-  return { data: config.data, laneCount: config.lanes, retentionMs: config.retentionMs, clock, random, logger }
+  return {
+    data: config.data,
+    laneCount: config.lanes,
+    retentionMs: config.retentionMs,
+    clock,
+    random,
+    logger,
+  }
 }
 
 bootWorker(catalog)

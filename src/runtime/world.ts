@@ -7,12 +7,16 @@ import type { Config } from './config.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 import type { Logger } from './logger.ts'
 
+/** The config of a running system: its lane count is known. JSON-safe: it crosses IPC. */
+export type Settled = Config & { lanes: number }
+
 /** Everything an actor gets from outside itself. */
 export interface World {
   name: string
   role: Role
   node: string
-  config: Config
+  /** With the lane count settled by the data directory. */
+  config: Settled
   /** Proves to another actor's server that the caller is of this system; new at every start. */
   secret: string
   clock: Clock

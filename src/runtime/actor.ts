@@ -1,0 +1,60 @@
+/** The actor: private state, one mailbox, and a life that begins with `start` and ends with `drain`. */
+import type { ActorStatus } from './directory.ts'
+import { Mailbox } from './mailbox.ts'
+import type { World } from './world.ts'
+
+/** Texts in one mailbox, beside the bound in messages (`--mailbox-capacity`). */
+const CAPACITY_BYTES = 64 * 1024 * 1024
+
+/** What every actor is. What others ask of it goes through its mailbox. */
+export abstract class Actor {
+  readonly name: string
+  protected readonly world: World
+  protected readonly mailbox: Mailbox
+  #draining = false
+  #drained: Promise<void> | undefined
+
+  constructor(world: World, { concurrency }: { concurrency: number }) {
+    this.name = world.name
+    this.world = world
+    const capacityCount = world.config.mailboxCapacity
+    this.mailbox = new Mailbox({
+      name: world.name,
+      capacityCount,
+      capacityBytes: CAPACITY_BYTES,
+      concurrency,
+    })
+  }
+
+  /** True once a drain began or was announced. */
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** What the actor tells of itself with each heartbeat. Cheap. */
+  status(): ActorStatus {
+    const { depth, capacity, refused, handled } = this.mailbox
+    return { mailbox: { depth, capacity, refused }, handled, missing: [] }
+  }
+
+  /** Begins what the actor does beside its mailbox. */
+  async start(): Promise<void> {}
+
+  /** Says that a drain is near: `draining` is true, yet work is still taken. */
+  announceDrain(): void {
+    this.#draining = true
+  }
+
+  /** Takes nothing new, finishes what was admitted, gives back what it holds. Every caller gets the same promise. */
+  drain(): Promise<void> {
+    this.#draining = true
+    this.#drained ??= this.mailbox.control(() => this.onDrain())
+    return this.#drained
+  }
+
+  /** What a drain means; an actor with more than a mailbox adds to it. */
+  protected async onDrain(): Promise<void> {
+    this.mailbox.close()
+    await this.mailbox.idle()
+  }
+}
