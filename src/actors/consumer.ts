@@ -41,6 +41,8 @@ export interface ConsumerOptions {
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called after a settlement, with all ids it was about. */
   onSettled: (ids: readonly string[]) => void
+  /** A message was found whose start was open when a worker died. */
+  onSuspect: () => void
   /** The consumer cannot go on in this process: a bug, or a handler that ignores its signal. */
   onFatal: (error: unknown) => void
 }
@@ -92,6 +94,7 @@ export class Consumer {
         continue
       }
       for (const message of claimed) {
+        if (message.suspect) this.#options.onSuspect()
         const run = this.#handle(handler, message)
           .catch((error: unknown) => this.#options.onFatal(error))
           .finally(() => this.#running.delete(run))

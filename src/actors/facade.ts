@@ -101,7 +101,7 @@ export class FacadeActor extends Actor implements Facade {
     const { text, lane } = message
     const deadlineAt = this.world.clock.monotonic() + waitMs
     for (;;) {
-      const leftMs = Math.max(0, deadlineAt - this.world.clock.monotonic())
+      const leftMs = this.draining ? 0 : Math.max(0, deadlineAt - this.world.clock.monotonic())
       const holder = this.#holderOf(lane)
       try {
         if (holder === undefined) throw away('messages actor')

@@ -44,6 +44,7 @@ export class MessagesActor extends Actor implements Messages {
   #reconciling: Promise<void> | undefined
   #again = false
   #delivered = 0
+  #suspects = 0
 
   constructor(world: World, queue: Queue, handler: Handler | null) {
     super(world, { concurrency: CONCURRENCY })
@@ -69,7 +70,7 @@ export class MessagesActor extends Actor implements Messages {
       dead += depth?.dead ?? 0
       if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt)) oldestAt = depth.oldestAt
     }
-    return { ...super.status(), handled: this.#delivered, lanes, dead, oldestAt }
+    return { ...super.status(), handled: this.#delivered, suspects: this.#suspects, lanes, dead, oldestAt }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -149,11 +150,13 @@ export class MessagesActor extends Actor implements Messages {
     const own = new Set(this.#ownLanes())
     const leaving = [...this.#consumers.keys()].filter((lane) => !own.has(lane))
     await Promise.all(leaving.map((lane) => this.#letGo(lane)))
-    for (const lane of own) {
+    const missing = [...own].filter((lane) => !this.#consumers.has(lane))
+    for (const lane of missing) {
       if (this.draining) return
-      if (!this.#consumers.has(lane)) await this.#takeUp(lane)
+      await this.#takeUp(lane)
     }
-    if (leaving.length > 0 || own.size > 0) this.world.changed()
+    // Told only when something changed: telling changes the directory, which leads here again.
+    if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.world.changed()
     if (!this.#isComplete() && !this.draining) {
       this.world.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
     }
@@ -189,6 +192,10 @@ export class MessagesActor extends Actor implements Messages {
       slotCount: this.world.config.handlerConcurrency,
       onDelivered: (from, delivered) => this.#show(from, delivered),
       onSettled: (ids) => this.#tell(ids),
+      onSuspect: () => {
+        this.#suspects++
+        this.world.changed()
+      },
       onFatal: (error) => this.#fail(error),
     })
     this.#consumers.set(lane, consumer)

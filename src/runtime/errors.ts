@@ -83,11 +83,7 @@ export const ERRORS = {
     'none',
     ({ what, limit }) => `Too many ${what} at once, at most ${limit}`,
   ),
-  MR_DRAINING: row<{ name: string }>(
-    true,
-    'none',
-    ({ name }) => `${name} is draining and takes nothing new`,
-  ),
+  MR_DRAINING: row<{ name: string }>(true, 'none', ({ name }) => `${name} is draining and takes nothing new`),
   MR_DEADLINE_EXPIRED: row<{ what: string; deadlineMs: number }>(
     true,
     'unknown',
@@ -128,11 +124,7 @@ export const ERRORS = {
     'unknown',
     ({ id, reason }) => `The handler failed on message ${id}: ${reason}`,
   ),
-  MR_INTERNAL: row<{ reason: string }>(
-    false,
-    'unknown',
-    ({ reason }) => `A bug in Mailroom: ${reason}`,
-  ),
+  MR_INTERNAL: row<{ reason: string }>(false, 'unknown', ({ reason }) => `A bug in Mailroom: ${reason}`),
 } as const
 
 /** One of the codes of the table. Stable: scripts may match on it. */

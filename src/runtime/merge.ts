@@ -30,7 +30,8 @@ export async function mergeById<T extends { id: string }>(
         head.index = 0
       }
       const item = head.items[head.index]
-      if (item !== undefined && (best === undefined || ahead(item.id, best.items[best.index]!.id))) best = head
+      if (item !== undefined && (best === undefined || ahead(item.id, best.items[best.index]!.id)))
+        best = head
     }
     if (best === undefined) break
     const item = best.items[best.index++]!

@@ -1,0 +1,378 @@
+/**
+ * The supervisor: keeps one worker process for each actor, owns the directory, scales, restarts and drains.
+ * It handles no message of a user, so it can neither slow nor lose one.
+ *
+ * An actor's life, as its directory entry tells it:
+ *
+ *   starting ──▶ ready ──▶ draining ──▶ (gone, or `starting` again: a rolling restart)
+ *       └──────────┴─crash─▶ restarting ──▶ ready      (after a backoff; it keeps its lanes)
+ *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; its lanes go)
+ *
+ * There are never two processes of one actor, but while a facade is replaced: the new one listens before the
+ * old one says goodbye.
+ */
+import cluster from 'node:cluster'
+import type { Cancel, Clock, Random } from './clock.ts'
+import { type ActorEntry, type ActorStatus, actorName, actorNumber, ROLES, type Role } from './directory.ts'
+import { isMailroomError, MailroomError, toWire } from './errors.ts'
+import type { Logger } from './logger.ts'
+import { RestartPolicy } from './restart-policy.ts'
+import type { BootFacts, ToPrimary } from './wire.ts'
+import { WorkerProcess } from './worker-process.ts'
+
+const DRAIN_MS = 10_000
+/** How long each role may take when everything stops: together within 10 s. */
+const STOP_MS: Record<Role, number> = { facade: 4500, logging: 1000, messages: 4400 }
+/** A signal to a worker and one to its primary, so close together, were one to all of them. */
+const SIGNAL_GRACE_MS = 300
+/** Changes that come together are told together. */
+const TELL_PERIOD_MS = 50
+
+/** What a supervisor is given. */
+export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
+  /** The module a worker process runs. */
+  exec: string
+  /** Its arguments. */
+  args: readonly string[]
+  clock: Clock
+  random: Random
+  logger: Logger
+  /** Called when a process came or went. */
+  onChange: () => void
+}
+
+/** One actor, its entry and its process. */
+interface Slot {
+  entry: ActorEntry
+  policy: RestartPolicy
+  process: WorkerProcess | undefined
+  cancelRestart: Cancel | undefined
+  /** Why its last process could not boot, when trying again cannot help. */
+  bootFailure: MailroomError | undefined
+  /** False once it is being drained for good. */
+  wanted: boolean
+}
+
+/** Runs the actors of one node. */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #slots = new Map<string, Slot>()
+  readonly #changeWaiters: (() => void)[] = []
+  #tellScheduled = false
+  #operation: Promise<unknown> = Promise.resolve()
+  #stopped: Promise<void> | undefined
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    cluster.schedulingPolicy = cluster.SCHED_NONE
+    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: [] })
+  }
+
+  /** All actors, by role and number. */
+  actors(): ActorEntry[] {
+    return [...this.#slots.values()]
+      .map(({ entry }) => entry)
+      .sort(
+        (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || actorNumber(a.name) - actorNumber(b.name),
+      )
+  }
+
+  /** Pids of the living processes. */
+  pids(): number[] {
+    return Object.values(cluster.workers ?? {}).flatMap((worker) => worker?.process.pid ?? [])
+  }
+
+  /**
+   * Starts all actors; resolves when every one is ready.
+   *
+   * @throws {MailroomError} What an actor could not boot for, when trying again cannot help.
+   */
+  async start(): Promise<void> {
+    for (const role of ROLES) this.#grow(role, this.#options.config.counts[role])
+    await this.#allReady(() => true)
+  }
+
+  /**
+   * Runs `count` actors of a role. Operations run one after another.
+   *
+   * @returns The new list, when the new actors are ready and the old ones have drained; the process that
+   * asks is answered before its own drain.
+   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops.
+   */
+  scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
+    return this.#operate(async (answer) => {
+      this.#options.logger.info({ role, count }, 'scaling')
+      this.#grow(role, count)
+      await this.#allReady((slot) => slot.entry.role === role)
+      const leaving = this.#slotsOf(role).slice(count)
+      for (const slot of leaving) slot.wanted = false
+      const remove = async (slot: Slot) => {
+        await this.#drain(slot, DRAIN_MS)
+        this.#slots.delete(slot.entry.name)
+        this.#changed()
+      }
+      const asking = leaving.filter(isOf(asker))
+      await Promise.all(leaving.filter((slot) => !asking.includes(slot)).map(remove))
+      answer(this.actors().filter(({ name }) => this.#slots.get(name)!.wanted))
+      await Promise.all(asking.map(remove))
+    })
+  }
+
+  /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
+  restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
+    return this.#operate(async (answer) => {
+      this.#options.logger.info({ role }, 'restarting')
+      const slots = this.#slotsOf(role)
+      const asking = slots.filter(isOf(asker))
+      for (const slot of slots) if (!asking.includes(slot)) await this.#replace(slot, () => {})
+      for (const slot of asking) await this.#replace(slot, () => answer(this.actors()))
+      answer(this.actors())
+    })
+  }
+
+  /** Drains everything, facades first, then logging, then messages; within 10 s. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  /** Ends all processes now. */
+  kill(): void {
+    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
+  }
+
+  async #stop(): Promise<void> {
+    for (const slot of this.#slots.values()) slot.wanted = false
+    for (const role of ROLES) {
+      await Promise.all(this.#slotsOf(role).map((slot) => this.#drain(slot, STOP_MS[role])))
+    }
+    this.kill() // A successor on its way in belongs to no slot yet.
+  }
+
+  /** One operation at a time; `answer` settles the caller's promise, perhaps before the work has ended. */
+  #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
+    return new Promise((resolve, reject) => {
+      this.#operation = this.#operation.then(async () => {
+        try {
+          this.#refuseWhileStopping()
+          await work(resolve)
+        } catch (error) {
+          this.#options.logger.warn({ err: error }, 'scaling or restarting failed')
+          reject(error)
+        }
+      })
+    })
+  }
+
+  #grow(role: Role, count: number): void {
+    for (let number = 1; number <= count; number++) {
+      const name = actorName(role, number)
+      if (this.#slots.has(name)) continue
+      const { clock, random, node } = this.#options
+      const entry: ActorEntry = {
+        ...{ name, role, node, pid: 0, state: 'starting', restarts: 0 },
+        ...{ address: null, handled: 0, missing: [] },
+        mailbox: { depth: 0, capacity: this.#options.config.mailboxCapacity, refused: 0 },
+      }
+      const policy = new RestartPolicy(clock, random)
+      const slot: Slot = {
+        entry,
+        policy,
+        process: undefined,
+        cancelRestart: undefined,
+        bootFailure: undefined,
+        wanted: true,
+      }
+      this.#slots.set(name, slot)
+      this.#fork(slot)
+    }
+  }
+
+  #fork(slot: Slot): WorkerProcess {
+    const process = this.#begin(slot)
+    slot.process = process
+    slot.entry.pid = process.pid
+    this.#changed()
+    return process
+  }
+
+  /** A process for a slot, not yet in it. */
+  #begin({ entry: { name, role } }: Slot): WorkerProcess {
+    const { node, config, secret, clock, logger } = this.#options
+    const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
+      onMessage: (message, from) => this.#hear(message, from),
+      onExit: (from, failure) => this.#exited(from, failure),
+    })
+    this.#options.onChange()
+    return process
+  }
+
+  async #replace(slot: Slot, beforeDrain: () => void): Promise<void> {
+    this.#refuseWhileStopping()
+    if (slot.entry.role === 'facade' && slot.process !== undefined) {
+      const old = slot.process
+      const next = this.#begin(slot)
+      if (!(await next.booted)) {
+        throw new MailroomError('MR_PEER_LOST', {
+          peer: slot.entry.name,
+          reason: 'its new process died; the old one stays',
+        })
+      }
+      if (slot.process === old) {
+        this.#seat(slot, next)
+        beforeDrain()
+        await old.drain(DRAIN_MS)
+      } else {
+        await next.drain(DRAIN_MS) // The old one crashed meanwhile, and has been started anew already.
+      }
+    } else {
+      await this.#drain(slot, DRAIN_MS)
+      if (!slot.wanted) return
+      Object.assign(slot.entry, { state: 'starting' })
+      this.#fork(slot)
+    }
+    slot.entry.restarts++
+    await this.#allReady((other) => other === slot)
+  }
+
+  /** Drains a slot's process and leaves the slot empty. */
+  async #drain(slot: Slot, timeoutMs: number): Promise<void> {
+    slot.cancelRestart?.()
+    slot.cancelRestart = undefined
+    slot.entry.state = 'draining'
+    this.#changed()
+    await slot.process?.drain(timeoutMs)
+    slot.process = undefined
+  }
+
+  #hear(message: ToPrimary, from: WorkerProcess): void {
+    const slot = this.#slots.get(from.name)
+    switch (message.kind) {
+      case 'hello':
+        from.send({ kind: 'directory', actors: this.actors() })
+        break
+      case 'ready':
+        if (slot?.process === from) this.#seat(slot, from)
+        break
+      case 'status':
+        if (slot?.process === from) this.#update(slot, message.status)
+        break
+      case 'signalled':
+        this.#replaceSignalled(from)
+        break
+      case 'ask':
+        this.#answer(message, from)
+        break
+    }
+  }
+
+  /** A process that is ready is its actor from now on. */
+  #seat(slot: Slot, process: WorkerProcess): void {
+    slot.process = process
+    if (slot.entry.state === 'draining') return
+    slot.policy.ready()
+    slot.bootFailure = undefined
+    const { address, status } = process.boot!
+    Object.assign(slot.entry, status, { pid: process.pid, state: 'ready', address })
+    this.#options.logger.info({ actor: slot.entry.name, worker: process.pid }, 'actor ready')
+    this.#changed()
+  }
+
+  #update({ entry, policy }: Slot, status: ActorStatus): void {
+    // What an open start of a killed worker proves is known only once its successor holds the lanes.
+    if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
+    Object.assign(entry, status)
+    this.#changed()
+  }
+
+  #exited(from: WorkerProcess, failure: MailroomError | undefined): void {
+    this.#options.onChange()
+    const slot = this.#slots.get(from.name)
+    if (slot?.process !== from || slot.entry.state === 'draining') return
+    slot.process = undefined
+    if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
+      slot.bootFailure = failure
+    }
+    const { delayMs, failed } = slot.policy.crashed()
+    const { mailbox } = slot.entry
+    Object.assign(slot.entry, {
+      ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null, missing: [], suspects: 0 },
+      mailbox: { ...mailbox, depth: 0 },
+    })
+    delete slot.entry.lanes
+    slot.entry.restarts++
+    this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
+    slot.cancelRestart = this.#options.clock.after(delayMs, () => {
+      slot.cancelRestart = undefined
+      this.#fork(slot)
+    })
+    this.#changed()
+  }
+
+  /** Only one worker was meant: it is replaced. The whole node was: its primary drains it anyway. */
+  #replaceSignalled(from: WorkerProcess): void {
+    this.#options.clock.after(SIGNAL_GRACE_MS, () => {
+      const slot = this.#slots.get(from.name)
+      if (this.#stopped !== undefined || slot?.process !== from) return
+      void this.#operate(async (answer) => {
+        if (slot.process === from) await this.#replace(slot, () => {})
+        answer([])
+      }).catch(() => {}) // Logged by the operation.
+    })
+  }
+
+  async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
+    const { id } = ask
+    try {
+      const actors = await (ask.what === 'scale'
+        ? this.scale(ask.role, ask.count, from)
+        : this.restart(ask.role, from))
+      from.send({ kind: 'answer', id, actors })
+    } catch (error) {
+      from.send({ kind: 'answer', id, error: toWire(error) })
+    }
+  }
+
+  /** Waits until the chosen actors are ready. */
+  async #allReady(chosen: (slot: Slot) => boolean): Promise<void> {
+    for (;;) {
+      this.#refuseWhileStopping()
+      const slots = [...this.#slots.values()].filter(chosen)
+      for (const { bootFailure } of slots) if (bootFailure !== undefined) throw bootFailure
+      const failed = slots.find(({ entry }) => entry.state === 'failed')
+      if (failed !== undefined) {
+        throw new MailroomError('MR_PEER_LOST', { peer: failed.entry.name, reason: 'it keeps crashing' })
+      }
+      if (slots.every(({ entry }) => entry.state === 'ready')) return
+      await new Promise<void>((resolve) => this.#changeWaiters.push(resolve))
+    }
+  }
+
+  #slotsOf(role: Role): Slot[] {
+    return this.actors()
+      .filter((entry) => entry.role === role)
+      .map(({ name }) => this.#slots.get(name)!)
+  }
+
+  #refuseWhileStopping(): void {
+    if (this.#stopped !== undefined) throw new MailroomError('MR_DRAINING', { name: this.#options.node })
+  }
+
+  #changed(): void {
+    for (const wake of this.#changeWaiters.splice(0)) wake()
+    if (this.#tellScheduled) return
+    this.#tellScheduled = true
+    this.#options.clock.after(TELL_PERIOD_MS, () => this.#tell(), { unref: true })
+  }
+
+  #tell(): void {
+    this.#tellScheduled = false
+    const actors = this.actors()
+    for (const { process } of this.#slots.values()) process?.send({ kind: 'directory', actors })
+  }
+}
+
+/** Whether a slot's process is the one that asks. */
+function isOf(asker: WorkerProcess | undefined): (slot: Slot) => boolean {
+  return ({ process }) => asker !== undefined && process === asker
+}
