@@ -127,7 +127,9 @@ export class Consumer {
     if (run.as === 'done') return this.#settle([{ id, as: 'done' }])
     if (run.as === 'cut') return this.#settle([{ id, as: 'back' }])
     const error =
-      run.as === 'ignored' ? `Handler timeout of ${handlerTimeoutMs} ms, and it ignored its signal` : run.error
+      run.as === 'ignored'
+        ? `Handler timeout of ${handlerTimeoutMs} ms, and it ignored its signal`
+        : run.error
     logger.warn({ id, attempt, error }, 'handler failed')
     await this.#settle([
       attempt >= MAX_STARTS

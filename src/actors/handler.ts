@@ -81,5 +81,7 @@ function describe(error: unknown): string {
 }
 
 function invalid(expected: string): MailroomError {
-  return new MailroomError('MR_CONFIG_INVALID', { problems: [`--handler (or MAILROOM_HANDLER): expected ${expected}`] })
+  return new MailroomError('MR_CONFIG_INVALID', {
+    problems: [`--handler (or MAILROOM_HANDLER): expected ${expected}`],
+  })
 }

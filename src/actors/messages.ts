@@ -68,7 +68,8 @@ export class MessagesActor extends Actor implements Messages {
       const depth = this.#depths.get(lane)
       lanes[lane] = (depth?.waiting ?? 0) + (depth?.inHand ?? 0)
       dead += depth?.dead ?? 0
-      if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt)) oldestAt = depth.oldestAt
+      if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt))
+        oldestAt = depth.oldestAt
     }
     return { ...super.status(), handled: this.#delivered, suspects: this.#suspects, lanes, dead, oldestAt }
   }
@@ -81,7 +82,8 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(async () => {
       const fromStore = await this.#storeMutex.runExclusive(() => this.#store.page(range))
       const messages =
-        fromStore ?? (await boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk)))
+        fromStore ??
+        (await boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk)))
       return { messages, term: this.#term, complete: this.#isComplete() }
     })
   }

@@ -22,7 +22,12 @@ interface Reading {
 
 /** Begins both lists; the delivered one with a random ready messages actor that answers. */
 export async function readLists({ logging, peers, world, limit }: Reading): Promise<Lists> {
-  const logged = half(world, (range) => logging.page(range), limit, () => true)
+  const logged = half(
+    world,
+    (range) => logging.page(range),
+    limit,
+    () => true,
+  )
   for (const entry of shuffled(readyMessages(world), world.random)) {
     const store = new StoreReader(peers.messages(entry.address!, ASK_TIMEOUT_MS))
     try {
@@ -31,9 +36,22 @@ export async function readLists({ logging, peers, world, limit }: Reading): Prom
       continue
     }
     const whole = () => store.whole && isWhole(world)
-    return { logged, delivered: half(world, (range) => store.page(range), limit, whole), deliveredTo: entry.name }
+    return {
+      logged,
+      delivered: half(world, (range) => store.page(range), limit, whole),
+      deliveredTo: entry.name,
+    }
   }
-  return { logged, delivered: half(world, async () => [], limit, () => false), deliveredTo: null }
+  return {
+    logged,
+    delivered: half(
+      world,
+      async () => [],
+      limit,
+      () => false,
+    ),
+    deliveredTo: null,
+  }
 }
 
 /** One messages actor's store, and whether what was read of it so far is all of it. */
@@ -64,12 +82,7 @@ function isWhole(world: World): boolean {
   return world.directory.actors().every(({ name, state }) => !living.has(name) || state === 'ready')
 }
 
-function half(
-  world: World,
-  read: ReadPage,
-  limit: number | undefined,
-  isComplete: () => boolean,
-): ListHalf {
+function half(world: World, read: ReadPage, limit: number | undefined, isComplete: () => boolean): ListHalf {
   let ended = false
   async function* pages(): AsyncGenerator<readonly Message[]> {
     try {

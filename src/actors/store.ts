@@ -69,7 +69,10 @@ export class Store {
       return this.#items.slice(begin, Math.min(end, begin + limit)).map(toMessage)
     }
     if (end < limit && this.#floor !== MIN_ID) return undefined
-    return this.#items.slice(Math.max(0, end - limit), end).reverse().map(toMessage)
+    return this.#items
+      .slice(Math.max(0, end - limit), end)
+      .reverse()
+      .map(toMessage)
   }
 
   #trim(): void {

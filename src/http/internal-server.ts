@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Router } from '@koa/router'
 import Koa from 'koa'
+import type { Clock } from '../runtime/clock.ts'
 import { MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { SECRET_HEADER } from './peers.ts'
@@ -25,6 +26,7 @@ export interface InternalServer {
 
 /** The statuses of an answer that is an error: the body's code says which, these are for whoever looks on. */
 const REFUSED = 503
+const SWEEP_MS = 50
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 
 /**
@@ -35,6 +37,7 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024
 export async function serveInternal(options: {
   methods: Methods
   secret: string
+  clock: Clock
   logger: Logger
 }): Promise<InternalServer> {
   const { methods, logger } = options
@@ -76,8 +79,10 @@ export async function serveInternal(options: {
       if (!server.listening) return
       const closed = once(server, 'close')
       server.close()
-      server.closeIdleConnections()
+      // A connection that was busy when the server closed stays open once idle: its caller keeps it alive.
+      const cancel = options.clock.every(SWEEP_MS, () => server.closeIdleConnections())
       await closed
+      cancel()
     },
   }
 }

@@ -1,0 +1,101 @@
+/** `mailroom start`: this process becomes the primary of a node. */
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:net'
+import { hostname } from 'node:os'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { openDataDirectory } from '../runtime/backends/embedded/data-directory.ts'
+import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
+import type { Config } from '../runtime/config.ts'
+import { isMailroomError, MailroomError } from '../runtime/errors.ts'
+import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
+import { createLogger } from '../runtime/logger.ts'
+import { Supervisor } from '../runtime/supervisor.ts'
+import type { Settled } from '../runtime/world.ts'
+
+/** A dead primary's workers are found by this argument, so that a new start can end them. */
+const DATA_ARGUMENT = '--mailroom-data='
+
+/**
+ * Runs a node until a signal ends it; the process then exits with code 0, drained.
+ *
+ * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
+ * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: it did not start, and left nothing running.
+ */
+export async function start(config: Config): Promise<void> {
+  const node = hostname()
+  const logger = createLogger(config.logLevel, { node })
+  onBug((error) => logger.fatal({ err: error }, 'primary failed'))
+  const data = await openDataDirectory(config.data, { lanes: config.lanes, clock, logger })
+  try {
+    const settled: Settled = { ...config, lanes: data.laneCount, port: await freePort(config) }
+    const url = `http://${urlHost(settled.host)}:${settled.port}`
+    const supervisor = new Supervisor({
+      exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
+      args: [`${DATA_ARGUMENT}${config.data}`],
+      ...{ config: settled, node, clock, random, logger },
+      secret: randomBytes(32).toString('hex'),
+      onChange: () => data.record({ pid: process.pid, url, workers: supervisor.pids() }),
+    })
+    const ended = Promise.withResolvers<void>()
+    onEndSignal(clock, {
+      first(signal) {
+        logger.info({ signal }, 'draining; a second signal ends at once')
+        ended.resolve(supervisor.stop())
+      },
+      atOnce: () => supervisor.kill(),
+    })
+    try {
+      await supervisor.start()
+      announce(settled, url, logger)
+    } catch (error) {
+      if (!isMailroomError(error, 'MR_DRAINING')) {
+        supervisor.kill()
+        throw error
+      }
+    }
+    await ended.promise
+    logger.info('drained')
+  } finally {
+    data.close()
+  }
+  exit(0)
+}
+
+function announce(config: Settled, url: string, logger: ReturnType<typeof createLogger>): void {
+  const { facade, logging, messages } = config.counts
+  logger.info({ url, data: config.data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
+  if (!process.stdout.isTTY) return
+  process.stdout.write(`
+  ${url} takes messages: ${facade} facade, ${logging} logging, ${messages} messages actors
+  Data      ${config.data}
+  Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'
+  Read      curl ${url}/messages
+  Stop      Ctrl-C
+
+`)
+}
+
+/** The port to listen on, found free: 0 is settled here, so that every facade of this node gets the same. */
+function freePort({ host, port }: Config): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      const where = `port ${port} of ${host}`
+      const problem =
+        error.code === 'EADDRINUSE'
+          ? `Expected \`--port\` to be free, but something listens on ${where} already`
+          : `Expected \`--host\` and \`--port\` to be ours to listen on, got ${error.code} for ${where}`
+      reject(new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error }))
+    })
+    server.listen({ host, port }, () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : port))
+    })
+  })
+}
+
+function urlHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}
