@@ -110,7 +110,7 @@ async function* ascending(read: ReadPage, after: string, maxCount = Number.POSIT
 
 /** The newest `count`, ascending: finds where they begin, then reads on from there. */
 async function* newest(read: ReadPage, count: number) {
-  let page: Message[] = await read({ limit: count + 1 <= PAGE_COUNT ? count + 1 : PAGE_COUNT })
+  let page: Message[] = await read({ limit: Math.min(count + 1, PAGE_COUNT) })
   if (page.length > count) page = page.slice(0, count)
   if (page.length === count || page.length === 0) {
     yield page.reverse()
