@@ -1,0 +1,28 @@
+/** A primary over `fixture-worker.ts`: the supervisor as a process of its own, as cluster wants it. */
+
+import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
+import { toWire } from '../../src/runtime/errors.ts'
+import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
+import { createLogger } from '../../src/runtime/logger.ts'
+import { Supervisor } from '../../src/runtime/supervisor.ts'
+import type { Settled } from '../../src/runtime/world.ts'
+
+const config = JSON.parse(process.argv[2]!) as Settled
+const supervisor = new Supervisor({
+  ...{ config, node: 'here', secret: 'secret', clock, random },
+  exec: new URL('fixture-worker.ts', import.meta.url).pathname,
+  args: [],
+  logger: createLogger('silent', {}),
+  onChange: () => {},
+})
+onEndSignal(clock, {
+  first: () => void supervisor.stop().then(() => exit(0)),
+  atOnce: () => supervisor.kill(),
+})
+try {
+  await supervisor.start()
+  process.send?.({ ready: true })
+} catch (error) {
+  process.send?.({ error: toWire(error) })
+  supervisor.kill()
+}
