@@ -1,0 +1,88 @@
+/** Clients that post all the time and write down what they were told. */
+import { Agent, request } from 'node:http'
+import { sleep } from './system.ts'
+
+/** A request that did not end in a 2xx. */
+export interface Failure {
+  /** Status, or the code of the socket's error. */
+  how: number | string
+  text: string
+}
+
+/** What clients attempted, and what they were told. */
+export class History {
+  readonly attempted = new Set<string>()
+  /** Id -> text, of every 201. */
+  readonly acknowledged = new Map<string, string>()
+  readonly failures: Failure[] = []
+}
+
+/** `connections` keep-alive connections, each posting one message after another. */
+export class Load {
+  readonly history = new History()
+  readonly #url: URL
+  readonly #agent: Agent
+  readonly #clients: Promise<void>[]
+  readonly #label: string
+  #stopped = false
+  #count = 0
+
+  constructor(url: string, { connections = 64, label = 'load', pauseMs = 0 } = {}) {
+    this.#url = new URL('/messages', url)
+    this.#label = label
+    this.#agent = new Agent({ keepAlive: true, maxSockets: connections })
+    this.#clients = Array.from({ length: connections }, () => this.#client(pauseMs))
+  }
+
+  /** Resolves when `count` more messages have been acknowledged. */
+  async more(count: number): Promise<void> {
+    const goal = this.history.acknowledged.size + count
+    while (this.history.acknowledged.size < goal) await sleep(20)
+  }
+
+  /** Ends all clients; each finishes its request. */
+  async stop(): Promise<History> {
+    this.#stopped = true
+    await Promise.all(this.#clients)
+    this.#agent.destroy()
+    return this.history
+  }
+
+  async #client(pauseMs: number): Promise<void> {
+    while (!this.#stopped) {
+      const text = `${this.#label} ${++this.#count}`
+      this.history.attempted.add(text)
+      try {
+        const { status, body } = await this.#post(text)
+        if (status === 201) this.history.acknowledged.set((JSON.parse(body) as { id: string }).id, text)
+        else this.history.failures.push({ how: status, text })
+        if (status !== 201) await sleep(50)
+      } catch (error) {
+        this.history.failures.push({ how: (error as NodeJS.ErrnoException).code ?? String(error), text })
+        await sleep(50)
+      }
+      if (pauseMs > 0) await sleep(pauseMs)
+    }
+  }
+
+  #post(text: string): Promise<{ status: number; body: string }> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        this.#url,
+        { method: 'POST', agent: this.#agent, headers: { 'content-type': 'text/plain' } },
+        (response) => {
+          let body = ''
+          response.setEncoding('utf8')
+          response.on('data', (part: string) => {
+            body += part
+          })
+          response.on('end', () => resolve({ status: response.statusCode!, body }))
+          response.on('error', reject)
+        },
+      )
+      outgoing.setTimeout(20_000, () => outgoing.destroy(new Error('no answer in 20 s')))
+      outgoing.on('error', reject)
+      outgoing.end(text)
+    })
+  }
+}

@@ -1,0 +1,210 @@
+/** The real program as a child process: `mailroom start` on a data directory of its own. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+/** An actor as `GET /actors` shows it. */
+export interface Actor {
+  name: string
+  role: 'facade' | 'logging' | 'messages'
+  pid: number
+  state: string
+  restarts: number
+  mailbox: { depth: number; capacity: number; refused: number }
+  handled: number
+  waiting?: number
+  dead?: number
+}
+
+export interface Item {
+  id: string
+  text: string
+  at: string
+}
+
+export interface Lists {
+  logged: Item[]
+  delivered: Item[]
+  deliveredTo: string | null
+  partial: string[]
+}
+
+const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
+const WAIT_MS = 30_000
+
+/** A node under test; ended, and its data removed, when the test is over. */
+export class System {
+  readonly url: string
+  readonly data: string
+  readonly port: number
+  #args: string[]
+  #env: Record<string, string>
+  #output = ''
+  primary!: ChildProcess
+  /** Exit code and signal of the primary last started. */
+  exited!: Promise<[number | null, NodeJS.Signals | null]>
+
+  private constructor(port: number, data: string, args: string[], env: Record<string, string>) {
+    this.port = port
+    this.url = `http://127.0.0.1:${port}`
+    this.data = data
+    this.#args = args
+    this.#env = env
+  }
+
+  /** Starts a node with these flags and waits until it is ready. */
+  static async start(
+    context: TestContext,
+    args: string[] = [],
+    { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
+  ): Promise<System> {
+    const port = await freePort()
+    const system = new System(port, data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, env)
+    context.after(async () => {
+      system.kill()
+      await system.exited
+      rmSync(system.data, { recursive: true, force: true })
+    })
+    await system.begin()
+    return system
+  }
+
+  /** Starts the primary (again) and waits until it is ready. */
+  async begin(args = this.#args): Promise<void> {
+    this.#args = args
+    this.spawn()
+    await this.ready()
+  }
+
+  /** Starts the primary without waiting. */
+  spawn(): void {
+    const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
+    this.primary = spawn(process.execPath, [CLI, 'start', ...flags], {
+      env: { ...process.env, ...this.#env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.exited = once(this.primary, 'exit') as never
+    for (const stream of [this.primary.stdout!, this.primary.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.#output = (this.#output + text).slice(-100_000)
+      })
+    }
+  }
+
+  /** What it wrote, the last 100 kB. */
+  get output(): string {
+    return this.#output
+  }
+
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    if (this.primary.exitCode === null && this.primary.signalCode === null) this.primary.kill(signal)
+  }
+
+  /** Waits until `GET /readyz` answers 200. */
+  async ready(): Promise<void> {
+    await this.until('it is ready', async () => {
+      if (this.primary.exitCode !== null) assert.fail(`ended with ${this.primary.exitCode}:\n${this.#output}`)
+      return (await fetch(`${this.url}/readyz`)).ok
+    })
+  }
+
+  async actors(): Promise<Actor[]> {
+    return this.get('/actors')
+  }
+
+  async actor(name: string): Promise<Actor> {
+    return (await this.actors()).find((actor) => actor.name === name) ?? assert.fail(`no ${name}`)
+  }
+
+  /** The names of the messages actors. */
+  async messagesActors(): Promise<string[]> {
+    return (await this.actors()).filter(({ role }) => role === 'messages').map(({ name }) => name)
+  }
+
+  async get<T>(path: string): Promise<T> {
+    const response = await fetch(this.url + path)
+    if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`)
+    return (await response.json()) as T
+  }
+
+  async send<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await fetch(this.url + path, {
+      method,
+      ...(body !== undefined && {
+        body: JSON.stringify(body),
+        headers: { 'content-type': 'application/json' },
+      }),
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+    return (text === '' ? undefined : JSON.parse(text)) as T
+  }
+
+  /** Waits until `what` is true; an error counts as not yet. Fails after 30 s, telling the last error. */
+  async until(what: string, holds: () => Promise<boolean>, waitMs = WAIT_MS): Promise<void> {
+    const endAt = Date.now() + waitMs
+    let last: unknown
+    for (;;) {
+      try {
+        if (await holds()) return
+        last = undefined
+      } catch (error) {
+        last = error
+        if (error instanceof assert.AssertionError) throw error
+      }
+      if (Date.now() > endAt)
+        assert.fail(`waited ${waitMs} ms until ${what}; ${last}\n${this.#output.slice(-3000)}`)
+      await sleep(50)
+    }
+  }
+
+  /** Everything in one messages actor's store. */
+  async storeOf(name: string): Promise<Item[]> {
+    const items: Item[] = []
+    let path: string | null = `/actors/${name}/messages?limit=1000`
+    while (path !== null) {
+      const page: { items: Item[]; next: string | null } = await this.get(path)
+      items.push(...page.items)
+      path = page.next
+    }
+    return items.reverse()
+  }
+
+  /** The whole log through `GET /messages`, and the stores of all messages actors. */
+  async lists(): Promise<{ logged: Item[]; stores: Map<string, Item[]> }> {
+    const { logged, partial } = await this.get<Lists>('/messages')
+    assert.ok(!partial.includes('logged'), 'the logged half is whole')
+    const stores = new Map<string, Item[]>()
+    for (const name of await this.messagesActors()) stores.set(name, await this.storeOf(name))
+    return { logged, stores }
+  }
+}
+
+/** A port nobody listens on just now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** True while a process with this pid exists. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
