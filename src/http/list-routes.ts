@@ -1,0 +1,163 @@
+/** What reads messages: the two lists, the log, one actor's store, one message. */
+import type { Context } from 'koa'
+import type { ListHalf } from '../actors/protocol.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { MailroomError } from '../runtime/errors.ts'
+import { atOf, idAt } from '../runtime/ids.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Message, Range } from '../runtime/ports.ts'
+import { ClientGone } from './body.ts'
+import { type Handler, pathParameter, type Reach, replyJson } from './exchange.ts'
+import { Gate } from './gate.ts'
+import type { Outflow } from './outflow.ts'
+import { openJson, replyPage } from './pages.ts'
+import { badRequest } from './problem.ts'
+import { checkId, idParameter, type Query, wholeNumber } from './query.ts'
+
+const LIMIT = { min: 1, max: 1000, fallback: 100 }
+const WAIT_MAX_SECONDS = 30
+const WAITERS_MAX = 1000
+const READERS_MAX = 200
+
+/**
+ * A cursor handed out for following the log never passes ids younger than this: ids are not in commit order,
+ * and a batch is stored at most its deadline of 3 s after its ids were made.
+ */
+const SETTLED_AFTER_MS = 4000
+
+/** The routes that read messages. */
+export function listRoutes(reach: Reach): Record<'getLists' | 'getMessage' | 'getLog' | 'getStore', Handler> {
+  const { facade, clock } = reach
+  const waiters = new Gate('waiting requests', WAITERS_MAX)
+  const readers = new Gate('readers of lists', READERS_MAX)
+
+  const replyMessages = (
+    context: Context,
+    {
+      read,
+      range,
+      next,
+    }: Pick<Parameters<typeof replyPage<Message>>[2], 'next'> & {
+      read: (range: Range) => Promise<Message[]>
+      range: Range
+    },
+  ) =>
+    readers.pass(() =>
+      replyPage(context, clock, {
+        limit: range.limit,
+        read(cursor, limit) {
+          if (cursor === undefined) return read({ ...range, limit })
+          return read(range.after === undefined ? { before: cursor, limit } : { after: cursor, limit })
+        },
+        show: shown,
+        next,
+      }),
+    )
+
+  return {
+    getLists: (context, query) => readers.pass(() => getLists(context, query, reach)),
+
+    async getMessage(context, query) {
+      const id = checkId(pathParameter(context, 'id'), 'the id')
+      const waitMs = wholeNumber(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
+      const find = () => facade.find(id, waitMs)
+      const found = await (waitMs === 0 ? find() : waiters.pass(find))
+      if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
+      const { text, state, deliveredTo, attempts } = found
+      const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
+      const at = atOf(id)
+      replyJson(context, 200, JSON.stringify({ id, text, at, state, deliveredTo, deliveredAt, attempts }))
+    },
+
+    getLog(context, query) {
+      const limit = wholeNumber(query, 'limit', LIMIT)
+      const { before } = idParameter(query, 'before')
+      const { after } = idParameter(query, 'after')
+      if (before !== undefined && after !== undefined) {
+        throw badRequest({ where: 'the query', expected: 'either before or after', got: 'both' })
+      }
+      const path = `/log?limit=${limit}`
+      const read = (range: Range) => facade.logPage(range)
+      if (after === undefined) {
+        return replyMessages(context, { read, range: backwards(before, limit), next: olderThan(path) })
+      }
+      const next = (lastId: string | undefined) => {
+        const cursor = settledCursor(lastId, clock)
+        return cursor !== undefined && cursor > after ? `${path}&after=${cursor}` : null
+      }
+      return replyMessages(context, { read, range: { after, limit }, next })
+    },
+
+    getStore(context, query) {
+      const name = pathParameter(context, 'name')
+      const limit = wholeNumber(query, 'limit', LIMIT)
+      const { before } = idParameter(query, 'before')
+      return replyMessages(context, {
+        read: (range) => facade.storePage(name, range),
+        range: backwards(before, limit),
+        next: olderThan(`/actors/${encodeURIComponent(name)}/messages?limit=${limit}`),
+      })
+    },
+  }
+}
+
+async function getLists(context: Context, query: Query, { facade, clock, logger }: Reach): Promise<void> {
+  const limit = wholeNumber(query, 'limit', { min: 1, max: 10_000, fallback: undefined })
+  if (context.method === 'HEAD') return replyJson(context, 200, '')
+  const { logged, delivered, deliveredTo } = await facade.lists(limit)
+  const out = openJson(context, clock)
+  const partial: string[] = []
+  const writeHalf = async (name: string, half: ListHalf) => {
+    if (!(await writeList(out, name, half, logger))) partial.push(name)
+  }
+  await out.write('{')
+  await writeHalf('logged', logged)
+  await out.write(',')
+  await writeHalf('delivered', delivered)
+  await out.write(`,"deliveredTo":${JSON.stringify(deliveredTo)},"partial":${JSON.stringify(partial)}}`)
+  await out.end()
+}
+
+/** Writes one list, and ends it properly whatever happens to its source; true when it is whole. */
+async function writeList(
+  out: Outflow,
+  name: string,
+  { pages, whole }: ListHalf,
+  logger: Logger,
+): Promise<boolean> {
+  let complete = false
+  let separator = ''
+  await out.write(`"${name}":[`)
+  try {
+    for await (const page of pages) {
+      for (const message of page) {
+        await out.write(separator + shown(message))
+        separator = ','
+      }
+    }
+    complete = whole()
+  } catch (error) {
+    if (error instanceof ClientGone) throw error
+    logger.warn({ err: error, list: name }, 'a list ended early')
+  }
+  await out.write(']')
+  return complete
+}
+
+function shown({ id, text }: Message): string {
+  return `{"id":"${id}","text":${JSON.stringify(text)},"at":"${atOf(id)}"}`
+}
+
+function backwards(before: string | undefined, limit: number): Range {
+  return { ...(before !== undefined && { before }), limit }
+}
+
+function olderThan(path: string): (lastId: string | undefined, full: boolean) => string | null {
+  return (lastId, full) => (full ? `${path}&before=${lastId}` : null)
+}
+
+function settledCursor(lastId: string | undefined, clock: Clock): string | undefined {
+  if (lastId === undefined) return undefined
+  const youngest = idAt(clock.now() - SETTLED_AFTER_MS)
+  return lastId < youngest ? lastId : youngest
+}

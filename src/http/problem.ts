@@ -1,0 +1,119 @@
+/**
+ * Errors as `application/problem+json` (RFC 9457): the only place that knows HTTP statuses of errors. A
+ * `MailroomError` tells its own sentence; anything else is a bug, and its words stay inside.
+ */
+import type { Context } from 'koa'
+import type { Random } from '../runtime/clock.ts'
+import { type Details, type ErrorCode, isMailroomError, MailroomError } from '../runtime/errors.ts'
+
+/** Code -> status and title, for the docs and for `problemOf`. */
+export const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
+  MR_CONFIG_INVALID: { status: 500, title: 'Configuration invalid' },
+  MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
+  MR_REQUEST_INVALID: { status: 400, title: 'Request invalid' },
+  MR_NOT_FOUND: { status: 404, title: 'Not found' },
+  MR_METHOD_UNSUPPORTED: { status: 405, title: 'Method not supported' },
+  MR_TOO_LARGE: { status: 413, title: 'Too large' },
+  MR_TYPE_UNSUPPORTED: { status: 415, title: 'Type not supported' },
+  MR_KEY_REUSED: { status: 422, title: 'Idempotency key reused' },
+  MR_KEY_BUSY: { status: 409, title: 'First request still running' },
+  MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
+  MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
+  MR_FORBIDDEN: { status: 403, title: 'Forbidden' },
+  MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
+  MR_OVERLOADED: { status: 429, title: 'Overloaded' },
+  MR_DRAINING: { status: 503, title: 'Draining' },
+  MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
+  MR_STORE_UNAVAILABLE: { status: 503, title: 'Store unavailable' },
+  MR_PEER_LOST: { status: 503, title: 'Actor lost' },
+  MR_LANE_ELSEWHERE: { status: 503, title: 'Lane on its way' },
+  MR_DATA_LOCKED: { status: 503, title: 'Data locked' },
+  MR_DATA_VERSION: { status: 503, title: 'Data version' },
+  MR_DATA_DAMAGED: { status: 503, title: 'Data damaged' },
+  MR_HANDLER_FAILED: { status: 500, title: 'Handler failed' },
+  MR_INTERNAL: { status: 500, title: 'Internal error' },
+}
+
+/** A body that does not arrive in time: 408, not the 504 of a deadline of ours. */
+export const SLOW_REQUEST = 'Sending the request'
+/** A head beyond Node's limit: 431. */
+export const REQUEST_HEAD = 'The head of the request'
+/** No token, or not the right one: 401. */
+export const NO_TOKEN =
+  'This call needs the header Authorization: Bearer <the token Mailroom was started with>'
+
+const WAIT_AND_RETRY = new Set([429, 503])
+const RETRY_AFTER_MAX_SECONDS = 3
+
+/** What `problemOf` makes of an error: ready to be sent. */
+export interface Problem {
+  status: number
+  headers: Record<string, string>
+  body: string
+}
+
+/**
+ * Any thrown value as a problem. An error that is not a `MailroomError` becomes `MR_INTERNAL` without its
+ * words.
+ *
+ * @param options.reading The request could not have stored anything: `outcome` is `none`, whatever failed.
+ */
+export function problemOf(
+  thrown: unknown,
+  options: { requestId: string; random: Random; reading: boolean },
+): Problem {
+  const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
+  const { title } = PROBLEMS[error.code]
+  const status = statusOf(error)
+  const headers: Record<string, string> = { 'Content-Type': 'application/problem+json' }
+  if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
+    headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
+  }
+  if (status === 401) headers['WWW-Authenticate'] = 'Bearer'
+  if (isMailroomError(error, 'MR_METHOD_UNSUPPORTED')) headers['Allow'] = error.details.allowed.join(', ')
+  const body = {
+    type: `/docs#${error.code}`,
+    title,
+    status,
+    detail: detailOf(error),
+    code: error.code,
+    outcome: options.reading ? 'none' : error.outcome,
+    requestId: options.requestId,
+    ...(isMailroomError(error, 'MR_MESSAGE_INVALID', 'MR_REQUEST_INVALID', 'MR_TYPE_UNSUPPORTED')
+      ? { errors: [error.details] }
+      : {}),
+  }
+  return { status, headers, body: JSON.stringify(body) }
+}
+
+/** The members of a problem that stand in a line of NDJSON. */
+export function problemLineOf(thrown: unknown): { code: ErrorCode; detail: string; outcome: string } {
+  const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
+  return { code: error.code, detail: detailOf(error), outcome: error.outcome }
+}
+
+/** The status of an error's answer. */
+export function statusOf(error: MailroomError): number {
+  const { reason, what } = error.details as Partial<Record<'reason' | 'what', string>>
+  if (error.code === 'MR_FORBIDDEN' && reason === NO_TOKEN) return 401
+  if (error.code === 'MR_DEADLINE_EXPIRED' && what === SLOW_REQUEST) return 408
+  if (error.code === 'MR_TOO_LARGE' && what === REQUEST_HEAD) return 431
+  return PROBLEMS[error.code].status
+}
+
+/** Puts a problem into Koa's answer. */
+export function replyProblem(context: Context, { status, headers, body }: Problem): void {
+  context.status = status
+  context.set(headers)
+  context.body = body
+}
+
+/** A bad request that is not about a message's text. */
+export function badRequest(details: Details<'MR_REQUEST_INVALID'>): MailroomError {
+  return new MailroomError('MR_REQUEST_INVALID', details)
+}
+
+function detailOf(error: MailroomError): string {
+  if (error.code === 'MR_INTERNAL') return 'A bug in Mailroom; its log names this request id'
+  return error.message
+}

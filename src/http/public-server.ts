@@ -1,0 +1,89 @@
+/** The server of the public API: Koa behind Node's HTTP server, its limits, its beginning and its end. */
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import Koa from 'koa'
+import { envelope } from './envelope.ts'
+import type { Reach, Surroundings } from './exchange.ts'
+import { answerRefusals, HEAD_MAX_BYTES, HEAD_TIME_MS, REQUEST_EVENTS } from './refusals.ts'
+import { createRouter } from './router.ts'
+
+const KEEP_ALIVE_MS = 60_000
+const LOOK_FOR_IDLE_MS = 100
+
+/** A listening public server. */
+export interface PublicServer {
+  address: string
+  port: number
+  /**
+   * Stops accepting connections, closes those that are idle, and resolves when the requests under way have been
+   * answered. Every caller gets the same promise.
+   */
+  stopListening(): Promise<void>
+}
+
+/**
+ * Serves the public API on the configured host and port, which facade workers of one node share.
+ *
+ * While `facade.draining` every reply closes its connection, yet all requests are still taken: clients go
+ * elsewhere by themselves, and none meets a closed door.
+ *
+ * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
+ */
+export async function servePublic(surroundings: Surroundings): Promise<PublicServer> {
+  const { facade, config, clock, logger } = surroundings
+  let stopped: Promise<void> | undefined
+  const reach: Reach = { ...surroundings, closing: () => facade.draining || stopped !== undefined }
+  const { routes, unrouted } = createRouter(reach)
+  const app = new Koa()
+  app.use(envelope(reach)).use(routes).use(unrouted)
+  app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
+  const answer = app.callback()
+
+  const server = createServer({
+    headersTimeout: HEAD_TIME_MS,
+    // Bodies have their own deadline (`body.ts`), and a stream of lines has none.
+    requestTimeout: 0,
+    connectionsCheckingInterval: 1000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: HEAD_MAX_BYTES,
+    // A second Host, token or key shows as a list, and is refused, where Node would drop it.
+    joinDuplicateHeaders: true,
+    // The guard answers for a missing Host, in our words.
+    requireHostHeader: false,
+  })
+  // Node drops what is beyond in silence; the guard refuses it.
+  server.maxHeadersCount = 0
+  const silent = silentSockets(server)
+  answerRefusals(server, surroundings)
+  for (const event of REQUEST_EVENTS) server.on(event, answer)
+
+  server.listen({ host: config.host, port: config.port })
+  await once(server, 'listening')
+  const { address, port } = server.address() as AddressInfo
+
+  const stop = async () => {
+    const closed = once(server, 'close')
+    server.close()
+    const cancel = clock.every(LOOK_FOR_IDLE_MS, () => {
+      server.closeIdleConnections()
+      for (const socket of silent) socket.destroy()
+    })
+    await closed
+    cancel()
+  }
+  return { address, port, stopListening: () => (stopped ??= stop()) }
+}
+
+/** Connections that have not said anything yet: for Node they are not idle, and would hold up the end. */
+function silentSockets(server: Server): Set<Socket> {
+  const silent = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  for (const event of REQUEST_EVENTS) {
+    server.on(event, ({ socket }: IncomingMessage) => silent.delete(socket))
+  }
+  return silent
+}
