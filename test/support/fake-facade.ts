@@ -1,0 +1,184 @@
+/** A facade in memory, with switches for what can go wrong behind it. */
+import type { Facade, Found, Lists } from '../../src/actors/protocol.ts'
+import type { Clock, Random } from '../../src/runtime/clock.ts'
+import type { ActorEntry, Role } from '../../src/runtime/directory.ts'
+import { MailroomError } from '../../src/runtime/errors.ts'
+import { idGenerator } from '../../src/runtime/ids.ts'
+import type { Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/runtime/ports.ts'
+
+/** Everything posted is logged, and delivered to `messages-1` at once. */
+export class FakeFacade implements Facade {
+  draining = false
+  /** Thrown by every call that is not only a look at what is known. */
+  fault: unknown
+  /** While set, posts wait for it before they are stored. */
+  hold: Promise<void> | undefined
+  /** Thrown by `pages` of the named half, after its first page. */
+  brokenHalf: 'logged' | 'delivered' | undefined
+  readonly missingThings: string[] = []
+  readonly messages: Message[] = []
+  readonly deadLetters: Dead[] = []
+  readonly deadlines: number[] = []
+  readonly batches: string[][] = []
+  readonly waits: number[] = []
+  readonly scaled: [Role, number][] = []
+  readonly restarted: Role[] = []
+  /** The most posts that ran at once. */
+  mostAtOnce = 0
+  #running = 0
+  readonly #keys = new Map<string, { hash: string; receipts?: Receipt[] }>()
+  readonly #clock: Clock
+  readonly #nextIds: (count: number) => string[]
+
+  constructor(clock: Clock, random: Random) {
+    this.#clock = clock
+    this.#nextIds = idGenerator(clock, random)
+  }
+
+  async post(text: string, deadlineAt: number): Promise<Receipt> {
+    return (await this.#store([text], deadlineAt))[0]!
+  }
+
+  async postBatch(
+    texts: readonly string[],
+    { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
+  ): Promise<Receipt[]> {
+    if (key === undefined) return this.#store(texts, deadlineAt)
+    const first = this.#keys.get(key.value)
+    if (first !== undefined && first.hash !== key.hash)
+      throw new MailroomError('MR_KEY_REUSED', { key: key.value })
+    if (first !== undefined) {
+      if (first.receipts === undefined) throw new MailroomError('MR_KEY_BUSY', { key: key.value })
+      return first.receipts.map(({ id }) => ({ id, replayed: true }))
+    }
+    const entry: { hash: string; receipts?: Receipt[] } = { hash: key.hash }
+    this.#keys.set(key.value, entry)
+    entry.receipts = await this.#store(texts, deadlineAt)
+    return entry.receipts
+  }
+
+  async lists(limit = Number.POSITIVE_INFINITY): Promise<Lists> {
+    this.#fail()
+    const newest = this.messages.slice(-limit)
+    const half = (name: 'logged' | 'delivered') => {
+      let ended = false
+      const isBroken = () => this.brokenHalf === name
+      async function* pages() {
+        for (let from = 0; from < newest.length; from += 1000) {
+          yield newest.slice(from, from + 1000)
+          if (isBroken()) throw new Error('the page after the first')
+        }
+        ended = true
+      }
+      return { pages: pages(), whole: () => ended }
+    }
+    return { logged: half('logged'), delivered: half('delivered'), deliveredTo: 'messages-1' }
+  }
+
+  async logPage(range: Range): Promise<Message[]> {
+    this.#fail()
+    return pageOf(this.messages, range)
+  }
+
+  async storePage(name: string, range: Range): Promise<Message[]> {
+    this.#fail()
+    if (name !== 'messages-1') throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    return pageOf(this.messages, range)
+  }
+
+  async find(id: string, waitMs: number): Promise<Found | undefined> {
+    this.waits.push(waitMs)
+    this.#fail()
+    const message = this.messages.find((one) => one.id === id)
+    if (message === undefined) return undefined
+    await this.hold
+    const deliveredAt = this.#clock.now()
+    return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1 }
+  }
+
+  actors(): readonly ActorEntry[] {
+    const mailbox = { depth: 1, capacity: 20_000, refused: 2 }
+    const life = {
+      node: 'here',
+      pid: 7,
+      restarts: 0,
+      mailbox,
+      handled: 3,
+      missing: [],
+      address: '127.0.0.1:1',
+    }
+    return [
+      { ...life, name: 'facade-1', role: 'facade', state: 'ready' },
+      {
+        ...life,
+        name: 'messages-1',
+        role: 'messages',
+        state: 'draining',
+        lanes: { 0: 4, 3: 5 },
+        oldestAt: 0,
+        dead: 6,
+      },
+      { ...life, name: 'messages-2', role: 'messages', state: 'starting' },
+    ]
+  }
+
+  async scale(role: Role, count: number): Promise<readonly ActorEntry[]> {
+    this.#fail()
+    this.scaled.push([role, count])
+    return this.actors()
+  }
+
+  async restart(role: Role): Promise<readonly ActorEntry[]> {
+    this.#fail()
+    this.restarted.push(role)
+    return this.actors()
+  }
+
+  async dead({ after = '', limit }: { after?: string; limit: number }): Promise<Dead[]> {
+    this.#fail()
+    return this.deadLetters.filter(({ id }) => id > after).slice(0, limit)
+  }
+
+  async deadOne(id: string): Promise<Dead | undefined> {
+    return this.deadLetters.find((letter) => letter.id === id)
+  }
+
+  async replay(id: string): Promise<boolean> {
+    return this.purge(id)
+  }
+
+  async purge(id: string): Promise<boolean> {
+    const index = this.deadLetters.findIndex((letter) => letter.id === id)
+    return index !== -1 && this.deadLetters.splice(index, 1).length === 1
+  }
+
+  missing(): string[] {
+    return this.missingThings
+  }
+
+  async #store(texts: readonly string[], deadlineAt: number): Promise<Receipt[]> {
+    this.deadlines.push(deadlineAt)
+    this.#fail()
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#running)
+    await this.hold
+    this.#running--
+    this.#fail()
+    this.batches.push([...texts])
+    const ids = this.#nextIds(texts.length)
+    ids.forEach((id, index) => {
+      this.messages.push({ id, text: texts[index]! })
+    })
+    return ids.map((id) => ({ id, replayed: false }))
+  }
+
+  #fail(): void {
+    if (this.fault !== undefined) throw this.fault
+  }
+}
+
+function pageOf(messages: readonly Message[], { before, after, limit }: Range): Message[] {
+  const inside = messages.filter(
+    ({ id }) => (before === undefined || id < before) && (after === undefined || id > after),
+  )
+  return after === undefined ? inside.reverse().slice(0, limit) : inside.slice(0, limit)
+}

@@ -1,0 +1,146 @@
+/** The public API on a free port, in front of a facade in memory and a clock that stands still. */
+import { connect, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+import { type Logger, pino } from 'pino'
+import { Client, type Dispatcher } from 'undici'
+import { type PublicServer, servePublic } from '../../src/http/public-server.ts'
+import { FakeClock } from './fake-clock.ts'
+import { FakeFacade } from './fake-facade.ts'
+
+/** An answer, read whole. */
+export interface Answer {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they like
+  json: any
+}
+
+/** A running API. */
+export interface Api {
+  facade: FakeFacade
+  clock: FakeClock
+  server: PublicServer
+  client: Client
+  logged: Record<string, unknown>[]
+  ask(method: string, path: string, options?: Ask): Promise<Answer>
+  /** A connection to say anything on. */
+  raw(): Promise<Raw>
+  /** Lets time pass until the server has stopped. */
+  stop(): Promise<void>
+}
+
+interface Ask {
+  headers?: Record<string, string>
+  body?: Dispatcher.DispatchOptions['body']
+}
+
+/** Starts an API for one test, and ends it with the test. */
+export async function startApi(
+  test: TestContext,
+  options: { token?: string; host?: string; level?: string } = {},
+): Promise<Api> {
+  const clock = new FakeClock()
+  const facade = new FakeFacade(clock, () => 0.5)
+  const logged: Record<string, unknown>[] = []
+  const config = {
+    counts: { facade: 1, logging: 1, messages: 1 },
+    host: options.host ?? '127.0.0.1',
+    port: 0,
+    backend: 'embedded' as const,
+    data: '/nowhere',
+    handler: null,
+    handlerTimeoutMs: 30_000,
+    handlerConcurrency: 1,
+    lanes: 16,
+    retentionMs: 1,
+    token: options.token ?? null,
+    open: true,
+    mailboxCapacity: 1,
+    logLevel: 'error',
+  }
+  const logger: Logger = pino(
+    { level: options.level ?? 'error' },
+    { write: (line: string) => logged.push(JSON.parse(line)) },
+  )
+  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here' })
+  const client = new Client(`http://127.0.0.1:${server.port}`)
+  const raws: Raw[] = []
+  const stop = async () => {
+    let stopped = false
+    const stopping = server.stopListening().then(() => {
+      stopped = true
+    })
+    while (!stopped) await clock.advance(100)
+    await stopping
+  }
+  test.after(async () => {
+    await client.destroy()
+    for (const raw of raws) raw.socket.destroy()
+    await stop()
+  })
+  return {
+    facade,
+    clock,
+    server,
+    client,
+    logged,
+    stop,
+    async ask(method, path, { headers = {}, body = null } = {}) {
+      const response = await client.request({ method: method as 'GET', path, headers, body })
+      const text = await response.body.text()
+      const isJson = /json$/.test(String(response.headers['content-type']))
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        text,
+        json: isJson && text !== '' ? JSON.parse(text) : undefined,
+      }
+    },
+    async raw() {
+      const raw = new Raw(connect(server.port, '127.0.0.1'))
+      raws.push(raw)
+      await new Promise((resolve) => raw.socket.once('connect', resolve))
+      return raw
+    },
+  }
+}
+
+/** A connection on which anything can be said. */
+export class Raw {
+  readonly socket: Socket
+  #heard = ''
+  #isOver = false
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.on('data', (data) => {
+      this.#heard += data.toString('latin1')
+    })
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.#isOver = true
+    })
+    socket.on('end', () => {
+      this.#isOver = true
+    })
+  }
+
+  say(text: string | Buffer): void {
+    this.socket.write(text)
+  }
+
+  get heard(): string {
+    return this.#heard
+  }
+
+  /** True when the server has ended the connection. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+}
+
+/** Waits until a condition holds; the test's own limit ends it when it never does. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+}
