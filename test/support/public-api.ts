@@ -1,4 +1,5 @@
 /** The public API on a free port, in front of a facade in memory and a clock that stands still. */
+import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type Logger, pino } from 'pino'
@@ -89,7 +90,7 @@ export async function startApi(
     async ask(method, path, { headers = {}, body = null } = {}) {
       const response = await client.request({ method: method as 'GET', path, headers, body })
       const text = await response.body.text()
-      const isJson = /json$/.test(String(response.headers['content-type']))
+      const isJson = /[/+]json$/.test(String(response.headers['content-type']))
       return {
         status: response.statusCode,
         headers: response.headers,
@@ -140,7 +141,10 @@ export class Raw {
   }
 }
 
-/** Waits until a condition holds; the test's own limit ends it when it never does. */
+/** Waits until a condition holds, and fails when it never does. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+  for (let turn = 0; !condition(); turn++) {
+    if (turn === 10_000) assert.fail(`never came true: ${condition}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
 }

@@ -1,0 +1,134 @@
+/** Who may call what, over every route of the table. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { ROUTES, type Route } from '../../src/http/route-table.ts'
+import { MIN_ID } from '../../src/runtime/ids.ts'
+import { startApi, until } from '../support/public-api.ts'
+
+const routes = Object.entries(ROUTES) as [string, Route][]
+const concrete = ({ path }: Route) => path.replace('{role}', 'logging').replace(/\{\w+\}/, MIN_ID)
+const callOf = ({ method, types }: Route) => ({
+  method,
+  body: types.length > 0 ? '{"text":"a","count":1}' : null,
+  headers: types.length > 0 ? { 'content-type': 'application/json' } : {},
+})
+
+for (const [operation, route] of routes) {
+  test(`${operation} is ${route.auth === 'open' ? 'open' : 'closed without the right token'}`, async (t) => {
+    const { ask, facade } = await startApi(t, { token: 'open-sesame' })
+    const { method, headers, body } = callOf(route)
+    const given: [Record<string, string>, boolean][] = [
+      [{}, false],
+      [{ authorization: 'Bearer wrong' }, false],
+      [{ authorization: 'Bearer open-sesam' }, false],
+      [{ authorization: 'Bearer open-sesame2' }, false],
+      [{ authorization: 'Basic open-sesame' }, false],
+      [{ authorization: 'open-sesame' }, false],
+      [{ authorization: 'Bearer open-sesame' }, true],
+      [{ authorization: 'bearer open-sesame' }, true],
+    ]
+    for (const [authorization, isRight] of given) {
+      const answer = await ask(method, concrete(route), { headers: { ...headers, ...authorization }, body })
+      if (isRight || route.auth === 'open') {
+        assert.notEqual(answer.status, 401)
+        continue
+      }
+      assert.equal(answer.status, 401)
+      assert.equal(answer.headers['www-authenticate'], 'Bearer')
+      assert.equal(answer.json.code, 'MR_FORBIDDEN')
+      assert.equal(facade.messages.length + facade.scaled.length + facade.restarted.length, 0)
+    }
+  })
+}
+
+test('what is not a route needs the token too', async (t) => {
+  const { ask } = await startApi(t, { token: 'sesame' })
+  assert.equal((await ask('GET', '/nothing')).status, 401)
+  assert.equal((await ask('GET', '/nothing', { headers: { authorization: 'Bearer sesame' } })).status, 404)
+})
+
+test('without a token everything on loopback is open', async (t) => {
+  const { ask } = await startApi(t)
+  for (const [, route] of routes) {
+    const { method, headers, body } = callOf(route)
+    const { status } = await ask(method, concrete(route), { headers, body })
+    assert.ok(status !== 401 && status !== 403 && status < 500, `${method} ${route.path}: ${status}`)
+  }
+})
+
+test('a page of another site may not call without a token', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const headers = { 'content-type': 'text/plain', 'sec-fetch-site': 'cross-site' }
+  assert.equal((await ask('POST', '/messages', { headers, body: 'a' })).status, 403)
+  assert.equal(facade.messages.length, 0)
+  for (const site of ['same-origin', 'same-site', 'none']) {
+    const answer = await ask('POST', '/messages', {
+      headers: { ...headers, 'sec-fetch-site': site },
+      body: 'a',
+    })
+    assert.equal(answer.status, 201)
+  }
+})
+
+test('a page of another site may call with the token', async (t) => {
+  const { ask } = await startApi(t, { token: 'sesame' })
+  const headers = { authorization: 'Bearer sesame', 'sec-fetch-site': 'cross-site' }
+  assert.equal((await ask('GET', '/actors', { headers })).status, 200)
+})
+
+const HOSTS: [host: string, status: number][] = [
+  ['localhost', 200],
+  ['localhost:8080', 200],
+  ['LOCALHOST', 200],
+  ['mail.localhost:1', 200],
+  ['127.0.0.1:8080', 200],
+  ['[::1]:8080', 200],
+  ['192.168.1.7', 200],
+  ['evil.example', 403],
+  ['localhost.evil.example:8080', 403],
+  ['127.0.0.1.evil.example', 403],
+  ['', 403],
+  ['a b', 400],
+  ['user@localhost', 400],
+]
+
+for (const [host, status] of HOSTS) {
+  test(`on loopback without a token the Host "${host}" is answered ${status}`, async (t) => {
+    const api = await startApi(t)
+    const raw = await api.raw()
+    raw.say(`GET /livez HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    await until(() => raw.heard.includes('\r\n\r\n'))
+    assert.match(raw.heard, new RegExp(`^HTTP/1.1 ${status} `))
+  })
+}
+
+test('with a token any Host will do', async (t) => {
+  const { ask } = await startApi(t, { token: 'sesame' })
+  const headers = { authorization: 'Bearer sesame', host: 'mail.example' }
+  assert.equal((await ask('GET', '/actors', { headers })).status, 200)
+})
+
+test('the table of routes is what the router takes, and nothing else', async (t) => {
+  const { ask } = await startApi(t)
+  const methods = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']
+  for (const path of new Set(routes.map(([, route]) => route.path))) {
+    const known = routes.filter(([, route]) => route.path === path).map(([, { method }]) => method as string)
+    const allowed = [...known, ...(known.includes('GET') ? ['HEAD'] : [])].sort()
+    const target = concrete({ path } as Route)
+    for (const method of methods.filter((one) => !known.includes(one))) {
+      const answer = await ask(method, target)
+      assert.deepEqual([answer.status, answer.json.code], [405, 'MR_METHOD_UNSUPPORTED'])
+      assert.deepEqual(String(answer.headers['allow']).split(', ').sort(), allowed)
+    }
+  }
+})
+
+test('HEAD is answered where GET is, without a body', async (t) => {
+  const { ask } = await startApi(t)
+  for (const [, route] of routes.filter(([, { method }]) => method === 'GET')) {
+    const get = await ask('GET', concrete(route))
+    const head = await ask('HEAD', concrete(route))
+    assert.deepEqual([head.status, head.text], [get.status, ''])
+    assert.equal(head.headers['content-type'], get.headers['content-type'])
+  }
+})
