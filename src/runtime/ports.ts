@@ -165,6 +165,8 @@ export interface Backend {
   queue: Queue
   /** What is missing for it to work, in words for people; empty when all is well. */
   missing(): string[]
+  /** What of the data is damaged, in words for people; it works without. */
+  damaged(): string[]
   /** Gives back all lanes and files. May be called twice. */
   close(): Promise<void>
 }
