@@ -1,0 +1,598 @@
+/** What every backend must do: one suite, a function of how to open one. Uses the real clock. */
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
+import { idGenerator } from '../../src/runtime/ids.ts'
+import {
+  type Backend,
+  type Batch,
+  type Claimed,
+  type LaneBatch,
+  MAX_STARTS,
+  type Queue,
+} from '../../src/runtime/ports.ts'
+
+/** One empty store, opened by as many processes as a test likes. */
+export interface Bed {
+  /** Opens the backend as the n-th logging actor does. */
+  logging(number: number): Promise<Backend>
+  /** Opens it as a facade or a messages actor does. */
+  open(): Promise<Backend>
+  /** Closes a backend as a SIGKILL would: it gives nothing back by itself. */
+  die(backend: Backend): Promise<void>
+  /** Closes everything and removes the store. */
+  end(): Promise<void>
+}
+
+const nextIds = idGenerator(systemClock, systemRandom)
+const LANE = 3
+
+function batchOf(texts: readonly string[], options: Partial<LaneBatch> = {}): LaneBatch {
+  const ids = nextIds(texts.length)
+  const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+  return { messages, deadlineAt: Date.now() + 10_000, lane: LANE, ...options }
+}
+
+const textsOf = (items: readonly { text: string }[]) => items.map(({ text }) => text)
+const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id)
+const done = (items: readonly { id: string }[]) => items.map(({ id }) => ({ id, as: 'done' }) as const)
+
+/** Claims until `count` messages have been claimed. */
+async function claimAll(queue: Queue, lane: number, count: number): Promise<Claimed[]> {
+  const claimed: Claimed[] = []
+  while (claimed.length < count) {
+    const more = await queue.claim(lane, 1000, 5000)
+    if (more.length === 0) assert.fail(`claimed ${claimed.length} of ${count}`)
+    claimed.push(...more)
+  }
+  return claimed
+}
+
+/** Registers the suite. */
+export function backendSuite(name: string, begin: () => Promise<Bed>): void {
+  describe(`the contract of a backend: ${name}`, () => {
+    let bed: Bed
+    let logging: Backend
+    let messages: Backend
+    beforeEach(async () => {
+      bed = await begin()
+      logging = await bed.logging(1)
+      messages = await bed.open()
+    })
+    afterEach(() => bed.end())
+
+    const append = async (...texts: string[]) => {
+      const batch = batchOf(texts)
+      await logging.log.append(batch)
+      messages.queue.wake(LANE)
+      return idsOf(batch.messages)
+    }
+
+    describe('the log', () => {
+      test('gives back what was appended, text for text', async () => {
+        const texts = [
+          'plain',
+          'nul \u0000 inside',
+          '\uFEFFbom',
+          'emoji 👩‍👩‍👧',
+          'x'.repeat(65_536),
+          '"\\\n\r\t',
+        ]
+        await append(...texts)
+        assert.deepEqual(textsOf(await logging.log.page({ after: '0', limit: 100 })), texts)
+      })
+
+      test('pages newest first, or oldest first after an id; bounds are exclusive', async () => {
+        const ids = await append(...'abcdef')
+        const page = async (range: object) => textsOf(await logging.log.page(range as never)).join('')
+        assert.equal(await page({ limit: 3 }), 'fed')
+        assert.equal(await page({ limit: 3, before: ids[3] }), 'cba')
+        assert.equal(await page({ limit: 3, after: ids[1] }), 'cde')
+        assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
+        assert.equal(await page({ limit: 9, after: ids[5] }), '')
+      })
+
+      test('merges what several logging actors wrote', async () => {
+        const second = await bed.logging(2)
+        const batches = ['a', 'b', 'c', 'd'].map((text) => batchOf([text]))
+        for (const [index, batch] of batches.entries()) await (index % 2 ? second : logging).log.append(batch)
+        for (const backend of [logging, second, messages]) {
+          assert.equal(textsOf(await backend.log.page({ limit: 3 })).join(''), 'dcb')
+        }
+      })
+
+      test('finds one message and its lane', async () => {
+        const [id] = await append('one')
+        assert.deepEqual(await logging.log.get(id!), { id, text: 'one', lane: LANE })
+        assert.equal(await logging.log.get(nextIds(1)[0]!), undefined)
+      })
+
+      test('keeps the same id once, whoever appended it', async () => {
+        const batch = batchOf(['a', 'b'])
+        const second = await bed.logging(2)
+        for (const backend of [logging, logging, second]) {
+          const receipts = await backend.log.append(batch)
+          assert.deepEqual(
+            receipts,
+            batch.messages.map(({ id }) => ({ id, replayed: false })),
+          )
+        }
+        assert.deepEqual(textsOf(await logging.log.page({ limit: 10 })), ['b', 'a'])
+      })
+
+      test('refuses a batch past its deadline: nothing was stored', async () => {
+        const batch = batchOf(['late'], { deadlineAt: Date.now() - 1 })
+        await assert.rejects(logging.log.append(batch), { code: 'MR_DEADLINE_EXPIRED', outcome: 'none' })
+        assert.deepEqual(await logging.log.page({ limit: 10 }), [])
+      })
+
+      test('a batch that is refused does not spoil those that came with it', async () => {
+        const results = await Promise.allSettled([
+          logging.log.append(batchOf(['a'])),
+          logging.log.append(batchOf(['late'], { deadlineAt: 1 })),
+          logging.log.append(batchOf(['b'])),
+        ])
+        assert.deepEqual(
+          results.map(({ status }) => status),
+          ['fulfilled', 'rejected', 'fulfilled'],
+        )
+        assert.deepEqual(textsOf(await logging.log.page({ limit: 10 })), ['b', 'a'])
+      })
+    })
+
+    describe('idempotency keys', () => {
+      const keyed = (texts: string[], hash = 'h1', value = 'key-0123456789abcdef') =>
+        batchOf(texts, { key: { value, hash } })
+
+      test('the same key and content stores once and answers as the first time', async () => {
+        const first = keyed(['a', 'b'])
+        await logging.log.append(first)
+        const receipts = await logging.log.append(keyed(['a', 'b']))
+        assert.deepEqual(
+          receipts,
+          first.messages.map(({ id }) => ({ id, replayed: true })),
+        )
+        assert.equal((await logging.log.page({ limit: 10 })).length, 2)
+      })
+
+      test('the very same batch tried again is no replay', async () => {
+        const batch = keyed(['a'])
+        await logging.log.append(batch)
+        assert.deepEqual(await logging.log.append(batch), [{ id: batch.messages[0]!.id, replayed: false }])
+      })
+
+      test('the same key with other content is refused: nothing was stored', async () => {
+        await logging.log.append(keyed(['a']))
+        await assert.rejects(logging.log.append(keyed(['b'], 'h2')), {
+          code: 'MR_KEY_REUSED',
+          outcome: 'none',
+        })
+        assert.equal((await logging.log.page({ limit: 10 })).length, 1)
+      })
+
+      test('two at once with one key store once', async () => {
+        const receipts = await Promise.all([
+          logging.log.append(keyed(['a'])),
+          logging.log.append(keyed(['a'])),
+        ])
+        assert.equal(new Set(receipts.flatMap(idsOf)).size, 1)
+      })
+
+      test('another key is another message', async () => {
+        await logging.log.append(keyed(['a']))
+        await logging.log.append(keyed(['a'], 'h1', 'key-fedcba9876543210'))
+        assert.equal((await logging.log.page({ limit: 10 })).length, 2)
+      })
+
+      test('a batch with a key always goes into the same lane', async () => {
+        const facade = await bed.open()
+        const lanes = new Set<number>()
+        for (let round = 0; round < 20; round++) {
+          await facade.queue.accept(keyed(['a']), async (batch) => {
+            lanes.add(batch.lane)
+            return []
+          })
+        }
+        assert.equal(lanes.size, 1)
+      })
+    })
+
+    describe('accepting', () => {
+      test('passes on the receipts of the append, and what it failed with', async () => {
+        const facade = await bed.open()
+        const { lane: _, ...batch } = batchOf(['a'])
+        const receipts = await facade.queue.accept(batch, (given) => logging.log.append(given))
+        assert.deepEqual(receipts, [{ id: batch.messages[0]!.id, replayed: false }])
+        await assert.rejects(
+          facade.queue.accept(batch, async () => assert.fail('lost')),
+          { message: 'lost' },
+        )
+      })
+
+      test('spreads batches over all lanes', async () => {
+        const facade = await bed.open()
+        const lanes = new Set<number>()
+        for (let round = 0; round < facade.queue.laneCount; round++) {
+          const { lane: _, ...batch }: LaneBatch = batchOf(['a'])
+          await facade.queue.accept(batch satisfies Batch, async ({ lane }) => {
+            lanes.add(lane)
+            return []
+          })
+        }
+        assert.equal(lanes.size, facade.queue.laneCount)
+      })
+
+      test('what was accepted waits in its lane', async () => {
+        const facade = await bed.open()
+        const { lane: _, ...batch } = batchOf(['a', 'b'])
+        let lane = -1
+        await facade.queue.accept(batch, (given) => {
+          lane = given.lane
+          return logging.log.append(given)
+        })
+        await messages.queue.hold(lane)
+        assert.deepEqual(textsOf(await claimAll(messages.queue, lane, 2)), ['a', 'b'])
+      })
+    })
+
+    describe('holding lanes', () => {
+      test('a lane has one holder at a time', async () => {
+        const other = await bed.open()
+        await messages.queue.hold(LANE)
+        await assert.rejects(other.queue.hold(LANE), { code: 'MR_LANE_ELSEWHERE', outcome: 'none' })
+        await other.queue.hold(LANE + 1)
+        await messages.queue.release(LANE)
+        await other.queue.hold(LANE)
+      })
+
+      test('a lane that is not held is not served', async () => {
+        const { queue } = messages
+        const elsewhere = { code: 'MR_LANE_ELSEWHERE' }
+        const id = nextIds(1)[0]!
+        await assert.rejects(queue.claim(LANE, 1, 0), elsewhere)
+        await assert.rejects(queue.start(LANE, [id]), elsewhere)
+        await assert.rejects(queue.settle(LANE, done([{ id }])), elsewhere)
+        await assert.rejects(queue.find(LANE, id), elsewhere)
+        await assert.rejects(queue.delivered(LANE, { limit: 1 }), elsewhere)
+        await assert.rejects(queue.depth(LANE), elsewhere)
+        await assert.rejects(queue.dead(LANE, { limit: 1 }), elsewhere)
+        await assert.rejects(queue.replay(LANE, id), elsewhere)
+        await assert.rejects(queue.purge(LANE, id), elsewhere)
+      })
+
+      test('a claim that waits is refused when its lane is released', async () => {
+        await messages.queue.hold(LANE)
+        const claim = messages.queue.claim(LANE, 1, 30_000)
+        await messages.queue.release(LANE)
+        await assert.rejects(claim, { code: 'MR_LANE_ELSEWHERE' })
+      })
+
+      test('a lane moves whole: its list, its line and its dead letters', async () => {
+        const ids = await append('listed', 'dead', 'waiting')
+        await messages.queue.hold(LANE)
+        await claimAll(messages.queue, LANE, 3)
+        await messages.queue.settle(LANE, [
+          { id: ids[0]!, as: 'done' },
+          { id: ids[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
+        ])
+        await messages.queue.release(LANE)
+        const other = await bed.open()
+        await other.queue.hold(LANE)
+        assert.deepEqual(textsOf(await other.queue.delivered(LANE, { limit: 9 })), ['listed'])
+        assert.deepEqual(textsOf(await other.queue.dead(LANE, { limit: 9 })), ['dead'])
+        assert.deepEqual(textsOf(await claimAll(other.queue, LANE, 1)), ['waiting'])
+      })
+
+      test('releasing twice, or what is not held, changes nothing', async () => {
+        await messages.queue.hold(LANE)
+        await messages.queue.release(LANE)
+        await messages.queue.release(LANE)
+        await messages.queue.release(LANE + 1)
+      })
+    })
+
+    describe('claiming and settling', () => {
+      beforeEach(() => messages.queue.hold(LANE))
+
+      test('claims what waits once, at most so many, in order', async () => {
+        await append(...'abcde')
+        const { queue } = messages
+        assert.deepEqual(textsOf(await queue.claim(LANE, 2, 5000)), ['a', 'b'])
+        assert.deepEqual(textsOf(await queue.claim(LANE, 9, 5000)), ['c', 'd', 'e'])
+        assert.deepEqual(await queue.claim(LANE, 9, 0), [])
+      })
+
+      test('other lanes’ messages are not claimed', async () => {
+        await logging.log.append(batchOf(['other'], { lane: LANE + 1 }))
+        await append('own')
+        assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 1)), ['own'])
+      })
+
+      test('a claim waits for the first message and is woken', async () => {
+        const claim = messages.queue.claim(LANE, 9, 30_000)
+        await append('a')
+        assert.deepEqual(textsOf(await claim), ['a'])
+      })
+
+      test('a settled message is in the delivered list, and not claimed again by anyone', async () => {
+        const ids = await append('a', 'b', 'c')
+        const claimed = await claimAll(messages.queue, LANE, 3)
+        const before = Date.now()
+        const shown = await messages.queue.settle(LANE, done(claimed.toReversed()))
+        assert.deepEqual(idsOf(shown), ids)
+        for (const { deliveredAt, attempts } of shown) {
+          assert.ok(deliveredAt >= before && deliveredAt <= Date.now())
+          assert.equal(attempts, 1)
+        }
+        await messages.queue.release(LANE)
+        await messages.queue.hold(LANE)
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+        assert.deepEqual(idsOf(await messages.queue.delivered(LANE, { after: '0', limit: 9 })), ids)
+      })
+
+      test('settling again changes nothing and shows nothing', async () => {
+        await append('a')
+        const claimed = await claimAll(messages.queue, LANE, 1)
+        await messages.queue.settle(LANE, done(claimed))
+        assert.deepEqual(await messages.queue.settle(LANE, done(claimed)), [])
+        assert.equal((await messages.queue.delivered(LANE, { limit: 9 })).length, 1)
+      })
+
+      test('the delivered list pages as the log does', async () => {
+        const ids = await append(...'abcdef')
+        await messages.queue.settle(LANE, done(await claimAll(messages.queue, LANE, 6)))
+        const page = async (range: object) =>
+          textsOf(await messages.queue.delivered(LANE, range as never)).join('')
+        assert.equal(await page({ limit: 3 }), 'fed')
+        assert.equal(await page({ limit: 3, before: ids[3] }), 'cba')
+        assert.equal(await page({ limit: 3, after: ids[1] }), 'cde')
+        assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
+      })
+
+      test('what was settled out of order stays settled, what was not is claimed again', async () => {
+        await append(...'abcd')
+        const claimed = await claimAll(messages.queue, LANE, 4)
+        await messages.queue.settle(LANE, done([claimed[1]!, claimed[3]!]))
+        await bed.die(messages)
+        const next = await bed.open()
+        await next.queue.hold(LANE)
+        const again = await claimAll(next.queue, LANE, 2)
+        assert.deepEqual(textsOf(again), ['a', 'c'])
+        await next.queue.settle(LANE, done(again))
+        assert.equal(textsOf(await next.queue.delivered(LANE, { after: '0', limit: 9 })).join(''), 'abcd')
+      })
+
+      test('nothing is lost by dying with it in hand', async () => {
+        await append('a', 'b')
+        await claimAll(messages.queue, LANE, 2)
+        await bed.die(messages)
+        const next = await bed.open()
+        await next.queue.hold(LANE)
+        const again = await claimAll(next.queue, LANE, 2)
+        assert.deepEqual(
+          again.map(({ text, starts, suspect }) => ({ text, starts, suspect })),
+          ['a', 'b'].map((text) => ({ text, starts: 0, suspect: false })),
+        )
+      })
+
+      test('a batch that stands in the log twice is delivered once', async () => {
+        const second = await bed.logging(2)
+        const batch = batchOf(['a', 'b'])
+        await logging.log.append(batch)
+        const claimed = await claimAll(messages.queue, LANE, 2)
+        await second.log.append(batch)
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+        await messages.queue.settle(LANE, done(claimed))
+        await messages.queue.release(LANE)
+        await messages.queue.hold(LANE)
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+        assert.equal((await messages.queue.delivered(LANE, { limit: 9 })).length, 2)
+      })
+
+      test('many messages come through, each once', async () => {
+        const texts = Array.from({ length: 5000 }, (_, index) => `text ${index}`)
+        for (let from = 0; from < texts.length; from += 1000) await append(...texts.slice(from, from + 1000))
+        const seen: string[] = []
+        while (seen.length < texts.length) {
+          const claimed = await messages.queue.claim(LANE, 300, 5000)
+          assert.ok(claimed.length > 0 && claimed.length <= 300)
+          seen.push(...textsOf(await messages.queue.settle(LANE, done(claimed))))
+        }
+        assert.deepEqual(seen, texts)
+      })
+    })
+
+    describe('starts, retries and dead letters', () => {
+      beforeEach(() => messages.queue.hold(LANE))
+
+      const settle = (id: string, as: object) => messages.queue.settle(LANE, [{ id, ...as } as never])
+
+      test('starts are counted and shown', async () => {
+        const [id] = (await append('a')) as [string]
+        for (let attempt = 1; attempt <= 3; attempt++) {
+          const [claimed] = await claimAll(messages.queue, LANE, 1)
+          assert.equal(claimed!.starts, attempt - 1)
+          await messages.queue.start(LANE, [id])
+          assert.deepEqual(await messages.queue.find(LANE, id), {
+            state: 'queued',
+            attempts: attempt,
+            deliveredAt: null,
+          })
+          if (attempt < 3) await settle(id, { as: 'retry', dueAt: Date.now(), error: 'Error: no' })
+        }
+        const [shown] = await settle(id, { as: 'done' })
+        assert.equal(shown!.attempts, 3)
+        const found = await messages.queue.find(LANE, id)
+        assert.deepEqual({ ...found, deliveredAt: 0 }, { state: 'delivered', attempts: 3, deliveredAt: 0 })
+      })
+
+      test('a retry is claimed when it is due, not before, and keeps nobody waiting', async () => {
+        const [first] = (await append('first')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await messages.queue.start(LANE, [first])
+        const dueAt = Date.now() + 300
+        await settle(first, { as: 'retry', dueAt, error: 'Error: no' })
+        await append('second')
+        assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 1)), ['second'])
+        assert.deepEqual(textsOf(await messages.queue.claim(LANE, 9, 10_000)), ['first'])
+        assert.ok(Date.now() >= dueAt)
+      })
+
+      test('a start that is given back is due at once and does not count', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await messages.queue.start(LANE, [id])
+        await settle(id, { as: 'back' })
+        const [again] = await claimAll(messages.queue, LANE, 1)
+        assert.deepEqual({ id: again!.id, starts: again!.starts }, { id, starts: 0 })
+      })
+
+      test('what is given back without a start is due at once', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await settle(id, { as: 'back' })
+        assert.deepEqual(idsOf(await claimAll(messages.queue, LANE, 1)), [id])
+      })
+
+      test('a message whose holder died with it started is suspect, its start counts', async () => {
+        const [id] = (await append('a', 'mate')) as [string]
+        await claimAll(messages.queue, LANE, 2)
+        await messages.queue.start(LANE, [id])
+        await bed.die(messages)
+        const next = await bed.open()
+        await next.queue.hold(LANE)
+        const again = await claimAll(next.queue, LANE, 2)
+        assert.deepEqual(
+          again.map(({ text, starts, suspect }) => ({ text, starts, suspect })),
+          [
+            { text: 'a', starts: 1, suspect: true },
+            { text: 'mate', starts: 0, suspect: false },
+          ],
+        )
+      })
+
+      test('a suspect stays suspect until it has been run to its end', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await messages.queue.start(LANE, [id])
+        await messages.queue.release(LANE)
+        for (let round = 0; round < 2; round++) {
+          await messages.queue.hold(LANE)
+          assert.equal((await claimAll(messages.queue, LANE, 1))[0]!.suspect, true)
+          await messages.queue.release(LANE)
+        }
+      })
+
+      test('after five deaths with it started a message is a dead letter', async () => {
+        const [id] = (await append('poison')) as [string]
+        for (let death = 1; death <= MAX_STARTS; death++) {
+          await claimAll(messages.queue, LANE, 1)
+          await messages.queue.start(LANE, [id])
+          await messages.queue.release(LANE)
+          await messages.queue.hold(LANE)
+        }
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+        const [letter] = await messages.queue.dead(LANE, { limit: 9 })
+        assert.deepEqual([letter!.id, letter!.text, letter!.attempts], [id, 'poison', MAX_STARTS])
+        assert.match(letter!.reason, /died 5 times/)
+        assert.equal((await messages.queue.find(LANE, id))!.state, 'dead')
+      })
+
+      test('a dead letter tells its reason, its attempts and its first and last error', async () => {
+        const [id] = (await append('a')) as [string]
+        const began = Date.now()
+        for (const error of ['first', 'second']) {
+          await claimAll(messages.queue, LANE, 1)
+          await messages.queue.start(LANE, [id])
+          await settle(id, { as: 'retry', dueAt: 0, error })
+        }
+        await claimAll(messages.queue, LANE, 1)
+        await messages.queue.start(LANE, [id])
+        await settle(id, { as: 'dead', reason: 'gave up', error: 'third' })
+        const [letter] = await messages.queue.dead(LANE, { limit: 9 })
+        const { deadAt, ...rest } = letter!
+        assert.deepEqual(rest, {
+          id,
+          text: 'a',
+          reason: 'gave up',
+          attempts: 3,
+          firstError: 'first',
+          lastError: 'third',
+        })
+        assert.ok(deadAt >= began && deadAt <= Date.now())
+        assert.deepEqual(await messages.queue.delivered(LANE, { limit: 9 }), [])
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+      })
+
+      test('dead letters are listed oldest first, after an id', async () => {
+        const ids = await append('a', 'b', 'c')
+        await claimAll(messages.queue, LANE, 3)
+        for (const id of ids.toReversed()) await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        assert.deepEqual(textsOf(await messages.queue.dead(LANE, { limit: 2 })), ['a', 'b'])
+        assert.deepEqual(textsOf(await messages.queue.dead(LANE, { after: ids[1]!, limit: 2 })), ['c'])
+      })
+
+      test('a replayed dead letter is in the line again, its attempts at 0', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        assert.equal(await messages.queue.replay(LANE, id), true)
+        assert.equal(await messages.queue.replay(LANE, id), false)
+        assert.deepEqual(await messages.queue.dead(LANE, { limit: 9 }), [])
+        const [again] = await claimAll(messages.queue, LANE, 1)
+        assert.deepEqual(
+          { id: again!.id, text: again!.text, starts: again!.starts },
+          { id, text: 'a', starts: 0 },
+        )
+        await messages.queue.settle(LANE, done([again!]))
+        assert.equal((await messages.queue.find(LANE, id))!.state, 'delivered')
+      })
+
+      test('a purged dead letter is gone for good, also after a restart', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        assert.equal(await messages.queue.purge(LANE, id), true)
+        assert.equal(await messages.queue.purge(LANE, id), false)
+        assert.equal(await messages.queue.replay(LANE, id), false)
+        await bed.die(messages)
+        const next = await bed.open()
+        await next.queue.hold(LANE)
+        assert.deepEqual(await next.queue.claim(LANE, 9, 0), [])
+        assert.deepEqual(await next.queue.dead(LANE, { limit: 9 }), [])
+        assert.deepEqual(textsOf(await logging.log.page({ limit: 9 })), ['a'])
+      })
+
+      test('the depth tells what waits, what is in hand, what is dead, and how old the oldest is', async () => {
+        const { queue } = messages
+        assert.deepEqual(await queue.depth(LANE), { waiting: 0, inHand: 0, dead: 0, oldestAt: null })
+        const ids = await append(...'abcdef')
+        const depth = async () => {
+          const { waiting, inHand, dead } = await queue.depth(LANE)
+          return { waiting, inHand, dead }
+        }
+        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, dead: 0 })
+        assert.ok((await queue.depth(LANE)).oldestAt! <= Date.now())
+        await queue.claim(LANE, 4, 0)
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        await queue.start(LANE, [ids[0]!, ids[1]!])
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        await settle(ids[0]!, { as: 'done' })
+        await settle(ids[1]!, { as: 'retry', dueAt: Date.now() + 60_000, error: 'e' })
+        await settle(ids[2]!, { as: 'dead', reason: 'r', error: 'e' })
+        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, dead: 1 })
+        await settle(ids[3]!, { as: 'done' })
+        await queue.settle(LANE, done(await queue.claim(LANE, 9, 0)))
+        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, dead: 1 })
+      })
+    })
+
+    test('closing twice is harmless', async () => {
+      await messages.queue.hold(LANE)
+      await messages.close()
+      await messages.close()
+      const other = await bed.open()
+      await other.queue.hold(LANE)
+    })
+  })
+}
