@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { hostname } from 'node:os'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { openDataDirectory } from '../runtime/backends/embedded/data-directory.ts'
+import { DATA_ARGUMENT, openDataDirectory } from '../runtime/backends/embedded/data-directory.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import type { Config } from '../runtime/config.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
@@ -12,9 +12,6 @@ import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
 import { Supervisor } from '../runtime/supervisor.ts'
 import type { Settled } from '../runtime/world.ts'
-
-/** A dead primary's workers are found by this argument, so that a new start can end them. */
-const DATA_ARGUMENT = '--mailroom-data='
 
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
