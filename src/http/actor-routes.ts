@@ -8,12 +8,12 @@ import { hasDuplicateKeys, JsonFault, parseJson } from './json.ts'
 import { badRequest } from './problem.ts'
 
 /** The most actors of one role on one node. */
-export const COUNT_MAX = 64
+const COUNT_MAX = 64
 
 const BODY_MAX_BYTES = 1024
 
 /** What `PUT /actors/{role}` takes. */
-export const PutActors = z.strictObject({ count: z.int().min(1).max(COUNT_MAX) })
+const PutActors = z.strictObject({ count: z.int().min(1).max(COUNT_MAX) })
 
 /** The routes of the actors. Scaling and restarting take as long as the actors need to drain: no deadline. */
 export function actorRoutes({

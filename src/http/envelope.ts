@@ -67,6 +67,8 @@ async function refuse(
     return
   }
   const reading = method === 'GET' || method === 'HEAD'
+  // A handler that meant to answer by itself had not begun: its error is Koa's to send.
+  context.respond = true
   replyProblem(context, problemOf(error, { requestId, random, reading }))
   // Whether a small body has come along with the head is known once the parser is done with both.
   await undefined

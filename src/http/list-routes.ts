@@ -1,6 +1,6 @@
 /** What reads messages: the two lists, the log, one actor's store, one message. */
 import type { Context } from 'koa'
-import type { ListHalf } from '../actors/protocol.ts'
+import type { Found, ListHalf } from '../actors/protocol.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { atOf, idAt } from '../runtime/ids.ts'
@@ -16,6 +16,7 @@ import { checkId, idParameter, type Query, wholeNumber } from './query.ts'
 
 const LIMIT = { min: 1, max: 1000, fallback: 100 }
 const WAIT_MAX_SECONDS = 30
+const WAIT_TURN_MS = 2000
 const WAITERS_MAX = 1000
 const READERS_MAX = 200
 
@@ -60,8 +61,7 @@ export function listRoutes(reach: Reach): Record<'getLists' | 'getMessage' | 'ge
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
       const waitMs = wholeNumber(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
-      const find = () => facade.find(id, waitMs)
-      const found = await (waitMs === 0 ? find() : waiters.pass(find))
+      const found = await (waitMs === 0 ? facade.find(id, 0) : waiters.pass(() => waitFor(id, waitMs, reach)))
       if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
       const { text, state, deliveredTo, attempts } = found
       const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
@@ -101,9 +101,22 @@ export function listRoutes(reach: Reach): Record<'getLists' | 'getMessage' | 'ge
   }
 }
 
+/** Waits in short turns: a drain must not last as long as a client is willing to wait. */
+async function waitFor(id: string, waitMs: number, { facade, closing }: Reach): Promise<Found | undefined> {
+  for (let leftMs = waitMs; ; leftMs -= WAIT_TURN_MS) {
+    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, WAIT_TURN_MS))
+    if (found?.state !== 'queued' || leftMs <= WAIT_TURN_MS || closing()) return found
+  }
+}
+
 async function getLists(context: Context, query: Query, { facade, clock, logger }: Reach): Promise<void> {
   const limit = wholeNumber(query, 'limit', { min: 1, max: 10_000, fallback: undefined })
-  if (context.method === 'HEAD') return replyJson(context, 200, '')
+  if (context.method === 'HEAD') {
+    // Its length would be known only after reading it all.
+    openJson(context, clock)
+    context.res.end()
+    return
+  }
   const { logged, delivered, deliveredTo } = await facade.lists(limit)
   const out = openJson(context, clock)
   const partial: string[] = []

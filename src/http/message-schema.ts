@@ -8,10 +8,10 @@ import { hasDuplicateKeys, JsonFault, parseJson } from './json.ts'
 export const TEXT_MAX_BYTES = 65_536
 
 /** One message as posted. The limit is in bytes of UTF-8, which a schema cannot say: see `checkText`. */
-export const PostedMessage = z.strictObject({ text: z.string() })
+const PostedMessage = z.strictObject({ text: z.string() })
 
 /** A batch as posted. */
-export const PostedBatch = z.array(PostedMessage).min(1).max(BATCH_MAX_COUNT)
+const PostedBatch = z.array(PostedMessage).min(1).max(BATCH_MAX_COUNT)
 
 /** What a JSON body asks to store. `many` decides the shape of the answer. */
 export interface Posted {

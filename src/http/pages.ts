@@ -11,7 +11,7 @@ const FIRST_COUNT = 100
 const PART_CHARACTERS = 2 * 1024 * 1024
 
 /** How a page is read and told. */
-export interface Page<T> {
+interface Page<T> {
   limit: number
   /** Up to `count` items beyond `cursor`, exclusive; undefined: from the range's edge. */
   read(cursor: string | undefined, count: number): Promise<readonly T[]>

@@ -7,7 +7,7 @@ import type { Random } from '../runtime/clock.ts'
 import { type Details, type ErrorCode, isMailroomError, MailroomError } from '../runtime/errors.ts'
 
 /** Code -> status and title, for the docs and for `problemOf`. */
-export const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
+const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_CONFIG_INVALID: { status: 500, title: 'Configuration invalid' },
   MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
   MR_REQUEST_INVALID: { status: 400, title: 'Request invalid' },
@@ -46,7 +46,7 @@ const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
 
 /** What `problemOf` makes of an error: ready to be sent. */
-export interface Problem {
+interface Problem {
   status: number
   headers: Record<string, string>
   body: string
@@ -93,7 +93,7 @@ export function problemLineOf(thrown: unknown): { code: ErrorCode; detail: strin
 }
 
 /** The status of an error's answer. */
-export function statusOf(error: MailroomError): number {
+function statusOf(error: MailroomError): number {
   const { reason, what } = error.details as Partial<Record<'reason' | 'what', string>>
   if (error.code === 'MR_FORBIDDEN' && reason === NO_TOKEN) return 401
   if (error.code === 'MR_DEADLINE_EXPIRED' && what === SLOW_REQUEST) return 408

@@ -110,11 +110,32 @@ test('an unknown message is 404, an id that is none is 400', async (t) => {
   }
 })
 
-test('wait is handed on in milliseconds, from 0 to 30 s', async (t) => {
+test('without wait a message is looked for once', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
-  for (const wait of ['', '?wait=0', '?wait=30']) await api.ask('GET', `/messages/${id}${wait}`)
-  assert.deepEqual(api.facade.waits, [0, 0, 30_000])
+  for (const wait of ['', '?wait=0']) await api.ask('GET', `/messages/${id}${wait}`)
+  assert.deepEqual(api.facade.waits, [0, 0])
+})
+
+test('a wait is over when the message is delivered, or the time is', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  api.facade.deliveredAfterFinds = 2
+  assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'delivered')
+  assert.deepEqual(api.facade.waits, [2000, 2000, 2000])
+  api.facade.deliveredAfterFinds = 100
+  const { json } = await api.ask('GET', `/messages/${id}?wait=5`)
+  assert.deepEqual([json.state, json.deliveredTo, json.deliveredAt], ['queued', null, null])
+  assert.deepEqual(api.facade.waits.slice(3), [2000, 2000, 1000])
+})
+
+test('a drain ends a wait', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  api.facade.deliveredAfterFinds = 100
+  api.facade.draining = true
+  assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'queued')
+  assert.deepEqual(api.facade.waits, [0])
 })
 
 test('at most 1,000 requests wait at once', async (t) => {
@@ -155,6 +176,29 @@ test('a page holds 100 unless told, and up to 1,000', async (t) => {
   const { json } = await api.ask('GET', '/log?limit=1000')
   assert.deepEqual(idsOf(json.items), ids.toReversed().slice(0, 1000))
   assert.equal(json.next, `/log?limit=1000&before=${ids[500]}`)
+})
+
+test('a page of large texts is read in parts that fit in memory', async (t) => {
+  const api = await startApi(t)
+  const text = 'x'.repeat(60_000)
+  await api.facade.postBatch(Array(300).fill(text), { deadlineAt: 0 })
+  const { json } = await api.ask('GET', '/log?limit=300')
+  assert.equal(json.items.length, 300)
+  assert.deepEqual(
+    api.facade.pages.map(({ limit }) => limit),
+    [100, 35, 35, 35, 35, 35, 25],
+  )
+})
+
+test('a page that fails before anything was sent is an error, one that fails later is cut short', async (t) => {
+  const api = await startApi(t)
+  await fill(api, 500)
+  api.facade.goodPages = 1
+  const answer = await api.ask('GET', '/log?limit=500')
+  assert.deepEqual([answer.status, answer.json.code], [500, 'MR_INTERNAL'])
+  await api.facade.postBatch(Array(500).fill('x'.repeat(60_000)), { deadlineAt: 0 })
+  api.facade.goodPages = api.facade.pages.length + 1
+  await assert.rejects(api.ask('GET', '/log?limit=500'))
 })
 
 test('following the log goes oldest first, and no cursor passes what is younger than 4 s', async (t) => {

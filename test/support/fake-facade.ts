@@ -15,6 +15,11 @@ export class FakeFacade implements Facade {
   hold: Promise<void> | undefined
   /** Thrown by `pages` of the named half, after its first page. */
   brokenHalf: 'logged' | 'delivered' | undefined
+  /** After so many finds a message is delivered; before, it is queued. */
+  deliveredAfterFinds = 0
+  /** The pages of the log that can be had. */
+  goodPages = Number.POSITIVE_INFINITY
+  readonly pages: Range[] = []
   readonly missingThings: string[] = []
   readonly messages: Message[] = []
   readonly deadLetters: Dead[] = []
@@ -77,6 +82,8 @@ export class FakeFacade implements Facade {
 
   async logPage(range: Range): Promise<Message[]> {
     this.#fail()
+    this.pages.push(range)
+    if (this.pages.length > this.goodPages) throw new Error('a page too many')
     return pageOf(this.messages, range)
   }
 
@@ -92,6 +99,9 @@ export class FakeFacade implements Facade {
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
+    if (this.waits.length <= this.deliveredAfterFinds) {
+      return { ...message, state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 }
+    }
     const deliveredAt = this.#clock.now()
     return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1 }
   }

@@ -9,7 +9,7 @@ import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
 
 /** An answer, read whole. */
-export interface Answer {
+interface Answer {
   status: number
   headers: Record<string, string | string[] | undefined>
   text: string
