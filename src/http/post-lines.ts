@@ -63,6 +63,8 @@ async function answerLines(inflow: Inflow, answers: Answers, reach: Reach): Prom
       answered.catch((error) => inflow.fail(error))
       inFlight.push(answered)
       if (inFlight.length >= IN_FLIGHT_COUNT) await inFlight.shift()
+      // A piece can hold tens of thousands of bad lines, which wait for nothing: others have their turn between.
+      await new Promise<void>((resolve) => reach.clock.soon(resolve))
     }
   }
   for (;;) {

@@ -1,6 +1,7 @@
 /** What reads messages: the two lists, the log, a store, one message. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
 import { STALL_MS } from '../../src/http/outflow.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { atOf, idAt, MIN_ID } from '../../src/runtime/ids.ts'
@@ -34,6 +35,24 @@ test('the two lists come whole and in the order of their keys', async (t) => {
     partial: [],
   })
   assert.equal(headers['content-length'], String(Buffer.byteLength(text)))
+})
+
+test('the naughtiest strings there are come back byte for byte, by every way in', async (t) => {
+  const { ask } = await startApi(t)
+  const texts = (naughty as string[]).filter((text) => text !== '')
+  const post = (type: string, body: string) =>
+    ask('POST', '/messages', { headers: { 'content-type': type }, body })
+  const line = (text: string) => `${JSON.stringify({ text })}\n`
+  await post('application/x-ndjson', texts.map(line).join(''))
+  await post('application/json', JSON.stringify(texts.map((text) => ({ text }))))
+  for (const text of texts) await post('text/plain', text)
+  const { json } = await ask('GET', '/messages')
+  for (const list of [json.logged, json.delivered]) {
+    assert.deepEqual(
+      list.map(({ text }: { text: string }) => text),
+      [...texts, ...texts, ...texts],
+    )
+  }
 })
 
 test('lists of any length are streamed', async (t) => {
