@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+// Runs Mailroom on a Node that is new enough: this one, or the one that came with the package. Plain
+// JavaScript for old versions of Node, which must be able to read it.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const NEEDED = [24, 15]
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const built = join(root, 'dist', 'cli.js')
+const cli = existsSync(built) ? built : join(root, 'src', 'cli.ts')
+const node = isNewEnough(process.versions.node) ? process.execPath : packagedNode()
+
+const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' })
+// A terminal's Ctrl-C reaches both; this process only waits for the other one to end.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+child.on('error', (error) => {
+  console.error(`mailroom: cannot run ${node}: ${error.message}`)
+  process.exit(1)
+})
+child.on('exit', (code, signal) => {
+  if (signal === null) process.exit(code)
+  process.removeAllListeners(signal)
+  process.kill(process.pid, signal)
+})
+
+function isNewEnough(version) {
+  const [major, minor] = version.split('.').map(Number)
+  return major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])
+}
+
+function packagedNode() {
+  try {
+    const manifest = createRequire(import.meta.url).resolve('node/package.json')
+    const name = process.platform === 'win32' ? 'node.exe' : 'node'
+    const path = join(dirname(manifest), 'bin', name)
+    if (existsSync(path)) return path
+  } catch {
+    // Said below.
+  }
+  console.error(
+    `mailroom: needs Node ${NEEDED.join('.')} or newer, this is ${process.versions.node}, and the package "node", which brings one, is not installed. Run npm install again, with install scripts allowed.`,
+  )
+  process.exit(1)
+}

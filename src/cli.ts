@@ -1,0 +1,234 @@
+/** The command line: what a user types, and with which exit code it ends. The only door to yargs. */
+import { readFileSync } from 'node:fs'
+import yargs, { type Argv } from 'yargs'
+import { hideBin } from 'yargs/helpers'
+import { ApiClient } from './http/api-client.ts'
+import { environmentOf, resolveConfig, SETTINGS, variableOf } from './runtime/config.ts'
+import { ROLES, type Role } from './runtime/directory.ts'
+import { isMailroomError, MailroomError } from './runtime/errors.ts'
+
+/** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
+const EXIT_CONFIG = 78
+const DEFAULT_URL = 'http://127.0.0.1:8080'
+const SEND_TIMEOUT_SECONDS = 60
+
+type ClientArguments = { url: string; token?: string | undefined }
+
+try {
+  await commands(yargs(hideBin(process.argv))).parseAsync()
+} catch (error) {
+  const known = isMailroomError(error) || error instanceof Error
+  process.stderr.write(`mailroom: ${known ? (error as Error).message : String(error)}\n`)
+  if (error instanceof TypeError || error instanceof ReferenceError) process.stderr.write(`${error.stack}\n`)
+  process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
+}
+
+function commands(cli: Argv): Argv {
+  return cli
+    .scriptName('mailroom')
+    .usage('$0 <command>\n\nTakes messages over HTTP and never loses one it has acknowledged.')
+    .parserConfiguration({ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false })
+    .command('start', 'run a node until Ctrl-C', startOptions, async (flags) => {
+      const config = resolveConfig({ flags })
+      const { start } = await import('./commands/start.ts')
+      await start(config)
+    })
+    .command(
+      'scale <orders..>',
+      'change the number of actors, live',
+      (argv) =>
+        clientOptions(argv)
+          .positional('orders', {
+            describe: 'such as messages=4',
+            type: 'string',
+            array: true,
+            demandOption: true,
+          })
+          .example('$0 scale messages=4', 'four messages actors')
+          .example('$0 scale logging=2 messages=1', 'several roles, one after the other'),
+      (args) =>
+        withClient(args, async (client) => (await import('./commands/actors.ts')).scale(client, args.orders)),
+    )
+    .command(
+      'restart [role]',
+      'restart the actors of a role, or all, one by one',
+      (argv) =>
+        clientOptions(argv)
+          .positional('role', { choices: ROLES, type: 'string' })
+          .example('$0 restart', 'all actors, without a failed request')
+          .example('$0 restart messages', 'messages actors only'),
+      (args) =>
+        withClient(args, async (client) =>
+          (await import('./commands/actors.ts')).restart(client, args.role as Role | undefined),
+        ),
+    )
+    .command(
+      'status',
+      'show the actors',
+      (argv) =>
+        clientOptions(argv)
+          .option('watch', { type: 'boolean', default: false, describe: 'again every second, with rates' })
+          .option('json', { type: 'boolean', default: false, describe: 'as JSON, for scripts' })
+          .example('$0 status', 'once')
+          .example('$0 status --watch', 'every second, until Ctrl-C')
+          .example("$0 status --json | jq '.[].waiting'", 'for a script'),
+      (args) =>
+        withClient(args, async (client) => (await import('./commands/actors.ts')).status(client, args)),
+    )
+    .command(
+      'send [text]',
+      'send messages; tries again until each is stored, once',
+      (argv) =>
+        clientOptions(argv)
+          .positional('text', { type: 'string', describe: 'one message; - for standard input, one a line' })
+          .option('file', { type: 'string', requiresArg: true, describe: 'a file, one message a line' })
+          .option('whole', { type: 'boolean', default: false, describe: 'the whole file is one message' })
+          .option('ids', { type: 'boolean', default: false, describe: 'print the id of each message' })
+          .option('timeout', {
+            type: 'number',
+            default: SEND_TIMEOUT_SECONDS,
+            describe: 'seconds to go on trying while it is away or overloaded',
+          })
+          .example('$0 send "hello"', 'one message')
+          .example('$0 send --file lines.txt', 'one message a line')
+          .example('tail -f app.log | $0 send -', 'what another program prints')
+          .example('$0 send --whole --file order.json', 'one message of several lines'),
+      (args) =>
+        withClient(args, async (client) => {
+          const { send } = await import('./commands/send.ts')
+          await send(client, sourceOf(args), {
+            ids: args.ids || plainText(args),
+            timeoutMs: secondsOf(args) * 1000,
+          })
+        }),
+    )
+    .command('dead', 'dead letters: messages that could not be handled', deadCommands)
+    .example('$0 start --messages 4 --handler ./handler.js', '')
+    .example('$0 send "hello"', '')
+    .epilogue(`Every flag is also a variable: --handler-timeout is ${variableOf('handler-timeout')}.`)
+    .version(versionOf())
+    .demandCommand(1, 'Expected a command; see mailroom --help')
+    .recommendCommands()
+    .strict()
+    .wrap(Math.min(110, process.stdout.columns ?? 80))
+    .exitProcess(false)
+    .fail((message: string | null, error) => {
+      // Without a message it is a command that failed, not what was typed.
+      throw message === null ? error : new MailroomError('MR_CONFIG_INVALID', { problems: [message] })
+    })
+}
+
+function startOptions(argv: Argv): Argv {
+  for (const [flag, { help, shape, fallback }] of Object.entries(SETTINGS)) {
+    const isSwitch = shape === ''
+    argv.option(flag, {
+      describe: `${help}${isSwitch || fallback === null ? '' : ` [${fallback}]`}`,
+      // Read as text: what is wrong with a value is said in one place, for flags and variables alike.
+      ...(isSwitch ? { type: 'boolean' } : { type: 'string', requiresArg: true }),
+    })
+  }
+  return argv
+    .example('$0 start', 'on http://127.0.0.1:8080, data in ./data')
+    .example(
+      '$0 start --handler ./handler.js --handler-concurrency 8',
+      'calls a function of yours for each message',
+    )
+    .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'open to the network, with a token')
+    .epilogue('Durations: 500ms, 30s, 5m, 12h, 7d.')
+}
+
+function clientOptions(argv: Argv): Argv<ClientArguments> {
+  return argv
+    .option('url', {
+      type: 'string',
+      requiresArg: true,
+      default: environmentOf('MAILROOM_URL') ?? DEFAULT_URL,
+      describe: 'where Mailroom listens',
+    })
+    .option('token', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'its token, if it has one [MAILROOM_TOKEN]',
+    })
+}
+
+function deadCommands(argv: Argv): Argv {
+  const withId = (sub: Argv) => clientOptions(sub).positional('id', { type: 'string', demandOption: true })
+  return argv
+    .command(
+      'list',
+      'list them, oldest first',
+      (sub) =>
+        clientOptions(sub).option('json', {
+          type: 'boolean',
+          default: false,
+          describe: 'one JSON object a line',
+        }),
+      (args) => withClient(args, async (client) => (await import('./commands/dead.ts')).list(client, args)),
+    )
+    .command('show <id>', 'show one: text, reason, attempts, errors', withId, (args) =>
+      withClient(args, async (client) => (await import('./commands/dead.ts')).show(client, args.id)),
+    )
+    .command(
+      'replay [id]',
+      'handle one, or all, again',
+      (sub) =>
+        clientOptions(sub)
+          .positional('id', { type: 'string' })
+          .option('all', { type: 'boolean', default: false, describe: 'all of them' })
+          .check(({ id, all }) => (id !== undefined) !== all || 'Expected either an id or --all'),
+      (args) =>
+        withClient(args, async (client) => (await import('./commands/dead.ts')).replay(client, args.id)),
+    )
+    .command('purge <id>', 'forget one for good; it stays in the log', withId, (args) =>
+      withClient(args, async (client) => (await import('./commands/dead.ts')).purge(client, args.id)),
+    )
+    .example('$0 dead list', '')
+    .example('$0 dead replay --all', 'after the handler has been mended')
+    .demandCommand(1, 'Expected one of list, show, replay, purge; see mailroom dead --help')
+}
+
+async function withClient(args: ClientArguments, work: (client: ApiClient) => Promise<void>): Promise<void> {
+  if (!URL.canParse(args.url) || !/^https?:$/.test(new URL(args.url).protocol)) {
+    const problem = `Expected --url to be a URL such as ${DEFAULT_URL}, got ${args.url}`
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+  }
+  const client = new ApiClient(args.url, args.token ?? environmentOf('MAILROOM_TOKEN'))
+  try {
+    await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+function sourceOf({
+  text,
+  file,
+  whole,
+}: {
+  text?: string | undefined
+  file?: string | undefined
+  whole: boolean
+}) {
+  if ((text === undefined) === (file === undefined)) {
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: ['Expected either a text, - or --file'] })
+  }
+  if (file !== undefined) return whole ? { whole: file } : { lines: file }
+  return text === '-' ? { lines: '-' } : { text: text! }
+}
+
+function plainText({ text }: { text?: string | undefined }): boolean {
+  return text !== undefined && text !== '-'
+}
+
+function secondsOf({ timeout }: { timeout: number }): number {
+  if (timeout >= 0) return timeout
+  throw new MailroomError('MR_CONFIG_INVALID', { problems: ['Expected --timeout to be a number of seconds'] })
+}
+
+function versionOf(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return version
+}
