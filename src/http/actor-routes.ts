@@ -56,7 +56,7 @@ function shown(actor: ActorEntry): object {
 function roleOf(name: string): Role {
   const role = ROLES.find((one) => one === name)
   if (role === undefined)
-    throw new MailroomError('MR_NOT_FOUND', { what: `role; roles: ${ROLES.join(', ')}` })
+    throw new MailroomError('MR_NOT_FOUND', { what: `such role; the roles are ${ROLES.join(', ')}` })
   return role
 }
 
