@@ -10,7 +10,7 @@ import { isAlive, System, sleep } from '../support/system.ts'
 for (const name of ['logging-1', 'logging-2', 'messages-1', 'messages-2']) {
   test(`SIGKILL of ${name} under load: no client notices, nothing is wrong`, async (context) => {
     const system = await System.start(context)
-    const load = new Load(system.url)
+    const load = new Load(context, system.url)
     await load.more(1000)
     process.kill((await system.actor(name)).pid, 'SIGKILL')
     await load.more(1000)
@@ -24,7 +24,7 @@ for (const name of ['logging-1', 'logging-2', 'messages-1', 'messages-2']) {
 
 test('SIGKILL of one of two facades under load: only what was on its sockets fails', async (context) => {
   const system = await System.start(context, ['--facade', '2'])
-  const load = new Load(system.url)
+  const load = new Load(context, system.url)
   await load.more(1000)
   process.kill((await system.actor('facade-2')).pid, 'SIGKILL')
   await load.more(1500)
@@ -39,7 +39,7 @@ test('SIGKILL of one of two facades under load: only what was on its sockets fai
 
 test('SIGKILL of all workers at once, three times, under load', async (context) => {
   const system = await System.start(context)
-  const load = new Load(system.url)
+  const load = new Load(context, system.url)
   for (let round = 0; round < 3; round++) {
     await load.more(500)
     for (const { pid } of await system.actors()) process.kill(pid, 'SIGKILL')
@@ -51,7 +51,7 @@ test('SIGKILL of all workers at once, three times, under load', async (context) 
 
 test('SIGKILL of the primary under load: workers are gone at once, a new start has everything', async (context) => {
   const system = await System.start(context)
-  const load = new Load(system.url)
+  const load = new Load(context, system.url)
   for (let round = 0; round < 3; round++) {
     await load.more(500)
     const actors = await system.actors()
@@ -70,7 +70,7 @@ test('SIGKILL of the primary under load: workers are gone at once, a new start h
 
 test('SIGTERM under load: no accepted request fails, exit code 0, nothing left, nothing lost', async (context) => {
   const system = await System.start(context)
-  const load = new Load(system.url)
+  const load = new Load(context, system.url)
   await load.more(1000)
   const actors = await system.actors()
   const began = performance.now()
@@ -90,7 +90,7 @@ test('SIGTERM under load: no accepted request fails, exit code 0, nothing left, 
 
 test('scaling up and down and rolling restarts under load: no request fails, nothing is wrong', async (context) => {
   const system = await System.start(context)
-  const load = new Load(system.url, { connections: 32 })
+  const load = new Load(context, system.url, { connections: 32 })
   await load.more(500)
   for (const [role, count] of [
     ['logging', 5],
@@ -129,7 +129,7 @@ test('a second start on the same data is refused by name; the first goes on', as
 
 test('an acknowledged message is in every log read that begins later, also while logging actors come and go', async (context) => {
   const system = await System.start(context)
-  const load = new Load(system.url, { connections: 8 })
+  const load = new Load(context, system.url, { connections: 8 })
   await load.more(100)
   let churning = true
   const churn = (async () => {

@@ -1,5 +1,6 @@
 /** Clients that post all the time and write down what they were told. */
 import { Agent, request } from 'node:http'
+import type { TestContext } from 'node:test'
 import { sleep } from './system.ts'
 
 /** A request that did not end in a 2xx. */
@@ -27,17 +28,19 @@ export class Load {
   #stopped = false
   #count = 0
 
-  constructor(url: string, { connections = 64, label = 'load', pauseMs = 0 } = {}) {
+  /** Begins at once, and ends with the test at the latest. */
+  constructor(context: TestContext, url: string, { connections = 64, label = 'load', pauseMs = 0 } = {}) {
     this.#url = new URL('/messages', url)
     this.#label = label
     this.#agent = new Agent({ keepAlive: true, maxSockets: connections })
+    context.after(() => this.stop())
     this.#clients = Array.from({ length: connections }, () => this.#client(pauseMs))
   }
 
   /** Resolves when `count` more messages have been acknowledged. */
   async more(count: number): Promise<void> {
     const goal = this.history.acknowledged.size + count
-    while (this.history.acknowledged.size < goal) await sleep(20)
+    while (this.history.acknowledged.size < goal && !this.#stopped) await sleep(20)
   }
 
   /** Ends all clients; each finishes its request. */
