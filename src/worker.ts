@@ -58,7 +58,7 @@ async function bootLogging(world: World): Promise<Hosted> {
   const server = await serveInternal({ ...world, methods })
   return {
     address: server.address,
-    status: () => actor.status(),
+    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
     async drain() {
       await server.close()
       await actor.drain()
@@ -83,7 +83,7 @@ async function bootMessages(world: World): Promise<Hosted> {
   await actor.start()
   return {
     address: server.address,
-    status: () => actor.status(),
+    status: () => ({ ...actor.status(), damaged: backend.damaged() }),
     async drain() {
       await actor.drain()
       await server.close()

@@ -19,7 +19,8 @@ import { type Handler, runHandler } from './handler.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
-const CLAIM_WAIT_MS = 2000
+/** A wake-up that was lost costs at most this. */
+const CLAIM_WAIT_MS = 500
 const RETRY_BASE_MS = 500
 const RETRY_MAX_MS = 60_000
 const STORE_PAUSE_MS = 250

@@ -32,6 +32,8 @@ export class FacadeActor extends Actor implements Facade {
   /** Keys of the requests now running here. */
   readonly #keys = new Map<string, string>()
   #accepted = 0
+  /** Once every lane has been held: until then nothing accepted may be delivered. */
+  #lanesSeen = false
 
   constructor(world: World, queue: Queue, peers: Peers) {
     super(world, { concurrency: CONCURRENCY })
@@ -106,9 +108,7 @@ export class FacadeActor extends Actor implements Facade {
       try {
         if (holder === undefined) throw away('messages actor')
         const found = await this.#messagesAt(holder).find(lane, id, leftMs)
-        if (found !== undefined) {
-          return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
-        }
+        return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
       } catch (error) {
         // The lane may be on its way to another holder: worth a short wait, within the caller's.
         if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
@@ -165,7 +165,16 @@ export class FacadeActor extends Actor implements Facade {
       for (const { name, state } of actors) if (state === 'failed') missing.push(`${name}: it keeps crashing`)
       for (const actor of actors) missing.push(...actor.missing.map((what) => `${actor.name}: ${what}`))
     }
+    if (!this.#lanesSeen) {
+      const held = new Set(this.actors().flatMap(({ lanes = {} }) => Object.keys(lanes)))
+      this.#lanesSeen = held.size === this.#queue.laneCount
+      if (!this.#lanesSeen) missing.push(`holders of ${this.#queue.laneCount - held.size} lanes`)
+    }
     return missing
+  }
+
+  damaged(): string[] {
+    return [...new Set(this.actors().flatMap(({ damaged = [] }) => damaged))]
   }
 
   #acceptWhole(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {

@@ -22,7 +22,7 @@ const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
 const PAGE_BYTES = 2 * 1024 * 1024
 const CHUNK_COUNT = 100
-const LOAD_COUNT = 1000
+const LOAD_COUNT = 100
 /** How long running handlers may go on after their lane is to be given up. */
 const HANDLER_GRACE_MS = 4000
 const RETAKE_MS = 50
@@ -88,7 +88,7 @@ export class MessagesActor extends Actor implements Messages {
     })
   }
 
-  async find(lane: number, id: string, waitMs: number): Promise<Whereabouts | undefined> {
+  async find(lane: number, id: string, waitMs: number): Promise<Whereabouts> {
     const deadlineAt = this.world.clock.monotonic() + waitMs
     for (;;) {
       const settled = new AbortController()
@@ -96,7 +96,7 @@ export class MessagesActor extends Actor implements Messages {
       try {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.world.clock.monotonic()
-        if (found?.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
+        if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
         await this.world.clock.sleep(Math.min(leftMs, 1000), settled.signal)
       } finally {
         forget()
@@ -177,7 +177,8 @@ export class MessagesActor extends Actor implements Messages {
     try {
       await this.#queue.hold(lane)
     } catch (error) {
-      if (isMailroomError(error, 'MR_LANE_ELSEWHERE')) return
+      // Another holds it still, or the disk is full: tried again, with what else is missing.
+      if (isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) return
       throw error
     }
     const { messages, completeAbove } = await this.#newestOf(lane)
@@ -278,6 +279,7 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #measure(): Promise<void> {
+    const before = JSON.stringify([...this.#depths])
     for (const lane of this.#consumers.keys()) {
       try {
         this.#depths.set(lane, await this.#queue.depth(lane))
@@ -285,6 +287,7 @@ export class MessagesActor extends Actor implements Messages {
         if (!(error instanceof MailroomError)) return this.#fail(error)
       }
     }
+    if (JSON.stringify([...this.#depths]) !== before) this.world.changed()
   }
 
   /** Ends this process, which its supervisor starts anew: the state of a broken actor is not to be trusted. */

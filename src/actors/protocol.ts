@@ -28,7 +28,7 @@ export interface Messages {
   wake(lanes: readonly number[]): Promise<void>
   page(range: Range): Promise<StorePage>
   /** Where a message of one of its lanes is; waits up to `waitMs` until it is delivered or dead. */
-  find(lane: number, id: string, waitMs: number): Promise<Whereabouts | undefined>
+  find(lane: number, id: string, waitMs: number): Promise<Whereabouts>
   /** Dead letters of all its lanes, oldest first, after an id. */
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
   replay(id: string): Promise<boolean>
@@ -87,6 +87,8 @@ export interface Facade {
   purge(id: string): Promise<boolean>
   /** What is missing to accept a message, in words for people; empty when ready. */
   missing(): string[]
+  /** What of the data is damaged, in words for people; it works without. */
+  damaged(): string[]
   /** True once a drain began: every reply then says `Connection: close`. */
   readonly draining: boolean
 }

@@ -11,7 +11,9 @@ export function healthRoutes({ facade, closing }: Reach): Record<'getLivez' | 'g
       const missing = facade.missing()
       const ready = missing.length === 0 && !closing()
       const status = ready ? 'ready' : 'unready'
-      replyJson(context, ready ? 200 : 503, JSON.stringify({ status, missing }))
+      const damaged = facade.damaged()
+      const body = { status, missing, ...(damaged.length > 0 && { damaged }) }
+      replyJson(context, ready ? 200 : 503, JSON.stringify(body))
     },
   }
 }

@@ -10,6 +10,11 @@ import { createRouter } from './router.ts'
 
 const KEEP_ALIVE_MS = 60_000
 const LOOK_FOR_IDLE_MS = 100
+/**
+ * Before the listener closes, answers are held back for so long: clients that wait for an answer open no new
+ * connection, so none is left in the kernel's queue, which closing would reset.
+ */
+const HOLD_MS = 50
 
 /** A listening public server. */
 export interface PublicServer {
@@ -56,13 +61,21 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   server.maxHeadersCount = 0
   const silent = silentSockets(server)
   answerRefusals(server, surroundings)
-  for (const event of REQUEST_EVENTS) server.on(event, answer)
+  let hold: Promise<void> | undefined
+  for (const event of REQUEST_EVENTS) {
+    server.on(event, (request, response) => {
+      if (hold === undefined) answer(request, response)
+      else void hold.then(() => answer(request, response))
+    })
+  }
 
   server.listen({ host: config.host, port: config.port })
   await once(server, 'listening')
   const { address, port } = server.address() as AddressInfo
 
   const stop = async () => {
+    hold = clock.sleep(HOLD_MS)
+    await hold
     const closed = once(server, 'close')
     server.close()
     const cancel = clock.every(LOOK_FOR_IDLE_MS, () => {

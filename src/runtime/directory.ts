@@ -24,6 +24,8 @@ export interface ActorStatus {
   suspects?: number
   /** What it lacks to do its work, in words for people. */
   missing: string[]
+  /** What of its data is damaged, in words for people; it works without. */
+  damaged?: string[]
 }
 
 /** One actor in the directory. */

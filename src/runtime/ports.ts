@@ -147,7 +147,8 @@ export interface Queue {
    * @returns Those that are in the delivered list by this call, ascending: show these.
    */
   settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]>
-  find(lane: number, id: string): Promise<Whereabouts | undefined>
+  /** Of a message that is in the log with this lane. */
+  find(lane: number, id: string): Promise<Whereabouts>
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
   depth(lane: number): Promise<Depth>

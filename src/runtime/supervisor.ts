@@ -157,7 +157,8 @@ export class Supervisor {
           this.#refuseWhileStopping()
           await work(resolve)
         } catch (error) {
-          this.#options.logger.warn({ err: error }, 'scaling or restarting failed')
+          const why = isMailroomError(error) ? { detail: error.message } : { err: error }
+          this.#options.logger.warn(why, 'scaling or restarting failed')
           reject(error)
         }
       })
@@ -296,7 +297,14 @@ export class Supervisor {
     const { delayMs, failed } = slot.policy.crashed()
     const { mailbox } = slot.entry
     Object.assign(slot.entry, {
-      ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null, missing: [], suspects: 0 },
+      ...{
+        state: failed ? 'failed' : 'restarting',
+        pid: 0,
+        address: null,
+        missing: [],
+        damaged: [],
+        suspects: 0,
+      },
       mailbox: { ...mailbox, depth: 0 },
     })
     delete slot.entry.lanes

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
 import type { ActorEntry, Role } from '../../src/runtime/directory.ts'
+import { freePort, isAlive } from '../support/system.ts'
 
 interface System {
   primary: ChildProcess
@@ -60,23 +60,6 @@ async function until(system: System, what: (actors: ActorEntry[]) => boolean): P
 const names = (actors: ActorEntry[]) => actors.map(({ name }) => name)
 const named = (actors: ActorEntry[], name: string) => actors.find((actor) => actor.name === name)!
 const allReady = (actors: ActorEntry[]) => actors.length > 0 && actors.every(({ state }) => state === 'ready')
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  return port
-}
 
 test('starts one process an actor; each knows all', async () => {
   const system = await begin({ logging: 3, messages: 2 })

@@ -4,7 +4,7 @@ import type { Logger } from '../../logger.ts'
 
 /** More is not told one by one. */
 const MAX_REPORTS = 100
-const SET_ASIDE = /\.db\.damaged-[^-]+$/
+const SET_ASIDE = /\.db\.damaged-.*Z$/
 
 /** Gathers reports of damage in one data directory. */
 export class Damage {

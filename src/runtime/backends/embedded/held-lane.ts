@@ -155,7 +155,7 @@ export class HeldLane {
     return delivered.sort((a, b) => (a.id < b.id ? -1 : 1))
   }
 
-  find(id: string): Whereabouts | undefined {
+  find(id: string): Whereabouts {
     return this.home.find(id) ?? { state: 'queued', attempts: 0, deliveredAt: null }
   }
 
@@ -281,12 +281,7 @@ export class HeldLane {
       for (const track of this.#tracks.values()) track.savedCursor = track.cursor
     } catch (error) {
       this.#refuseReleased()
-      if (faultOf(error) !== 'full') throw error
-      throw new MailroomError(
-        'MR_STORE_UNAVAILABLE',
-        { store: 'queue', reason: 'the disk is full' },
-        { cause: error },
-      )
+      throw faultOf(error) === 'full' ? noRoom(error) : error
     }
   }
 
@@ -301,4 +296,9 @@ export class HeldLane {
     if (!this.#released) return
     throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.#options.lane, name: 'this process' })
   }
+}
+
+/** What a home that cannot be written for want of room says. */
+export function noRoom(cause: unknown): MailroomError<'MR_STORE_UNAVAILABLE'> {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' }, { cause })
 }

@@ -18,7 +18,9 @@ const SCHEMA = `
     open INTEGER NOT NULL, suspect INTEGER NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL);
   CREATE INDEX start_due ON start(open, due);
   CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, starts INTEGER NOT NULL, reason TEXT NOT NULL,
-    firstError TEXT NOT NULL, lastError TEXT NOT NULL, at INTEGER NOT NULL, purged INTEGER NOT NULL);`
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL, at INTEGER NOT NULL, purged INTEGER NOT NULL);
+  CREATE INDEX dead_purged ON dead(purged);`
+const TABLES = ['message', 'cursor', 'start', 'dead']
 
 /** How many old messages are removed in one transaction. */
 const REMOVE_COUNT = 1000
@@ -53,7 +55,11 @@ export class Home {
     this.#clock = clock
     this.#retentionMs = retentionMs
     if (!existsSync(path)) createFile(path, SCHEMA)
-    this.#open = openToWrite(path)
+    this.#open = openToWrite(path, (open) => {
+      // Tables are looked at when they are first used; a file without ours is to be known now.
+      for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
+      return open
+    })
     this.#adoptStarts()
   }
 
@@ -146,7 +152,9 @@ export class Home {
 
   /** Messages in `start`, and the oldest of them. */
   starts(): { count: number; oldest: string | null } {
-    return this.#one('SELECT count(*) AS count, min(id) AS oldest FROM start') as never
+    const count = this.#one('SELECT count(*) AS count FROM start')!['count'] as number
+    // Asked for apart: together with the count, every row would be looked at.
+    return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
   }
 
   deadCount(): number {

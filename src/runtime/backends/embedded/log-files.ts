@@ -1,5 +1,5 @@
 /** The files of the log, all writers': listed on every read, opened once. */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMailroomError } from '../../errors.ts'
 import type { Damage } from './damage.ts'
@@ -54,13 +54,13 @@ export class LogFiles {
     try {
       let reader = this.#readers.get(name)
       if (reader === undefined) {
-        reader = new LogReader(join(this.#directory, name))
+        reader = LogReader.open(join(this.#directory, name))
         this.#readers.set(name, reader)
       }
       return read(reader)
     } catch (error) {
       const fault = faultOf(error)
-      if (fault === 'gone') return undefined // Removed since it was listed.
+      if (fault === 'gone' && !existsSync(join(this.#directory, name))) return undefined // Removed since.
       if (fault !== 'damaged' && !isMailroomError(error, 'MR_DATA_VERSION')) throw error
       this.#damage.report(name, (error as Error).message)
       return undefined

@@ -1,7 +1,7 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Message } from '../../ports.ts'
-import { checksumOf, openToRead } from './sqlite.ts'
+import { checksumOf, type OpenFile, openToRead } from './sqlite.ts'
 
 /** The tables of a log file. A row is at once the entry in the log and the one in its lane's line. */
 export const LOG_SCHEMA = `
@@ -24,9 +24,7 @@ export class LogReader {
   readonly #database: DatabaseSync
   readonly #statements: Record<'descending' | 'ascending' | 'one' | 'lane' | 'count' | 'next', StatementSync>
 
-  /** @throws As `openToRead`. */
-  constructor(path: string) {
-    const { database, file } = openToRead(path)
+  private constructor({ database, file }: OpenFile) {
     this.file = file
     this.#database = database
     const row = 'SELECT seq, id, lane, crc, body FROM log'
@@ -40,6 +38,11 @@ export class LogReader {
       ),
       next: database.prepare('SELECT id FROM log WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1'),
     }
+  }
+
+  /** @throws As `openToRead`. */
+  static open(path: string): LogReader {
+    return openToRead(path, (open) => new LogReader(open))
   }
 
   /** Rows between two ids (exclusive). */

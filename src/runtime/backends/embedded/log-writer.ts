@@ -6,7 +6,7 @@
  * After a commit whose fate is unknown (a failed fsync) nothing is tried again: a second fsync would report
  * success for data that is gone. The process ends, and its successor recovers what is there.
  */
-import { statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Cancel, Clock } from '../../clock.ts'
@@ -180,15 +180,24 @@ export class LogWriter {
     if (here !== undefined) return here
     for (const name of this.#segmentNames()) {
       if (name === this.#segment.name) continue
-      const { database } = openToRead(join(this.#options.data, name))
-      try {
-        const there = find(keyStatements(database))
-        if (there !== undefined) return there
-      } finally {
-        database.close()
-      }
+      const there = this.#findIn(name, find)
+      if (there !== undefined) return there
     }
     return undefined
+  }
+
+  /** Looks into an older segment. One that is damaged is told by its readers, and no reason to refuse. */
+  #findIn<T>(name: string, find: (statements: Pick<Segment, 'findKey' | 'idsOf'>) => T): T | undefined {
+    try {
+      return openToRead(join(this.#options.data, name), ({ database }) => {
+        const found = find(keyStatements(database))
+        database.close()
+        return found
+      })
+    } catch (error) {
+      if (faultOf(error) === 'damaged') return undefined
+      throw error
+    }
   }
 
   #failed(error: unknown, batches: readonly Waiting[]): void {
@@ -249,33 +258,31 @@ export class LogWriter {
     }
   }
 
+  /** Begins a segment under a name that was never used: who read the old file of a name would go on doing so. */
   #create(): Segment {
-    const last = listLogs(this.#options.data).filter(({ writer }) => writer === this.#options.writer)
-    // Names are not used again while the file of that name may still be known to a reader.
-    const segment =
-      Math.max(0, ...last.map((log) => log.segment), Number(this.#segment?.name.split('.')[1] ?? 0)) + 1
-    const name = `log-${this.#options.writer}.${segment}.db`
+    const own = new RegExp(`^log-${this.#options.writer}\\.(\\d+)\\.db`)
+    const used = readdirSync(this.#options.data).map((name) => Number(own.exec(name)?.[1] ?? 0))
+    const name = `log-${this.#options.writer}.${Math.max(0, ...used) + 1}.db`
     createFile(join(this.#options.data, name), LOG_SCHEMA)
     return this.#open(name)
   }
 
   #open(name: string): Segment {
     const path = join(this.#options.data, name)
-    const { database } = openToWrite(path)
-    const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id'] as
-      | string
-      | undefined
-    return {
-      name,
-      database,
-      insert: database.prepare(
-        'INSERT INTO log(id, key, hash, lane, crc, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING',
-      ),
-      dropKey: database.prepare('UPDATE log SET key = NULL WHERE key = ?'),
-      ...keyStatements(database),
-      bytes: statSync(path).size,
-      firstAt: first === undefined ? null : timeOf(first),
-    }
+    return openToWrite(path, ({ database }) => {
+      const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id']
+      return {
+        name,
+        database,
+        insert: database.prepare(
+          'INSERT INTO log(id, key, hash, lane, crc, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING',
+        ),
+        dropKey: database.prepare('UPDATE log SET key = NULL WHERE key = ?'),
+        ...keyStatements(database),
+        bytes: statSync(path).size,
+        firstAt: typeof first === 'string' ? timeOf(first) : null,
+      }
+    })
   }
 }
 

@@ -20,7 +20,7 @@ import type {
   Whereabouts,
 } from '../../ports.ts'
 import type { Damage } from './damage.ts'
-import { HeldLane } from './held-lane.ts'
+import { HeldLane, noRoom } from './held-lane.ts'
 import { Home } from './home.ts'
 import { LaneChoice, type LaneReport } from './lane-choice.ts'
 import { takeLock } from './lock-file.ts'
@@ -77,7 +77,7 @@ export class EmbeddedQueue implements Queue {
       this.#held.set(lane, new HeldLane({ lane, home: this.#openHome(lane), lock, files, clock }))
     } catch (error) {
       lock.release()
-      throw error
+      throw faultOf(error) === 'full' ? noRoom(error) : error
     }
   }
 
@@ -98,7 +98,7 @@ export class EmbeddedQueue implements Queue {
     return this.#in(lane, (held) => held.settle(settlements))
   }
 
-  find(lane: number, id: string): Promise<Whereabouts | undefined> {
+  find(lane: number, id: string): Promise<Whereabouts> {
     return this.#in(lane, (held) => held.find(id))
   }
 

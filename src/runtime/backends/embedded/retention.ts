@@ -29,8 +29,10 @@ export interface RetentionOptions {
 /** Removes what may be removed now. */
 export function removeOldSegments(options: RetentionOptions): void {
   const { data, writer, logger } = options
-  for (const log of listLogs(data)) {
-    if (log.name === options.current()) continue
+  const logs = listLogs(data)
+  for (const [index, log] of logs.entries()) {
+    // A writer's last one stays, so that no name is ever used again.
+    if (log.name === options.current() || logs[index + 1]?.writer !== log.writer) continue
     if (log.writer === writer ? !isRemovable(log, options) : writer !== 1 || !isOrphan(log, options)) continue
     removeFile(join(data, log.name))
     logger.info({ segment: log.name }, 'old log segment removed')
@@ -46,7 +48,7 @@ function isOrphan(log: LogName, options: RetentionOptions): boolean {
 }
 
 function isRemovable({ name }: LogName, { data, laneCount, retentionMs, clock }: RetentionOptions): boolean {
-  const reader = new LogReader(join(data, name))
+  const reader = LogReader.open(join(data, name))
   try {
     const youngest = reader.youngest()
     if (youngest === undefined || youngest >= idAt(clock.now() - retentionMs)) return false
@@ -63,10 +65,9 @@ function isRemovable({ name }: LogName, { data, laneCount, retentionMs, clock }:
 /** Up to which row of a log file a lane has been consumed. */
 function cursorOf(home: string, file: string): number {
   if (!existsSync(home)) return 0
-  const { database } = openToRead(home)
-  try {
-    return (database.prepare('SELECT seq FROM cursor WHERE file = ?').get(file)?.['seq'] as number) ?? 0
-  } finally {
+  return openToRead(home, ({ database }) => {
+    const row = database.prepare('SELECT seq FROM cursor WHERE file = ?').get(file)
     database.close()
-  }
+    return (row?.['seq'] as number) ?? 0
+  })
 }

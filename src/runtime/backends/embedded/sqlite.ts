@@ -16,6 +16,9 @@ const BUSY = 5
 const IO_ERROR = 10
 const DAMAGED = 11
 const FULL = 13
+/** A full disk, met while the index of the write-ahead log grows. */
+const NO_ROOM_FOR_INDEX = 4874
+const SQL_ERROR = 1
 const CANNOT_OPEN = 14
 const NOT_A_DATABASE = 26
 /** Readers meet a lock only while a file is being recovered after a crash, which takes milliseconds. */
@@ -24,10 +27,15 @@ const READER_TIMEOUT_MS = 250
 /** What went wrong, of the kinds that matter; undefined for an error that is none of SQLite's. */
 export type Fault = 'busy' | 'full' | 'damaged' | 'gone' | 'io' | 'other'
 
+/** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
+class NotOurs extends Error {}
+
 /** Tells what kind of SQLite error this is. */
 export function faultOf(error: unknown): Fault | undefined {
   const { code, errcode } = error as { code?: string; errcode?: number }
+  if (error instanceof NotOurs) return 'damaged'
   if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return undefined
+  if (errcode === NO_ROOM_FOR_INDEX) return 'full'
   switch (errcode & 0xff) {
     case BUSY:
       return 'busy'
@@ -59,11 +67,14 @@ export function createFile(path: string, schema: string): void {
   const unfinished = `${path}.new`
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(unfinished + suffix, { force: true })
   const database = new DatabaseSync(unfinished)
-  database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;
-    CREATE TABLE meta(file TEXT NOT NULL, version INTEGER NOT NULL); ${schema}`)
-  database.prepare('INSERT INTO meta VALUES (?, ?)').run(randomUUID(), FORMAT_VERSION)
-  database.exec('COMMIT')
-  database.close()
+  try {
+    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;
+      CREATE TABLE meta(file TEXT NOT NULL, version INTEGER NOT NULL); ${schema}`)
+    database.prepare('INSERT INTO meta VALUES (?, ?)').run(randomUUID(), FORMAT_VERSION)
+    database.exec('COMMIT')
+  } finally {
+    database.close()
+  }
   renameSync(unfinished, path)
   syncDirectory(dirname(path))
 }
@@ -74,14 +85,20 @@ export interface OpenFile {
   file: string
 }
 
-/** Opens a file as its only writer. @throws {MailroomError} `MR_DATA_VERSION`, else as SQLite does. */
-export function openToWrite(path: string): OpenFile {
-  return checked(path, new DatabaseSync(path), 'PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;')
+/**
+ * Opens a file as its only writer, and prepares what is needed of it.
+ *
+ * @throws {MailroomError} `MR_DATA_VERSION`, else as SQLite does: a file without our tables counts as damaged.
+ */
+export function openToWrite<T>(path: string, prepare: (open: OpenFile) => T): T {
+  const database = new DatabaseSync(path)
+  const pragmas = 'PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;'
+  return checked(path, database, pragmas, prepare)
 }
 
 /** Opens a file that another process may be writing. @throws As `openToWrite`. */
-export function openToRead(path: string): OpenFile {
-  return checked(path, new DatabaseSync(path, { readOnly: true, timeout: READER_TIMEOUT_MS }), '')
+export function openToRead<T>(path: string, prepare: (open: OpenFile) => T): T {
+  return checked(path, new DatabaseSync(path, { readOnly: true, timeout: READER_TIMEOUT_MS }), '', prepare)
 }
 
 /** Runs `work` in a transaction: all of it is on the disk when this returns, or nothing when it throws. */
@@ -112,7 +129,12 @@ export function removeFile(path: string): void {
   for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true })
 }
 
-function checked(path: string, database: DatabaseSync, pragmas: string): OpenFile {
+function checked<T>(
+  path: string,
+  database: DatabaseSync,
+  pragmas: string,
+  prepare: (open: OpenFile) => T,
+): T {
   try {
     database.exec(pragmas)
     const { file, version } = database.prepare('SELECT file, version FROM meta').get() as {
@@ -123,10 +145,11 @@ function checked(path: string, database: DatabaseSync, pragmas: string): OpenFil
       const facts = { path, expected: `of format version ${FORMAT_VERSION}`, got: `version ${version}` }
       throw new MailroomError('MR_DATA_VERSION', facts)
     }
-    return { database, file }
+    return prepare({ database, file })
   } catch (error) {
     database.close()
-    throw error
+    const { errcode, message } = error as Error & { errcode?: number }
+    throw errcode === SQL_ERROR ? new NotOurs(message, { cause: error }) : error
   }
 }
 
