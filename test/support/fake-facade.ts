@@ -20,6 +20,7 @@ export class FakeFacade implements Facade {
   /** The pages of the log that can be had. */
   goodPages = Number.POSITIVE_INFINITY
   readonly pages: Range[] = []
+  damagedThings: string[] = []
   readonly missingThings: string[] = []
   readonly messages: Message[] = []
   readonly deadLetters: Dead[] = []
@@ -164,6 +165,10 @@ export class FakeFacade implements Facade {
 
   missing(): string[] {
     return this.missingThings
+  }
+
+  damaged(): string[] {
+    return this.damagedThings
   }
 
   async #store(texts: readonly string[], deadlineAt: number): Promise<Receipt[]> {

@@ -23,7 +23,7 @@ import type { Damage } from './damage.ts'
 import { HeldLane, noRoom } from './held-lane.ts'
 import { Home } from './home.ts'
 import { LaneChoice, type LaneReport } from './lane-choice.ts'
-import { takeLock } from './lock-file.ts'
+import { type Lock, takeLock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
 import { faultOf, setAside } from './sqlite.ts'
 
@@ -71,12 +71,13 @@ export class EmbeddedQueue implements Queue {
   async hold(lane: number): Promise<void> {
     if (this.#held.has(lane)) return
     const { data, clock, files } = this.#options
-    const lock = takeLock(join(data, `home-${lane}.lock`))
-    if (lock === undefined) throw elsewhere(lane)
+    let lock: Lock | undefined
     try {
+      lock = takeLock(join(data, `home-${lane}.lock`))
+      if (lock === undefined) throw elsewhere(lane)
       this.#held.set(lane, new HeldLane({ lane, home: this.#openHome(lane), lock, files, clock }))
     } catch (error) {
-      lock.release()
+      lock?.release()
       throw faultOf(error) === 'full' ? noRoom(error) : error
     }
   }
