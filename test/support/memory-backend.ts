@@ -1,0 +1,286 @@
+/** A backend in memory: many handles on one store, as many processes on one data directory. */
+import { crc32 } from 'node:zlib'
+import type { Clock } from '../../src/runtime/clock.ts'
+import { MailroomError } from '../../src/runtime/errors.ts'
+import { timeOf } from '../../src/runtime/ids.ts'
+import {
+  type Backend,
+  type Claimed,
+  type Dead,
+  type Delivered,
+  MAX_STARTS,
+  type Queue,
+  type Range,
+} from '../../src/runtime/ports.ts'
+
+interface Started {
+  id: string
+  text: string
+  starts: number
+  dueAt: number
+  open: boolean
+  suspect: boolean
+  errors: string[]
+}
+
+/** A lane, as it survives its holder. */
+class Lane {
+  holder: object | undefined
+  readonly inHand = new Map<string, string>()
+  readonly delivered = new Map<string, Delivered>()
+  readonly started = new Map<string, Started>()
+  readonly dead = new Map<string, Dead & { purged: boolean }>()
+  /** Counts wakes, so that none is missed between a look and the sleep after it. */
+  wakes = 0
+  onWake: () => void = () => {}
+
+  wake(): void {
+    this.wakes++
+    this.onWake()
+  }
+
+  knows(id: string): boolean {
+    return [this.inHand, this.delivered, this.started, this.dead].some((known) => known.has(id))
+  }
+}
+
+/** What all handles share, and switches for what can go wrong. */
+export class MemoryStore {
+  readonly log = new Map<string, { id: string; text: string; lane: number }>()
+  readonly keys = new Map<string, { hash: string; ids: string[] }>()
+  readonly lanes: Lane[]
+  /** Called before each call to the port takes effect; may wait, or throw what the call then throws. */
+  before: (call: string, lane?: number) => Promise<void> | void = () => {}
+  readonly #clock: Clock
+  #nextLane = 0
+
+  constructor(clock: Clock, laneCount = 4) {
+    this.#clock = clock
+    this.lanes = Array.from({ length: laneCount }, () => new Lane())
+  }
+
+  /** A handle, as one process has it. */
+  open(): Backend {
+    const handle = {}
+    return {
+      log: {
+        append: async (batch) => {
+          await this.before('append', batch.lane)
+          const { messages, key, deadlineAt, lane } = batch
+          if (deadlineAt <= this.#clock.now()) {
+            throw new MailroomError(
+              'MR_DEADLINE_EXPIRED',
+              { what: 'append', deadlineMs: 0 },
+              { outcome: 'none' },
+            )
+          }
+          const ids = messages.map(({ id }) => id)
+          const first = key && this.keys.get(key.value)
+          if (first !== undefined && first.hash !== key!.hash)
+            throw new MailroomError('MR_KEY_REUSED', { key: key!.value })
+          if (first !== undefined) return first.ids.map((id) => ({ id, replayed: !ids.includes(id) }))
+          if (key !== undefined) this.keys.set(key.value, { hash: key.hash, ids })
+          for (const message of messages) this.log.set(message.id, { ...message, lane })
+          return ids.map((id) => ({ id, replayed: false }))
+        },
+        page: async (range) => {
+          await this.before('page')
+          return pageOf(this.log.values(), range).map(({ id, text }) => ({ id, text }))
+        },
+        get: async (id) => {
+          await this.before('get')
+          return this.log.get(id)
+        },
+      },
+      queue: this.#queue(handle),
+      missing: () => [],
+      damaged: () => [],
+      close: async () => {
+        for (const lane of this.lanes) if (lane.holder === handle) this.#release(lane)
+      },
+    }
+  }
+
+  #release(lane: Lane): void {
+    lane.holder = undefined
+    lane.inHand.clear()
+    lane.wake()
+  }
+
+  #queue(handle: object): Queue {
+    const clock = this.#clock
+    const held = async (call: string, number: number): Promise<Lane> => {
+      const holds = () => this.lanes[number]!.holder === handle
+      const elsewhere = () => new MailroomError('MR_LANE_ELSEWHERE', { lane: number, name: 'this handle' })
+      if (!holds()) throw elsewhere()
+      await this.before(call, number)
+      if (!holds()) throw elsewhere()
+      return this.lanes[number]!
+    }
+    const claimNow = (lane: Lane, number: number, maxCount: number): Claimed[] => {
+      const due = [...lane.started.values()]
+        .filter(({ id, open, dueAt }) => !open && dueAt <= clock.now() && !lane.inHand.has(id))
+        .sort((a, b) => a.dueAt - b.dueAt)
+        .map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect }))
+      const fresh = [...this.log.values()]
+        .filter((message) => message.lane === number && !lane.knows(message.id))
+        .map(({ id, text }) => ({ id, text, starts: 0, suspect: false }))
+      const claimed = [...due, ...fresh].slice(0, maxCount)
+      for (const { id, text } of claimed) lane.inHand.set(id, text)
+      return claimed
+    }
+    return {
+      laneCount: this.lanes.length,
+      accept: async ({ key, ...batch }, append) => {
+        const count = this.lanes.length
+        const lane = key === undefined ? this.#nextLane++ % count : crc32(key.value) % count
+        const receipts = await append({ ...batch, ...(key && { key }), lane })
+        this.lanes[lane]!.wake()
+        return receipts
+      },
+      wake: (number) => this.lanes[number]!.wake(),
+      hold: async (number) => {
+        await this.before('hold', number)
+        const lane = this.lanes[number]!
+        if (lane.holder === handle) return
+        if (lane.holder !== undefined)
+          throw new MailroomError('MR_LANE_ELSEWHERE', { lane: number, name: 'this handle' })
+        lane.holder = handle
+        for (const started of lane.started.values()) {
+          if (!started.open) continue
+          if (started.starts < MAX_STARTS) Object.assign(started, { open: false, suspect: true, dueAt: 0 })
+          else bury(lane, started, `Its worker died ${started.starts} times`, 'the worker died', clock.now())
+        }
+      },
+      release: async (number) => {
+        await this.before('release', number)
+        if (this.lanes[number]!.holder === handle) this.#release(this.lanes[number]!)
+      },
+      claim: async (number, maxCount, waitMs) => {
+        const endAt = clock.monotonic() + waitMs
+        for (;;) {
+          const { wakes } = this.lanes[number]!
+          const lane = await held('claim', number)
+          const claimed = claimNow(lane, number, maxCount)
+          const leftMs = endAt - clock.monotonic()
+          if (claimed.length > 0 || leftMs <= 0) return claimed
+          const nextDueAt = Math.min(
+            ...[...lane.started.values()]
+              .filter(({ open, dueAt }) => !open && dueAt > clock.now())
+              .map(({ dueAt }) => dueAt),
+          )
+          if (lane.wakes !== wakes) continue
+          const woken = new AbortController()
+          lane.onWake = () => woken.abort()
+          await clock.sleep(Math.min(leftMs, Math.max(1, nextDueAt - clock.now())), woken.signal)
+        }
+      },
+      start: async (number, ids) => {
+        const lane = await held('start', number)
+        for (const id of ids) {
+          const started = lane.started.get(id) ?? freshStart(id, lane.inHand.get(id)!)
+          lane.started.set(id, { ...started, starts: started.starts + 1, open: true })
+        }
+      },
+      settle: async (number, settlements) => {
+        const lane = await held('settle', number)
+        const shown: Delivered[] = []
+        for (const settlement of settlements) {
+          const { id } = settlement
+          const text = lane.inHand.get(id)
+          if (text === undefined) continue
+          lane.inHand.delete(id)
+          const started = lane.started.get(id) ?? freshStart(id, text)
+          lane.started.delete(id)
+          switch (settlement.as) {
+            case 'done': {
+              if (lane.delivered.has(id)) break
+              const attempts = Math.max(1, started.starts)
+              const delivered = { id, text, deliveredAt: clock.now(), attempts }
+              lane.delivered.set(id, delivered)
+              shown.push(delivered)
+              break
+            }
+            case 'retry': {
+              const errors = [...started.errors, settlement.error]
+              const { dueAt } = settlement
+              lane.started.set(id, { ...started, open: false, suspect: false, dueAt, errors })
+              break
+            }
+            case 'back':
+              lane.started.set(id, {
+                ...started,
+                ...{ starts: started.starts - Number(started.open), open: false, dueAt: 0 },
+              })
+              break
+            case 'dead':
+              bury(lane, started, settlement.reason, settlement.error, clock.now())
+          }
+        }
+        return shown.sort((a, b) => (a.id < b.id ? -1 : 1))
+      },
+      find: async (number, id) => {
+        const lane = await held('find', number)
+        const delivered = lane.delivered.get(id)
+        if (delivered !== undefined) {
+          const { attempts, deliveredAt } = delivered
+          return { state: 'delivered', attempts, deliveredAt }
+        }
+        const dead = lane.dead.get(id)
+        if (dead !== undefined) return { state: 'dead', attempts: dead.attempts, deliveredAt: null }
+        return { state: 'queued', attempts: lane.started.get(id)?.starts ?? 0, deliveredAt: null }
+      },
+      delivered: async (number, range) => pageOf((await held('delivered', number)).delivered.values(), range),
+      depth: async (number) => {
+        const lane = await held('depth', number)
+        const open = [...this.log.values()].filter(
+          ({ id, lane: at }) => at === number && !lane.delivered.has(id) && !lane.dead.has(id),
+        )
+        const oldest = open.map(({ id }) => id).sort()[0]
+        return {
+          waiting: open.length - lane.inHand.size,
+          inHand: lane.inHand.size,
+          dead: [...lane.dead.values()].filter(({ purged }) => !purged).length,
+          oldestAt: oldest === undefined ? null : timeOf(oldest),
+        }
+      },
+      dead: async (number, { after = '0', limit }) => {
+        const letters = [...(await held('dead', number)).dead.values()].filter(({ purged }) => !purged)
+        return pageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
+      },
+      replay: async (number, id) => {
+        const lane = await held('replay', number)
+        const dead = lane.dead.get(id)
+        if (dead === undefined || dead.purged) return false
+        lane.dead.delete(id)
+        lane.started.set(id, freshStart(id, dead.text))
+        lane.wake()
+        return true
+      },
+      purge: async (number, id) => {
+        const dead = (await held('purge', number)).dead.get(id)
+        if (dead === undefined || dead.purged) return false
+        dead.purged = true
+        return true
+      },
+    }
+  }
+}
+
+function bury(lane: Lane, { id, text, starts, errors }: Started, reason: string, error: string, now: number) {
+  const letter = { id, text, reason, attempts: starts, firstError: errors[0] ?? error, lastError: error }
+  lane.started.delete(id)
+  lane.dead.set(id, { ...letter, deadAt: now, purged: false })
+}
+
+function freshStart(id: string, text: string): Started {
+  return { id, text, starts: 0, dueAt: 0, open: false, suspect: false, errors: [] }
+}
+
+/** The port's paging over items in any order. */
+export function pageOf<T extends { id: string }>(items: Iterable<T>, { before, after, limit }: Range): T[] {
+  const inside = [...items]
+    .filter(({ id }) => (before === undefined || id < before) && (after === undefined || id > after))
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+  return (after === undefined ? inside.reverse() : inside).slice(0, limit)
+}

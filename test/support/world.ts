@@ -1,0 +1,115 @@
+/** What an actor is given, for tests: a clock that stands still, a directory that is told what to say. */
+import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
+import { resolveConfig } from '../../src/runtime/config.ts'
+import { type ActorEntry, actorNumber, type Directory, type Role } from '../../src/runtime/directory.ts'
+import { MailroomError } from '../../src/runtime/errors.ts'
+import { createLogger } from '../../src/runtime/logger.ts'
+import type { Settled, World } from '../../src/runtime/world.ts'
+import { FakeClock } from './fake-clock.ts'
+
+/** A directory that tests write. */
+export class TestDirectory implements Directory {
+  #actors: readonly ActorEntry[] = []
+  readonly #listeners = new Set<() => void>()
+
+  actors(): readonly ActorEntry[] {
+    return this.#actors
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  set(...actors: readonly ActorEntry[]): void {
+    this.#actors = actors
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** How many listen. */
+  get listenerCount(): number {
+    return this.#listeners.size
+  }
+}
+
+/** A world and what an actor did to it. */
+export interface TestWorld extends World {
+  clock: FakeClock
+  directory: TestDirectory
+  /** What the actor failed with. */
+  failures: unknown[]
+}
+
+/** Makes a world. Worlds of one system share `clock` and `directory`. */
+export function testWorld({
+  name = 'facade-1',
+  clock = new FakeClock(),
+  directory = new TestDirectory(),
+  random = seeded(1),
+  config = {},
+}: {
+  name?: string
+  clock?: FakeClock
+  directory?: TestDirectory
+  random?: () => number
+  config?: Partial<Settled>
+} = {}): TestWorld {
+  const failures: unknown[] = []
+  return {
+    ...{ name, clock, directory, random, failures },
+    role: name.slice(0, name.lastIndexOf('-')) as Role,
+    node: 'here',
+    config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
+    secret: 'secret',
+    logger: createLogger('silent', {}),
+    scale: async () => directory.actors(),
+    restart: async () => directory.actors(),
+    changed() {},
+    // A real one ends the process: whoever called it sees no more.
+    fail: (error) => failures.push(error) as never,
+  }
+}
+
+/** A directory entry, ready, at an address of its own name. */
+export function entryOf(name: string, more: Partial<ActorEntry> = {}): ActorEntry {
+  return {
+    ...{ name, node: 'here', pid: actorNumber(name), state: 'ready', restarts: 0, address: name },
+    role: name.slice(0, name.lastIndexOf('-')) as Role,
+    ...{ mailbox: { depth: 0, capacity: 1000, refused: 0 }, handled: 0, missing: [] },
+    ...more,
+  }
+}
+
+/** `Peers` that call the actors in this process; an address that is not here refuses the connection. */
+export class DirectPeers implements Peers {
+  readonly actors = new Map<string, Partial<Logging & Messages>>()
+
+  logging(address: string): Logging {
+    return this.#at(address) as Logging
+  }
+
+  messages(address: string): Messages {
+    return this.#at(address) as Messages
+  }
+
+  #at(address: string): Partial<Logging & Messages> {
+    return (
+      this.actors.get(address) ??
+      (new Proxy({}, { get: () => async () => Promise.reject(lost(address, 'none')) }) as object)
+    )
+  }
+}
+
+/** The error of a call whose connection was lost. */
+export function lost(peer: string, outcome: 'none' | 'unknown'): MailroomError<'MR_PEER_LOST'> {
+  return new MailroomError('MR_PEER_LOST', { peer, reason: 'gone' }, { outcome })
+}
+
+/** Chance that is the same in every run. */
+export function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}
