@@ -4,7 +4,7 @@
  */
 import { pathToFileURL } from 'node:url'
 import type { Clock } from '../runtime/clock.ts'
-import { MailroomError } from '../runtime/errors.ts'
+import { inWords, MailroomError } from '../runtime/errors.ts'
 
 /**
  * A handler: resolves when the message is handled, throws to have it tried again.
@@ -33,7 +33,7 @@ export async function loadHandler(path: string): Promise<Handler> {
   try {
     module = await import(pathToFileURL(path).href)
   } catch (error) {
-    throw invalid(`an ES module that loads: ${path}: ${(error as Error).message}`)
+    throw invalid(`an ES module that loads: ${path}: ${inWords(error)}`)
   }
   if (typeof module.default !== 'function') {
     throw invalid(`a module whose default export is a function, got ${typeof module.default} in ${path}`)
@@ -55,7 +55,7 @@ export async function runHandler(
   const abort = new AbortController()
   const settled = (async () => handler(message, { signal: abort.signal, attempt }))().then(
     (): Run => ({ as: 'done' }),
-    (error: unknown): Run => ({ as: 'failed', error: describe(error) }),
+    (error: unknown): Run => ({ as: 'failed', error: inWords(error).slice(0, 1000) }),
   )
   const late = `Handler timeout of ${timeoutMs} ms`
   const cancelTimeout = clock.after(timeoutMs, () => abort.abort(new DOMException(late, 'TimeoutError')))
@@ -73,11 +73,6 @@ export async function runHandler(
   if (!abort.signal.aborted || run.as === 'done') return run
   if (cut.aborted) return { as: 'cut' }
   return run.as === 'ignored' ? run : { as: 'failed', error: late }
-}
-
-function describe(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return text.slice(0, 1000)
 }
 
 function invalid(expected: string): MailroomError {

@@ -178,15 +178,31 @@ export function isMailroomError<C extends ErrorCode>(
 /** Rebuilds an error from its wire form; an unknown code or shape becomes `MR_INTERNAL`. */
 export function fromWire(wire: unknown): MailroomError {
   const { code, details, outcome } = (wire ?? {}) as Partial<WireError>
-  if (code === undefined || !Object.hasOwn(ERRORS, code)) {
-    return new MailroomError('MR_INTERNAL', { reason: `not an error: ${JSON.stringify(wire)}` })
+  try {
+    if (typeof code === 'string' && Object.hasOwn(ERRORS, code)) {
+      return new MailroomError(code, details as never, isOutcome(outcome) ? { outcome } : {})
+    }
+  } catch {
+    // Facts that do not fit their code.
   }
-  return new MailroomError(code, details as never, outcome === undefined ? {} : { outcome })
+  return new MailroomError('MR_INTERNAL', { reason: `not an error: ${JSON.stringify(wire)}` })
 }
 
 /** Any thrown value in wire form: a `MailroomError` as it is, anything else as `MR_INTERNAL`. */
 export function toWire(error: unknown): WireError {
   if (error instanceof MailroomError) return error.toWire()
-  const reason = error instanceof Error ? error.message : String(error)
-  return new MailroomError('MR_INTERNAL', { reason }).toWire()
+  return new MailroomError('MR_INTERNAL', { reason: inWords(error) }).toWire()
+}
+
+/** Anything that was thrown, as `Name: message` where it is an error; never throws itself. */
+export function inWords(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return `something (${typeof thrown}) that has no words`
+  }
+}
+
+function isOutcome(value: unknown): value is Outcome {
+  return value === 'none' || value === 'unknown' || value === 'done'
 }

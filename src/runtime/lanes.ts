@@ -11,6 +11,7 @@
  */
 export function assignLanes(laneCount: number, names: readonly string[]): string[] {
   if (names.length === 0) return []
-  const sorted = [...names].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+  // Names that read alike (`node-1`, `node-01`) are told apart, else their order would be that of `names`.
+  const sorted = [...names].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }) || (a < b ? -1 : 1))
   return Array.from({ length: laneCount }, (_, lane) => sorted[lane % sorted.length]!)
 }
