@@ -45,9 +45,10 @@ export class Balancer {
       standing.asideUntil = 0
       return value
     } catch (error) {
-      if (blames(error)) {
-        const asideMs = Math.min(ASIDE_MAX_MS, ASIDE_MS * 2 ** standing.failures++)
-        standing.asideUntil = this.#clock.monotonic() + asideMs
+      const now = this.#clock.monotonic()
+      // Calls that were under way together and fail together are one failure.
+      if (blames(error) && now >= standing.asideUntil) {
+        standing.asideUntil = now + Math.min(ASIDE_MAX_MS, ASIDE_MS * 2 ** standing.failures++)
       }
       throw error
     } finally {
