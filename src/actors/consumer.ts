@@ -53,7 +53,12 @@ export class Consumer {
   readonly #options: ConsumerOptions
   readonly #stop = new AbortController()
   readonly #cut = new AbortController()
-  readonly #running = new Set<Promise<void>>()
+  /** Attempts begun and not yet settled. */
+  readonly #attempts = new Set<Promise<void>>()
+  /** Messages in hand: begun, or waiting for a slot. */
+  #inHandCount = 0
+  /** Makes a loop that waits for room look again. */
+  #stir = () => {}
   #loop: Promise<void> | undefined
 
   constructor(options: ConsumerOptions) {
@@ -62,21 +67,20 @@ export class Consumer {
 
   /** Begins consuming. */
   run(): void {
-    this.#loop = this.#consume().catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#options.onFatal(error)
-    })
+    this.#loop = this.#consume().catch((error: unknown) => this.#fail(error))
   }
 
   /**
    * Takes nothing new and ends what runs: handlers get `graceMs`, then their signal is aborted and their
-   * start given back. The caller must have made `claim` return (by giving the lane up or a wake).
+   * start given back. What waits for a slot is not waited for: other lanes' handlers may take long.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stop.abort()
     const cancel = this.#options.clock.after(graceMs, () => this.#cut.abort())
+    this.#stir()
     this.#options.queue.wake(this.#options.lane)
     await this.#loop
-    await Promise.all(this.#running)
+    await Promise.all(this.#attempts)
     cancel()
   }
 
@@ -84,61 +88,66 @@ export class Consumer {
     const { lane, queue, handler } = this.#options
     const maxCount = handler === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
-      const room = maxCount - this.#running.size
+      const room = maxCount - this.#inHandCount
       if (room <= maxCount / 2) {
-        await Promise.race(this.#running)
+        await new Promise<void>((resolve) => {
+          this.#stir = resolve
+        })
         continue
       }
-      const claimed = await queue.claim(lane, room, CLAIM_WAIT_MS)
+      const claimed = await this.#insist(() => queue.claim(lane, room, CLAIM_WAIT_MS), this.#stop.signal)
       if (handler === null) {
         if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
         continue
       }
       for (const message of claimed) {
         if (message.suspect) this.#options.onSuspect()
-        const run = this.#handle(handler, message)
-          .catch((error: unknown) => this.#options.onFatal(error))
-          .finally(() => this.#running.delete(run))
-        this.#running.add(run)
+        void this.#handle(handler, message)
       }
     }
   }
 
+  /** Never rejects. */
   async #handle(handler: Handler, message: Claimed): Promise<void> {
     const { slots, slotCount } = this.#options
-    await slots.runExclusive(
-      async () => {
-        // Not begun when the lane is given up: nothing to settle, it waits in its line.
-        if (this.#stop.signal.aborted) return
-        await this.#attempt(handler, message)
-      },
-      message.suspect ? slotCount : 1,
-    )
+    this.#inHandCount++
+    const [, release] = await slots.acquire(message.suspect ? slotCount : 1)
+    // Not begun when the lane is given up: nothing to settle, it waits in its line.
+    if (!this.#stop.signal.aborted) {
+      const attempt = this.#attempt(handler, message).catch((error: unknown) => this.#fail(error))
+      this.#attempts.add(attempt)
+      await attempt
+      this.#attempts.delete(attempt)
+    }
+    release()
+    this.#inHandCount--
+    this.#stir()
   }
 
   async #attempt(handler: Handler, { id, text, starts }: Claimed): Promise<void> {
     const { lane, queue, clock, handlerTimeoutMs, logger } = this.#options
     await this.#insist(() => queue.start(lane, [id]))
+    if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
     const attempt = starts + 1
     const run = await runHandler(
       handler,
       { id, text, at: atOf(id) },
       { attempt, timeoutMs: handlerTimeoutMs, cut: this.#cut.signal, clock },
     )
-    if (run.as === 'done') return this.#settle([{ id, as: 'done' }])
-    if (run.as === 'cut') return this.#settle([{ id, as: 'back' }])
-    const error =
-      run.as === 'ignored'
-        ? `Handler timeout of ${handlerTimeoutMs} ms, and it ignored its signal`
-        : run.error
-    logger.warn({ id, attempt, error }, 'handler failed')
-    await this.#settle([
-      attempt >= MAX_STARTS
-        ? { id, as: 'dead', reason: `The handler failed ${attempt} times`, error }
-        : { id, as: 'retry', dueAt: clock.now() + this.#backoffMs(attempt), error },
-    ])
+    const ignored = run.as !== 'done' && run.ignored
+    if (run.as === 'failed') {
+      const error = ignored ? `${run.error}, and it ignored its signal` : run.error
+      logger.warn({ id, attempt, error }, 'handler failed')
+      await this.#settle([
+        attempt >= MAX_STARTS
+          ? { id, as: 'dead', reason: `The handler failed ${attempt} times`, error }
+          : { id, as: 'retry', dueAt: clock.now() + this.#backoffMs(attempt), error },
+      ])
+    } else {
+      await this.#settle([{ id, as: run.as === 'cut' ? 'back' : 'done' }])
+    }
     // Still running, and not to be stopped in any other way: its worker ends, the start is already settled.
-    if (run.as === 'ignored') this.#options.onFatal(new Error(`Message ${id}: ${error}`))
+    if (ignored) this.#options.onFatal(new Error(`The handler of message ${id} ignored its signal`))
   }
 
   #backoffMs(attempt: number): number {
@@ -153,16 +162,23 @@ export class Consumer {
     onSettled(settlements.map(({ id }) => id))
   }
 
-  /** Repeats a write while its store is away (a full disk, say): it changes nothing to repeat it. */
-  async #insist<T>(write: () => Promise<T>): Promise<T> {
+  /** Repeats a call while the store is away (a full disk, say): it changes nothing to repeat it. */
+  async #insist<T>(call: () => Promise<T>, until = this.#cut.signal): Promise<T> {
     for (;;) {
       try {
-        return await write()
+        return await call()
       } catch (error) {
-        if (!isMailroomError(error, 'MR_STORE_UNAVAILABLE') || this.#cut.signal.aborted) throw error
+        if (!isMailroomError(error, 'MR_STORE_UNAVAILABLE') || until.aborted) throw error
         this.#options.logger.warn({ lane: this.#options.lane, error: error.message }, 'queue unavailable')
-        await this.#options.clock.sleep(STORE_PAUSE_MS, this.#cut.signal)
+        await this.#options.clock.sleep(STORE_PAUSE_MS, until)
       }
     }
+  }
+
+  /** What could not be written before the lane is given up is found in its line by its next holder. */
+  #fail(error: unknown): void {
+    const { lane, logger, onFatal } = this.#options
+    if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
+    else logger.warn({ lane, error: error.message }, 'lane given up meanwhile')
   }
 }

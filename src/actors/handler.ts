@@ -17,8 +17,11 @@ export type Handler = (
   context: { signal: AbortSignal; attempt: number },
 ) => Promise<void> | void
 
-/** How one run of a handler ended. `ignored`: it did not settle within the grace after its abort. */
-export type Run = { as: 'done' } | { as: 'failed'; error: string } | { as: 'cut' } | { as: 'ignored' }
+/** How one run of a handler ended. `ignored`: it did not settle within the grace after its abort, and still runs. */
+export type Run =
+  | { as: 'done' }
+  | { as: 'failed'; error: string; ignored: boolean }
+  | { as: 'cut'; ignored: boolean }
 
 /** How long a handler may take to settle after its signal was aborted. */
 const ABORT_GRACE_MS = 1000
@@ -55,7 +58,7 @@ export async function runHandler(
   const abort = new AbortController()
   const settled = (async () => handler(message, { signal: abort.signal, attempt }))().then(
     (): Run => ({ as: 'done' }),
-    (error: unknown): Run => ({ as: 'failed', error: inWords(error).slice(0, 1000) }),
+    (error: unknown): Run => ({ as: 'failed', error: inWords(error).slice(0, 1000), ignored: false }),
   )
   const late = `Handler timeout of ${timeoutMs} ms`
   const cancelTimeout = clock.after(timeoutMs, () => abort.abort(new DOMException(late, 'TimeoutError')))
@@ -63,16 +66,16 @@ export async function runHandler(
   cut.addEventListener('abort', onCut, { once: true })
   if (cut.aborted) onCut()
   const ignored = new Promise<Run>((resolve) => {
-    const giveUp = () => clock.after(ABORT_GRACE_MS, () => resolve({ as: 'ignored' }), { unref: true })
+    const end = () => resolve({ as: 'failed', error: late, ignored: true })
+    const giveUp = () => clock.after(ABORT_GRACE_MS, end, { unref: true })
     if (abort.signal.aborted) giveUp()
     else abort.signal.addEventListener('abort', giveUp, { once: true })
   })
   const run = await Promise.race([settled, ignored])
   cancelTimeout()
   cut.removeEventListener('abort', onCut)
-  if (!abort.signal.aborted || run.as === 'done') return run
-  if (cut.aborted) return { as: 'cut' }
-  return run.as === 'ignored' ? run : { as: 'failed', error: late }
+  if (!abort.signal.aborted || run.as !== 'failed') return run
+  return cut.aborted ? { as: 'cut', ignored: run.ignored } : { ...run, error: late }
 }
 
 function invalid(expected: string): MailroomError {
