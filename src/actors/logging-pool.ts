@@ -55,6 +55,7 @@ export class LoggingPool {
     const beganAt = clock.now()
     const refused = new Set<string>()
     let doubt = false
+    let lostCount = 0
     let lastError: MailroomError | undefined
     for (;;) {
       const leftMs = deadlineAt - clock.now()
@@ -78,12 +79,13 @@ export class LoggingPool {
         const logging = this.#peers.logging(entry.address!, Math.min(leftMs, ATTEMPT_MS))
         return await this.#balancer.track(entry.name, () => call(logging), isTheirFault)
       } catch (error) {
-        if (!isMailroomError(error) || !error.retryable) throw error
+        if (!isMailroomError(error)) throw error
+        if (!error.retryable) throw doubt ? inDoubt(error) : error
         lastError = error
         doubt ||= error.outcome === 'unknown'
         // Whoever answered and refused would refuse again; whoever was lost may be back in a moment.
         if (!isTheirFault(error)) refused.add(entry.name)
-        else if (ready.length === 1) await clock.sleep(PAUSE_MS)
+        else if (++lostCount % ready.length === 0) await clock.sleep(PAUSE_MS)
       }
     }
   }

@@ -48,18 +48,16 @@ export class Waker {
 
   async #call(holder: string): Promise<void> {
     this.#calling.add(holder)
-    try {
-      for (;;) {
-        const lanes = this.#pending.get(holder)
-        if (lanes === undefined) return
-        this.#pending.delete(holder)
-        const address = this.#world.directory.actors().find(({ name }) => name === holder)?.address
-        if (address) await this.#peers.messages(address, WAKE_TIMEOUT_MS).wake([...lanes])
-      }
-    } catch {
-      // Only a hint was lost.
-    } finally {
-      this.#calling.delete(holder)
+    for (let lanes = this.#pending.get(holder); lanes !== undefined; lanes = this.#pending.get(holder)) {
+      this.#pending.delete(holder)
+      const address = this.#world.directory.actors().find(({ name }) => name === holder)?.address
+      // A call that fails has lost a hint, no more.
+      if (address)
+        await this.#peers
+          .messages(address, WAKE_TIMEOUT_MS)
+          .wake([...lanes])
+          .catch(() => {})
     }
+    this.#calling.delete(holder)
   }
 }

@@ -82,7 +82,7 @@ export function entryOf(name: string, more: Partial<ActorEntry> = {}): ActorEntr
 
 /** `Peers` that call the actors in this process; an address that is not here refuses the connection. */
 export class DirectPeers implements Peers {
-  readonly actors = new Map<string, Partial<Logging & Messages>>()
+  readonly actors = new Map<string, Partial<Logging> | Partial<Messages>>()
 
   logging(address: string): Logging {
     return this.#at(address) as Logging
@@ -92,10 +92,10 @@ export class DirectPeers implements Peers {
     return this.#at(address) as Messages
   }
 
-  #at(address: string): Partial<Logging & Messages> {
+  #at(address: string): object {
     return (
       this.actors.get(address) ??
-      (new Proxy({}, { get: () => async () => Promise.reject(lost(address, 'none')) }) as object)
+      new Proxy({}, { get: () => async () => Promise.reject(lost(address, 'none')) })
     )
   }
 }
