@@ -86,7 +86,7 @@ function half(world: World, read: ReadPage, limit: number | undefined, isComplet
   let ended = false
   async function* pages(): AsyncGenerator<readonly Message[]> {
     try {
-      yield* limit === undefined ? ascending(read, MIN_ID) : newest(read, limit)
+      yield* limit === undefined ? everything(read) : newest(read, limit)
       ended = true
     } catch (error) {
       // The half ends early, and `whole` tells: the answer has begun, there is no other way to say it.
@@ -96,34 +96,40 @@ function half(world: World, read: ReadPage, limit: number | undefined, isComplet
   return { pages: pages(), whole: () => ended && isComplete() }
 }
 
-async function* ascending(read: ReadPage, after: string, maxCount = Number.POSITIVE_INFINITY) {
-  let cursor = after
-  let left = maxCount
-  while (left > 0) {
-    const page = await read({ after: cursor, limit: Math.min(PAGE_COUNT, left) })
-    if (page.length === 0) return
-    yield page
-    cursor = page.at(-1)!.id
-    left -= page.length
-  }
+/** All there are now, ascending: ends at what is the newest now, however fast more come in. */
+async function* everything(read: ReadPage) {
+  const [newest] = await read({ limit: 1 })
+  if (newest !== undefined) yield* upTo(newest.id, MIN_ID, read)
 }
 
-/** The newest `count`, ascending: finds where they begin, then reads on from there. */
-async function* newest(read: ReadPage, count: number) {
-  let page: Message[] = await read({ limit: Math.min(count + 1, PAGE_COUNT) })
-  if (page.length > count) page = page.slice(0, count)
-  if (page.length === count || page.length === 0) {
-    yield page.reverse()
-    return
+/**
+ * The newest `count`, ascending: notes which they are, newest first, then reads them from the oldest on. They
+ * are told by their ids, not counted: what comes in meanwhile, in between, must not push out the newest.
+ */
+async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]> {
+  let page = await read({ limit: Math.min(count, PAGE_COUNT) })
+  if (page.length === count) return yield page.reverse()
+  const ids = new Set<string>()
+  let oldest: Message | undefined
+  while (page.length > 0) {
+    for (const { id } of page) ids.add(id)
+    oldest = page.at(-1)!
+    if (ids.size === count) break
+    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_COUNT) })
   }
-  let seen = page.length
-  let oldest = page.at(-1)!.id
-  for (;;) {
-    page = await read({ before: oldest, limit: Math.min(PAGE_COUNT, count + 1 - seen) })
-    if (page.length === 0) return yield* ascending(read, MIN_ID, seen)
-    seen += page.length
-    oldest = page.at(-1)!.id
-    if (seen > count) return yield* ascending(read, oldest, count)
+  if (oldest === undefined) return
+  yield [oldest]
+  const [top] = ids
+  for await (const part of upTo(top!, oldest.id, read)) yield part.filter(({ id }) => ids.has(id))
+}
+
+async function* upTo(top: string, after: string, read: ReadPage) {
+  let cursor = after
+  while (cursor < top) {
+    const page = await read({ after: cursor, limit: PAGE_COUNT })
+    if (page.length === 0) return
+    cursor = page.at(-1)!.id
+    yield page.filter(({ id }) => id <= top)
   }
 }
 
