@@ -16,7 +16,7 @@ import { Consumer } from './consumer.ts'
 import type { Handler } from './handler.ts'
 import { boundedPage } from './logging.ts'
 import type { Messages, StorePage } from './protocol.ts'
-import { Store } from './store.ts'
+import { Store, weightOf } from './store.ts'
 
 const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
@@ -42,6 +42,7 @@ export class MessagesActor extends Actor implements Messages {
   readonly #stops: (() => void)[] = []
   #term = 0
   #reconciling: Promise<void> | undefined
+  #cancelRetake = () => {}
   #again = false
   #delivered = 0
   #suspects = 0
@@ -80,11 +81,15 @@ export class MessagesActor extends Actor implements Messages {
 
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
-      const fromStore = await this.#storeMutex.runExclusive(() => this.#store.page(range))
+      const { fromStore, term } = await this.#storeMutex.runExclusive(() => ({
+        fromStore: this.#store.page(range),
+        term: this.#term,
+      }))
       const messages =
-        fromStore ??
-        (await boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk)))
-      return { messages, term: this.#term, complete: this.#isComplete() }
+        fromStore === undefined
+          ? await boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk))
+          : firstBytes(fromStore, PAGE_BYTES)
+      return { messages, term, complete: this.#isComplete(term) }
     })
   }
 
@@ -105,15 +110,18 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async dead({ after, limit }: { after?: string; limit: number }): Promise<Dead[]> {
-    return this.mailbox.run(() =>
-      mergeById(
+    return this.mailbox.run(async () => {
+      const term = this.#term
+      const letters = await mergeById(
         this.#sources((lane, cursor, count) =>
           this.#queue.dead(lane, { ...optionalAfter(cursor ?? after), limit: count }),
         ),
         limit,
         'ascending',
-      ),
-    )
+      )
+      this.#refuseIncomplete(term)
+      return letters
+    })
   }
 
   async replay(id: string): Promise<boolean> {
@@ -159,9 +167,9 @@ export class MessagesActor extends Actor implements Messages {
     }
     // Told only when something changed: telling changes the directory, which leads here again.
     if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.world.changed()
-    if (!this.#isComplete() && !this.draining) {
-      this.world.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
-    }
+    this.#cancelRetake()
+    if (missing.every((lane) => this.#consumers.has(lane))) return
+    this.#cancelRetake = this.world.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
   }
 
   #ownLanes(): number[] {
@@ -169,52 +177,75 @@ export class MessagesActor extends Actor implements Messages {
     return holders.flatMap((name, lane) => (name === this.name ? [lane] : []))
   }
 
-  #isComplete(): boolean {
-    return this.#ownLanes().every((lane) => this.#consumers.has(lane))
+  /**
+   * True when every lane of its own has been here since `term`. Not while it is not among the living: whoever
+   * asks it then knows less than it does, or more.
+   */
+  #isComplete(term: number): boolean {
+    return (
+      term === this.#term &&
+      livingMessages(this.world.directory.actors()).includes(this.name) &&
+      this.#ownLanes().every((lane) => this.#consumers.has(lane))
+    )
+  }
+
+  /** What cannot be found may be in a lane that is on its way here, or away. */
+  #refuseIncomplete(term: number): void {
+    if (this.#isComplete(term)) return
+    const reason = `${this.name} lacks some of its lanes`
+    throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
   }
 
   async #takeUp(lane: number): Promise<void> {
     try {
       await this.#queue.hold(lane)
+      const list = await this.#newestOf(lane)
+      this.#depths.set(lane, await this.#queue.depth(lane))
+      await this.#storeMutex.runExclusive(() => {
+        this.#store.addLane(lane, list.messages, list.completeAbove)
+        this.#consumers.set(lane, this.#consumerOf(lane))
+        this.#term++
+      })
     } catch (error) {
       // Another holds it still, or the disk is full: tried again, with what else is missing.
-      if (isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) return
-      throw error
+      if (!isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) throw error
+      await this.#queue.release(lane)
+      return
     }
-    const { messages, completeAbove } = await this.#newestOf(lane)
-    await this.#storeMutex.runExclusive(() => this.#store.addLane(lane, messages, completeAbove))
-    const consumer = new Consumer({
-      lane,
-      queue: this.#queue,
-      clock: this.world.clock,
-      random: this.world.random,
-      logger: this.world.logger,
-      handler: this.#handler,
-      handlerTimeoutMs: this.world.config.handlerTimeoutMs,
+    this.#consumers.get(lane)!.run()
+    this.world.logger.debug({ lane }, 'lane taken')
+  }
+
+  #consumerOf(lane: number): Consumer {
+    const { clock, random, logger, config } = this.world
+    return new Consumer({
+      ...{ lane, queue: this.#queue, clock, random, logger, handler: this.#handler },
+      handlerTimeoutMs: config.handlerTimeoutMs,
       slots: this.#slots,
-      slotCount: this.world.config.handlerConcurrency,
+      slotCount: config.handlerConcurrency,
       onDelivered: (from, delivered) => this.#show(from, delivered),
       onSettled: (ids) => this.#tell(ids),
       onSuspect: () => {
         this.#suspects++
         this.world.changed()
       },
-      onFatal: (error) => this.#fail(error),
+      // Draining it ends anyway, and the other lanes are to be given back first.
+      onFatal: (error) =>
+        this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
     })
-    this.#consumers.set(lane, consumer)
-    this.#depths.set(lane, await this.#queue.depth(lane))
-    consumer.run()
-    this.world.logger.debug({ lane }, 'lane taken')
   }
 
   async #letGo(lane: number): Promise<void> {
     const consumer = this.#consumers.get(lane)
     if (consumer === undefined) return
     await consumer.stop(HANDLER_GRACE_MS)
-    this.#consumers.delete(lane)
+    // In one hold: no reader sees a part of it.
+    await this.#storeMutex.runExclusive(() => {
+      this.#store.removeLane(lane)
+      this.#consumers.delete(lane)
+      this.#term++
+    })
     this.#depths.delete(lane)
-    this.#term++
-    await this.#storeMutex.runExclusive(() => this.#store.removeLane(lane))
     await this.#queue.release(lane)
     this.world.logger.debug({ lane }, 'lane given back')
   }
@@ -226,12 +257,14 @@ export class MessagesActor extends Actor implements Messages {
     for (;;) {
       const before = newestFirst.at(-1)?.id
       const page = await this.#queue.delivered(lane, { ...(before && { before }), limit: LOAD_COUNT })
-      for (const message of page) bytes += message.text.length
+      for (const message of page) bytes += weightOf(message)
       newestFirst.push(...page)
       if (page.length < LOAD_COUNT) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
       if (bytes >= WINDOW_BYTES / this.#queue.laneCount) {
         return { messages: newestFirst.reverse(), completeAbove: newestFirst[0]!.id }
       }
+      // A backend may answer without waiting for anything: others get their turn between two pages.
+      await new Promise<void>((resolve) => this.world.clock.soon(resolve))
     }
   }
 
@@ -274,7 +307,9 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #inAnyLane(does: (lane: number) => Promise<boolean>): Promise<boolean> {
+    const term = this.#term
     for (const lane of this.#consumers.keys()) if (await does(lane)) return true
+    this.#refuseIncomplete(term)
     return false
   }
 
@@ -282,7 +317,8 @@ export class MessagesActor extends Actor implements Messages {
     const before = JSON.stringify([...this.#depths])
     for (const lane of this.#consumers.keys()) {
       try {
-        this.#depths.set(lane, await this.#queue.depth(lane))
+        const depth = await this.#queue.depth(lane)
+        if (this.#consumers.has(lane)) this.#depths.set(lane, depth)
       } catch (error) {
         if (!(error instanceof MailroomError)) return this.#fail(error)
       }
@@ -294,6 +330,16 @@ export class MessagesActor extends Actor implements Messages {
   #fail(error: unknown): void {
     this.world.fail(error)
   }
+}
+
+/** As many of the first messages as make up `maxBytes` of text, at least one. */
+function firstBytes(messages: Message[], maxBytes: number): Message[] {
+  let bytes = 0
+  const end = messages.findIndex(({ text }) => {
+    bytes += Buffer.byteLength(text)
+    return bytes >= maxBytes
+  })
+  return end === -1 ? messages : messages.slice(0, end + 1)
 }
 
 function optionalAfter(after: string | undefined): { after?: string } {

@@ -16,9 +16,9 @@ export interface Logging {
 /** A page of one messages actor's store. */
 export interface StorePage {
   messages: Message[]
-  /** Grows whenever a lane leaves the actor: a longer read that sees it change has not seen everything. */
+  /** Grows whenever a lane comes or goes: a longer read that sees it change may not have seen everything. */
   term: number
-  /** False while the actor lacks a lane that is its own. */
+  /** False while the actor lacks a lane that is its own, or is not among the living. */
   complete: boolean
 }
 

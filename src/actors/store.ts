@@ -108,8 +108,9 @@ export class Store {
   }
 }
 
-function weightOf(item: Item): number {
-  return item.text.length + ITEM_BYTES
+/** What a message weighs in the window, about, in bytes. */
+export function weightOf({ text }: Message): number {
+  return text.length + ITEM_BYTES
 }
 
 function toMessage({ id, text }: Item): Message {

@@ -1,0 +1,63 @@
+/** Messages actors of one system in this process, on a store in memory and a clock that stands still. */
+import type { Handler } from '../../src/actors/handler.ts'
+import { MessagesActor } from '../../src/actors/messages.ts'
+import { idGenerator } from '../../src/runtime/ids.ts'
+import type { Backend } from '../../src/runtime/ports.ts'
+import { FakeClock, settle } from './fake-clock.ts'
+import { MemoryStore } from './memory-backend.ts'
+import { entryOf, seeded, TestDirectory, type TestWorld, testWorld } from './world.ts'
+
+/** An actor and what it was given. */
+export interface Member {
+  actor: MessagesActor
+  backend: Backend
+  world: TestWorld
+}
+
+/** The system: actors are added, named in the directory, drained. */
+export class MessagesBench {
+  readonly clock = new FakeClock()
+  readonly directory = new TestDirectory()
+  readonly store: MemoryStore
+  readonly #nextIds = idGenerator(this.clock, seeded(1))
+
+  constructor(laneCount = 4) {
+    this.store = new MemoryStore(this.clock, laneCount)
+  }
+
+  /** Boots `messages-<number>`; it lives once the directory says so. */
+  async boot(
+    number: number,
+    {
+      handler = null,
+      directory = this.directory,
+    }: { handler?: Handler | null; directory?: TestDirectory } = {},
+  ): Promise<Member> {
+    const backend = this.store.open()
+    const world = testWorld({ name: `messages-${number}`, clock: this.clock, directory })
+    const actor = new MessagesActor(world, backend.queue, handler)
+    await actor.start()
+    return { actor, backend, world }
+  }
+
+  /** Says who lives, and lets half a second and more pass: a claim that waits ends by then. */
+  async live(...numbers: number[]): Promise<void> {
+    this.directory.set(...numbers.map((number) => entryOf(`messages-${number}`)))
+    await this.clock.advance(600)
+  }
+
+  /** Puts messages into a lane's line. */
+  async add(lane: number, ...texts: string[]): Promise<string[]> {
+    const ids = this.#nextIds(texts.length)
+    const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+    await this.store.open().log.append({ messages, lane, deadlineAt: this.clock.now() + 1000 })
+    this.store.lanes[lane]!.wake()
+    await settle()
+    return ids
+  }
+}
+
+/** Texts on one page of an actor's store, newest first. */
+export async function textsOf({ actor }: Member, limit = 1000): Promise<string[]> {
+  return (await actor.page({ limit })).messages.map(({ text }) => text)
+}
