@@ -14,13 +14,14 @@ import type { Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../ru
 import type { World } from '../runtime/world.ts'
 import { LoggingPool } from './logging-pool.ts'
 import type { Facade, Found, Lists, Messages, Peers } from './protocol.ts'
-import { readLists } from './reader.ts'
+import { readLists, StoreReader } from './reader.ts'
 import { textBytesOf } from './text.ts'
 
 /** Batches in flight; more only add latency (measured, docs/decisions). */
 const CONCURRENCY = 4
 const BATCH_MAX_BYTES = 1024 * 1024
 const ASK_TIMEOUT_MS = 2000
+const RETRY_MS = 50
 
 /** Answers `Facade`. */
 export class FacadeActor extends Actor implements Facade {
@@ -93,8 +94,15 @@ export class FacadeActor extends Actor implements Facade {
   async storePage(name: string, range: Range): Promise<Message[]> {
     const entry = this.actors().find((actor) => actor.name === name && actor.role === 'messages')
     if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
-    const messages = this.#messagesAt(entry)
-    return fullPage(range, async (part) => (await messages.page(part)).messages)
+    const deadlineAt = this.world.clock.monotonic() + ASK_TIMEOUT_MS
+    for (;;) {
+      const store = new StoreReader(this.#messagesAt(entry))
+      const page = await fullPage(range, (part) => store.page(part))
+      if (store.whole) return page
+      // A lane is on its way to it, or away: soon over, or not to be passed over in silence.
+      if (this.world.clock.monotonic() >= deadlineAt) throw away(`${name} with all its lanes`)
+      await this.world.clock.sleep(RETRY_MS)
+    }
   }
 
   async find(id: string, waitMs: number): Promise<Found | undefined> {
@@ -108,13 +116,16 @@ export class FacadeActor extends Actor implements Facade {
       try {
         if (holder === undefined) throw away('messages actor')
         const found = await this.#messagesAt(holder).find(lane, id, leftMs)
-        return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
+        // A holder that is about to let the lane go answers early.
+        if (found.state !== 'queued' || leftMs === 0) {
+          return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
+        }
       } catch (error) {
         // The lane may be on its way to another holder: worth a short wait, within the caller's.
         if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
         if (waitMs === 0 && this.world.clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
       }
-      await this.world.clock.sleep(50)
+      await this.world.clock.sleep(RETRY_MS)
     }
   }
 
@@ -150,11 +161,11 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   async replay(id: string): Promise<boolean> {
-    return (await Promise.all(this.#holders().map((holder) => holder.replay(id)))).includes(true)
+    return anyOf(this.#holders().map((holder) => holder.replay(id)))
   }
 
   async purge(id: string): Promise<boolean> {
-    return (await Promise.all(this.#holders().map((holder) => holder.purge(id)))).includes(true)
+    return anyOf(this.#holders().map((holder) => holder.purge(id)))
   }
 
   missing(): string[] {
@@ -223,6 +234,14 @@ async function fullPage(range: Range, read: (range: Range) => Promise<Message[]>
     next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
   }
   return page
+}
+
+/** True when one says so, whatever became of the others; false only when all say so. */
+async function anyOf(answers: Promise<boolean>[]): Promise<boolean> {
+  const settled = await Promise.allSettled(answers)
+  if (settled.some((answer) => answer.status === 'fulfilled' && answer.value)) return true
+  await Promise.all(answers)
+  return false
 }
 
 function before(digit: string): string {

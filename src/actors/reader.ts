@@ -55,7 +55,7 @@ export async function readLists({ logging, peers, world, limit }: Reading): Prom
 }
 
 /** One messages actor's store, and whether what was read of it so far is all of it. */
-class StoreReader {
+export class StoreReader {
   readonly #messages: Messages
   #term: number | undefined
   whole = true
