@@ -7,7 +7,6 @@ import { Actor } from '../runtime/actor.ts'
 import type { ActorStatus } from '../runtime/directory.ts'
 import { livingMessages } from '../runtime/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
-import { MIN_ID } from '../runtime/ids.ts'
 import { assignLanes } from '../runtime/lanes.ts'
 import { mergeById } from '../runtime/merge.ts'
 import type { Dead, Delivered, Depth, Message, Queue, Range, Whereabouts } from '../runtime/ports.ts'
@@ -15,14 +14,15 @@ import type { World } from '../runtime/world.ts'
 import { Consumer } from './consumer.ts'
 import type { Handler } from './handler.ts'
 import { boundedPage } from './logging.ts'
+import { newestOf } from './newest-of.ts'
 import type { Messages, StorePage } from './protocol.ts'
-import { Store, weightOf } from './store.ts'
+import { Store } from './store.ts'
+import { Waiters } from './waiters.ts'
 
 const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
 const PAGE_BYTES = 2 * 1024 * 1024
 const CHUNK_COUNT = 100
-const LOAD_COUNT = 100
 /** How long running handlers may go on after their lane is to be given up. */
 const HANDLER_GRACE_MS = 4000
 const RETAKE_MS = 50
@@ -38,7 +38,7 @@ export class MessagesActor extends Actor implements Messages {
   /** Lanes held, each with its consumer. */
   readonly #consumers = new Map<number, Consumer>()
   readonly #depths = new Map<number, Depth>()
-  readonly #waiters = new Map<string, Set<() => void>>()
+  readonly #waiters = new Waiters()
   readonly #stops: (() => void)[] = []
   #term = 0
   #reconciling: Promise<void> | undefined
@@ -96,15 +96,14 @@ export class MessagesActor extends Actor implements Messages {
   async find(lane: number, id: string, waitMs: number): Promise<Whereabouts> {
     const deadlineAt = this.world.clock.monotonic() + waitMs
     for (;;) {
-      const settled = new AbortController()
-      const forget = this.#onSettled(id, () => settled.abort())
+      const settled = this.#waiters.add(id)
       try {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.world.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
         await this.world.clock.sleep(Math.min(leftMs, 1000), settled.signal)
       } finally {
-        forget()
+        this.#waiters.forget(id, settled)
       }
     }
   }
@@ -199,7 +198,7 @@ export class MessagesActor extends Actor implements Messages {
   async #takeUp(lane: number): Promise<void> {
     try {
       await this.#queue.hold(lane)
-      const list = await this.#newestOf(lane)
+      const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.world.clock)
       this.#depths.set(lane, await this.#queue.depth(lane))
       await this.#storeMutex.runExclusive(() => {
         this.#store.addLane(lane, list.messages, list.completeAbove)
@@ -224,7 +223,7 @@ export class MessagesActor extends Actor implements Messages {
       slots: this.#slots,
       slotCount: config.handlerConcurrency,
       onDelivered: (from, delivered) => this.#show(from, delivered),
-      onSettled: (ids) => this.#tell(ids),
+      onSettled: (ids) => this.#waiters.wake(ids),
       onSuspect: () => {
         this.#suspects++
         this.world.changed()
@@ -250,41 +249,9 @@ export class MessagesActor extends Actor implements Messages {
     this.world.logger.debug({ lane }, 'lane given back')
   }
 
-  /** The newest part of a lane's list, its share of the window, ascending. */
-  async #newestOf(lane: number): Promise<{ messages: Message[]; completeAbove: string }> {
-    const newestFirst: Message[] = []
-    let bytes = 0
-    for (;;) {
-      const before = newestFirst.at(-1)?.id
-      const page = await this.#queue.delivered(lane, { ...(before && { before }), limit: LOAD_COUNT })
-      for (const message of page) bytes += weightOf(message)
-      newestFirst.push(...page)
-      if (page.length < LOAD_COUNT) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
-      if (bytes >= WINDOW_BYTES / this.#queue.laneCount) {
-        return { messages: newestFirst.reverse(), completeAbove: newestFirst[0]!.id }
-      }
-      // A backend may answer without waiting for anything: others get their turn between two pages.
-      await new Promise<void>((resolve) => this.world.clock.soon(resolve))
-    }
-  }
-
   async #show(lane: number, delivered: readonly Delivered[]): Promise<void> {
     await this.#storeMutex.runExclusive(() => this.#store.add(lane, delivered))
     this.#delivered += delivered.length
-  }
-
-  #tell(ids: readonly string[]): void {
-    if (this.#waiters.size === 0) return
-    for (const id of ids) for (const wake of this.#waiters.get(id) ?? []) wake()
-  }
-
-  #onSettled(id: string, wake: () => void): () => void {
-    const wakes = this.#waiters.get(id) ?? new Set()
-    this.#waiters.set(id, wakes.add(wake))
-    return () => {
-      wakes.delete(wake)
-      if (wakes.size === 0 && this.#waiters.get(id) === wakes) this.#waiters.delete(id)
-    }
   }
 
   #pageFromHomes(range: Range): Promise<Message[]> {
