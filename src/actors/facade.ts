@@ -23,13 +23,20 @@ const BATCH_MAX_BYTES = 1024 * 1024
 const ASK_TIMEOUT_MS = 2000
 const RETRY_MS = 50
 
+/** A message on its way into a batch. */
+interface Single {
+  text: string
+  deadlineAt: number
+  postedAt: number
+}
+
 /** Answers `Facade`. */
 export class FacadeActor extends Actor implements Facade {
   readonly #queue: Queue
   readonly #peers: Peers
   readonly #logging: LoggingPool
   readonly #nextIds: (count: number) => string[]
-  readonly #singles: Batcher<{ text: string; deadlineAt: number }, Receipt>
+  readonly #singles: Batcher<Single, Receipt | MailroomError>
   /** Keys of the requests now running here. */
   readonly #keys = new Map<string, string>()
   #accepted = 0
@@ -48,11 +55,7 @@ export class FacadeActor extends Actor implements Facade {
       maxCount: BATCH_MAX_COUNT,
       maxBytes: BATCH_MAX_BYTES,
       concurrency: CONCURRENCY,
-      send: (items) =>
-        this.#accept(
-          items.map(({ text }) => text),
-          Math.min(...items.map(({ deadlineAt }) => deadlineAt)),
-        ),
+      send: (items) => this.#acceptSingles(items),
     })
   }
 
@@ -62,8 +65,11 @@ export class FacadeActor extends Actor implements Facade {
     return { ...super.status(), handled: this.#accepted, missing: this.missing() }
   }
 
-  post(text: string, deadlineAt: number): Promise<Receipt> {
-    return this.#singles.add({ text, deadlineAt }, Buffer.byteLength(text))
+  async post(text: string, deadlineAt: number): Promise<Receipt> {
+    const single = { text, deadlineAt, postedAt: this.world.clock.now() }
+    const receipt = await this.#singles.add(single, Buffer.byteLength(text))
+    if (receipt instanceof MailroomError) throw receipt
+    return receipt
   }
 
   async postBatch(
@@ -188,6 +194,17 @@ export class FacadeActor extends Actor implements Facade {
     return [...new Set(this.actors().flatMap(({ damaged = [] }) => damaged))]
   }
 
+  /** Those that waited too long are refused one by one: they do not spoil the batch for the others. */
+  async #acceptSingles(items: readonly Single[]): Promise<(Receipt | MailroomError)[]> {
+    const now = this.world.clock.now()
+    const timely = items.filter(({ deadlineAt }) => deadlineAt > now)
+    const texts = timely.map(({ text }) => text)
+    const deadlineAt = Math.min(...timely.map((item) => item.deadlineAt))
+    const receipts = timely.length === 0 ? [] : await this.#accept(texts, deadlineAt)
+    let next = 0
+    return items.map((item) => (item.deadlineAt > now ? receipts[next++]! : expired(item)))
+  }
+
   #acceptWhole(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
     const cost = { count: texts.length, bytes: textBytesOf(texts.map((text) => ({ text }))) }
     return this.mailbox.run(() => this.#accept(texts, deadlineAt, key), cost)
@@ -246,6 +263,11 @@ async function anyOf(answers: Promise<boolean>[]): Promise<boolean> {
 
 function before(digit: string): string {
   return String.fromCharCode(digit.charCodeAt(0) - 1)
+}
+
+function expired({ deadlineAt, postedAt }: Single): MailroomError<'MR_DEADLINE_EXPIRED'> {
+  const facts = { what: 'post', deadlineMs: deadlineAt - postedAt }
+  return new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
 }
 
 function away(what: string): MailroomError<'MR_STORE_UNAVAILABLE'> {

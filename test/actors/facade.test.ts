@@ -98,6 +98,23 @@ test('a message posted after another’s receipt has the higher id, also when th
   assert.deepEqual(ids, [...ids].sort())
 })
 
+test('one that waited too long does not take along those that come with it', async () => {
+  const { facade, post, postBatch, store, clock } = await open()
+  const gate = Promise.withResolvers<void>()
+  store.before = (call) => (call === 'append' ? gate.promise : undefined)
+  const busy = Array.from({ length: 4 }, () => postBatch(['busy']))
+  await settle()
+  const late = facade.post('late', clock.now() + 10)
+  await clock.advance(10)
+  const fresh = post('fresh')
+  gate.resolve()
+  await assert.rejects(late, { code: 'MR_DEADLINE_EXPIRED', outcome: 'none', message: /within 10 ms/ })
+  assert.equal(store.log.get((await fresh).id)!.text, 'fresh')
+  await Promise.all(busy)
+  assert.equal(store.log.size, 5)
+  assert.equal(facade.status().mailbox.depth, 0)
+})
+
 test('a batch of one’s own goes alone, all or nothing', async () => {
   const { facade, post, postBatch, store } = await open({ mailboxCapacity: 4 })
   const [receipts] = await Promise.all([postBatch(['a', 'b', 'c']), post('x')])
