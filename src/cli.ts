@@ -1,26 +1,44 @@
 /** The command line: what a user types, and with which exit code it ends. The only door to yargs. */
 import { readFileSync } from 'node:fs'
+import { inspect } from 'node:util'
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
-import { ApiClient } from './http/api-client.ts'
+import type { Receipts, Source } from './commands/send.ts'
+import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { environmentOf, resolveConfig, SETTINGS, variableOf } from './runtime/config.ts'
 import { ROLES, type Role } from './runtime/directory.ts'
 import { isMailroomError, MailroomError } from './runtime/errors.ts'
+import { exit } from './runtime/lifecycle.ts'
 
 /** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
 const EXIT_CONFIG = 78
+/** The exit code of a program whose reader went away, as in `mailroom dead list | head`. */
+const EXIT_PIPE = 141
 const DEFAULT_URL = 'http://127.0.0.1:8080'
 const SEND_TIMEOUT_SECONDS = 60
 
 type ClientArguments = { url: string; token?: string | undefined }
+type SendArguments = {
+  text?: string | undefined
+  file?: string | undefined
+  whole: boolean
+  'skip-empty': boolean
+  ids: boolean
+  json: boolean
+}
 
+const typed = hideBin(process.argv)
 try {
-  await commands(yargs(hideBin(process.argv))).parseAsync()
+  await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  const known = isMailroomError(error) || error instanceof Error
-  process.stderr.write(`mailroom: ${known ? (error as Error).message : String(error)}\n`)
-  if (error instanceof TypeError || error instanceof ReferenceError) process.stderr.write(`${error.stack}\n`)
+  process.stderr.write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
+}
+
+/** Whether an error is told by its sentence alone; anything else is a bug, shown with its stack. */
+function isForPeople(error: unknown): error is Error {
+  const isOfSystem = error instanceof Error && 'syscall' in error
+  return isMailroomError(error) || error instanceof ApiError || error instanceof Unreachable || isOfSystem
 }
 
 function commands(cli: Argv): Argv {
@@ -47,7 +65,7 @@ function commands(cli: Argv): Argv {
           .example('$0 scale messages=4', 'four messages actors')
           .example('$0 scale logging=2 messages=1', 'several roles, one after the other'),
       (args) =>
-        withClient(args, async (client) => (await import('./commands/actors.ts')).scale(client, args.orders)),
+        withClient(args, async (client) => (await import('./commands/scale.ts')).scale(client, args.orders)),
     )
     .command(
       'restart [role]',
@@ -59,7 +77,7 @@ function commands(cli: Argv): Argv {
           .example('$0 restart messages', 'messages actors only'),
       (args) =>
         withClient(args, async (client) =>
-          (await import('./commands/actors.ts')).restart(client, args.role as Role | undefined),
+          (await import('./commands/restart.ts')).restart(client, args.role as Role | undefined),
         ),
     )
     .command(
@@ -67,13 +85,17 @@ function commands(cli: Argv): Argv {
       'show the actors',
       (argv) =>
         clientOptions(argv)
-          .option('watch', { type: 'boolean', default: false, describe: 'again every second, with rates' })
+          .option('watch', {
+            type: 'boolean',
+            default: false,
+            describe: 'again every second, with rates, until q or Ctrl-C',
+          })
           .option('json', { type: 'boolean', default: false, describe: 'as JSON, for scripts' })
           .example('$0 status', 'once')
           .example('$0 status --watch', 'every second, until Ctrl-C')
           .example("$0 status --json | jq '.[].waiting'", 'for a script'),
       (args) =>
-        withClient(args, async (client) => (await import('./commands/actors.ts')).status(client, args)),
+        withClient(args, async (client) => (await import('./commands/status.ts')).status(client, args)),
     )
     .command(
       'send [text]',
@@ -82,8 +104,10 @@ function commands(cli: Argv): Argv {
         clientOptions(argv)
           .positional('text', { type: 'string', describe: 'one message; - for standard input, one a line' })
           .option('file', { type: 'string', requiresArg: true, describe: 'a file, one message a line' })
-          .option('whole', { type: 'boolean', default: false, describe: 'the whole file is one message' })
+          .option('whole', { type: 'boolean', default: false, describe: 'the whole input is one message' })
+          .option('skip-empty', { type: 'boolean', default: false, describe: 'pass over empty lines' })
           .option('ids', { type: 'boolean', default: false, describe: 'print the id of each message' })
+          .option('json', { type: 'boolean', default: false, describe: 'print {"line","id","at"} of each' })
           .option('timeout', {
             type: 'number',
             default: SEND_TIMEOUT_SECONDS,
@@ -96,10 +120,7 @@ function commands(cli: Argv): Argv {
       (args) =>
         withClient(args, async (client) => {
           const { send } = await import('./commands/send.ts')
-          await send(client, sourceOf(args), {
-            ids: args.ids || plainText(args),
-            timeoutMs: secondsOf(args) * 1000,
-          })
+          await send(client, sourceOf(args), { receipts: receiptsOf(args), forMs: secondsOf(args) * 1000 })
         }),
     )
     .command('dead', 'dead letters: messages that could not be handled', deadCommands)
@@ -110,6 +131,7 @@ function commands(cli: Argv): Argv {
     .demandCommand(1, 'Expected a command; see mailroom --help')
     .recommendCommands()
     .strict()
+    .detectLocale(false)
     .wrap(Math.min(110, process.stdout.columns ?? 80))
     .exitProcess(false)
     .fail((message: string | null, error) => {
@@ -119,22 +141,27 @@ function commands(cli: Argv): Argv {
 }
 
 function startOptions(argv: Argv): Argv {
-  for (const [flag, { help, shape, fallback }] of Object.entries(SETTINGS)) {
+  for (const [flag, { help, shape, fallback, group }] of Object.entries(SETTINGS)) {
     const isSwitch = shape === ''
     argv.option(flag, {
       describe: `${help}${isSwitch || fallback === null ? '' : ` [${fallback}]`}`,
+      group: `${group}:`,
       // Read as text: what is wrong with a value is said in one place, for flags and variables alike.
-      ...(isSwitch ? { type: 'boolean' } : { type: 'string', requiresArg: true }),
+      type: isSwitch ? 'boolean' : 'string',
     })
   }
-  return argv
-    .example('$0 start', 'on http://127.0.0.1:8080, data in ./data')
-    .example(
-      '$0 start --handler ./handler.js --handler-concurrency 8',
-      'calls a function of yours for each message',
-    )
-    .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'open to the network, with a token')
-    .epilogue('Durations: 500ms, 30s, 5m, 12h, 7d.')
+  return (
+    argv
+      .example('$0 start', 'on http://127.0.0.1:8080, data in ./data')
+      .example(
+        '$0 start --handler ./handler.js --handler-concurrency 8',
+        'calls a function of yours for each message',
+      )
+      .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'open to the network, with a token')
+      .epilogue('Durations: 500ms, 30s, 5m, 12h, 7d.')
+      // `resolveConfig` names unknown flags, together with all else that is wrong.
+      .strict(false)
+  )
 }
 
 function clientOptions(argv: Argv): Argv<ClientArguments> {
@@ -178,7 +205,10 @@ function deadCommands(argv: Argv): Argv {
           .option('all', { type: 'boolean', default: false, describe: 'all of them' })
           .check(({ id, all }) => (id !== undefined) !== all || 'Expected either an id or --all'),
       (args) =>
-        withClient(args, async (client) => (await import('./commands/dead.ts')).replay(client, args.id)),
+        withClient(args, async (client) => {
+          const { replay, replayAll } = await import('./commands/dead.ts')
+          await (args.id === undefined ? replayAll(client) : replay(client, args.id))
+        }),
     )
     .command('purge <id>', 'forget one for good; it stays in the log', withId, (args) =>
       withClient(args, async (client) => (await import('./commands/dead.ts')).purge(client, args.id)),
@@ -190,10 +220,11 @@ function deadCommands(argv: Argv): Argv {
 
 async function withClient(args: ClientArguments, work: (client: ApiClient) => Promise<void>): Promise<void> {
   if (!URL.canParse(args.url) || !/^https?:$/.test(new URL(args.url).protocol)) {
-    const problem = `Expected --url to be a URL such as ${DEFAULT_URL}, got ${args.url}`
+    const problem = `Expected \`--url\` to be a URL such as ${DEFAULT_URL}, got ${JSON.stringify(args.url)}`
     throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
   }
   const client = new ApiClient(args.url, args.token ?? environmentOf('MAILROOM_TOKEN'))
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => exit(code === 'EPIPE' ? EXIT_PIPE : 1))
   try {
     await work(client)
   } finally {
@@ -201,29 +232,26 @@ async function withClient(args: ClientArguments, work: (client: ApiClient) => Pr
   }
 }
 
-function sourceOf({
-  text,
-  file,
-  whole,
-}: {
-  text?: string | undefined
-  file?: string | undefined
-  whole: boolean
-}) {
-  if ((text === undefined) === (file === undefined)) {
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: ['Expected either a text, - or --file'] })
-  }
-  if (file !== undefined) return whole ? { whole: file } : { lines: file }
-  return text === '-' ? { lines: '-' } : { text: text! }
+function sourceOf({ text, file, whole, 'skip-empty': skipEmpty }: SendArguments): Source {
+  const path = text === '-' ? '-' : file
+  const isOne = text === undefined || (text === '-' && file === undefined)
+  if (text !== undefined && path === undefined && !whole && !skipEmpty) return { text }
+  if (path !== undefined && isOne && !(whole && skipEmpty)) return { path, whole, skipEmpty }
+  const expected = 'Expected a text, or - or --file with at most one of --whole and --skip-empty'
+  throw new MailroomError('MR_CONFIG_INVALID', { problems: [expected] })
 }
 
-function plainText({ text }: { text?: string | undefined }): boolean {
-  return text !== undefined && text !== '-'
+/** A text that was typed is answered with its id: there is only one. */
+function receiptsOf({ text, json, ids }: SendArguments): Receipts {
+  if (json) return 'json'
+  return ids || (text !== undefined && text !== '-') ? 'ids' : 'none'
 }
 
 function secondsOf({ timeout }: { timeout: number }): number {
   if (timeout >= 0) return timeout
-  throw new MailroomError('MR_CONFIG_INVALID', { problems: ['Expected --timeout to be a number of seconds'] })
+  throw new MailroomError('MR_CONFIG_INVALID', {
+    problems: ['Expected `--timeout` to be a number of seconds'],
+  })
 }
 
 function versionOf(): string {

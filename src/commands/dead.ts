@@ -1,53 +1,61 @@
 /** `mailroom dead`: the messages that could not be handled. */
-import type { ApiClient } from '../http/api-client.ts'
+import { type ApiClient, ApiError } from '../http/api-client.ts'
+import { print, printable } from './print.ts'
 
 interface Letter {
   id: string
   text: string
-  at: string
-  reason: string
-  attempts: number
-  firstError: string
-  lastError: string
   deadAt: string
+  attempts: number
+  lastError: string
 }
 
-const TEXT_SHOWN = 60
+const SHOWN_CHARACTERS = 60
 
-/** Lists all dead letters, oldest first; with `json` one a line. */
+/** Lists all dead letters, oldest first; with `json` one a line, whole. */
 export async function list(client: ApiClient, { json }: { json: boolean }): Promise<void> {
-  for await (const letter of letters(client)) {
-    if (json) print(JSON.stringify(letter))
-    else
-      print(
-        `${letter.id}  ${letter.deadAt}  ${letter.attempts}x  ${letter.lastError}  ${shortened(letter.text)}`,
-      )
-  }
-}
-
-/** Shows one dead letter. */
-export async function show(client: ApiClient, id: string): Promise<void> {
-  print(JSON.stringify(await client.call('GET', `/dead/${encodeURIComponent(id)}`), null, 2))
-}
-
-/** Puts one dead letter, or all of them, back into the line. */
-export async function replay(client: ApiClient, id: string | undefined): Promise<void> {
-  if (id !== undefined) {
-    await client.call('POST', `/dead/${encodeURIComponent(id)}/replay`)
-    print(`${id} waits again`)
-    return
-  }
   let count = 0
   for await (const letter of letters(client)) {
-    await client.call('POST', `/dead/${letter.id}/replay`)
+    const { id, deadAt, attempts, lastError, text } = letter
+    print(
+      json
+        ? printable(letter)
+        : `${id}  ${deadAt}  ${attempts}x  ${shortened(lastError)}  ${shortened(text)}`,
+    )
     count++
+  }
+  if (count === 0 && !json) process.stderr.write('There are no dead letters\n')
+}
+
+/** Shows one dead letter, as JSON. */
+export async function show(client: ApiClient, id: string): Promise<void> {
+  print(printable(await client.call('GET', pathOf(id)), 2))
+}
+
+/** Puts one dead letter back into the line. */
+export async function replay(client: ApiClient, id: string): Promise<void> {
+  await client.call('POST', `${pathOf(id)}/replay`)
+  print(`${id} waits again`)
+}
+
+/** Puts all dead letters back into the line; one that dies again meanwhile is not taken a second time. */
+export async function replayAll(client: ApiClient): Promise<void> {
+  let count = 0
+  for await (const { id } of letters(client)) {
+    try {
+      await client.call('POST', `${pathOf(id)}/replay`)
+      count++
+    } catch (error) {
+      // Somebody else was faster.
+      if (!(error instanceof ApiError && error.code === 'MR_NOT_FOUND')) throw error
+    }
   }
   print(`${count} ${count === 1 ? 'message waits' : 'messages wait'} again`)
 }
 
 /** Forgets one dead letter for good. */
 export async function purge(client: ApiClient, id: string): Promise<void> {
-  await client.call('DELETE', `/dead/${encodeURIComponent(id)}`)
+  await client.call('DELETE', pathOf(id))
   print(`${id} is gone; it stays in the log`)
 }
 
@@ -60,11 +68,10 @@ async function* letters(client: ApiClient): AsyncGenerator<Letter> {
   }
 }
 
-function shortened(text: string): string {
-  const line = JSON.stringify(text)
-  return line.length > TEXT_SHOWN ? `${line.slice(0, TEXT_SHOWN)}…` : line
+function pathOf(id: string): string {
+  return `/dead/${encodeURIComponent(id)}`
 }
 
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+function shortened(text: string): string {
+  return printable(text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text)
 }

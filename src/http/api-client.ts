@@ -3,6 +3,8 @@ import { Agent, request } from 'undici'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 
 const CONNECT_MS = 3000
+/** No call but scaling and restarting takes longer, unless the node is frozen. */
+const SILENCE_MS = 10_000
 const RETRY_FIRST_MS = 200
 const RETRY_MAX_MS = 5000
 
@@ -11,19 +13,20 @@ export class ApiError extends Error {
   readonly status: number
   /** The problem's code, such as `MR_NOT_FOUND`; undefined when the answer was not Mailroom's. */
   readonly code: string | undefined
-  readonly retryAfterMs: number | undefined
+  /** What the answer asks for; 0 when it asks for nothing. */
+  readonly retryAfterMs: number
 
-  constructor(status: number, body: string, retryAfter: string | undefined) {
+  constructor(status: number, body: string, retryAfter: unknown) {
     const problem = problemIn(body)
     super(
       problem === undefined
-        ? `answered ${status}: ${body.slice(0, 200)}`
+        ? `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, 200))}`
         : `${problem.detail} (${problem.code})`,
     )
     this.name = 'ApiError'
     this.status = status
     this.code = problem?.code
-    this.retryAfterMs = retryAfter === undefined ? undefined : Number(retryAfter) * 1000
+    this.retryAfterMs = /^\d{1,6}$/.test(String(retryAfter)) ? Number(retryAfter) * 1000 : 0
   }
 
   /** Whether the same call may succeed later. */
@@ -35,18 +38,30 @@ export class ApiError extends Error {
 /** Nothing answered, in words for people. */
 export class Unreachable extends Error {
   constructor(url: string, cause: Error & { code?: string }) {
-    super(`Nothing answers at ${url} (${cause.code ?? cause.message}). Start it with: mailroom start`, {
+    const reason = cause.code ?? cause.message
+    super(`Nothing answers at ${url} (${reason}): is Mailroom running? Start it with: mailroom start`, {
       cause,
     })
     this.name = 'Unreachable'
   }
 }
 
+/** How a call differs from a plain one. */
+interface CallOptions {
+  /** Sent as JSON. */
+  body?: unknown
+  headers?: Record<string, string>
+  /** A status that is as good as a 2xx. */
+  alsoFine?: number
+  /** Waits for the answer as long as it takes; else for 10 s. */
+  patient?: boolean
+}
+
 /** Calls one node. */
 export class ApiClient {
   readonly #url: string
   readonly #token: string | undefined
-  readonly #agent = new Agent({ connect: { timeout: CONNECT_MS }, headersTimeout: 0, bodyTimeout: 0 })
+  readonly #agent = new Agent({ connect: { timeout: CONNECT_MS } })
 
   /** @param url Such as `http://127.0.0.1:8080`. */
   constructor(url: string, token: string | undefined) {
@@ -55,7 +70,7 @@ export class ApiClient {
   }
 
   /**
-   * One call; `body` is sent as JSON.
+   * One call.
    *
    * @returns The parsed answer, undefined for an empty one.
    * @throws {ApiError} For an answer that is not a 2xx. @throws {Unreachable} When there is none.
@@ -63,55 +78,58 @@ export class ApiClient {
   async call<T>(
     method: string,
     path: string,
-    body?: unknown,
-    headers: Record<string, string> = {},
+    { body, headers, alsoFine, patient = false }: CallOptions = {},
   ): Promise<T> {
-    let answer: { statusCode: number; text: string; retryAfter: string | undefined }
-    try {
-      const response = await request(this.#url + path, {
+    const silenceMs = patient ? 0 : SILENCE_MS
+    const response = await this.#reached(
+      request(this.#url + path, {
         method,
         dispatcher: this.#agent,
+        headersTimeout: silenceMs,
+        bodyTimeout: silenceMs,
         headers: {
           ...headers,
           ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
           ...(body !== undefined && { 'content-type': 'application/json' }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
-      })
-      const retryAfter = response.headers['retry-after']
-      answer = {
-        statusCode: response.statusCode,
-        text: await response.body.text(),
-        retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
-      }
-    } catch (error) {
-      throw new Unreachable(this.#url, error as Error)
+      }),
+    )
+    const text = await this.#reached(response.body.text())
+    const status = response.statusCode
+    if ((status < 200 || status > 299) && status !== alsoFine) {
+      throw new ApiError(status, text, response.headers['retry-after'])
     }
-    const { statusCode, text, retryAfter } = answer
-    if (statusCode < 200 || statusCode > 299) throw new ApiError(statusCode, text, retryAfter)
-    return (text === '' ? undefined : JSON.parse(text)) as T
+    try {
+      return (text === '' ? undefined : JSON.parse(text)) as T
+    } catch {
+      throw new ApiError(status, text, undefined)
+    }
   }
 
   /**
-   * As `call`, again and again for up to `timeoutMs` while the other side is away or overloaded. Safe only for
-   * calls that may be repeated: reads, and posts with an idempotency key.
+   * As `call`, again and again while the other side is away or overloaded. Safe only for calls that may be
+   * repeated: reads, and posts with an idempotency key.
+   *
+   * @param options.forMs No try begins later than this.
+   * @param options.onRetry Called before each wait, with what went wrong.
    */
   async insist<T>(
-    timeoutMs: number,
     method: string,
     path: string,
-    body?: unknown,
-    headers?: Record<string, string>,
+    { forMs, onRetry, ...options }: CallOptions & { forMs: number; onRetry?: (error: Error) => void },
   ): Promise<T> {
-    const endAt = clock.monotonic() + timeoutMs
+    const endAt = clock.monotonic() + forMs
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.call(method, path, body, headers)
+        return await this.call(method, path, options)
       } catch (error) {
-        const mayRetry = error instanceof Unreachable || (error instanceof ApiError && error.retryable)
+        if (!(error instanceof Unreachable || (error instanceof ApiError && error.retryable))) throw error
         const backoffMs = RETRY_FIRST_MS * 2 ** attempt * (0.5 + random())
-        const waitMs = Math.min(RETRY_MAX_MS, (error as ApiError).retryAfterMs ?? backoffMs)
-        if (!mayRetry || clock.monotonic() + waitMs > endAt) throw error
+        const askedMs = error instanceof ApiError ? error.retryAfterMs : 0
+        const waitMs = Math.min(RETRY_MAX_MS, Math.max(askedMs, backoffMs))
+        if (clock.monotonic() + waitMs > endAt) throw error
+        onRetry?.(error)
         await clock.sleep(waitMs)
       }
     }
@@ -120,6 +138,14 @@ export class ApiClient {
   /** Closes the connections. */
   close(): Promise<void> {
     return this.#agent.close()
+  }
+
+  async #reached<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer
+    } catch (error) {
+      throw new Unreachable(this.#url, error as Error)
+    }
   }
 }
 

@@ -3,12 +3,23 @@
  * MAILROOM_* variables, `--help`, docs/config.md and the checks all come from it. The only door to
  * `process.env`.
  */
-import { existsSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { resolve } from 'node:path'
 import type { Role } from './directory.ts'
 import { MailroomError } from './errors.ts'
 import { BATCH_MAX_COUNT } from './ids.ts'
+import { nearest } from './nearest.ts'
+import {
+  duration,
+  Expected,
+  existingFile,
+  MINUTE_MS,
+  oneOf,
+  type Parse,
+  path,
+  text,
+  wholeNumber,
+  yesNo,
+} from './setting-values.ts'
 
 /** The settings, validated and with defaults. JSON-safe: it crosses IPC. */
 export interface Config {
@@ -31,30 +42,18 @@ export interface Config {
   logLevel: string
 }
 
-/** Reads one value. @throws {Expected} When it is not what the setting takes. */
-type Parse<T> = (value: string, cwd: string) => T
-
 /** One setting. */
 interface Setting<T> {
   /** As written on the command line when nothing is given; null: it has none. */
   fallback: string | null
-  /** The shape of a value in `--help`; empty for a switch. */
+  /** The shape of a value in docs/config.md; empty for a switch. */
   shape: string
   help: string
+  /** The heading it stands under in `--help` and docs/config.md. */
+  group: 'Actors' | 'Network' | 'Data' | 'Handler' | 'Logs'
   parse: Parse<T>
 }
 
-/** What was expected of a value, in words. */
-class Expected extends Error {}
-
-const MINUTE_MS = 60_000
-const UNITS: Record<string, number> = {
-  ms: 1,
-  s: 1000,
-  m: MINUTE_MS,
-  h: 60 * MINUTE_MS,
-  d: 24 * 60 * MINUTE_MS,
-}
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const MAX_ACTORS = 64
 const ENV_PREFIX = 'MAILROOM_'
@@ -63,6 +62,7 @@ const actors = (role: Role, fallback: string): Setting<number> => ({
   fallback,
   shape: 'N',
   help: `${role} actors`,
+  group: 'Actors',
   parse: wholeNumber(1, MAX_ACTORS),
 })
 
@@ -71,61 +71,105 @@ export const SETTINGS = {
   facade: actors('facade', '1'),
   logging: actors('logging', '3'),
   messages: actors('messages', '2'),
-  host: setting('127.0.0.1', 'ADDRESS', 'address to listen on', text(/^\S+$/, 'an address or host name')),
-  port: setting('8080', 'PORT', 'port to listen on; 0 for any that is free', wholeNumber(0, 65_535)),
-  backend: setting('embedded', 'NAME', 'where messages are kept', oneOf(['embedded'] as const)),
-  data: setting('./data', 'DIRECTORY', 'data directory of the embedded backend', path),
-  handler: setting(null, 'FILE', 'ES module whose default export is called for each message', existingFile),
-  'handler-timeout': setting(
-    '30s',
-    'DURATION',
-    'time one handler call may take',
-    duration(1, 24 * 60 * MINUTE_MS),
-  ),
-  'handler-concurrency': setting(
-    '1',
-    'N',
-    'handler calls at once in each messages actor',
-    wholeNumber(1, 1000),
-  ),
-  lanes: setting(
-    null,
-    'N',
-    'lanes of a new data directory, the most messages actors there can be (16)',
-    wholeNumber(1, 256),
-  ),
-  retention: setting(
-    '7d',
-    'DURATION',
-    'how long messages are kept',
-    duration(MINUTE_MS, 3650 * 24 * 60 * MINUTE_MS),
-  ),
-  token: setting(
-    null,
-    'TOKEN',
-    'secret that every call must carry as Authorization: Bearer',
-    text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters'),
-  ),
-  open: setting(
-    'false',
-    '',
-    'listen beyond this machine without a token: anyone who reaches it may post, read and scale',
-    yesNo,
-  ),
-  'mailbox-capacity': setting(
-    '10000',
-    'N',
-    'messages an actor takes in before it refuses',
-    wholeNumber(BATCH_MAX_COUNT, 1_000_000),
-  ),
-  'log-level': setting('info', 'LEVEL', LOG_LEVELS.join(', '), oneOf(LOG_LEVELS)),
+  'mailbox-capacity': {
+    fallback: '10000',
+    shape: 'N',
+    help: 'messages an actor takes in before it refuses',
+    group: 'Actors',
+    parse: wholeNumber(BATCH_MAX_COUNT, 1_000_000),
+  },
+  host: {
+    fallback: '127.0.0.1',
+    shape: 'ADDRESS',
+    help: 'address to listen on',
+    group: 'Network',
+    parse: text(/^\S+$/, 'an address or host name'),
+  },
+  port: {
+    fallback: '8080',
+    shape: 'PORT',
+    help: 'port to listen on; 0 for any that is free',
+    group: 'Network',
+    parse: wholeNumber(0, 65_535),
+  },
+  token: {
+    fallback: null,
+    shape: 'TOKEN',
+    help: 'secret that every call must carry as Authorization: Bearer',
+    group: 'Network',
+    parse: text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters'),
+  },
+  open: {
+    fallback: 'false',
+    shape: '',
+    help: 'listen beyond this machine without a token: anyone who reaches it may post, read and scale',
+    group: 'Network',
+    parse: yesNo,
+  },
+  backend: {
+    fallback: 'embedded',
+    shape: 'NAME',
+    help: 'where messages are kept',
+    group: 'Data',
+    parse: oneOf(['embedded'] as const),
+  },
+  data: {
+    fallback: './data',
+    shape: 'DIRECTORY',
+    help: 'data directory of the embedded backend',
+    group: 'Data',
+    parse: path,
+  },
+  lanes: {
+    fallback: null,
+    shape: 'N',
+    help: 'lanes of a new data directory (16), the most messages actors there can be',
+    group: 'Data',
+    parse: wholeNumber(1, 256),
+  },
+  retention: {
+    fallback: '7d',
+    shape: 'DURATION',
+    help: 'how long messages are kept',
+    group: 'Data',
+    parse: duration(MINUTE_MS, 3650 * 24 * 60 * MINUTE_MS),
+  },
+  handler: {
+    fallback: null,
+    shape: 'FILE',
+    help: 'ES module whose default export is called for each message',
+    group: 'Handler',
+    parse: existingFile,
+  },
+  'handler-timeout': {
+    fallback: '30s',
+    shape: 'DURATION',
+    help: 'time one handler call may take',
+    group: 'Handler',
+    parse: duration(1, 24 * 60 * MINUTE_MS),
+  },
+  'handler-concurrency': {
+    fallback: '1',
+    shape: 'N',
+    help: 'handler calls at once in each messages actor',
+    group: 'Handler',
+    parse: wholeNumber(1, 1000),
+  },
+  'log-level': {
+    fallback: 'info',
+    shape: 'LEVEL',
+    help: LOG_LEVELS.join(', '),
+    group: 'Logs',
+    parse: oneOf(LOG_LEVELS),
+  },
 } satisfies Record<string, Setting<unknown>>
 
-/** A flag's name, without dashes. */
-export type Flag = keyof typeof SETTINGS
+type Flag = keyof typeof SETTINGS
 
-/** What the client commands are told by the environment. */
-const CLIENT_VARIABLES = ['MAILROOM_URL', 'MAILROOM_TOKEN']
+/** What only the client commands are told by the environment. */
+const CLIENT_VARIABLES = ['MAILROOM_URL']
+/** What yargs adds to the flags. */
+const NOT_FLAGS = ['_', '$0', 'help', 'version']
 
 /** The variable of a flag. */
 export function variableOf(flag: string): string {
@@ -140,7 +184,8 @@ export function environmentOf(name: string): string | undefined {
 /**
  * Makes the configuration of flags, else variables, else defaults.
  *
- * @param given.flags As written on the command line; a flag given twice is an array.
+ * @param given.flags As written on the command line; a flag given twice is an array, one that does not exist
+ * is refused.
  * @throws {MailroomError} `MR_CONFIG_INVALID` naming every bad key at once.
  */
 export function resolveConfig({
@@ -152,7 +197,7 @@ export function resolveConfig({
   env?: Record<string, string | undefined>
   cwd?: string
 }): Config {
-  const problems = unknownVariables(env)
+  const problems = [...unknownFlags(flags), ...unknownVariables(env)]
   const read = <F extends Flag>(flag: F): ReturnType<(typeof SETTINGS)[F]['parse']> | null => {
     const { fallback, parse } = SETTINGS[flag] as Setting<unknown>
     const variable = variableOf(flag)
@@ -167,7 +212,7 @@ export function resolveConfig({
       if (!(error instanceof Expected)) throw error
       const got = Array.isArray(value) ? value.join(' and ') : String(value)
       problems.push(
-        `Expected ${name} to be ${error.message}, got ${flag === 'token' ? 'something else' : JSON.stringify(got)}`,
+        `Expected \`${name}\` to be ${error.message}, got ${flag === 'token' ? 'something else' : JSON.stringify(got)}`,
       )
       return null
     }
@@ -194,109 +239,39 @@ export function resolveConfig({
 }
 
 /** True for an address that only this machine reaches. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   if (isIP(host) === 4) return host.startsWith('127.')
-  return host === '::1' || host === 'localhost'
+  return host === '::1' || host.toLowerCase() === 'localhost'
 }
 
 function contradictions({ counts, lanes, host, token, open }: Config): string[] {
   const problems: string[] = []
   if (lanes !== null && counts.messages > lanes) {
-    problems.push(`Expected --messages to be at most --lanes, which is ${lanes}, got ${counts.messages}`)
+    problems.push(
+      `Expected \`--messages\` to be at most \`--lanes\`, which is ${lanes}, got ${counts.messages}`,
+    )
   }
   if (!isLoopback(host) && token === null && !open) {
     problems.push(
-      `Expected --token to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say --open`,
+      `Expected \`--token\` to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say \`--open\``,
     )
   }
   return problems
 }
 
+function unknownFlags(flags: Partial<Record<string, unknown>>): string[] {
+  const known = Object.keys(SETTINGS)
+  const unknown = Object.keys(flags).filter((flag) => !known.includes(flag) && !NOT_FLAGS.includes(flag))
+  return unknown.map((flag) => `\`--${flag}\` is not a flag${didYouMean('--', flag, known)}`)
+}
+
 function unknownVariables(env: Record<string, string | undefined>): string[] {
   const known = [...Object.keys(SETTINGS).map(variableOf), ...CLIENT_VARIABLES]
-  return Object.keys(env)
-    .filter((name) => name.startsWith(ENV_PREFIX) && !known.includes(name))
-    .map((name) => {
-      const near = nearest(name, known)
-      return `${name} is not a setting${near === undefined ? '' : `; did you mean ${near}?`}`
-    })
+  const unknown = Object.keys(env).filter((name) => name.startsWith(ENV_PREFIX) && !known.includes(name))
+  return unknown.map((name) => `\`${name}\` is not a setting${didYouMean('', name, known)}`)
 }
 
-/** The word of `known` that differs from `word` in at most two letters. */
-function nearest(word: string, known: readonly string[]): string | undefined {
-  const [best] = known.map((name) => ({ name, far: distance(word, name) })).sort((a, b) => a.far - b.far)
-  return best !== undefined && best.far <= 2 ? best.name : undefined
-}
-
-/** Letters to change, insert or remove (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    row = next
-  }
-  return row[b.length]!
-}
-
-function setting<T>(fallback: string | null, shape: string, help: string, parse: Parse<T>): Setting<T> {
-  return { fallback, shape, help, parse }
-}
-
-function wholeNumber(min: number, max: number): Parse<number> {
-  return (value) => {
-    const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
-    if (number >= min && number <= max) return number
-    throw new Expected(`a whole number from ${min} to ${max}`)
-  }
-}
-
-function duration(minMs: number, maxMs: number): Parse<number> {
-  return (value) => {
-    const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value) ?? []
-    const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
-    if (ms >= minMs && ms <= maxMs) return ms
-    throw new Expected(
-      `a duration from ${inWords(minMs)} to ${inWords(maxMs)}, such as 30s (units: ms, s, m, h, d)`,
-    )
-  }
-}
-
-function inWords(ms: number): string {
-  const [unit, size] = Object.entries(UNITS).findLast(([, of]) => ms % of === 0) ?? ['ms', 1]
-  return `${ms / size}${unit}`
-}
-
-function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
-  return (value) => {
-    const word = words.find((one) => one === value)
-    if (word !== undefined) return word
-    throw new Expected(words.length === 1 ? `${words[0]} (the only one yet)` : `one of ${words.join(', ')}`)
-  }
-}
-
-function text(pattern: RegExp, words: string): Parse<string> {
-  return (value) => {
-    if (pattern.test(value)) return value
-    throw new Expected(words)
-  }
-}
-
-function yesNo(value: string): boolean {
-  if (value === 'true' || value === '1') return true
-  if (value === 'false' || value === '0') return false
-  throw new Expected('true or false')
-}
-
-function path(value: string, cwd: string): string {
-  if (value !== '') return resolve(cwd, value)
-  throw new Expected('a path')
-}
-
-function existingFile(value: string, cwd: string): string {
-  const absolute = resolve(cwd, value)
-  if (existsSync(absolute) && statSync(absolute).isFile()) return absolute
-  throw new Expected('a file that exists')
+function didYouMean(prefix: string, word: string, known: readonly string[]): string {
+  const near = nearest(word, known)
+  return near === undefined ? '' : `; did you mean \`${prefix}${near}\`?`
 }

@@ -49,3 +49,23 @@ export function onBug(report: (error: unknown) => void): void {
   process.on('uncaughtException', end)
   process.on('unhandledRejection', end)
 }
+
+/**
+ * Calls `report` at the first SIGINT or SIGTERM, which then ends this process as if nobody had listened: a
+ * shell sees the signal, not an exit code.
+ *
+ * @returns Stops listening.
+ */
+export function onInterrupt(report: () => void): () => void {
+  const end = (signal: NodeJS.Signals) => {
+    forget()
+    report()
+    process.kill(process.pid, signal)
+  }
+  const forget = () => {
+    process.off('SIGINT', end)
+    process.off('SIGTERM', end)
+  }
+  process.on('SIGINT', end).on('SIGTERM', end)
+  return forget
+}

@@ -1,0 +1,72 @@
+/** Actors as a table for people. */
+import { styleText } from 'node:util'
+import { systemClock as clock } from '../runtime/clock.ts'
+import type { Role } from '../runtime/directory.ts'
+
+/** An actor as `GET /actors` shows it. */
+export interface ShownActor {
+  name: string
+  role: Role
+  pid: number
+  state: string
+  restarts: number
+  mailbox: { depth: number; capacity: number; refused: number }
+  handled: number
+  waiting?: number
+  dead?: number
+  oldestAt?: string | null
+}
+
+type Column = [title: string, cell: (actor: ShownActor) => string]
+
+const COLUMNS: Column[] = [
+  ['ACTOR', ({ name }) => name],
+  ['STATE', ({ state }) => state],
+  ['PID', ({ pid }) => String(pid || '-')],
+  ['RESTARTS', ({ restarts }) => String(restarts)],
+  ['MAILBOX', ({ mailbox }) => `${mailbox.depth}/${mailbox.capacity}`],
+  ['REFUSED', ({ mailbox }) => String(mailbox.refused)],
+  ['HANDLED', ({ handled }) => String(handled)],
+  ['WAITING', ({ waiting }) => String(waiting ?? '-')],
+  ['OLDEST', ({ oldestAt }) => ageOf(oldestAt)],
+  ['DEAD', ({ dead }) => String(dead ?? '-')],
+]
+/** Columns of words stand to the left, numbers to the right. */
+const WORD_COLUMNS = 2
+
+/**
+ * The table, coloured by state on a terminal; no line feed at its end.
+ *
+ * @param rates Messages handled a second, by actor's name; a column of its own when given.
+ */
+export function actorsTable(actors: readonly ShownActor[], rates?: ReadonlyMap<string, number>): string {
+  const columns = [...COLUMNS]
+  if (rates !== undefined)
+    columns.push(['PER SECOND', ({ name }) => String(Math.round(rates.get(name) ?? 0))])
+  const rows = actors.map((actor) => columns.map(([, cell]) => cell(actor)))
+  const titles = columns.map(([title]) => title)
+  const widths = titles.map((title, column) =>
+    Math.max(title.length, ...rows.map((cells) => cells[column]!.length)),
+  )
+  const line = (cells: string[]) =>
+    cells
+      .map((cell, column) =>
+        column < WORD_COLUMNS ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd()
+  const lines = rows.map((cells, index) => coloured(actors[index]!.state, line(cells)))
+  return [styleText('bold', line(titles)), ...lines].join('\n')
+}
+
+function coloured(state: string, line: string): string {
+  if (state === 'ready') return line
+  return styleText(state === 'failed' ? 'red' : 'yellow', line)
+}
+
+function ageOf(oldestAt: string | null | undefined): string {
+  if (oldestAt == null) return '-'
+  const seconds = Math.max(0, (clock.now() - Date.parse(oldestAt)) / 1000)
+  if (seconds < 60) return `${seconds.toFixed(1)} s`
+  return seconds < 3600 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`
+}

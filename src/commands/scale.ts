@@ -1,0 +1,32 @@
+/** `mailroom scale`: more actors, or fewer. */
+import type { ApiClient } from '../http/api-client.ts'
+import { ROLES, type Role } from '../runtime/directory.ts'
+import { MailroomError } from '../runtime/errors.ts'
+import { actorsTable, type ShownActor } from './actors-table.ts'
+import { print } from './print.ts'
+
+/**
+ * Scales roles one after the other, live, and shows the actors there are then.
+ *
+ * @param orders Such as `messages=4`.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` for an order that is none; nothing was scaled then.
+ * @throws {ApiError} For what the node refuses; the orders before it are carried out.
+ */
+export async function scale(client: ApiClient, orders: readonly string[]): Promise<void> {
+  const parsed = orders.map((order) => {
+    const [, role, count] = /^([a-z]+)=(\d{1,9})$/.exec(order) ?? []
+    return { order, role: role as Role, count: Number(count) }
+  })
+  const problems = parsed
+    .filter(({ role, count }) => !ROLES.includes(role) || !(count >= 1))
+    .map(
+      ({ order }) =>
+        `Expected ROLE=COUNT, such as messages=4, with a role of ${ROLES.join(', ')}, got ${JSON.stringify(order)}`,
+    )
+  if (problems.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems })
+  let actors: ShownActor[] = []
+  for (const { role, count } of parsed) {
+    actors = await client.call('PUT', `/actors/${role}`, { body: { count }, patient: true })
+  }
+  print(actorsTable(actors))
+}

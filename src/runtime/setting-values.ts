@@ -1,0 +1,82 @@
+/** How the value of a setting is read: each reader takes what was typed and tells what it expected. */
+import { existsSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+
+/** Reads one value; paths are relative to `cwd`. @throws {Expected} When it is not what the setting takes. */
+export type Parse<T> = (value: string, cwd: string) => T
+
+/** What was expected of a value, in words that follow "Expected it to be". */
+export class Expected extends Error {}
+
+/** One minute. */
+export const MINUTE_MS = 60_000
+const UNITS: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: MINUTE_MS,
+  h: 60 * MINUTE_MS,
+  d: 24 * 60 * MINUTE_MS,
+}
+
+/** Digits only: no sign, no fraction, no exponent. */
+export function wholeNumber(min: number, max: number): Parse<number> {
+  return (value) => {
+    const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
+    if (number >= min && number <= max) return number
+    throw new Expected(`a whole number from ${min} to ${max}`)
+  }
+}
+
+/** A number and a unit, such as `30s`; in milliseconds. */
+export function duration(minMs: number, maxMs: number): Parse<number> {
+  return (value) => {
+    const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value) ?? []
+    const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
+    if (ms >= minMs && ms <= maxMs) return ms
+    throw new Expected(
+      `a duration from ${inWords(minMs)} to ${inWords(maxMs)}, such as 30s (units: ms, s, m, h, d)`,
+    )
+  }
+}
+
+function inWords(ms: number): string {
+  const [unit, size] = Object.entries(UNITS).findLast(([, of]) => ms % of === 0) ?? ['ms', 1]
+  return `${ms / size}${unit}`
+}
+
+/** One word of a list. */
+export function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
+  return (value) => {
+    const word = words.find((one) => one === value)
+    if (word !== undefined) return word
+    throw new Expected(words.length === 1 ? `${words[0]} (the only one yet)` : `one of ${words.join(', ')}`)
+  }
+}
+
+/** Whatever matches; `words` say what that is. */
+export function text(pattern: RegExp, words: string): Parse<string> {
+  return (value) => {
+    if (pattern.test(value)) return value
+    throw new Expected(words)
+  }
+}
+
+/** A switch: `true`, `1`, `false` or `0`. */
+export function yesNo(value: string): boolean {
+  if (value === 'true' || value === '1') return true
+  if (value === 'false' || value === '0') return false
+  throw new Expected('true or false')
+}
+
+/** A path, made absolute; nothing need be there. */
+export function path(value: string, cwd: string): string {
+  if (value !== '') return resolve(cwd, value)
+  throw new Expected('a path')
+}
+
+/** A path, made absolute, of a file that is there. */
+export function existingFile(value: string, cwd: string): string {
+  const absolute = resolve(cwd, value)
+  if (existsSync(absolute) && statSync(absolute).isFile()) return absolute
+  throw new Expected('a file that exists')
+}
