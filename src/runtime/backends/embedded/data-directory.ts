@@ -20,7 +20,7 @@ const ORPHAN_LOOK_MS = 20
 export const DATA_ARGUMENT = '--mailroom-data='
 
 /** Who runs on a data directory. */
-export interface NodeRecord {
+interface NodeRecord {
   pid: number
   url: string
   workers: readonly number[]
