@@ -1,12 +1,11 @@
 /** `mailroom start`: this process becomes the primary of a node. */
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
-import { hostname } from 'node:os'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DATA_ARGUMENT, openDataDirectory } from '../runtime/backends/embedded/data-directory.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
-import type { Config } from '../runtime/config.ts'
+import { type Config, DEFAULT_LANES } from '../runtime/config.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
@@ -20,19 +19,26 @@ import type { Settled } from '../runtime/world.ts'
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: it did not start, and left nothing running.
  */
 export async function start(config: Config): Promise<void> {
-  const node = hostname()
+  const { node } = config
   const logger = createLogger(config.logLevel, { node })
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
-  const data = await openDataDirectory(config.data, { lanes: config.lanes, clock, logger })
+  const data =
+    config.backend === 'embedded'
+      ? await openDataDirectory(config.data, { lanes: config.lanes, clock, logger })
+      : undefined
   try {
-    const settled: Settled = { ...config, lanes: data.laneCount, port: await freePort(config) }
+    const settled: Settled = {
+      ...config,
+      lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
+      port: await freePort(config),
+    }
     const url = `http://${urlHost(settled.host)}:${settled.port}`
     const supervisor = new Supervisor({
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
-      args: [`${DATA_ARGUMENT}${config.data}`],
+      args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
       ...{ config: settled, node, clock, random, logger },
-      secret: randomBytes(32).toString('hex'),
-      onChange: () => data.record({ pid: process.pid, url, workers: supervisor.pids() }),
+      secret: config.secret ?? randomBytes(32).toString('hex'),
+      onChange: () => data?.record({ pid: process.pid, url, workers: supervisor.pids() }),
     })
     const ended = Promise.withResolvers<void>()
     onEndSignal(clock, {
@@ -54,23 +60,30 @@ export async function start(config: Config): Promise<void> {
     await ended.promise
     logger.info('drained')
   } finally {
-    data.close()
+    data?.close()
   }
   exit(0)
 }
 
 function announce(config: Settled, url: string, logger: ReturnType<typeof createLogger>): void {
   const { facade, logging, messages } = config.counts
-  logger.info({ url, data: config.data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
+  const where = whereOf(config)
+  logger.info({ url, data: where, lanes: config.lanes }, `Mailroom is ready on ${url}`)
   if (!process.stdout.isTTY) return
   process.stdout.write(`
   ${url} takes messages: ${facade} facade, ${logging} logging, ${messages} messages actors
-  Data      ${config.data}
+  Data      ${where}
   Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'
   Read      curl ${url}/messages
   Stop      Ctrl-C
 
 `)
+}
+
+/** Where the messages are, in words for people. */
+function whereOf({ backend, data, hazelcastLogging, hazelcastQueue }: Settled): string {
+  if (backend === 'embedded') return data
+  return `Hazelcast clusters ${hazelcastLogging.clusterName} and ${hazelcastQueue.clusterName}`
 }
 
 /** The port to listen on, found free: 0 is settled here, so that every facade of this node gets the same. */

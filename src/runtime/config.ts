@@ -4,14 +4,19 @@
  * `process.env`.
  */
 import { isIP } from 'node:net'
-import type { Role } from './directory.ts'
+import { hostname } from 'node:os'
+import { ROLES, type Role } from './directory.ts'
 import { MailroomError } from './errors.ts'
 import { BATCH_MAX_COUNT } from './ids.ts'
 import { nearest } from './nearest.ts'
 import {
+  type ClusterAddress,
+  cluster,
   duration,
   Expected,
   existingFile,
+  type HostPort,
+  hostPorts,
   MINUTE_MS,
   oneOf,
   type Parse,
@@ -23,17 +28,30 @@ import {
 
 /** The settings, validated and with defaults. JSON-safe: it crosses IPC. */
 export interface Config {
+  /** Actors of each role on this node; 0: others have them. */
   counts: Record<Role, number>
   host: string
   port: number
-  backend: 'embedded'
+  /** The other nodes of the system, by where their internal servers listen; none: this node is all there is. */
+  peers: HostPort[]
+  /** The name of this node. */
+  node: string
+  /** Where the internal servers listen: the node's own and its actors'. */
+  internalHost: string
+  /** Port of the node's own internal server; null: it has none. */
+  internalPort: number | null
+  /** What the internal servers ask of their callers, the same on all nodes; null: a new one at every start. */
+  secret: string | null
+  backend: 'embedded' | 'hazelcast'
+  hazelcastLogging: ClusterAddress
+  hazelcastQueue: ClusterAddress
   /** Absolute path of the data directory. */
   data: string
   /** Absolute path of the handler's ES module; null: messages are only stored. */
   handler: string | null
   handlerTimeoutMs: number
   handlerConcurrency: number
-  /** Null: whatever the data directory was begun with, 16 for a new one. */
+  /** Null: whatever the data directory or the cluster was begun with, 16 for a new one. */
   lanes: number | null
   retentionMs: number
   token: string | null
@@ -50,20 +68,25 @@ interface Setting<T> {
   shape: string
   help: string
   /** The heading it stands under in `--help` and docs/config.md. */
-  group: 'Actors' | 'Network' | 'Data' | 'Handler' | 'Logs'
+  group: 'Actors' | 'Network' | 'Several nodes' | 'Data' | 'Handler' | 'Logs'
   parse: Parse<T>
 }
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const MAX_ACTORS = 64
+/** The lanes of a new data directory or cluster. */
+export const DEFAULT_LANES = 16
+const SECRET = text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters')
+/** Settings whose value is never shown. */
+const SECRETS = new Set(['token', 'secret'])
 const ENV_PREFIX = 'MAILROOM_'
 
 const actors = (role: Role, fallback: string): Setting<number> => ({
   fallback,
   shape: 'N',
-  help: `${role} actors`,
+  help: `${role} actors; 0 when other nodes have them`,
   group: 'Actors',
-  parse: wholeNumber(1, MAX_ACTORS),
+  parse: wholeNumber(0, MAX_ACTORS),
 })
 
 /** Every setting of `mailroom start`, by flag. */
@@ -97,7 +120,7 @@ export const SETTINGS = {
     shape: 'TOKEN',
     help: 'secret that every call must carry as Authorization: Bearer',
     group: 'Network',
-    parse: text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters'),
+    parse: SECRET,
   },
   open: {
     fallback: 'false',
@@ -106,12 +129,61 @@ export const SETTINGS = {
     group: 'Network',
     parse: yesNo,
   },
+  peers: {
+    fallback: null,
+    shape: 'HOST:PORT,…',
+    help: 'the nodes of the system; a name with several addresses is several nodes',
+    group: 'Several nodes',
+    parse: hostPorts,
+  },
+  node: {
+    fallback: null,
+    shape: 'NAME',
+    help: 'name of this node [the host name]; each node has its own',
+    group: 'Several nodes',
+    parse: text(/^[A-Za-z0-9._-]{1,253}$/, '1 to 253 letters, digits, dots, dashes and underscores'),
+  },
+  'internal-host': {
+    fallback: '127.0.0.1',
+    shape: 'ADDRESS',
+    help: 'address where nodes and their actors listen to one another',
+    group: 'Several nodes',
+    parse: text(/^\S+$/, 'an address or host name'),
+  },
+  'internal-port': {
+    fallback: null,
+    shape: 'PORT',
+    help: 'port where this node tells others of its actors, and its own health',
+    group: 'Several nodes',
+    parse: wholeNumber(1, 65_535),
+  },
+  secret: {
+    fallback: null,
+    shape: 'SECRET',
+    help: 'what nodes and their actors know one another by, the same on all nodes [a new one at every start]',
+    group: 'Several nodes',
+    parse: SECRET,
+  },
   backend: {
     fallback: 'embedded',
     shape: 'NAME',
-    help: 'where messages are kept',
+    help: 'where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)',
     group: 'Data',
-    parse: oneOf(['embedded'] as const),
+    parse: oneOf(['embedded', 'hazelcast'] as const),
+  },
+  'hazelcast-logging': {
+    fallback: 'logging@127.0.0.1:5701',
+    shape: 'NAME@HOST:PORT,…',
+    help: 'cluster of the log',
+    group: 'Data',
+    parse: cluster,
+  },
+  'hazelcast-queue': {
+    fallback: 'queue@127.0.0.1:5702',
+    shape: 'NAME@HOST:PORT,…',
+    help: 'cluster of the queue',
+    group: 'Data',
+    parse: cluster,
   },
   data: {
     fallback: './data',
@@ -123,7 +195,7 @@ export const SETTINGS = {
   lanes: {
     fallback: null,
     shape: 'N',
-    help: 'lanes of a new data directory (16), the most messages actors there can be',
+    help: 'lanes of a new data directory or cluster (16), the most messages actors there can be',
     group: 'Data',
     parse: wholeNumber(1, 256),
   },
@@ -212,7 +284,7 @@ export function resolveConfig({
       if (!(error instanceof Expected)) throw error
       const got = Array.isArray(value) ? value.join(' and ') : String(value)
       problems.push(
-        `Expected \`${name}\` to be ${error.message}, got ${flag === 'token' ? 'something else' : JSON.stringify(got)}`,
+        `Expected \`${name}\` to be ${error.message}, got ${SECRETS.has(flag) ? 'something else' : JSON.stringify(got)}`,
       )
       return null
     }
@@ -221,7 +293,14 @@ export function resolveConfig({
     counts: { facade: read('facade')!, logging: read('logging')!, messages: read('messages')! },
     host: read('host')!,
     port: read('port')!,
+    peers: read('peers') ?? [],
+    node: read('node') ?? hostname(),
+    internalHost: read('internal-host')!,
+    internalPort: read('internal-port'),
+    secret: read('secret'),
     backend: read('backend')!,
+    hazelcastLogging: read('hazelcast-logging')!,
+    hazelcastQueue: read('hazelcast-queue')!,
     data: read('data')!,
     handler: read('handler'),
     handlerTimeoutMs: read('handler-timeout')!,
@@ -244,8 +323,15 @@ function isLoopback(host: string): boolean {
   return host === '::1' || host.toLowerCase() === 'localhost'
 }
 
-function contradictions({ counts, lanes, host, token, open }: Config): string[] {
+/** True when other nodes may belong to the system: then names of actors carry their node's. */
+export function isOneOfSeveral({ peers }: Pick<Config, 'peers'>): boolean {
+  return peers.length > 0
+}
+
+function contradictions(config: Config): string[] {
+  const { counts, backend, host, token, open } = config
   const problems: string[] = []
+  const lanes = backend === 'hazelcast' ? (config.lanes ?? DEFAULT_LANES) : config.lanes
   if (lanes !== null && counts.messages > lanes) {
     problems.push(
       `Expected \`--messages\` to be at most \`--lanes\`, which is ${lanes}, got ${counts.messages}`,
@@ -255,6 +341,30 @@ function contradictions({ counts, lanes, host, token, open }: Config): string[] 
     problems.push(
       `Expected \`--token\` to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say \`--open\``,
     )
+  }
+  return [...problems, ...contradictionsOfNodes(config)]
+}
+
+function contradictionsOfNodes(config: Config): string[] {
+  const { counts, backend, internalHost, internalPort, secret } = config
+  const several = isOneOfSeveral(config)
+  const absent = ROLES.filter((role) => counts[role] === 0)
+  const problems: string[] = []
+  if (absent.length === ROLES.length) {
+    problems.push('Expected one of `--facade`, `--logging` and `--messages` to be 1 at least, got 0 for all')
+  } else if (!several) {
+    const needs = backend === 'embedded' ? 'with the embedded backend' : 'without `--peers`'
+    for (const role of absent) problems.push(`Expected \`--${role}\` to be 1 at least ${needs}, got 0`)
+  }
+  if (several && backend === 'embedded') {
+    problems.push('Expected `--peers` not to be given with the embedded backend, which is one node')
+  }
+  if (several && internalPort === null) {
+    problems.push('Expected `--internal-port` to be given with `--peers`: other nodes ask this one there')
+  }
+  if (secret === null && (several || !isLoopback(internalHost))) {
+    const why = several ? 'with `--peers`' : `as \`--internal-host\` is ${internalHost}`
+    problems.push(`Expected \`--secret\` to be given ${why}`)
   }
   return problems
 }

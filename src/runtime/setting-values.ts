@@ -49,7 +49,7 @@ export function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
   return (value) => {
     const word = words.find((one) => one === value)
     if (word !== undefined) return word
-    throw new Expected(words.length === 1 ? `${words[0]} (the only one yet)` : `one of ${words.join(', ')}`)
+    throw new Expected(`one of ${words.join(', ')}`)
   }
 }
 
@@ -59,6 +59,45 @@ export function text(pattern: RegExp, words: string): Parse<string> {
     if (pattern.test(value)) return value
     throw new Expected(words)
   }
+}
+
+/** Where something listens. */
+export interface HostPort {
+  /** A name or an address; an IPv6 address without brackets. */
+  host: string
+  port: number
+}
+
+/** A Hazelcast cluster: its name and the members to begin with, as `host:port`. */
+export interface ClusterAddress {
+  clusterName: string
+  members: string[]
+}
+
+/** `HOST:PORT,…`, an IPv6 address in brackets. */
+export function hostPorts(value: string): HostPort[] {
+  return value.split(',').map((one) => {
+    const [, bracketed, plain, digits] = /^(?:\[([\da-fA-F:.]+)\]|([\w.-]+)):(\d{1,5})$/.exec(one) ?? []
+    const port = Number(digits)
+    if (port >= 1 && port <= 65_535) return { host: (bracketed ?? plain)!, port }
+    throw new Expected('HOST:PORT, or several with commas between them')
+  })
+}
+
+/** `NAME@HOST:PORT,…`. */
+export function cluster(value: string): ClusterAddress {
+  const [, clusterName, members] = /^([^@\s]+)@(.+)$/.exec(value) ?? []
+  try {
+    if (clusterName !== undefined) return { clusterName, members: hostPorts(members!).map(inUrl) }
+  } catch (error) {
+    if (!(error instanceof Expected)) throw error
+  }
+  throw new Expected('NAME@HOST:PORT, or several HOST:PORT with commas between them')
+}
+
+/** `host:port`, as it stands in a URL. */
+function inUrl({ host, port }: HostPort): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** A switch: `true`, `1`, `false` or `0`. */

@@ -8,11 +8,11 @@ import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSy
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../clock.ts'
+import { DEFAULT_LANES } from '../../config.ts'
 import { MailroomError } from '../../errors.ts'
 import type { Logger } from '../../logger.ts'
 import { FORMAT_VERSION, faultOf } from './sqlite.ts'
 
-const DEFAULT_LANES = 16
 const ORPHAN_WAIT_MS = 5000
 const ORPHAN_LOOK_MS = 20
 
