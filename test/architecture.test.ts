@@ -34,6 +34,7 @@ const DOORS: Record<string, string[]> = {
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
   'cli-progress': ['src/commands/'],
+  'hazelcast-client': ['src/runtime/backends/hazelcast/'],
   'node:sqlite': ['src/runtime/backends/embedded/'],
   'node:cluster': ['src/runtime/'],
   'node:http': ['src/http/'],

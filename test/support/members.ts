@@ -1,0 +1,35 @@
+/** Tests on real Hazelcast members: left out, in one line, where they cannot run; required when CI=true. */
+import assert from 'node:assert/strict'
+import test, { type TestContext } from 'node:test'
+import { type Cluster, startCluster } from '../../tools/hazelcast/cluster.ts'
+import { memberProgram } from '../../tools/hazelcast/jar.ts'
+
+/**
+ * Calls `register`, which registers tests that need members. Without Java 17 or what fetches the members it
+ * registers one test instead, which is skipped and says why, and fails when CI=true.
+ */
+export function onMembers(register: () => void): void {
+  const missing = missingForMembers()
+  if (missing === undefined) {
+    register()
+  } else {
+    const skip = process.env['CI'] !== 'true' && missing
+    test(`needs Hazelcast members: ${missing}`, { skip }, () => assert.fail(missing))
+  }
+}
+
+/** A cluster of this many members on free ports, ended when the test is over. */
+export async function clusterFor(context: TestContext, name: string, count: number): Promise<Cluster> {
+  const cluster = await startCluster({ name, ports: count })
+  context.after(() => cluster.end())
+  return cluster
+}
+
+function missingForMembers(): string | undefined {
+  try {
+    memberProgram((what) => process.stderr.write(`${what}\n`))
+    return undefined
+  } catch (error) {
+    return (error as Error).message
+  }
+}
