@@ -77,7 +77,7 @@ onMembers(() => {
   test('a frozen member answers nobody until it is thawed', async (context) => {
     const cluster = await clusterFor(context, 'logging', 1)
     const [member] = cluster.members
-    member!.freeze()
+    await member!.freeze()
     const late = Symbol('late')
     const seen = cluster.whole()
     assert.equal(await Promise.race([seen, sleep(1500, late)]), late)

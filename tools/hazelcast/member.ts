@@ -8,6 +8,9 @@ import type { Program } from './jar.ts'
 const CONFIG = fileURLToPath(new URL('../../config/hazelcast.xml', import.meta.url))
 const READY_WITHIN_MS = 60_000
 const STOP_WITHIN_MS = 30_000
+const HEALTH_TIMEOUT_MS = 1000
+/** A member that has not answered for so long is frozen. */
+const FROZEN_MS = 300
 const OUTPUT_KEPT = 20_000
 
 /** What Hazelcast asks for on Java 17 and newer, in its own words. */
@@ -121,18 +124,24 @@ export class Member {
     clearTimeout(overtime)
   }
 
-  /** SIGSTOP: its connections stand, and nobody answers. */
-  freeze(): void {
+  /** SIGSTOP: its connections stand; settles when nobody answers on them. */
+  async freeze(): Promise<void> {
     this.#process?.kill('SIGSTOP')
+    await this.#until('frozen', () =>
+      this.#health('ready', FROZEN_MS).then(
+        () => false,
+        () => true,
+      ),
+    )
   }
 
   thaw(): void {
     this.#process?.kill('SIGCONT')
   }
 
-  #health(what: string): Promise<Response> {
+  #health(what: string, timeoutMs = HEALTH_TIMEOUT_MS): Promise<Response> {
     return fetch(`http://127.0.0.1:${this.#port}/hazelcast/health/${what}`, {
-      signal: AbortSignal.timeout(1000),
+      signal: AbortSignal.timeout(timeoutMs),
     })
   }
 
