@@ -103,6 +103,8 @@ function commands(cli: Argv): Argv {
       (argv) =>
         clientOptions(argv)
           .positional('text', { type: 'string', describe: 'one message; - for standard input, one a line' })
+          // Without it yargs takes a lone - for a flag without a name.
+          .nargs('text', 1)
           .option('file', { type: 'string', requiresArg: true, describe: 'a file, one message a line' })
           .option('whole', { type: 'boolean', default: false, describe: 'the whole input is one message' })
           .option('skip-empty', { type: 'boolean', default: false, describe: 'pass over empty lines' })
