@@ -75,6 +75,16 @@ export function batchKeyOf(id: string): string {
   return `${id.slice(0, -2)}00`
 }
 
+/** The id at a place (1 to 1,000) of a batch. */
+export function idAtPlace(batchKey: string, place: number): string {
+  return batchKey.slice(0, -2) + encode(place, 2)
+}
+
+/** The place of an id in its batch, from 1; 0 for the batch's own key. */
+export function placeOf(id: string): number {
+  return DIGITS.indexOf(id.at(-2)!) * 32 + DIGITS.indexOf(id.at(-1)!)
+}
+
 function encode(value: number, length: number): string {
   let text = ''
   let rest = value

@@ -7,7 +7,10 @@
  * unknown is not durable: the primary may have it and its backup not.
  */
 
-/** A distributed map of strings. Keys sort as JavaScript compares them (ASCII only). */
+/**
+ * A distributed map of strings. Keys sort as JavaScript compares them (ASCII only). Times to live count in whole
+ * seconds: an entry may end up to a second early.
+ */
 export interface ClusterMap {
   get(key: string): Promise<string | undefined>
   /** Those that are there, by key, in no order. */
@@ -17,8 +20,8 @@ export interface ClusterMap {
   /** @returns What was there before, which then stays: that, unlike a new entry, is not known to be durable. */
   putIfAbsent(key: string, value: string, ttlMs: number): Promise<string | undefined>
   set(key: string, value: string, ttlMs: number): Promise<void>
-  /** Writes only over this very value; keeps the entry's time to live. @returns Whether it did. */
-  replaceIfSame(key: string, value: string, next: string): Promise<boolean>
+  /** Writes only over this very value, which may be `next` itself. @returns Whether it did. */
+  replaceIfSame(key: string, value: string, next: string, ttlMs: number): Promise<boolean>
   /** @returns False when the entry is not there. */
   setTtl(key: string, ttlMs: number): Promise<boolean>
   delete(key: string): Promise<void>
@@ -52,3 +55,16 @@ export interface Cluster {
 
 /** A time to live that does not end. */
 export const FOR_EVER_MS = 0
+
+/**
+ * Puts an entry unless there is one, and makes sure of what then stands there: what was there before may be the
+ * rest of a write whose outcome nobody knows, on one member only. Written again, it is on all.
+ *
+ * @returns What stands there, durably.
+ */
+export async function putOnce(map: ClusterMap, key: string, value: string, ttlMs: number): Promise<string> {
+  const found = await map.putIfAbsent(key, value, ttlMs)
+  if (found === undefined) return value
+  await map.replaceIfSame(key, found, found, ttlMs)
+  return found
+}

@@ -1,5 +1,5 @@
 /** Which lane the next batch goes into. */
-import type { Clock } from '../../clock.ts'
+import type { Clock } from '../clock.ts'
 
 /** By lane: its holder, and messages waiting there as of the last report. */
 export type LaneReport = () => { holder: string | null; waiting: number }[]

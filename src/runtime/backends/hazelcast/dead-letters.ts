@@ -1,0 +1,104 @@
+/** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
+import type { Clock } from '../../clock.ts'
+import { MIN_ID } from '../../ids.ts'
+import type { Dead } from '../../ports.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
+import { type DeadEntry, laneBounds, laneKey, NAMES } from './entries.ts'
+
+const PURGED = '!'
+const FETCH_COUNT = 64
+
+/** What dead letters need of their lane. */
+export interface DeadLettersOptions {
+  lane: number
+  cluster: Cluster
+  clock: Clock
+  retentionMs: number
+  /** Which of these messages are delivered: whatever a former holder wrote late, delivered wins. */
+  delivered: (ids: readonly string[]) => Promise<Set<string>>
+}
+
+/** The dead letters of one lane. All throw as `ClusterMap` does. */
+export class DeadLetters {
+  readonly #options: DeadLettersOptions
+  readonly #map: ClusterMap
+  readonly #dead = new Set<string>()
+  readonly #purged = new Set<string>()
+
+  constructor(options: DeadLettersOptions) {
+    this.#options = options
+    this.#map = options.cluster.map(NAMES.dead)
+  }
+
+  /** Learns which there are. */
+  async load(): Promise<void> {
+    for (const key of await this.#map.keys(...laneBounds(this.#options.lane))) {
+      const id = key.slice(key.indexOf('/') + 1)
+      if (id.endsWith(PURGED)) this.#purged.add(id.slice(0, -1))
+      else this.#dead.add(id)
+    }
+    for (const id of this.#purged) this.#dead.delete(id)
+  }
+
+  get count(): number {
+    return this.#dead.size
+  }
+
+  /** True for a dead letter, also one that was purged. */
+  has(id: string): boolean {
+    return this.#dead.has(id) || this.#purged.has(id)
+  }
+
+  /** Makes a message a dead letter, durably; repeating it changes nothing. */
+  async bury(id: string, entry: Omit<DeadEntry, 'deadAt'>): Promise<void> {
+    const value: DeadEntry = { ...entry, deadAt: this.#options.clock.now() }
+    await putOnce(this.#map, this.#keyOf(id), JSON.stringify(value), FOR_EVER_MS)
+    this.#dead.add(id)
+  }
+
+  /** As `Queue.dead`. */
+  async page({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
+    const ids = [...this.#dead].filter((id) => id > after).sort()
+    const page: Dead[] = []
+    for (let index = 0; index < ids.length && page.length < limit; index += FETCH_COUNT) {
+      const chunk = ids.slice(index, index + FETCH_COUNT)
+      const [values, delivered] = await Promise.all([
+        this.#map.getAll(chunk.map((id) => this.#keyOf(id))),
+        this.#options.delivered(chunk),
+      ])
+      for (const id of chunk) {
+        const value = values.get(this.#keyOf(id))
+        if (value === undefined || delivered.has(id)) this.#dead.delete(id)
+        else page.push({ id, ...(JSON.parse(value) as DeadEntry) })
+      }
+    }
+    return page.slice(0, limit)
+  }
+
+  /** One that is there and was not delivered meanwhile. */
+  async get(id: string): Promise<DeadEntry | undefined> {
+    if (!this.#dead.has(id)) return undefined
+    const value = await this.#map.get(this.#keyOf(id))
+    if (value === undefined || (await this.#options.delivered([id])).has(id)) return undefined
+    return JSON.parse(value) as DeadEntry
+  }
+
+  /** Takes one away that is in the line again. */
+  async remove(id: string): Promise<void> {
+    await this.#map.delete(this.#keyOf(id))
+    this.#dead.delete(id)
+  }
+
+  /** As `Queue.purge`: first the mark, then the letter goes. */
+  async purge(id: string): Promise<boolean> {
+    if ((await this.get(id)) === undefined) return false
+    await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
+    this.#purged.add(id)
+    await this.remove(id)
+    return true
+  }
+
+  #keyOf(id: string): string {
+    return laneKey(this.#options.lane, id)
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Who holds which lane: an entry a lane that ends by itself after 5 s unless its holder renews it. A lease is
+ * for speed, never for safety: two holders at once are harmless, as every write of a holder may be repeated.
+ *
+ * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say.
+ */
+import type { Clock } from '../../clock.ts'
+import { isMailroomError } from '../../errors.ts'
+import type { ClusterMap } from './cluster.ts'
+import { laneName } from './entries.ts'
+
+const LEASE_MS = 5000
+/** Times to live count in whole seconds: the cluster may end a lease so much earlier. */
+const EARLY_MS = 1000
+const RENEW_MS = 1500
+
+/** What keeps leases. */
+export interface LeasesOptions {
+  map: ClusterMap
+  /** The actor's name: its successor takes over at once what it held. */
+  owner: string
+  /** One process of the owner. */
+  incarnation: string
+  clock: Clock
+  /** A lane is no longer ours, though we did not give it back. */
+  onLost: (lane: number) => void
+}
+
+/** The leases of one process. */
+export class Leases {
+  readonly #options: LeasesOptions
+  readonly #value: string
+  /** Lane -> until when (monotonic, ms). */
+  readonly #heldUntil = new Map<number, number>()
+  readonly #cancel: () => void
+  #renewing = false
+
+  constructor(options: LeasesOptions) {
+    this.#options = options
+    this.#value = `${options.owner}#${options.incarnation}`
+    this.#cancel = options.clock.every(RENEW_MS, () => void this.#renew())
+  }
+
+  /** Takes a lane. @returns False while another has it. @throws {MailroomError} As `ClusterMap`. */
+  async take(lane: number): Promise<boolean> {
+    const { map, owner, clock } = this.#options
+    const key = laneName(lane)
+    const until = clock.monotonic() + LEASE_MS - EARLY_MS
+    const found = await map.putIfAbsent(key, this.#value, LEASE_MS)
+    if (found !== undefined) {
+      if (!found.startsWith(`${owner}#`)) return false
+      if (!(await map.replaceIfSame(key, found, this.#value, LEASE_MS))) return false
+    }
+    this.#heldUntil.set(lane, until)
+    return true
+  }
+
+  /** True while the lane is ours by our own clock. */
+  isHeld(lane: number): boolean {
+    return (this.#heldUntil.get(lane) ?? 0) > this.#options.clock.monotonic()
+  }
+
+  /** Gives a lane back; one that cannot be given back now ends by itself. */
+  async giveBack(lane: number): Promise<void> {
+    if (!this.#heldUntil.delete(lane)) return
+    await this.#options.map.removeIfSame(laneName(lane), this.#value).catch(onlyAway)
+  }
+
+  /** Forgets all lanes, without a word to the cluster. */
+  close(): void {
+    this.#cancel()
+    this.#heldUntil.clear()
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#renewing) return
+    this.#renewing = true
+    await this.#renewAll().catch(onlyAway)
+    this.#renewing = false
+    for (const lane of this.#heldUntil.keys()) if (!this.isHeld(lane)) this.#lose(lane)
+  }
+
+  async #renewAll(): Promise<void> {
+    const { map, clock } = this.#options
+    const lanes = [...this.#heldUntil.keys()].filter((lane) => this.isHeld(lane))
+    if (lanes.length === 0) return
+    const until = clock.monotonic() + LEASE_MS - EARLY_MS
+    const found = await map.getAll(lanes.map(laneName))
+    await Promise.all(
+      lanes.map(async (lane) => {
+        const key = laneName(lane)
+        const isOurs = found.get(key) === this.#value && (await map.setTtl(key, LEASE_MS))
+        if (!this.#heldUntil.has(lane)) return // Given back meanwhile.
+        if (isOurs) this.#heldUntil.set(lane, until)
+        else this.#lose(lane)
+      }),
+    )
+  }
+
+  #lose(lane: number): void {
+    if (this.#heldUntil.delete(lane)) this.#options.onLost(lane)
+  }
+}
+
+function onlyAway(error: unknown): void {
+  if (!isMailroomError(error)) throw error
+}

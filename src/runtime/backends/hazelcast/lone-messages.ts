@@ -1,0 +1,92 @@
+/** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
+import { timeOf } from '../../ids.ts'
+import { type ClusterMap, FOR_EVER_MS } from './cluster.ts'
+import { type LoneEntry, laneKey } from './entries.ts'
+
+const FETCH_COUNT = 64
+
+/** A lone message without its text, which stays in the cluster. */
+export type Lone = Omit<LoneEntry, 'text'>
+
+/** What a message that was never started is. */
+export const UNSTARTED: Lone = {
+  ...{ starts: 0, dueAt: 0, open: false, suspect: false, firstError: '', lastError: '', replayed: false },
+}
+
+/** The lone messages of one lane. All throw as `ClusterMap` does. */
+export class LoneMessages {
+  readonly #map: ClusterMap
+  readonly #lane: number
+  readonly #known = new Map<string, Lone>()
+
+  constructor(map: ClusterMap, lane: number) {
+    this.#map = map
+    this.#lane = lane
+  }
+
+  get count(): number {
+    return this.#known.size
+  }
+
+  ids(): Iterable<string> {
+    return this.#known.keys()
+  }
+
+  has(id: string): boolean {
+    return this.#known.has(id)
+  }
+
+  get(id: string): Lone | undefined {
+    return this.#known.get(id)
+  }
+
+  /** Learns what these are. A start that is open now is of a holder that is gone: the message is suspect. */
+  async load(ids: readonly string[]): Promise<void> {
+    for (let index = 0; index < ids.length; index += FETCH_COUNT) {
+      for (const [id, { text: _, ...lone }] of await this.fetch(ids.slice(index, index + FETCH_COUNT))) {
+        const wasOpen = lone.open ? { open: false, suspect: true, dueAt: 0 } : {}
+        this.#known.set(id, { ...lone, ...wasOpen })
+      }
+    }
+  }
+
+  /** Those that are there, as they are written. */
+  async fetch(ids: readonly string[]): Promise<Map<string, LoneEntry>> {
+    const values = await this.#map.getAll(ids.map((id) => laneKey(this.#lane, id)))
+    const entries = [...values].map(([key, value]) => [key.slice(key.indexOf('/') + 1), JSON.parse(value)] as const)
+    return new Map(entries)
+  }
+
+  /** Writes one, durably; what stood there before does not matter. */
+  async write(id: string, text: string, lone: Lone): Promise<void> {
+    const entry: LoneEntry = { text, ...lone }
+    await this.#map.set(laneKey(this.#lane, id), JSON.stringify(entry), FOR_EVER_MS)
+    this.#known.set(id, lone)
+  }
+
+  forget(id: string): void {
+    this.#known.delete(id)
+  }
+
+  /** Those whose next start is due, the longest due first. */
+  due(now: number, isFree: (id: string) => boolean): string[] {
+    return [...this.#known]
+      .filter(([id, { dueAt }]) => dueAt <= now && isFree(id))
+      .sort(([, a], [, b]) => a.dueAt - b.dueAt)
+      .map(([id]) => id)
+  }
+
+  /** The instant (ms) the next one not yet due becomes so; infinite when there is none. */
+  nextDueAt(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { dueAt } of this.#known.values()) if (dueAt > now && dueAt < next) next = dueAt
+    return next
+  }
+
+  /** The instant (ms) of the oldest; infinite when there is none. */
+  oldestAt(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const id of this.#known.keys()) oldest = Math.min(oldest, timeOf(id))
+    return oldest
+  }
+}
