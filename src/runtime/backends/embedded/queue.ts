@@ -19,10 +19,10 @@ import type {
   Settlement,
   Whereabouts,
 } from '../../ports.ts'
+import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import type { Damage } from './damage.ts'
 import { HeldLane, noRoom } from './held-lane.ts'
 import { Home } from './home.ts'
-import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
 import { faultOf, setAside } from './sqlite.ts'

@@ -74,8 +74,11 @@ export class HazelcastCluster implements Cluster {
     return {
       get: (key) => on(async (map) => (await map.get(key)) ?? undefined),
       getAll: (keys) =>
-        keys.length === 0 ? Promise.resolve(new Map()) : on(async (map) => new Map(await map.getAll([...keys]))),
-      keys: (from, to) => on((map) => map.keySetWithPredicate(Predicates.between('__key', from, to)), RANGE_MS),
+        keys.length === 0
+          ? Promise.resolve(new Map())
+          : on(async (map) => new Map(await map.getAll([...keys]))),
+      keys: (from, to) =>
+        on((map) => map.keySetWithPredicate(Predicates.between('__key', from, to)), RANGE_MS),
       putIfAbsent: (key, value, ttlMs) =>
         on(async (map) => (await map.putIfAbsent(key, value, ttlMs)) ?? undefined),
       set: (key, value, ttlMs) => on((map) => map.set(key, value, ttlMs)),
@@ -154,7 +157,12 @@ export class HazelcastCluster implements Cluster {
     return {
       clusterName,
       instanceName,
-      network: { clusterMembers: [...members], connectionTimeout: 2000, smartRouting: true, redoOperation: false },
+      network: {
+        clusterMembers: [...members],
+        connectionTimeout: 2000,
+        smartRouting: true,
+        redoOperation: false,
+      },
       connectionStrategy: {
         asyncStart: false,
         reconnectMode: ReconnectMode.ASYNC,
@@ -243,7 +251,11 @@ export class HazelcastCluster implements Cluster {
   }
 
   #unavailable(reason: string, outcome: 'none' | 'unknown' = 'none', cause?: unknown): MailroomError {
-    return new MailroomError('MR_STORE_UNAVAILABLE', { store: this.#options.store, reason }, { outcome, cause })
+    return new MailroomError(
+      'MR_STORE_UNAVAILABLE',
+      { store: this.#options.store, reason },
+      { outcome, cause },
+    )
   }
 }
 

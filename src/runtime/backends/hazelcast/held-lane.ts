@@ -303,7 +303,9 @@ export class HeldLane {
         const { texts } = JSON.parse(value) as PendingEntry
         const ready = messagesOf(batchKey, texts)
           .map(({ id }) => id)
-          .filter((id) => !this.dead.has(id) && !this.#lone.has(id) && !delivered.get(batchKey)?.has(placeOf(id)))
+          .filter(
+            (id) => !this.dead.has(id) && !this.#lone.has(id) && !delivered.get(batchKey)?.has(placeOf(id)),
+          )
           .map(placeOf)
         if (ready.length === 0) return this.#leavePending(key)
         try {
@@ -326,7 +328,9 @@ export class HeldLane {
   }
 
   /** By batch: the places of messages that are delivered. Those that came by their wake-up cannot be in part. */
-  async #deliveredPlaces(chosen: readonly [key: string, isLogged: boolean][]): Promise<Map<string, Set<number>>> {
+  async #deliveredPlaces(
+    chosen: readonly [key: string, isLogged: boolean][],
+  ): Promise<Map<string, Set<number>>> {
     const { lane } = this.#options
     const places = new Map<string, Set<number>>()
     const note = (id: string) => {
@@ -353,7 +357,9 @@ export class HeldLane {
   async #deliveredAmong(ids: readonly string[]): Promise<Set<string>> {
     const keys = new Set(ids.flatMap((id) => deliveredKeysOf(this.#options.lane, id)))
     const entries = await this.#delivered.getAll([...keys])
-    return new Set([...entries].flatMap(([key, value]) => deliveredOf(partsOf(key).id, value).map(({ id }) => id)))
+    return new Set(
+      [...entries].flatMap(([key, value]) => deliveredOf(partsOf(key).id, value).map(({ id }) => id)),
+    )
   }
 
   /** A wake-up came. One that is late may be of a batch that another holder has begun. */
@@ -391,7 +397,10 @@ export class HeldLane {
   async #enlist(id: string, texts: (string | null)[], attempts: number): Promise<Delivered[]> {
     const { lane, clock, retentionMs } = this.#options
     const entry: DeliveredEntry = { texts, deliveredAt: clock.now(), attempts }
-    return deliveredOf(id, await putOnce(this.#delivered, laneKey(lane, id), JSON.stringify(entry), retentionMs))
+    return deliveredOf(
+      id,
+      await putOnce(this.#delivered, laneKey(lane, id), JSON.stringify(entry), retentionMs),
+    )
   }
 
   /** Writes an outcome other than delivered, durably. */

@@ -69,7 +69,10 @@ export class KeyRange<T extends { id: string }> {
   async *#windows(floor: string, ceiling: string, ascending: boolean): AsyncGenerator<string[]> {
     const { map, prefix, clock } = this.#options
     const bottom = Math.max(timeOf(floor), 0)
-    const top = Math.min(ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling), clock.now() + SKEW_MS)
+    const top = Math.min(
+      ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling),
+      clock.now() + SKEW_MS,
+    )
     let span = FIRST_SPAN_MS
     // What lies ahead of our clock is looked at in one go with the first window.
     let at = ascending ? bottom : top
@@ -77,7 +80,9 @@ export class KeyRange<T extends { id: string }> {
     while (first || (ascending ? at <= top : at >= bottom)) {
       const width = first && !ascending ? span + SKEW_MS : span
       first = false
-      const [from, to] = ascending ? [at, Math.min(top, at + width - 1)] : [Math.max(bottom, at - width + 1), at]
+      const [from, to] = ascending
+        ? [at, Math.min(top, at + width - 1)]
+        : [Math.max(bottom, at - width + 1), at]
       const found = await map.keys(prefix + lowest(from, floor), prefix + highest(to))
       const ids = found.map((key) => key.slice(prefix.length)).sort()
       yield ascending ? ids : ids.reverse()

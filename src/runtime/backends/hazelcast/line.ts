@@ -34,7 +34,11 @@ export class Line {
   }
 
   /** The first of those that wait, at least one, up to about so many messages and bytes, in order. */
-  next(maxCount: number, maxBytes: number, bytesOf: (count: number) => number): [key: string, isLogged: boolean][] {
+  next(
+    maxCount: number,
+    maxBytes: number,
+    bytesOf: (count: number) => number,
+  ): [key: string, isLogged: boolean][] {
     const chosen: [string, boolean][] = []
     let count = 0
     let bytes = 0

@@ -53,7 +53,9 @@ export class LoneMessages {
   /** Those that are there, as they are written. */
   async fetch(ids: readonly string[]): Promise<Map<string, LoneEntry>> {
     const values = await this.#map.getAll(ids.map((id) => laneKey(this.#lane, id)))
-    const entries = [...values].map(([key, value]) => [key.slice(key.indexOf('/') + 1), JSON.parse(value)] as const)
+    const entries = [...values].map(
+      ([key, value]) => [key.slice(key.indexOf('/') + 1), JSON.parse(value)] as const,
+    )
     return new Map(entries)
   }
 

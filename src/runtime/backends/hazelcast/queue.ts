@@ -1,6 +1,7 @@
 /** The queue on a Hazelcast cluster: batches wait in `pending`, lanes are held by lease. */
 import type { Clock } from '../../clock.ts'
 import { MailroomError } from '../../errors.ts'
+import type { Logger } from '../../logger.ts'
 import type {
   Batch,
   Claimed,
@@ -14,7 +15,6 @@ import type {
   Settlement,
   Whereabouts,
 } from '../../ports.ts'
-import type { Logger } from '../../logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { Acceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
