@@ -52,7 +52,8 @@ export interface Log {
   /**
    * Stores a batch, durably when it resolves. The same id twice is one entry.
    *
-   * @returns One receipt a message, in order; with a key seen in the last 24 hours, those of the first time.
+   * @returns One receipt a message, in order; with a key seen in the last 24 hours, those of the first time, where
+   * keys are the log's affair (`Queue.accept` knows).
    * @throws {MailroomError} `MR_DEADLINE_EXPIRED` (none) past `deadlineAt`; `MR_KEY_REUSED`;
    * `MR_STORE_UNAVAILABLE` with its outcome.
    */
@@ -125,11 +126,17 @@ export interface Queue {
   readonly laneCount: number
   /**
    * Owns the order intent, then `append` (the call to a logging actor), then the wake-up (not awaited), and
-   * the choice of the lane. A wrong order cannot be written by a caller.
+   * the choice of the lane. A wrong order cannot be written by a caller. Owns idempotency keys too.
+   *
+   * @returns One receipt a message, in order; with a key seen in the last 24 hours, those of the first time.
+   * @throws {MailroomError} `MR_KEY_REUSED`, `MR_KEY_BUSY`, `MR_STORE_UNAVAILABLE` with its outcome, and whatever
+   * `append` threw.
    */
   accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]>
   /** A hint that something waits in a lane; cheap, may be lost, may be wrong. */
   wake(lane: number): void
+  /** True while the lane is held here. A lane may be lost without being released: when this process stood still. */
+  isHeld(lane: number): boolean
   /** Takes a free lane. @throws {MailroomError} `MR_LANE_ELSEWHERE` while another holds it. */
   hold(lane: number): Promise<void>
   /** Gives a lane back; what is in hand is in nobody's hand. Nothing happens when it is not held. */

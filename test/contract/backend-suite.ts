@@ -1,6 +1,7 @@
 /** What every backend must do: one suite, a function of how to open one. Uses the real clock. */
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import type { LaneReport } from '../../src/runtime/backends/lane-choice.ts'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { idGenerator } from '../../src/runtime/ids.ts'
 import {
@@ -16,8 +17,10 @@ import {
 export interface Bed {
   /** Opens the backend as the n-th logging actor does. */
   logging(number: number): Promise<Backend>
-  /** Opens it as a facade or a messages actor does. */
-  open(): Promise<Backend>
+  /** Opens it as the n-th messages actor does, once or again. */
+  messages(number: number): Promise<Backend>
+  /** Opens it as a facade does, which puts all that comes without a key into `lane`, if one is given. */
+  facade(lane?: number): Promise<Backend>
   /** Closes a backend as a SIGKILL would: it gives nothing back by itself. */
   die(backend: Backend): Promise<void>
   /** Closes everything and removes the store. */
@@ -48,24 +51,37 @@ async function claimAll(queue: Queue, lane: number, count: number): Promise<Clai
   return claimed
 }
 
+/** What a facade is told of the lanes when it is to put everything into one of them. */
+export function onlyLane(laneCount: number, only: number | undefined): LaneReport {
+  return () =>
+    Array.from({ length: laneCount }, (_, lane) => {
+      const isBusy = only !== undefined && lane !== only
+      return { holder: isBusy ? 'busy' : 'idle', waiting: isBusy ? 1e9 : 0 }
+    })
+}
+
 /** Registers the suite. */
 export function backendSuite(name: string, begin: () => Promise<Bed>): void {
   describe(`the contract of a backend: ${name}`, () => {
     let bed: Bed
     let logging: Backend
     let messages: Backend
+    let facade: Backend
     beforeEach(async () => {
       bed = await begin()
       logging = await bed.logging(1)
-      messages = await bed.open()
+      messages = await bed.messages(1)
+      facade = await bed.facade(LANE)
     })
     afterEach(() => bed.end())
 
+    const accept = ({ lane: _, ...batch }: LaneBatch, from = facade) =>
+      from.queue.accept(batch satisfies Batch, (given) => logging.log.append(given))
+
     const append = async (...texts: string[]) => {
-      const batch = batchOf(texts)
-      await logging.log.append(batch)
+      const receipts = await accept(batchOf(texts))
       messages.queue.wake(LANE)
-      return idsOf(batch.messages)
+      return idsOf(receipts)
     }
 
     describe('the log', () => {
@@ -146,8 +162,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the same key and content stores once and answers as the first time', async () => {
         const first = keyed(['a', 'b'])
-        await logging.log.append(first)
-        const receipts = await logging.log.append(keyed(['a', 'b']))
+        await accept(first)
+        const receipts = await accept(keyed(['a', 'b']))
         assert.deepEqual(
           receipts,
           first.messages.map(({ id }) => ({ id, replayed: true })),
@@ -157,13 +173,13 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the very same batch tried again is no replay', async () => {
         const batch = keyed(['a'])
-        await logging.log.append(batch)
-        assert.deepEqual(await logging.log.append(batch), [{ id: batch.messages[0]!.id, replayed: false }])
+        await accept(batch)
+        assert.deepEqual(await accept(batch), [{ id: batch.messages[0]!.id, replayed: false }])
       })
 
       test('the same key with other content is refused: nothing was stored', async () => {
-        await logging.log.append(keyed(['a']))
-        await assert.rejects(logging.log.append(keyed(['b'], 'h2')), {
+        await accept(keyed(['a']))
+        await assert.rejects(accept(keyed(['b'], 'h2')), {
           code: 'MR_KEY_REUSED',
           outcome: 'none',
         })
@@ -171,21 +187,22 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       })
 
       test('two at once with one key store once', async () => {
-        const receipts = await Promise.all([
-          logging.log.append(keyed(['a'])),
-          logging.log.append(keyed(['a'])),
-        ])
-        assert.equal(new Set(receipts.flatMap(idsOf)).size, 1)
+        const answers = await Promise.allSettled([accept(keyed(['a'])), accept(keyed(['a']))])
+        const receipts = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+        assert.equal(new Set(idsOf(receipts)).size, 1)
+        for (const answer of answers) {
+          if (answer.status === 'rejected') assert.equal(answer.reason.code, 'MR_KEY_BUSY')
+        }
+        assert.equal((await logging.log.page({ limit: 10 })).length, 1)
       })
 
       test('another key is another message', async () => {
-        await logging.log.append(keyed(['a']))
-        await logging.log.append(keyed(['a'], 'h1', 'key-fedcba9876543210'))
+        await accept(keyed(['a']))
+        await accept(keyed(['a'], 'h1', 'key-fedcba9876543210'))
         assert.equal((await logging.log.page({ limit: 10 })).length, 2)
       })
 
       test('a batch with a key always goes into the same lane', async () => {
-        const facade = await bed.open()
         const lanes = new Set<number>()
         for (let round = 0; round < 20; round++) {
           await facade.queue.accept(keyed(['a']), async (batch) => {
@@ -199,18 +216,18 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
     describe('accepting', () => {
       test('passes on the receipts of the append, and what it failed with', async () => {
-        const facade = await bed.open()
         const { lane: _, ...batch } = batchOf(['a'])
         const receipts = await facade.queue.accept(batch, (given) => logging.log.append(given))
         assert.deepEqual(receipts, [{ id: batch.messages[0]!.id, replayed: false }])
+        const { lane: _lane, ...next } = batchOf(['b'])
         await assert.rejects(
-          facade.queue.accept(batch, async () => assert.fail('lost')),
+          facade.queue.accept(next, async () => assert.fail('lost')),
           { message: 'lost' },
         )
       })
 
       test('spreads batches over all lanes', async () => {
-        const facade = await bed.open()
+        const facade = await bed.facade()
         const lanes = new Set<number>()
         for (let round = 0; round < facade.queue.laneCount; round++) {
           const { lane: _, ...batch }: LaneBatch = batchOf(['a'])
@@ -223,21 +240,15 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       })
 
       test('what was accepted waits in its lane', async () => {
-        const facade = await bed.open()
-        const { lane: _, ...batch } = batchOf(['a', 'b'])
-        let lane = -1
-        await facade.queue.accept(batch, (given) => {
-          lane = given.lane
-          return logging.log.append(given)
-        })
-        await messages.queue.hold(lane)
-        assert.deepEqual(textsOf(await claimAll(messages.queue, lane, 2)), ['a', 'b'])
+        await accept(batchOf(['a', 'b']))
+        await messages.queue.hold(LANE)
+        assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 2)), ['a', 'b'])
       })
     })
 
     describe('holding lanes', () => {
       test('a lane has one holder at a time', async () => {
-        const other = await bed.open()
+        const other = await bed.messages(2)
         await messages.queue.hold(LANE)
         await assert.rejects(other.queue.hold(LANE), { code: 'MR_LANE_ELSEWHERE', outcome: 'none' })
         await other.queue.hold(LANE + 1)
@@ -276,7 +287,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: ids[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
         ])
         await messages.queue.release(LANE)
-        const other = await bed.open()
+        const other = await bed.messages(2)
         await other.queue.hold(LANE)
         assert.deepEqual(textsOf(await other.queue.delivered(LANE, { limit: 9 })), ['listed'])
         assert.deepEqual(textsOf(await other.queue.dead(LANE, { limit: 9 })), ['dead'])
@@ -303,7 +314,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       })
 
       test('other lanes’ messages are not claimed', async () => {
-        await logging.log.append(batchOf(['other'], { lane: LANE + 1 }))
+        await accept(batchOf(['other']), await bed.facade(LANE + 1))
         await append('own')
         assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 1)), ['own'])
       })
@@ -354,7 +365,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const claimed = await claimAll(messages.queue, LANE, 4)
         await messages.queue.settle(LANE, done([claimed[1]!, claimed[3]!]))
         await bed.die(messages)
-        const next = await bed.open()
+        const next = await bed.messages(1)
         await next.queue.hold(LANE)
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(textsOf(again), ['a', 'c'])
@@ -366,7 +377,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await append('a', 'b')
         await claimAll(messages.queue, LANE, 2)
         await bed.die(messages)
-        const next = await bed.open()
+        const next = await bed.messages(1)
         await next.queue.hold(LANE)
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
@@ -378,7 +389,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       test('a batch that stands in the log twice is delivered once', async () => {
         const second = await bed.logging(2)
         const batch = batchOf(['a', 'b'])
-        await logging.log.append(batch)
+        await accept(batch)
         const claimed = await claimAll(messages.queue, LANE, 2)
         await second.log.append(batch)
         assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
@@ -459,7 +470,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await claimAll(messages.queue, LANE, 2)
         await messages.queue.start(LANE, [id])
         await bed.die(messages)
-        const next = await bed.open()
+        const next = await bed.messages(1)
         await next.queue.hold(LANE)
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
@@ -556,7 +567,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await messages.queue.purge(LANE, id), false)
         assert.equal(await messages.queue.replay(LANE, id), false)
         await bed.die(messages)
-        const next = await bed.open()
+        const next = await bed.messages(1)
         await next.queue.hold(LANE)
         assert.deepEqual(await next.queue.claim(LANE, 9, 0), [])
         assert.deepEqual(await next.queue.dead(LANE, { limit: 9 }), [])
@@ -591,7 +602,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       await messages.queue.hold(LANE)
       await messages.close()
       await messages.close()
-      const other = await bed.open()
+      const other = await bed.messages(2)
       await other.queue.hold(LANE)
     })
   })

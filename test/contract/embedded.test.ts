@@ -5,7 +5,7 @@ import { openEmbedded } from '../../src/runtime/backends/embedded/open.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
 import type { Backend } from '../../src/runtime/ports.ts'
-import { backendSuite } from './backend-suite.ts'
+import { backendSuite, onlyLane } from './backend-suite.ts'
 
 backendSuite('embedded', async () => {
   const data = mkdtempSync(join(tmpdir(), 'embedded-'))
@@ -19,7 +19,8 @@ backendSuite('embedded', async () => {
   }
   return {
     logging: async (number) => open({ writer: number }),
-    open: async () => open({}),
+    messages: async () => open({}),
+    facade: async (lane) => open({ depths: onlyLane(16, lane) }),
     // Every file and lock goes with its process; nothing is written on the way out.
     die: (backend) => backend.close(),
     async end() {

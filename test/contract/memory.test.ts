@@ -7,7 +7,8 @@ backendSuite('memory', async () => {
   const store = new MemoryStore(systemClock, 16)
   return {
     logging: async () => store.open(),
-    open: async () => store.open(),
+    messages: async () => store.open(),
+    facade: async (lane) => store.open(lane),
     die: (backend) => backend.close(),
     end: async () => {},
   }

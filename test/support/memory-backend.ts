@@ -59,8 +59,8 @@ export class MemoryStore {
     this.lanes = Array.from({ length: laneCount }, () => new Lane())
   }
 
-  /** A handle, as one process has it. */
-  open(): Backend {
+  /** A handle, as one process has it. @param lane Where it puts what it accepts without a key; else in turn. */
+  open(lane?: number): Backend {
     const handle = {}
     return {
       log: {
@@ -92,7 +92,7 @@ export class MemoryStore {
           return this.log.get(id)
         },
       },
-      queue: this.#queue(handle),
+      queue: this.#queue(handle, lane),
       missing: () => [],
       damaged: () => [],
       close: async () => {
@@ -107,7 +107,7 @@ export class MemoryStore {
     lane.wake()
   }
 
-  #queue(handle: object): Queue {
+  #queue(handle: object, only?: number): Queue {
     const clock = this.#clock
     const held = async (call: string, number: number): Promise<Lane> => {
       const holds = () => this.lanes[number]!.holder === handle
@@ -133,12 +133,14 @@ export class MemoryStore {
       laneCount: this.lanes.length,
       accept: async ({ key, ...batch }, append) => {
         const count = this.lanes.length
-        const lane = key === undefined ? this.#nextLane++ % count : crc32(key.value) % count
+        const inTurn = () => only ?? this.#nextLane++ % count
+        const lane = key === undefined ? inTurn() : crc32(key.value) % count
         const receipts = await append({ ...batch, ...(key && { key }), lane })
         this.lanes[lane]!.wake()
         return receipts
       },
       wake: (number) => this.lanes[number]!.wake(),
+      isHeld: (number) => this.lanes[number]!.holder === handle,
       hold: async (number) => {
         await this.before('hold', number)
         const lane = this.lanes[number]!

@@ -68,6 +68,10 @@ export class EmbeddedQueue implements Queue {
     this.#held.get(lane)?.wake()
   }
 
+  isHeld(lane: number): boolean {
+    return this.#held.has(lane)
+  }
+
   async hold(lane: number): Promise<void> {
     if (this.#held.has(lane)) return
     const { data, clock, files } = this.#options

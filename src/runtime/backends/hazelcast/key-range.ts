@@ -135,9 +135,7 @@ export class KeyRange<T extends { id: string }> {
 
 /** The key of the batch that `floor` is in lies below it. */
 function lowest(time: number, floor: string): string {
-  const id = idAt(time)
-  const batchKey = batchKeyOf(floor)
-  return id > batchKey ? id : batchKey
+  return [idAt(time), batchKeyOf(floor)].sort().at(-1)!
 }
 
 function highest(time: number): string {
