@@ -2,14 +2,14 @@
 import { FacadeActor } from './actors/facade.ts'
 import { loadHandler } from './actors/handler.ts'
 import { LoggingActor } from './actors/logging.ts'
+import { LoggingPool } from './actors/logging-pool.ts'
 import { MessagesActor } from './actors/messages.ts'
 import type { Logging, Messages } from './actors/protocol.ts'
 import { Waker } from './actors/waker.ts'
+import { openBackend } from './backend.ts'
 import { serveInternal } from './http/internal-server.ts'
 import { HttpPeers } from './http/peers.ts'
 import { servePublic } from './http/public-server.ts'
-import { openEmbedded } from './runtime/backends/embedded/open.ts'
-import { actorNumber } from './runtime/directory.ts'
 import { bootWorker } from './runtime/worker-boot.ts'
 import type { Catalog, Hosted, World } from './runtime/world.ts'
 
@@ -21,12 +21,11 @@ const catalog: Catalog = { facade: bootFacade, logging: bootLogging, messages: b
 async function bootFacade(world: World): Promise<Hosted> {
   const peers = new HttpPeers(world)
   const waker = new Waker(world, peers, world.config.lanes)
-  const backend = openEmbedded({
-    ...backendOptions(world),
+  const backend = openBackend(world, {
     depths: () => waker.depths(),
     wakeRemote: (lane) => waker.wake(lane),
   })
-  const actor = new FacadeActor(world, backend.queue, peers)
+  const actor = new FacadeActor(world, backend, peers)
   await actor.start()
   const server = await servePublic({ facade: actor, ...world })
   return {
@@ -43,11 +42,7 @@ async function bootFacade(world: World): Promise<Hosted> {
 }
 
 async function bootLogging(world: World): Promise<Hosted> {
-  const backend = openEmbedded({
-    ...backendOptions(world),
-    writer: actorNumber(world.name),
-    onBroken: (error) => world.fail(error),
-  })
+  const backend = openBackend(world)
   const actor = new LoggingActor(world, backend.log)
   const methods: Methods<Logging> = {
     append: (batch) => actor.append(batch),
@@ -69,7 +64,9 @@ async function bootLogging(world: World): Promise<Hosted> {
 
 async function bootMessages(world: World): Promise<Hosted> {
   const handler = world.config.handler === null ? null : await loadHandler(world.config.handler)
-  const backend = openEmbedded(backendOptions(world))
+  const peers = new HttpPeers(world)
+  const logging = new LoggingPool(world, peers)
+  const backend = openBackend(world, { repair: (batch) => logging.repair(batch) })
   const actor = new MessagesActor(world, backend.queue, handler)
   const methods: Methods<Messages> = {
     wake: (lanes) => actor.wake(lanes),
@@ -83,27 +80,16 @@ async function bootMessages(world: World): Promise<Hosted> {
   await actor.start()
   return {
     address: server.address,
-    status: () => ({ ...actor.status(), damaged: backend.damaged() }),
+    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
     async drain() {
       await actor.drain()
       await server.close()
-      await backend.close()
+      await Promise.all([peers.close(), backend.close()])
     },
   }
 }
 
 /** All methods of a protocol, so that a new one cannot be forgotten here. */
 type Methods<P> = { [M in keyof P]: P[M] }
-
-function backendOptions({ config, clock, random, logger }: World) {
-  return {
-    data: config.data,
-    laneCount: config.lanes,
-    retentionMs: config.retentionMs,
-    clock,
-    random,
-    logger,
-  }
-}
 
 bootWorker(catalog)

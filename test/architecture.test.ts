@@ -8,12 +8,14 @@ import test from 'node:test'
 const MAY_IMPORT: Record<string, string[]> = {
   'src/cli.ts': ['src/commands/', 'src/runtime/', 'src/http/'],
   'src/worker.ts': [
+    'src/backend.ts',
     'src/actors/',
     'src/actors/protocol.ts',
     'src/http/',
     'src/runtime/',
     'src/runtime/backends/',
   ],
+  'src/backend.ts': ['src/runtime/', 'src/runtime/backends/'],
   'src/commands/': ['src/commands/', 'src/http/', 'src/runtime/', 'src/runtime/backends/'],
   'src/http/': ['src/http/', 'src/actors/protocol.ts', 'src/runtime/'],
   'src/actors/': ['src/actors/', 'src/actors/protocol.ts', 'src/runtime/'],

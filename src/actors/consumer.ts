@@ -44,6 +44,8 @@ export interface ConsumerOptions {
   onSettled: (ids: readonly string[]) => void
   /** A message was found whose start was open when a worker died. */
   onSuspect: () => void
+  /** The lane was lost without being given up: nothing is done with it here any more. */
+  onLost: () => void
   /** The consumer cannot go on in this process: a bug, or a handler that ignores its signal. */
   onFatal: (error: unknown) => void
 }
@@ -177,8 +179,9 @@ export class Consumer {
 
   /** What could not be written before the lane is given up is found in its line by its next holder. */
   #fail(error: unknown): void {
-    const { lane, logger, onFatal } = this.#options
-    if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
+    const { lane, logger, onFatal, onLost } = this.#options
+    if (isMailroomError(error, 'MR_LANE_ELSEWHERE') && !this.#stop.signal.aborted) onLost()
+    else if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
     else logger.warn({ lane, error: error.message }, 'lane given up meanwhile')
   }
 }

@@ -10,7 +10,7 @@ import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { BATCH_MAX_COUNT, idGenerator } from '../runtime/ids.ts'
 import { assignLanes } from '../runtime/lanes.ts'
 import { mergeById } from '../runtime/merge.ts'
-import type { Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../runtime/ports.ts'
+import type { Backend, Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../runtime/ports.ts'
 import type { World } from '../runtime/world.ts'
 import { LoggingPool } from './logging-pool.ts'
 import type { Facade, Found, Lists, Messages, Peers } from './protocol.ts'
@@ -32,6 +32,7 @@ interface Single {
 
 /** Answers `Facade`. */
 export class FacadeActor extends Actor implements Facade {
+  readonly #backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>
   readonly #queue: Queue
   readonly #peers: Peers
   readonly #logging: LoggingPool
@@ -43,9 +44,10 @@ export class FacadeActor extends Actor implements Facade {
   /** Once every lane has been held: until then nothing accepted may be delivered. */
   #lanesSeen = false
 
-  constructor(world: World, queue: Queue, peers: Peers) {
+  constructor(world: World, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>, peers: Peers) {
     super(world, { concurrency: CONCURRENCY })
-    this.#queue = queue
+    this.#backend = backend
+    this.#queue = backend.queue
     this.#peers = peers
     this.#logging = new LoggingPool(world, peers)
     this.#nextIds = idGenerator(world.clock, world.random)
@@ -176,6 +178,7 @@ export class FacadeActor extends Actor implements Facade {
 
   missing(): string[] {
     const missing = this.draining ? ['this node is draining'] : []
+    missing.push(...this.#backend.missing())
     for (const role of ['logging', 'messages'] as const) {
       const actors = this.actors().filter((actor) => actor.role === role)
       if (!actors.some(({ state }) => state === 'ready')) missing.push(`a ready ${role} actor`)
@@ -191,7 +194,8 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   damaged(): string[] {
-    return [...new Set(this.actors().flatMap(({ damaged = [] }) => damaged))]
+    const told = this.actors().flatMap(({ damaged = [] }) => damaged)
+    return [...new Set([...this.#backend.damaged(), ...told])]
   }
 
   /** Those that waited too long are refused one by one: they do not spoil the batch for the others. */

@@ -12,7 +12,7 @@ import type { Logging, Peers } from './protocol.ts'
 const ATTEMPT_MS = 1000
 const READ_DEADLINE_MS = 3000
 const PAUSE_MS = 25
-/** A key's fate is decided in one place: the unique index of this actor. */
+/** A key that is the log's affair is decided in one place: the unique index of this actor. */
 const KEEPER_OF_KEYS = 'logging-1'
 
 /** Any logging actor, with failover. */
@@ -31,6 +31,11 @@ export class LoggingPool {
   append(batch: LaneBatch): Promise<Receipt[]> {
     const only = batch.key === undefined ? undefined : KEEPER_OF_KEYS
     return this.#call('append', batch.deadlineAt, (logging) => logging.append(batch), only)
+  }
+
+  /** Puts a batch into the log unless it is there: whoever was to do so may have died. @throws As `append`. */
+  async repair(batch: LaneBatch): Promise<void> {
+    if ((await this.get(batch.messages[0]!.id)) === undefined) await this.append(batch)
   }
 
   page(range: Range): Promise<Message[]> {

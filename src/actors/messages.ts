@@ -81,6 +81,7 @@ export class MessagesActor extends Actor implements Messages {
 
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
+      await this.#dropLost()
       const { fromStore, term } = await this.#storeMutex.runExclusive(() => ({
         fromStore: this.#store.page(range),
         term: this.#term,
@@ -110,6 +111,7 @@ export class MessagesActor extends Actor implements Messages {
 
   async dead({ after, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     return this.mailbox.run(async () => {
+      await this.#dropLost()
       const term = this.#term
       const letters = await mergeById(
         this.#sources((lane, cursor, count) =>
@@ -228,6 +230,7 @@ export class MessagesActor extends Actor implements Messages {
         this.#suspects++
         this.world.changed()
       },
+      onLost: () => void this.#drop([lane]),
       // Draining it ends anyway, and the other lanes are to be given back first.
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
@@ -247,6 +250,28 @@ export class MessagesActor extends Actor implements Messages {
     this.#depths.delete(lane)
     await this.#queue.release(lane)
     this.world.logger.debug({ lane }, 'lane given back')
+  }
+
+  #dropLost(): Promise<void> {
+    return this.#drop([...this.#consumers.keys()].filter((lane) => !this.#queue.isHeld(lane)))
+  }
+
+  /** Shows nothing any more of lanes that were lost: another may show it by now. Then takes what is its own. */
+  async #drop(lanes: readonly number[]): Promise<void> {
+    if (lanes.length === 0) return
+    await this.#storeMutex.runExclusive(() => {
+      for (const lane of lanes) {
+        this.#store.removeLane(lane)
+        // Nothing more can be written of what its handlers did; whoever has the lane now begins anew.
+        void this.#consumers.get(lane)?.stop(0)
+        this.#consumers.delete(lane)
+        this.#depths.delete(lane)
+      }
+      this.#term++
+    })
+    this.world.logger.warn({ lanes }, 'lanes lost')
+    this.world.changed()
+    this.#reconcile()
   }
 
   async #show(lane: number, delivered: readonly Delivered[]): Promise<void> {
@@ -281,6 +306,7 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #measure(): Promise<void> {
+    await this.#dropLost()
     const before = JSON.stringify([...this.#depths])
     for (const lane of this.#consumers.keys()) {
       try {

@@ -24,6 +24,7 @@ class Bench {
   readonly settled: string[] = []
   readonly fatal: unknown[] = []
   suspects = 0
+  lost = 0
   readonly #slotCount: number
   readonly #slots: Semaphore
   readonly #handler: Handler | null
@@ -57,6 +58,7 @@ class Bench {
       },
       onSettled: (ids) => this.settled.push(...ids),
       onSuspect: () => this.suspects++,
+      onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
     })
     consumer.run()

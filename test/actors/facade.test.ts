@@ -26,7 +26,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     members.push(member)
     peers.actors.set(`messages-${number}`, member.actor)
   }
-  const facade = new FacadeActor(world, store.open().queue, peers)
+  const facade = new FacadeActor(world, store.open(), peers)
   /** Says which messages actors live. */
   const live = async (...numbers: number[]) => {
     directory.set(LOGGING, ...numbers.map((number) => entryOf(`messages-${number}`)))

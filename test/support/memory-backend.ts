@@ -52,6 +52,7 @@ export class MemoryStore {
   /** Called before each call to the port takes effect; may wait, or throw what the call then throws. */
   before: (call: string, lane?: number) => Promise<void> | void = () => {}
   readonly #clock: Clock
+  readonly #closed = new WeakSet<object>()
   #nextLane = 0
 
   constructor(clock: Clock, laneCount = 4) {
@@ -96,6 +97,7 @@ export class MemoryStore {
       missing: () => [],
       damaged: () => [],
       close: async () => {
+        this.#closed.add(handle)
         for (const lane of this.lanes) if (lane.holder === handle) this.#release(lane)
       },
     }
@@ -145,7 +147,7 @@ export class MemoryStore {
         await this.before('hold', number)
         const lane = this.lanes[number]!
         if (lane.holder === handle) return
-        if (lane.holder !== undefined)
+        if (lane.holder !== undefined || this.#closed.has(handle))
           throw new MailroomError('MR_LANE_ELSEWHERE', { lane: number, name: 'this handle' })
         lane.holder = handle
         for (const started of lane.started.values()) {

@@ -31,7 +31,7 @@ const BREAKER_COUNT = 4
 const PROBE_MS = 500
 
 /** Where a cluster is. */
-export interface ClusterAddress {
+interface ClusterAddress {
   clusterName: string
   /** `host:port` of some of its members. */
   members: readonly string[]
