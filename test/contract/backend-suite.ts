@@ -277,8 +277,9 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       test('a claim that waits is refused when its lane is released', async () => {
         await messages.queue.hold(LANE)
         const claim = messages.queue.claim(LANE, 1, 30_000)
+        const refused = assert.rejects(claim, { code: 'MR_LANE_ELSEWHERE' })
         await messages.queue.release(LANE)
-        await assert.rejects(claim, { code: 'MR_LANE_ELSEWHERE' })
+        await refused
       })
 
       test('a lane moves whole: its list, its line and its dead letters', async () => {
