@@ -12,6 +12,7 @@ import { badRequest, NO_TOKEN } from './problem.ts'
 import { ROUTES } from './route-table.ts'
 
 const MAX_HEADERS = 100
+const HOST = /^[\w.:[\]-]*$/
 const OPEN_PATHS: ReadonlySet<string> = new Set(
   Object.values(ROUTES)
     .filter(({ auth }) => auth === 'open')
@@ -31,7 +32,7 @@ export function createGuard({
   const digest = token === null ? undefined : digestOf(token)
   const loopbackOnly = token === null && isLoopback(host)
   return (request, path) => {
-    checkHead(request)
+    const authority = checkHead(request)
     if (digest !== undefined) {
       if (!OPEN_PATHS.has(path)) checkToken(request.headers.authorization, digest)
       return
@@ -41,23 +42,32 @@ export function createGuard({
         reason: 'A page of another site may not call without a token',
       })
     }
-    if (loopbackOnly) checkHost(request.headers.host)
+    if (loopbackOnly) checkHost(authority)
   }
 }
 
-function checkHead({ headers, rawHeaders, httpVersion }: IncomingMessage): void {
+/** Gives back the host that is asked for; undefined when none is named, which HTTP/1.0 allows. */
+function checkHead({ headers, rawHeaders, httpVersion, url = '' }: IncomingMessage): string | undefined {
   if (rawHeaders.length > MAX_HEADERS * 2) {
     const got = String(rawHeaders.length / 2)
     throw badRequest({ where: 'the number of headers', expected: `at most ${MAX_HEADERS}`, got })
   }
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw badRequest({ where: 'the version of HTTP', expected: '1.1 or 1.0', got: httpVersion })
+  }
+  if (url.includes('#')) {
+    throw badRequest({ where: 'the target', expected: 'without a fragment', got: 'one with' })
+  }
   const { host, expect } = headers
-  if (host === undefined ? httpVersion === '1.1' : !/^[\w.:[\]-]*$/.test(host)) {
+  if (host === undefined ? httpVersion === '1.1' : !HOST.test(host)) {
     const got = host === undefined ? 'none' : 'something else'
     throw badRequest({ where: 'the header Host', expected: 'one host, with or without a port', got })
   }
   if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
     throw badRequest({ where: 'the header Expect', expected: '100-continue', got: 'something else' })
   }
+  // A target that is a whole URL says where to by itself, and overrules Host (RFC 9112, 3.2.2).
+  return /^[a-z][a-z\d+.-]*:\/\/([^/?]*)/i.exec(url)?.[1] ?? host
 }
 
 function checkToken(header: string | undefined, digest: Buffer): void {

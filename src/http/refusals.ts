@@ -23,18 +23,28 @@ const LINGER_MS = 1000
 /** Answers what Node's parser refuses on `server`. */
 export function answerRefusals(server: Server, { clock, random }: { clock: Clock; random: Random }): void {
   const refused = new WeakSet<Duplex>()
-  const answering = new WeakMap<Duplex, ServerResponse>()
+  const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
   for (const event of REQUEST_EVENTS) {
-    server.on(event, ({ socket }: IncomingMessage, response) => answering.set(socket, response))
+    server.on(event, ({ socket }: IncomingMessage, response: ServerResponse) => {
+      const responses = underWay.get(socket) ?? new Set()
+      underWay.set(socket, responses.add(response))
+      response.once('close', () => responses.delete(response))
+    })
   }
 
   const refuse = (socket: Duplex, error: MailroomError) => {
     // The parser goes on complaining about what follows.
     if (refused.has(socket)) return
     refused.add(socket)
-    const response = answering.get(socket)
-    const isMidAnswer = response?.headersSent && !response.writableFinished
-    if (!socket.writable || isMidAnswer) {
+    const responses = [...(underWay.get(socket) ?? [])]
+    // What is refused stands behind these: a client told so in their place would take it for their answer.
+    const whole = responses.findLast(({ req }) => req.complete)
+    if (whole === undefined) answer(socket, error, responses[0])
+    else whole.once('close', () => answer(socket, error))
+  }
+
+  const answer = (socket: Duplex, error: MailroomError, begun?: ServerResponse) => {
+    if (!socket.writable || begun?.headersSent) {
       socket.destroy()
       return
     }
@@ -63,6 +73,12 @@ function meaningOf({ code = '' }: NodeJS.ErrnoException): MailroomError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return slow(HEAD_TIME_MS)
   if (code === 'HPE_HEADER_OVERFLOW') {
     return new MailroomError('MR_TOO_LARGE', { what: REQUEST_HEAD, limitBytes: HEAD_MAX_BYTES })
+  }
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
+    return new MailroomError('MR_TOO_LARGE', {
+      what: 'The extensions of a chunk',
+      limitBytes: HEAD_MAX_BYTES,
+    })
   }
   return badRequest({ where: 'the request', expected: 'HTTP/1.1', got: `something else (${code})` })
 }

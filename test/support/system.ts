@@ -59,7 +59,7 @@ export class System {
 
   /** Starts a node with these flags and waits until it is ready. */
   static async start(
-    context: TestContext,
+    context: Pick<TestContext, 'after'>,
     args: string[] = [],
     { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
   ): Promise<System> {
