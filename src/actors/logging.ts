@@ -8,7 +8,9 @@ import { textBytesOf } from './text.ts'
 /** Appends admitted together become one group commit of the log. */
 const CONCURRENCY = 64
 const CHUNK_COUNT = 100
-const PAGE_BYTES = 2 * 1024 * 1024
+const PAGE_BYTES = 512 * 1024
+/** The first look at texts whose size is not known yet: even the largest of them fit a page. */
+const FIRST_COUNT = 8
 
 /** Answers `Logging` from its log. */
 export class LoggingActor extends Actor implements Logging {
@@ -24,7 +26,7 @@ export class LoggingActor extends Actor implements Logging {
     return this.mailbox.run(() => this.#log.append(batch), cost)
   }
 
-  /** One page of the log; shorter than asked when its texts would pass about 2 MiB, empty at the end only. */
+  /** One page of the log; shorter than asked when its texts would pass about 512 KiB, empty at the end only. */
   async page(range: Range): Promise<Message[]> {
     return this.mailbox.run(() =>
       boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#log.page(chunk)),
@@ -36,7 +38,7 @@ export class LoggingActor extends Actor implements Logging {
   }
 }
 
-/** Reads a page chunk by chunk until it holds `range.limit` messages or `maxBytes` of text. */
+/** Reads a page chunk by chunk, each as large as still fits, until it holds `range.limit` messages or `maxBytes`. */
 export async function boundedPage(
   range: Range,
   maxBytes: number,
@@ -47,7 +49,8 @@ export async function boundedPage(
   let bytes = 0
   let next = range
   while (page.length < range.limit && bytes < maxBytes) {
-    const limit = Math.min(chunkCount, range.limit - page.length)
+    const fitting = page.length === 0 ? FIRST_COUNT : Math.ceil(((maxBytes - bytes) * page.length) / bytes)
+    const limit = Math.min(chunkCount, range.limit - page.length, fitting)
     const chunk = await read({ ...next, limit })
     page.push(...chunk)
     bytes += textBytesOf(chunk)

@@ -21,7 +21,7 @@ import { Waiters } from './waiters.ts'
 
 const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
-const PAGE_BYTES = 2 * 1024 * 1024
+const PAGE_BYTES = 512 * 1024
 const CHUNK_COUNT = 100
 /** How long running handlers may go on after their lane is to be given up. */
 const HANDLER_GRACE_MS = 4000

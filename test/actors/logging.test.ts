@@ -66,9 +66,9 @@ test('a page of large texts is shorter than asked, never empty before the end', 
   const text = 'x'.repeat(65_536)
   for (let count = 0; count < 300; count += 100) await actor.append(batch(...Array<string>(100).fill(text)))
   const page = await actor.page({ limit: 1000 })
-  assert.equal(page.length, 100)
+  assert.equal(page.length, 8)
   const rest = await actor.page({ limit: 1000, before: page.at(-1)!.id })
-  assert.equal(rest.length, 100)
+  assert.equal(rest.length, 8)
 })
 
 test('a bounded page is the first part of the whole page, and all of it when it fits', async () => {
