@@ -76,7 +76,7 @@ export class Wire {
 }
 
 /** Cuts what was heard into answers, as far as they are whole. */
-export function parseAnswers(heard: Buffer): Answer[] {
+function parseAnswers(heard: Buffer): Answer[] {
   const answers: Answer[] = []
   for (let from = 0; ; ) {
     const headEnd = heard.indexOf(HEAD_END, from)
