@@ -1,5 +1,6 @@
 /** `mailroom dead`: the messages that could not be handled. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
+import { MailroomError } from '../runtime/errors.ts'
 import { print, printable } from './print.ts'
 
 interface Letter {
@@ -32,14 +33,27 @@ export async function show(client: ApiClient, id: string): Promise<void> {
   print(printable(await client.call('GET', pathOf(id)), 2))
 }
 
-/** Puts one dead letter back into the line. */
-export async function replay(client: ApiClient, id: string): Promise<void> {
+/**
+ * Puts one dead letter, or all, back into the line.
+ *
+ * @throws {MailroomError} `MR_CONFIG_INVALID` unless it is either an id or all of them.
+ */
+export async function replay(
+  client: ApiClient,
+  id: string | undefined,
+  { all }: { all: boolean },
+): Promise<void> {
+  if ((id !== undefined) === all) {
+    const problem = `Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+  }
+  if (id === undefined) return replayAll(client)
   await client.call('POST', `${pathOf(id)}/replay`)
   print(`${id} waits again`)
 }
 
-/** Puts all dead letters back into the line; one that dies again meanwhile is not taken a second time. */
-export async function replayAll(client: ApiClient): Promise<void> {
+/** One that dies again meanwhile is not taken a second time. */
+async function replayAll(client: ApiClient): Promise<void> {
   let count = 0
   for await (const { id } of letters(client)) {
     try {

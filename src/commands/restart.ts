@@ -1,6 +1,7 @@
 /** `mailroom restart`: actors one by one, without a failed request. */
 import type { ApiClient } from '../http/api-client.ts'
-import type { Role } from '../runtime/directory.ts'
+import { ROLES, type Role } from '../runtime/directory.ts'
+import { MailroomError } from '../runtime/errors.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print } from './print.ts'
 
@@ -10,13 +11,22 @@ const ALL: readonly Role[] = ['messages', 'logging', 'facade']
 /**
  * Restarts the actors of a role, or all of them, and shows the actors there are then.
  *
+ * @throws {MailroomError} `MR_CONFIG_INVALID` for a role that is none.
  * @throws {ApiError} For what the node refuses; the roles before it are restarted.
  */
-export async function restart(client: ApiClient, only: Role | undefined): Promise<void> {
+export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
+  if (only !== undefined && !isRole(only)) {
+    const problem = `Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+  }
   let actors: ShownActor[] = []
   for (const role of only === undefined ? ALL : [only]) {
     process.stderr.write(`Restarting the ${role} actors one by one\n`)
     actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
   }
   print(actorsTable(actors))
+}
+
+function isRole(word: string): word is Role {
+  return (ROLES as readonly string[]).includes(word)
 }

@@ -1,5 +1,6 @@
 /** `mailroom scale`: more actors, or fewer. */
 import type { ApiClient } from '../http/api-client.ts'
+import { MAX_ACTORS } from '../runtime/config.ts'
 import { ROLES, type Role } from '../runtime/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
@@ -18,11 +19,15 @@ export async function scale(client: ApiClient, orders: readonly string[]): Promi
     return { order, role: role as Role, count: Number(count) }
   })
   const problems = parsed
-    .filter(({ role, count }) => !ROLES.includes(role) || !(count >= 1))
+    .filter(({ role, count }) => !ROLES.includes(role) || !(count >= 1 && count <= MAX_ACTORS))
     .map(
       ({ order }) =>
-        `Expected ROLE=COUNT, such as messages=4, with a role of ${ROLES.join(', ')}, got ${JSON.stringify(order)}`,
+        `Expected ROLE=COUNT, such as messages=4, with a role of ${ROLES.join(', ')} and a count from 1 to ${MAX_ACTORS}, got ${JSON.stringify(order)}`,
     )
+  for (const role of ROLES) {
+    const same = parsed.filter((one) => one.role === role).map(({ order }) => order)
+    if (same.length > 1) problems.push(`Expected one order for each role, got ${same.join(' and ')}`)
+  }
   if (problems.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems })
   let actors: ShownActor[] = []
   for (const { role, count } of parsed) {

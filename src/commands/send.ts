@@ -3,25 +3,16 @@
  * trying it again, after whatever went wrong, stores nothing twice.
  */
 import { randomBytes } from 'node:crypto'
-import { statSync } from 'node:fs'
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { type Line, openSource, splitLines, textOf, wholeOf } from './lines.ts'
 import { print } from './print.ts'
 import { SendProgress } from './send-progress.ts'
+import type { Receipts, Source } from './send-source.ts'
 
 const BATCH_COUNT = 500
 const BATCH_BYTES = 900_000
 const IN_FLIGHT_COUNT = 4
-
-/** Where the texts come from. */
-export type Source =
-  | { text: string }
-  /** A file, `-` is standard input: one message a line, or with `whole` one message. */
-  | { path: string; whole: boolean; skipEmpty: boolean }
-
-/** What is printed of each message, in the order of the source. */
-export type Receipts = 'none' | 'ids' | 'json'
 
 interface Receipt {
   id: string
@@ -40,13 +31,9 @@ export async function send(
   source: Source,
   { receipts, forMs }: { receipts: Receipts; forMs: number },
 ): Promise<void> {
-  const isFile = 'path' in source && source.path !== '-'
-  const progress = new SendProgress({
-    bar: 'path' in source,
-    totalBytes: isFile ? statSync(source.path).size : 0,
-  })
-  const forget = onInterrupt(() => progress.end({ interrupted: true }))
-  const post = poster(client, forMs)
+  const progress = new SendProgress('path' in source ? source : undefined)
+  const forget = onInterrupt(() => progress.end('interrupted'))
+  const post = poster(client, forMs, (line) => progress.tell(line))
   const sending: Promise<void>[] = []
   let printed: Promise<void> = Promise.resolve()
   let failure: unknown
@@ -77,15 +64,19 @@ export async function send(
   await Promise.all(sending)
   await printed
   forget()
-  progress.end({ interrupted: false })
+  progress.end(failure === undefined ? 'done' : 'failed')
   if (failure !== undefined) throw failure
 }
 
 /** Posts a batch until it is answered; the first time nothing comes of it is told. */
-function poster(client: ApiClient, forMs: number): (batch: readonly Line[]) => Promise<Receipt[]> {
+function poster(
+  client: ApiClient,
+  forMs: number,
+  tell: (line: string) => void,
+): (batch: readonly Line[]) => Promise<Receipt[]> {
   let told = false
   const onRetry = ({ message }: Error) => {
-    if (!told) process.stderr.write(`${message}\nTrying again for up to ${forMs / 1000} s\n`)
+    if (!told) tell(`${message}\nTrying again for up to ${forMs / 1000} s`)
     told = true
   }
   return async (batch) => {

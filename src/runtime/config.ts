@@ -5,26 +5,25 @@
  */
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
+import { CLIENT_SETTINGS, type ClientConfig, type ClientFlag } from './client-settings.ts'
 import { ROLES, type Role } from './directory.ts'
 import { MailroomError } from './errors.ts'
 import { BATCH_MAX_COUNT } from './ids.ts'
-import { nearest } from './nearest.ts'
 import {
   type ClusterAddress,
   cluster,
   duration,
-  Expected,
   existingFile,
   type HostPort,
   hostPorts,
   MINUTE_MS,
   oneOf,
-  type Parse,
   path,
   text,
   wholeNumber,
   yesNo,
 } from './setting-values.ts'
+import { type Given, type Setting, settingsReader } from './settings-reader.ts'
 
 /** The settings, validated and with defaults. JSON-safe: it crosses IPC. */
 export interface Config {
@@ -60,26 +59,12 @@ export interface Config {
   logLevel: string
 }
 
-/** One setting. */
-interface Setting<T> {
-  /** As written on the command line when nothing is given; null: it has none. */
-  fallback: string | null
-  /** The shape of a value in docs/config.md; empty for a switch. */
-  shape: string
-  help: string
-  /** The heading it stands under in `--help` and docs/config.md. */
-  group: 'Actors' | 'Network' | 'Several nodes' | 'Data' | 'Handler' | 'Logs'
-  parse: Parse<T>
-}
-
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-const MAX_ACTORS = 64
+/** The most actors of one role on a node. */
+export const MAX_ACTORS = 64
 /** The lanes of a new data directory or cluster. */
 export const DEFAULT_LANES = 16
 const SECRET = text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters')
-/** Settings whose value is never shown. */
-const SECRETS = new Set(['token', 'secret'])
-const ENV_PREFIX = 'MAILROOM_'
 
 const actors = (role: Role, fallback: string): Setting<number> => ({
   fallback,
@@ -236,23 +221,6 @@ export const SETTINGS = {
   },
 } satisfies Record<string, Setting<unknown>>
 
-type Flag = keyof typeof SETTINGS
-
-/** What only the client commands are told by the environment. */
-const CLIENT_VARIABLES = ['MAILROOM_URL']
-/** What yargs adds to the flags. */
-const NOT_FLAGS = ['_', '$0', 'help', 'version']
-
-/** The variable of a flag. */
-export function variableOf(flag: string): string {
-  return ENV_PREFIX + flag.toUpperCase().replaceAll('-', '_')
-}
-
-/** A variable of this process's environment; undefined when unset or empty. */
-export function environmentOf(name: string): string | undefined {
-  return process.env[name] || undefined
-}
-
 /**
  * Makes the configuration of flags, else variables, else defaults.
  *
@@ -261,34 +229,11 @@ export function environmentOf(name: string): string | undefined {
  * @throws {MailroomError} `MR_CONFIG_INVALID` naming every bad key at once.
  */
 export function resolveConfig({
-  flags,
   env = process.env,
   cwd = process.cwd(),
-}: {
-  flags: Partial<Record<string, unknown>>
-  env?: Record<string, string | undefined>
-  cwd?: string
-}): Config {
-  const problems = [...unknownFlags(flags), ...unknownVariables(env)]
-  const read = <F extends Flag>(flag: F): ReturnType<(typeof SETTINGS)[F]['parse']> | null => {
-    const { fallback, parse } = SETTINGS[flag] as Setting<unknown>
-    const variable = variableOf(flag)
-    const fromEnv = env[variable] || undefined
-    const value = flags[flag] ?? fromEnv ?? fallback
-    if (value === null) return null
-    const name = flags[flag] === undefined && fromEnv !== undefined ? variable : `--${flag}`
-    try {
-      if (Array.isArray(value)) throw new Expected('given once')
-      return parse(String(value), cwd) as never
-    } catch (error) {
-      if (!(error instanceof Expected)) throw error
-      const got = Array.isArray(value) ? value.join(' and ') : String(value)
-      problems.push(
-        `Expected \`${name}\` to be ${error.message}, got ${SECRETS.has(flag) ? 'something else' : JSON.stringify(got)}`,
-      )
-      return null
-    }
-  }
+  ...given
+}: Partial<Given> & Pick<Given, 'flags'>): Config {
+  const { read, problems } = settingsReader(SETTINGS, { env, cwd, ...given }, Object.keys(CLIENT_SETTINGS))
   const config = {
     counts: { facade: read('facade')!, logging: read('logging')!, messages: read('messages')! },
     host: read('host')!,
@@ -313,6 +258,35 @@ export function resolveConfig({
     logLevel: read('log-level')!,
   }
   if (problems.length === 0) problems.push(...contradictions(config))
+  if (problems.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems })
+  return config
+}
+
+/**
+ * As `resolveConfig`, for a command that speaks to a node.
+ *
+ * @param own The flags this command has; the others stay at their defaults.
+ */
+export function resolveClientConfig(
+  { env = process.env, cwd = process.cwd(), ...given }: Partial<Given> & Pick<Given, 'flags'>,
+  own: readonly ClientFlag[],
+): ClientConfig {
+  const table = Object.fromEntries(own.map((flag) => [flag, CLIENT_SETTINGS[flag]])) as typeof CLIENT_SETTINGS
+  const others = [...Object.keys(CLIENT_SETTINGS), ...Object.keys(SETTINGS)]
+  const { read, problems } = settingsReader(table, { env, cwd, ...given }, others)
+  const isSet = (flag: ClientFlag) => own.includes(flag) && read(flag) === true
+  const config = {
+    url: read('url')!,
+    token: read('token'),
+    json: isSet('json'),
+    watch: isSet('watch'),
+    file: own.includes('file') ? read('file') : null,
+    whole: isSet('whole'),
+    skipEmpty: isSet('skip-empty'),
+    ids: isSet('ids'),
+    timeoutMs: own.includes('timeout') ? read('timeout')! : 0,
+    all: isSet('all'),
+  }
   if (problems.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems })
   return config
 }
@@ -367,21 +341,4 @@ function contradictionsOfNodes(config: Config): string[] {
     problems.push(`Expected \`--secret\` to be given ${why}`)
   }
   return problems
-}
-
-function unknownFlags(flags: Partial<Record<string, unknown>>): string[] {
-  const known = Object.keys(SETTINGS)
-  const unknown = Object.keys(flags).filter((flag) => !known.includes(flag) && !NOT_FLAGS.includes(flag))
-  return unknown.map((flag) => `\`--${flag}\` is not a flag${didYouMean('--', flag, known)}`)
-}
-
-function unknownVariables(env: Record<string, string | undefined>): string[] {
-  const known = [...Object.keys(SETTINGS).map(variableOf), ...CLIENT_VARIABLES]
-  const unknown = Object.keys(env).filter((name) => name.startsWith(ENV_PREFIX) && !known.includes(name))
-  return unknown.map((name) => `\`${name}\` is not a setting${didYouMean('', name, known)}`)
-}
-
-function didYouMean(prefix: string, word: string, known: readonly string[]): string {
-  const near = nearest(word, known)
-  return near === undefined ? '' : `; did you mean \`${prefix}${near}\`?`
 }

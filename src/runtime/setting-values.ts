@@ -1,5 +1,5 @@
 /** How the value of a setting is read: each reader takes what was typed and tells what it expected. */
-import { existsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 
 /** Reads one value; paths are relative to `cwd`. @throws {Expected} When it is not what the setting takes. */
@@ -40,6 +40,7 @@ export function duration(minMs: number, maxMs: number): Parse<number> {
 }
 
 function inWords(ms: number): string {
+  if (ms === 0) return '0s'
   const [unit, size] = Object.entries(UNITS).findLast(([, of]) => ms % of === 0) ?? ['ms', 1]
   return `${ms / size}${unit}`
 }
@@ -118,4 +119,26 @@ export function existingFile(value: string, cwd: string): string {
   const absolute = resolve(cwd, value)
   if (existsSync(absolute) && statSync(absolute).isFile()) return absolute
   throw new Expected('a file that exists')
+}
+
+/** The URL of a node, without a slash at its end. */
+export function apiUrl(value: string): string {
+  if (URL.canParse(value)) {
+    const { protocol, search, hash, username } = new URL(value)
+    if (/^https?:$/.test(protocol) && `${search}${hash}${username}` === '') return value.replace(/\/+$/, '')
+  }
+  throw new Expected('a URL such as http://127.0.0.1:8080')
+}
+
+/** A path, made absolute, of something to read: a file, a pipe, or `-` for standard input. */
+export function inputFile(value: string, cwd: string): string {
+  if (value === '-') return value
+  const absolute = resolve(cwd, value)
+  try {
+    accessSync(absolute, constants.R_OK)
+    if (!statSync(absolute).isDirectory()) return absolute
+  } catch {
+    // Said below.
+  }
+  throw new Expected('a file that can be read')
 }

@@ -1,0 +1,119 @@
+/** The commands that speak to a running node, as a table: what is typed, what it means, what it does. */
+import type { ApiClient } from '../http/api-client.ts'
+import type { ClientConfig, ClientFlag } from '../runtime/client-settings.ts'
+
+/** One command. */
+export interface ClientCommand {
+  /** With its operands: `<needed>`, `[not needed]`, `<several..>`. */
+  usage: string
+  summary: string
+  /** What its operands are, by their names in `usage`. */
+  operands: Record<string, string>
+  /** The flags it has besides `url` and `token`. */
+  flags: ClientFlag[]
+  /** What is typed after the command's first word, and what that is for. */
+  examples: [typed: string, what: string][]
+  run(client: ApiClient, operands: string[], config: ClientConfig): Promise<void>
+}
+
+const ID = { id: 'its id, as `mailroom dead list` shows it' }
+const SOME_ID = '01KAXB5Z7T4N8V2M6Q0R3W9C01'
+
+/** `mailroom …`. */
+export const CLIENT_COMMANDS: ClientCommand[] = [
+  {
+    usage: 'scale <orders..>',
+    summary: 'change the number of actors, live',
+    operands: { orders: 'such as messages=4' },
+    flags: [],
+    examples: [
+      ['scale messages=4', 'four messages actors'],
+      ['scale logging=2 messages=1', 'several roles, one after the other'],
+    ],
+    run: async (client, orders) => (await import('./scale.ts')).scale(client, orders),
+  },
+  {
+    usage: 'restart [role]',
+    summary: 'restart the actors of a role, or all, one by one',
+    operands: { role: 'facade, logging or messages; without it all of them' },
+    flags: [],
+    examples: [
+      ['restart', 'all actors, without a failed request'],
+      ['restart messages', 'messages actors only'],
+    ],
+    run: async (client, [role]) => (await import('./restart.ts')).restart(client, role),
+  },
+  {
+    usage: 'status',
+    summary: 'show the actors',
+    operands: {},
+    flags: ['watch', 'json'],
+    examples: [
+      ['status', 'once'],
+      ['status --watch', 'every second, until q or Ctrl-C'],
+      ["status --json | jq '.[].waiting'", 'for a script'],
+    ],
+    run: async (client, _, config) => (await import('./status.ts')).status(client, config),
+  },
+  {
+    usage: 'send [text]',
+    summary: 'send messages; tries again until each is stored, once',
+    operands: { text: 'one message; - for standard input, one message a line' },
+    flags: ['file', 'whole', 'skip-empty', 'ids', 'json', 'timeout'],
+    examples: [
+      ['send "hello"', 'one message'],
+      ['send --file lines.txt', 'one message a line'],
+      ['send --whole --file order.json', 'one message of several lines'],
+      ['send -- "--dashes first"', 'a text that looks like a flag'],
+      ['send - < lines.txt', 'what another program prints'],
+    ],
+    run: async (client, operands, config) => {
+      const { sourceOf, receiptsOf } = await import('./send-source.ts')
+      const source = sourceOf(operands[0], config)
+      const { send } = await import('./send.ts')
+      await send(client, source, { receipts: receiptsOf(source, config), forMs: config.timeoutMs })
+    },
+  },
+]
+
+/** `mailroom dead …`. */
+export const DEAD_COMMANDS: ClientCommand[] = [
+  {
+    usage: 'list',
+    summary: 'list them, oldest first',
+    operands: {},
+    flags: ['json'],
+    examples: [
+      ['dead list', 'id, when, attempts, last error, text'],
+      ['dead list --json | jq -r .text', 'one JSON object a line, for a script'],
+    ],
+    run: async (client, _, config) => (await import('./dead.ts')).list(client, config),
+  },
+  {
+    usage: 'show <id>',
+    summary: 'show one: text, reason, attempts, errors',
+    operands: ID,
+    flags: [],
+    examples: [[`dead show ${SOME_ID}`, 'as JSON']],
+    run: async (client, [id]) => (await import('./dead.ts')).show(client, id!),
+  },
+  {
+    usage: 'replay [id]',
+    summary: 'handle one, or all, again',
+    operands: ID,
+    flags: ['all'],
+    examples: [
+      [`dead replay ${SOME_ID}`, 'one'],
+      ['dead replay --all', 'all, after the handler has been mended'],
+    ],
+    run: async (client, [id], config) => (await import('./dead.ts')).replay(client, id, config),
+  },
+  {
+    usage: 'purge <id>',
+    summary: 'forget one for good; it stays in the log',
+    operands: ID,
+    flags: [],
+    examples: [[`dead purge ${SOME_ID}`, '']],
+    run: async (client, [id]) => (await import('./dead.ts')).purge(client, id!),
+  },
+]
