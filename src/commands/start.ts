@@ -6,11 +6,12 @@ import { fileURLToPath } from 'node:url'
 import { DATA_ARGUMENT, openDataDirectory } from '../runtime/backends/embedded/data-directory.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { type Config, DEFAULT_LANES } from '../runtime/config.ts'
+import { ROLES } from '../runtime/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
-import { Supervisor } from '../runtime/supervisor.ts'
 import type { Settled } from '../runtime/world.ts'
+import { createNode } from './node.ts'
 
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
@@ -19,8 +20,7 @@ import type { Settled } from '../runtime/world.ts'
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: it did not start, and left nothing running.
  */
 export async function start(config: Config): Promise<void> {
-  const { node } = config
-  const logger = createLogger(config.logLevel, { node })
+  const logger = createLogger(config.logLevel, { node: config.node })
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
   const data =
     config.backend === 'embedded'
@@ -30,16 +30,17 @@ export async function start(config: Config): Promise<void> {
     const settled: Settled = {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
-      port: await freePort(config),
+      port: await publicPort(config),
     }
     const url = `http://${urlHost(settled.host)}:${settled.port}`
-    const supervisor = new Supervisor({
+    const node = createNode({
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
-      ...{ config: settled, node, clock, random, logger },
+      ...{ config: settled, node: config.node, clock, random, logger },
       secret: config.secret ?? randomBytes(32).toString('hex'),
-      onChange: () => data?.record({ pid: process.pid, url, workers: supervisor.pids() }),
+      onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
+    const { supervisor } = node
     const ended = Promise.withResolvers<void>()
     onEndSignal(clock, {
       first(signal) {
@@ -49,15 +50,18 @@ export async function start(config: Config): Promise<void> {
       atOnce: () => supervisor.kill(),
     })
     try {
+      await node.join()
       await supervisor.start()
       announce(settled, url, logger)
     } catch (error) {
       if (!isMailroomError(error, 'MR_DRAINING')) {
         supervisor.kill()
+        await node.close()
         throw error
       }
     }
     await ended.promise
+    await node.leave()
     logger.info('drained')
   } finally {
     data?.close()
@@ -66,13 +70,17 @@ export async function start(config: Config): Promise<void> {
 }
 
 function announce(config: Settled, url: string, logger: ReturnType<typeof createLogger>): void {
-  const { facade, logging, messages } = config.counts
-  const where = whereOf(config)
-  logger.info({ url, data: where, lanes: config.lanes }, `Mailroom is ready on ${url}`)
+  const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
+  const data = whereOf(config)
+  if (config.counts.facade === 0) {
+    logger.info({ data, lanes: config.lanes }, `Node ${config.node} is ready: ${actors}`)
+    return
+  }
+  logger.info({ url, data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
   if (!process.stdout.isTTY) return
   process.stdout.write(`
-  ${url} takes messages: ${facade} facade, ${logging} logging, ${messages} messages actors
-  Data      ${where}
+  ${url} takes messages: ${actors}
+  Data      ${data}
   Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'
   Read      curl ${url}/messages
   Stop      Ctrl-C
@@ -86,16 +94,25 @@ function whereOf({ backend, data, hazelcastLogging, hazelcastQueue }: Settled): 
   return `Hazelcast clusters ${hazelcastLogging.clusterName} and ${hazelcastQueue.clusterName}`
 }
 
-/** The port to listen on, found free: 0 is settled here, so that every facade of this node gets the same. */
-function freePort({ host, port }: Config): Promise<number> {
+/**
+ * The port to listen on, found free: 0 is settled here, so that every facade of this node gets the same. The
+ * node's internal port is looked at, too, so that both are told of before anything runs.
+ */
+async function publicPort({ counts, host, port, internalHost, internalPort }: Config): Promise<number> {
+  if (internalPort !== null) await freePort('internal-', internalHost, internalPort)
+  return counts.facade === 0 ? port : freePort('', host, port)
+}
+
+function freePort(prefix: '' | 'internal-', host: string, port: number): Promise<number> {
+  const [hostFlag, portFlag] = [`\`--${prefix}host\``, `\`--${prefix}port\``]
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.on('error', (error: NodeJS.ErrnoException) => {
       const where = `port ${port} of ${host}`
       const problem =
         error.code === 'EADDRINUSE'
-          ? `Expected \`--port\` to be free, but something listens on ${where} already`
-          : `Expected \`--host\` and \`--port\` to be ours to listen on, got ${error.code} for ${where}`
+          ? `Expected ${portFlag} to be free, but something listens on ${where} already`
+          : `Expected ${hostFlag} and ${portFlag} to be ours to listen on, got ${error.code} for ${where}`
       reject(new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error }))
     })
     server.listen({ host, port }, () => {

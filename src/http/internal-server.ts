@@ -1,24 +1,25 @@
 /**
- * The server end of the calls between actors (`peers.ts` is the client): loopback only, closed to anyone who
- * does not know this start's secret. One route: `POST /ask/<method>`, arguments as a JSON array.
+ * The server end of the calls between actors (`peers.ts` is the client), closed to anyone who does not
+ * know the system's secret. One route: `POST /ask/<method>`, arguments as a JSON array.
  */
-import { timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Clock } from '../runtime/clock.ts'
+import type { Config } from '../runtime/config.ts'
 import { MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { SECRET_HEADER } from './peers.ts'
+import { inUrl } from '../runtime/setting-values.ts'
+import { SECRET_HEADER, secretCheck } from './secret.ts'
 
 /** What an actor answers to: method name -> function of the arguments in the call. */
 export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
 /** A listening internal server. */
 export interface InternalServer {
-  /** `host:port` */
+  /** `host:port`, as reached from this node. */
   address: string
   /** Stops listening; resolves when the calls under way have been answered. */
   close(): Promise<void>
@@ -26,28 +27,29 @@ export interface InternalServer {
 
 /** The statuses of an answer that is an error: the body's code says which, these are for whoever looks on. */
 const REFUSED = 503
+/** Whoever listens there is reached by any address of this machine. */
+const EVERY_ADDRESS = new Set(['0.0.0.0', '::'])
 const SWEEP_MS = 50
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 
 /**
- * Serves an actor's methods on a free port of 127.0.0.1, this worker's alone.
+ * Serves an actor's methods on a free port, this worker's alone.
  *
  * @returns When it listens.
  */
 export async function serveInternal(options: {
   methods: Methods
+  config: Pick<Config, 'internalHost'>
   secret: string
   clock: Clock
   logger: Logger
 }): Promise<InternalServer> {
   const { methods, logger } = options
-  const secret = Buffer.from(options.secret)
+  const { internalHost } = options.config
+  const check = secretCheck(options.secret)
   const router = new Router()
   router.post('/ask/:method', async (context) => {
-    const given = Buffer.from(context.get(SECRET_HEADER))
-    if (given.length !== secret.length || !timingSafeEqual(given, secret)) {
-      throw new MailroomError('MR_FORBIDDEN', { reason: 'This server is for actors of the same system' })
-    }
+    check(context.get(SECRET_HEADER))
     const name = context.params['method'] ?? ''
     if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
     const args = JSON.parse(await readBody(context.req)) as never[]
@@ -70,11 +72,11 @@ export async function serveInternal(options: {
   app.silent = true
 
   const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, app.callback())
-  server.listen({ host: '127.0.0.1', port: 0, exclusive: true })
+  server.listen({ host: internalHost, port: 0, exclusive: true })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
-    address: `127.0.0.1:${port}`,
+    address: inUrl({ host: EVERY_ADDRESS.has(internalHost) ? '127.0.0.1' : internalHost, port }),
     async close() {
       if (!server.listening) return
       const closed = once(server, 'close')

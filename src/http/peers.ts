@@ -8,12 +8,12 @@ import type { Logging, Messages, Peers } from '../actors/protocol.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Directory } from '../runtime/directory.ts'
 import { fromWire, MailroomError } from '../runtime/errors.ts'
-
-/** Name of the header that proves a caller is of this system. */
-export const SECRET_HEADER = 'x-mailroom-secret'
+import { SECRET_HEADER } from './secret.ts'
 
 const CONNECTIONS_PER_PEER = 32
-const NEVER_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])
+const NEVER_CONNECTED = new Set([
+  ...['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'],
+])
 
 /** `Peers` over HTTP; connections to addresses that left the directory are closed. */
 export class HttpPeers implements Peers {

@@ -1,5 +1,6 @@
 /**
  * The directory: who is where. The primary owns it and sends it to its workers; an actor reads it.
+ * Where there are several nodes, each primary adds what the others tell of theirs (`nodes.ts`).
  */
 
 /** What an actor does. */
@@ -30,7 +31,7 @@ export interface ActorStatus {
 
 /** One actor in the directory. */
 export interface ActorEntry extends ActorStatus {
-  /** `<role>-<n>`, n from 1. */
+  /** `<role>-<n>`, n from 1; `<role>-<n>@<node>` where there are several nodes. */
   name: string
   role: Role
   node: string
@@ -43,20 +44,30 @@ export interface ActorEntry extends ActorStatus {
 
 /** A read-only, always current view of the directory within one process. */
 export interface Directory {
-  /** All actors by role and number. */
+  /** All actors of all nodes, by role, node and number. */
   actors(): readonly ActorEntry[]
   /** Calls `listener` after each change; returns the way to stop it. */
   onChange(listener: () => void): () => void
 }
 
-/** The name of the n-th actor of a role. */
-export function actorName(role: Role, number: number): string {
-  return `${role}-${number}`
+/** The name of the n-th actor of a role; of one node among several, when that is named. */
+export function actorName(role: Role, number: number, node?: string): string {
+  return node === undefined ? `${role}-${number}` : `${role}-${number}@${node}`
 }
 
-/** The n of `<role>-<n>`. */
+/** The n of `<role>-<n>` and of `<role>-<n>@<node>`. */
 export function actorNumber(name: string): number {
-  return Number(name.slice(name.lastIndexOf('-') + 1))
+  const [own = ''] = name.split('@')
+  return Number(own.slice(own.lastIndexOf('-') + 1))
+}
+
+/** By role, node and number: for sorting. */
+export function inOrder(a: ActorEntry, b: ActorEntry): number {
+  return (
+    ROLES.indexOf(a.role) - ROLES.indexOf(b.role) ||
+    a.node.localeCompare(b.node, 'en', { numeric: true }) ||
+    actorNumber(a.name) - actorNumber(b.name)
+  )
 }
 
 /**

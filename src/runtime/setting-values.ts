@@ -97,7 +97,7 @@ export function cluster(value: string): ClusterAddress {
 }
 
 /** `host:port`, as it stands in a URL. */
-function inUrl({ host, port }: HostPort): string {
+export function inUrl({ host, port }: HostPort): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 

@@ -12,11 +12,13 @@
  * old one says goodbye.
  */
 import cluster from 'node:cluster'
-import type { Cancel, Clock, Random } from './clock.ts'
-import { type ActorEntry, type ActorStatus, actorName, actorNumber, ROLES, type Role } from './directory.ts'
+import type { Clock, Random } from './clock.ts'
+import { isOneOfSeveral } from './config.ts'
+import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { isMailroomError, MailroomError, toWire } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { RestartPolicy } from './restart-policy.ts'
+import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { WorkerProcess } from './worker-process.ts'
 
@@ -39,18 +41,8 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
   logger: Logger
   /** Called when a process came or went. */
   onChange: () => void
-}
-
-/** One actor, its entry and its process. */
-interface Slot {
-  entry: ActorEntry
-  policy: RestartPolicy
-  process: WorkerProcess | undefined
-  cancelRestart: Cancel | undefined
-  /** Why its last process could not boot, when trying again cannot help. */
-  bootFailure: MailroomError | undefined
-  /** False once it is being drained for good. */
-  wanted: boolean
+  /** The actors of other nodes. */
+  others: () => readonly ActorEntry[]
 }
 
 /** Runs the actors of one node. */
@@ -68,13 +60,14 @@ export class Supervisor {
     cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: [] })
   }
 
-  /** All actors, by role and number. */
+  /** All actors of this node, by role and number. */
   actors(): ActorEntry[] {
-    return [...this.#slots.values()]
-      .map(({ entry }) => entry)
-      .sort(
-        (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || actorNumber(a.name) - actorNumber(b.name),
-      )
+    return [...this.#slots.values()].map(({ entry }) => entry).sort(inOrder)
+  }
+
+  /** Other nodes have news: the workers are told, soon. */
+  othersChanged(): void {
+    this.#changed()
   }
 
   /** Pids of the living processes. */
@@ -97,10 +90,12 @@ export class Supervisor {
    *
    * @returns The new list, when the new actors are ready and the old ones have drained; the process that
    * asks is answered before its own drain.
-   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops.
+   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops,
+   * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
   scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
     return this.#operate(async (answer) => {
+      this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
       this.#options.logger.info({ role, count }, 'scaling')
       this.#grow(role, count)
       await this.#allReady((slot) => slot.entry.role === role)
@@ -113,7 +108,7 @@ export class Supervisor {
       }
       const asking = leaving.filter(isOf(asker))
       await Promise.all(leaving.filter((slot) => !asking.includes(slot)).map(remove))
-      answer(this.actors().filter(({ name }) => this.#slots.get(name)!.wanted))
+      answer(this.#directory().filter(({ name }) => this.#slots.get(name)?.wanted !== false))
       await Promise.all(asking.map(remove))
     })
   }
@@ -121,12 +116,13 @@ export class Supervisor {
   /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
   restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
     return this.#operate(async (answer) => {
+      this.#refuseElsewhere(role, `run docker compose restart ${role}`)
       this.#options.logger.info({ role }, 'restarting')
       const slots = this.#slotsOf(role)
       const asking = slots.filter(isOf(asker))
       for (const slot of slots) if (!asking.includes(slot)) await this.#replace(slot, () => {})
-      for (const slot of asking) await this.#replace(slot, () => answer(this.actors()))
-      answer(this.actors())
+      for (const slot of asking) await this.#replace(slot, () => answer(this.#directory()))
+      answer(this.#directory())
     })
   }
 
@@ -166,24 +162,12 @@ export class Supervisor {
   }
 
   #grow(role: Role, count: number): void {
+    const { clock, random, node, config } = this.#options
     for (let number = 1; number <= count; number++) {
-      const name = actorName(role, number)
+      const name = actorName(role, number, isOneOfSeveral(config) ? node : undefined)
       if (this.#slots.has(name)) continue
-      const { clock, random, node } = this.#options
-      const entry: ActorEntry = {
-        ...{ name, role, node, pid: 0, state: 'starting', restarts: 0 },
-        ...{ address: null, handled: 0, missing: [] },
-        mailbox: { depth: 0, capacity: this.#options.config.mailboxCapacity, refused: 0 },
-      }
       const policy = new RestartPolicy(clock, random)
-      const slot: Slot = {
-        entry,
-        policy,
-        process: undefined,
-        cancelRestart: undefined,
-        bootFailure: undefined,
-        wanted: true,
-      }
+      const slot = emptySlot({ name, role, node }, config.mailboxCapacity, policy)
       this.#slots.set(name, slot)
       this.#fork(slot)
     }
@@ -250,13 +234,15 @@ export class Supervisor {
     const slot = this.#slots.get(from.name)
     switch (message.kind) {
       case 'hello':
-        from.send({ kind: 'directory', actors: this.actors() })
+        from.send({ kind: 'directory', actors: this.#directory() })
         break
       case 'ready':
         if (slot?.process === from) this.#seat(slot, from)
         break
       case 'status':
-        if (slot?.process === from) this.#update(slot, message.status)
+        if (slot?.process !== from) break
+        update(slot, message.status)
+        this.#changed()
         break
       case 'signalled':
         this.#replaceSignalled(from)
@@ -271,18 +257,8 @@ export class Supervisor {
   #seat(slot: Slot, process: WorkerProcess): void {
     slot.process = process
     if (slot.entry.state === 'draining') return
-    slot.policy.ready()
-    slot.bootFailure = undefined
-    const { address, status } = process.boot!
-    Object.assign(slot.entry, status, { pid: process.pid, state: 'ready', address })
+    fill(slot, process)
     this.#options.logger.info({ actor: slot.entry.name, worker: process.pid }, 'actor ready')
-    this.#changed()
-  }
-
-  #update({ entry, policy }: Slot, status: ActorStatus): void {
-    // What an open start of a killed worker proves is known only once its successor holds the lanes.
-    if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
-    Object.assign(entry, status)
     this.#changed()
   }
 
@@ -290,25 +266,10 @@ export class Supervisor {
     this.#options.onChange()
     const slot = this.#slots.get(from.name)
     if (slot?.process !== from || slot.entry.state === 'draining') return
-    slot.process = undefined
     if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
       slot.bootFailure = failure
     }
-    const { delayMs, failed } = slot.policy.crashed()
-    const { mailbox } = slot.entry
-    Object.assign(slot.entry, {
-      ...{
-        state: failed ? 'failed' : 'restarting',
-        pid: 0,
-        address: null,
-        missing: [],
-        damaged: [],
-        suspects: 0,
-      },
-      mailbox: { ...mailbox, depth: 0 },
-    })
-    delete slot.entry.lanes
-    slot.entry.restarts++
+    const { delayMs, failed } = vacate(slot)
     this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
     slot.cancelRestart = this.#options.clock.after(delayMs, () => {
       slot.cancelRestart = undefined
@@ -366,6 +327,17 @@ export class Supervisor {
     if (this.#stopped !== undefined) throw new MailroomError('MR_DRAINING', { name: this.#options.node })
   }
 
+  #refuseElsewhere(role: Role, inCompose: string): void {
+    if (this.#options.config.counts[role] > 0) return
+    const way = `other nodes do, and that is where they are scaled and restarted; with compose, ${inCompose}`
+    throw new MailroomError('MR_ROLE_ELSEWHERE', { role, way })
+  }
+
+  /** The actors of all nodes. */
+  #directory(): ActorEntry[] {
+    return [...this.actors(), ...this.#options.others()].sort(inOrder)
+  }
+
   #changed(): void {
     for (const wake of this.#changeWaiters.splice(0)) wake()
     if (this.#tellScheduled) return
@@ -375,7 +347,7 @@ export class Supervisor {
 
   #tell(): void {
     this.#tellScheduled = false
-    const actors = this.actors()
+    const actors = this.#directory()
     for (const { process } of this.#slots.values()) process?.send({ kind: 'directory', actors })
   }
 }

@@ -14,7 +14,8 @@ const directory = { actors: () => [], onChange: () => () => {} }
 const batch = { messages: [{ id: '01', text: 'ä\u0000\uFEFF' }], deadlineAt: 1, lane: 3 }
 
 async function open(context: TestContext, methods: Methods, secret = 'secret') {
-  const server = await serveInternal({ methods, secret: 'secret', clock, logger })
+  const config = { internalHost: '127.0.0.1' }
+  const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret, clock, directory })
   context.after(async () => {
     await peers.close()

@@ -23,7 +23,7 @@ async function begin(counts: Partial<Record<Role, number>> = {}): Promise<System
   const port = await freePort()
   const config = { counts: { facade: 1, logging: 1, messages: 1, ...counts }, port, data, logLevel: 'silent' }
   const primary = fork(new URL('../support/fixture-primary.ts', import.meta.url), [
-    JSON.stringify({ ...config, mailboxCapacity: 1 }),
+    JSON.stringify({ ...config, mailboxCapacity: 1, peers: [], node: 'here', internalPort: null }),
   ])
   const first = once(primary, 'message').then(([message]) => message as never)
   const system = { primary, data, url: `http://127.0.0.1:${port}`, first }

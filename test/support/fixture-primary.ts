@@ -1,25 +1,30 @@
 /** A primary over `fixture-worker.ts`: the supervisor as a process of its own, as cluster wants it. */
 
+import { createNode } from '../../src/commands/node.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
 import { toWire } from '../../src/runtime/errors.ts'
 import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import { Supervisor } from '../../src/runtime/supervisor.ts'
 import type { Settled } from '../../src/runtime/world.ts'
 
 const config = JSON.parse(process.argv[2]!) as Settled
-const supervisor = new Supervisor({
-  ...{ config, node: 'here', secret: 'secret', clock, random },
+const { supervisor, join, leave } = createNode({
+  ...{ config, node: config.node, secret: 'secret', clock, random },
   exec: new URL('fixture-worker.ts', import.meta.url).pathname,
   args: [],
   logger: createLogger('silent', {}),
   onChange: () => {},
 })
 onEndSignal(clock, {
-  first: () => void supervisor.stop().then(() => exit(0)),
+  first: () =>
+    void supervisor
+      .stop()
+      .then(leave)
+      .then(() => exit(0)),
   atOnce: () => supervisor.kill(),
 })
 try {
+  await join()
   await supervisor.start()
   process.send?.({ ready: true })
 } catch (error) {

@@ -57,7 +57,7 @@ export function testWorld({
   const failures: unknown[] = []
   return {
     ...{ name, clock, directory, random, failures },
-    role: name.slice(0, name.lastIndexOf('-')) as Role,
+    role: name.slice(0, name.indexOf('-')) as Role,
     node: 'here',
     config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
     secret: 'secret',
@@ -74,7 +74,7 @@ export function testWorld({
 export function entryOf(name: string, more: Partial<ActorEntry> = {}): ActorEntry {
   return {
     ...{ name, node: 'here', pid: actorNumber(name), state: 'ready', restarts: 0, address: name },
-    role: name.slice(0, name.lastIndexOf('-')) as Role,
+    role: name.slice(0, name.indexOf('-')) as Role,
     ...{ mailbox: { depth: 0, capacity: 1000, refused: 0 }, handled: 0, missing: [] },
     ...more,
   }
