@@ -106,7 +106,7 @@ export class Nodes {
   problems(): string[] {
     const refusals = [...this.#found.values()]
       .filter(({ failure }) => isRefusal(failure))
-      .map(({ address, failure }) => `node at ${inUrl(address)}: ${inWords(failure)}`)
+      .map(({ address, failure }) => `node at ${inUrl(address)}: ${reasonOf(failure)}`)
     return [...this.#clashes(), ...refusals]
   }
 
@@ -137,7 +137,7 @@ export class Nodes {
       }
       this.#said.delete(key)
     } catch (error) {
-      this.#say('info', key, `${peer.host} has no address: ${inWords(error)}`)
+      this.#say('info', key, `${peer.host} has no address: ${reasonOf(error)}`)
     } finally {
       this.#lookingUp.delete(key)
     }
@@ -172,7 +172,7 @@ export class Nodes {
       this.#said.delete(key)
     } catch (error) {
       found.failure = error
-      if (isRefusal(error)) this.#say('warn', key, `node at ${key}: ${inWords(error)}`)
+      if (isRefusal(error)) this.#say('warn', key, `node at ${key}: ${reasonOf(error)}`)
     } finally {
       found.asking = false
     }
@@ -227,4 +227,8 @@ function isRather(one: Found, other: Found): boolean {
 /** Whether somebody answered who will not be a node of ours by asking again. */
 function isRefusal(failure: unknown): boolean {
   return failure !== undefined && !(isMailroomError(failure) && failure.retryable)
+}
+
+function reasonOf(failure: unknown): string {
+  return failure instanceof Error ? failure.message : inWords(failure)
 }
