@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { NO_TOKEN, problemOf, REQUEST_HEAD, SLOW_REQUEST } from '../../src/http/problem.ts'
+import { ERRORS, type ErrorCode, MailroomError } from '../../src/runtime/errors.ts'
+import { pageOf, rowsOf } from '../support/markdown.ts'
+
+/** Facts that give an error another status than its code has. */
+const SPECIAL: Partial<Record<ErrorCode, object>> = {
+  MR_FORBIDDEN: { reason: NO_TOKEN },
+  MR_TOO_LARGE: { what: REQUEST_HEAD },
+  MR_DEADLINE_EXPIRED: { what: SLOW_REQUEST },
+}
+
+function statusOf(code: ErrorCode, facts: object): number {
+  const error = new MailroomError(code, { problems: [], allowed: [], ...facts } as never)
+  return problemOf(error, { requestId: 'r', random: () => 0, reading: false }).status
+}
+
+const codes = Object.keys(ERRORS) as ErrorCode[]
+/** code, status, retryable, outcome, when, what to do */
+const rows = rowsOf(pageOf('docs/errors.md')).filter(([code]) => code?.startsWith('`MR_'))
+const rowByCode = new Map(rows.map(([code, ...cells]) => [code!.replaceAll('`', ''), cells]))
+
+test('docs/errors.md has every code of the table once, and no other', () => {
+  assert.deepEqual(rows.map(([code]) => code).sort(), codes.map((code) => `\`${code}\``).sort())
+})
+
+for (const code of codes) {
+  test(`docs/errors.md tells of ${code} what the code does`, () => {
+    const [status, retryable, outcome, when, todo] = rowByCode.get(code) ?? assert.fail('it has no row')
+    const special = SPECIAL[code]
+    const statuses = [statusOf(code, {}), ...(special === undefined ? [] : [statusOf(code, special)])]
+    assert.deepEqual((status!.match(/\d+/g) ?? []).map(Number), statuses)
+    assert.equal(retryable, ERRORS[code].retryable ? 'yes' : 'no')
+    assert.equal(outcome!.split(',')[0], ERRORS[code].outcome)
+    assert.ok(when!.length > 10 && todo!.length > 5, 'it says when, and what to do')
+  })
+}
