@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SETTINGS, variableOf } from '../../src/runtime/config.ts'
+import { CLIENT_SETTINGS } from '../../src/runtime/client-settings.ts'
+import { SETTINGS } from '../../src/runtime/config.ts'
 import { Expected } from '../../src/runtime/setting-values.ts'
+import { type Setting, variableOf } from '../../src/runtime/settings-reader.ts'
 import { headingsOf, pageOf, rowsOf } from '../support/markdown.ts'
 
-type Any = (typeof SETTINGS)[keyof typeof SETTINGS]
+type Any = Setting<unknown>
 
 /** What a setting takes, in the words of its own refusal. */
 function wordsOf({ parse }: Any): string {
@@ -26,19 +28,23 @@ function rowOf([flag, setting]: [string, Any]): string[] {
 }
 
 const page = pageOf('docs/config.md')
-const settings = Object.entries(SETTINGS) as [string, Any][]
-const groups = [...new Set(settings.map(([, { group }]) => group))]
+/** Heading -> the settings under it. */
+const groups = new Map<string, [string, Any][]>()
+for (const entry of Object.entries<Any>(SETTINGS)) {
+  const { group } = entry[1]
+  groups.set(group, [...(groups.get(group) ?? []), entry])
+}
+groups.set('Client commands', Object.entries<Any>(CLIENT_SETTINGS))
 
-for (const group of groups) {
+for (const [group, settings] of groups) {
   test(`docs/config.md tells every setting under "${group}" as the table of settings does`, () => {
-    const expected = settings.filter(([, setting]) => setting.group === group).map(rowOf)
-    assert.deepEqual(rowsOf(page, group), expected)
+    assert.deepEqual(rowsOf(page, group), settings.map(rowOf))
   })
 }
 
 test('docs/config.md has the groups of the table of settings, in their order', () => {
   assert.deepEqual(
     headingsOf(page).filter((heading) => rowsOf(page, heading).some(([flag]) => flag?.startsWith('`--'))),
-    groups,
+    [...groups.keys()],
   )
 })
