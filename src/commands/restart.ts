@@ -1,5 +1,5 @@
 /** `mailroom restart`: actors one by one, without a failed request. */
-import type { ApiClient } from '../http/api-client.ts'
+import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
@@ -9,7 +9,7 @@ import { print } from './print.ts'
 const ALL: readonly Role[] = ['messages', 'logging', 'facade']
 
 /**
- * Restarts the actors of a role, or all of them, and shows the actors there are then.
+ * Restarts the actors of a role, or all that the node hosts, and shows the actors there are then.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` for a role that is none.
  * @throws {ApiError} For what the node refuses; the roles before it are restarted.
@@ -22,11 +22,21 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
   let actors: ShownActor[] = []
   for (const role of only === undefined ? ALL : [only]) {
     process.stderr.write(`Restarting the ${role} actors one by one\n`)
-    actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
+    try {
+      actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
+    } catch (error) {
+      if (only !== undefined || !isElsewhere(error)) throw error
+      process.stderr.write(`${error.message}\n`)
+    }
   }
   print(actorsTable(actors))
 }
 
 function isRole(word: string): word is Role {
   return (ROLES as readonly string[]).includes(word)
+}
+
+/** Of all roles, a node beside others may host only some. */
+function isElsewhere(error: unknown): error is ApiError {
+  return error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
 }

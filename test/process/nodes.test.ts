@@ -1,0 +1,196 @@
+/** Several nodes as real process trees on 127.0.0.1: who they think is there, whatever happens to one of them. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { type ActorEntry, livingMessages, type Role } from '../../src/runtime/directory.ts'
+import { assignLanes } from '../../src/runtime/lanes.ts'
+import type { NodeDirectory } from '../../src/runtime/node-directory.ts'
+import { freePort, sleep } from '../support/system.ts'
+
+const PRIMARY = new URL('../support/fixture-primary.ts', import.meta.url)
+const LANES = 16
+const WAIT_MS = 20_000
+
+/** A node whose actors do little. Every actor answers with the directory it was told. */
+class TestNode {
+  readonly name: string
+  readonly #config: object
+  readonly #internalPort: number
+  primary!: ChildProcess
+
+  constructor(name: string, config: object, internalPort: number) {
+    this.name = name
+    this.#config = config
+    this.#internalPort = internalPort
+  }
+
+  begin(): void {
+    this.primary = fork(PRIMARY, [JSON.stringify(this.#config)])
+  }
+
+  /** What this node tells of itself. */
+  async directory(): Promise<NodeDirectory> {
+    const response = await this.#ask('/directory')
+    assert.equal(response.status, 200)
+    return (await response.json()) as NodeDirectory
+  }
+
+  async readiness(): Promise<number> {
+    return (await this.#ask('/readyz')).status
+  }
+
+  /** What its first actor is told of all nodes. */
+  async view(): Promise<ActorEntry[]> {
+    return (await this.order<{ actors: ActorEntry[] }>('')).actors
+  }
+
+  /** Has its first actor ask the primary for something. */
+  async order<T>(path: string): Promise<T> {
+    const [first] = (await this.directory()).actors
+    const options = { headers: { connection: 'close' }, signal: AbortSignal.timeout(WAIT_MS) }
+    return (await (await fetch(`http://127.0.0.1:${first!.port}/${path}`, options)).json()) as T
+  }
+
+  /** Sends a signal to every process of the node. */
+  async signal(signal: NodeJS.Signals, pids: readonly number[]): Promise<void> {
+    for (const pid of [...pids, this.primary.pid!]) process.kill(pid, signal)
+  }
+
+  async pids(): Promise<number[]> {
+    return (await this.directory()).actors.map(({ pid }) => pid)
+  }
+
+  #ask(path: string): Promise<Response> {
+    const headers = { 'x-mailroom-secret': 'secret', connection: 'close' }
+    const options = { headers, signal: AbortSignal.timeout(2000) }
+    return fetch(`http://127.0.0.1:${this.#internalPort}${path}`, options)
+  }
+}
+
+/** Starts nodes with these actors; each knows the others by address and port. Ended with the test. */
+async function begin(
+  context: TestContext,
+  counts: Record<string, Partial<Record<Role, number>>>,
+): Promise<TestNode[]> {
+  const data = mkdtempSync(join(tmpdir(), 'nodes-'))
+  const names = Object.keys(counts)
+  const ports = await Promise.all(names.map(freePort))
+  const peers = ports.map((port) => ({ host: '127.0.0.1', port }))
+  const nodes = await Promise.all(
+    names.map(async (node, index) => {
+      const internalPort = ports[index]!
+      const config = {
+        ...{ node, peers, internalPort, internalHost: '127.0.0.1', port: await freePort() },
+        ...{ data, logLevel: 'silent', mailboxCapacity: 1, lanes: LANES },
+        counts: { facade: 0, logging: 0, messages: 0, ...counts[node] },
+      }
+      return new TestNode(node, config, internalPort)
+    }),
+  )
+  context.after(async () => {
+    for (const { primary } of nodes) {
+      if (primary.exitCode !== null || primary.signalCode !== null) continue
+      primary.kill('SIGKILL')
+      await once(primary, 'exit')
+    }
+    rmSync(data, { recursive: true })
+  })
+  for (const node of nodes) node.begin()
+  return nodes
+}
+
+/** Waits until every node's view is as wanted. @returns How long it took. */
+async function until(nodes: readonly TestNode[], wanted: (actors: ActorEntry[]) => boolean): Promise<number> {
+  const beganAt = performance.now()
+  let views: ActorEntry[][] = []
+  for (;;) {
+    views = await Promise.all(nodes.map((node) => node.view().catch(() => [])))
+    if (views.every(wanted)) return performance.now() - beganAt
+    if (performance.now() - beganAt > WAIT_MS) assert.fail(`never so: ${JSON.stringify(views.map(shown))}`)
+    await sleep(50)
+  }
+}
+
+const shown = (actors: readonly ActorEntry[]) => actors.map(({ name, state }) => `${name} ${state}`)
+const areReady = (count: number) => (actors: ActorEntry[]) =>
+  actors.length === count && actors.every(({ state }) => state === 'ready')
+const THREE = { a: { facade: 1, logging: 1 }, b: { messages: 2 }, c: { logging: 1, messages: 1 } }
+const ALL = 6
+
+test('nodes of different roles see the same actors under the same names, and deal the lanes alike', async (t) => {
+  const nodes = await begin(t, THREE)
+  await until(nodes, areReady(ALL))
+  const views = await Promise.all(nodes.map((node) => node.view()))
+  for (const view of views) {
+    assert.deepEqual(
+      view.map(({ name }) => name),
+      ['facade-1@a', 'logging-1@a', 'logging-1@c', 'messages-1@b', 'messages-2@b', 'messages-1@c'],
+    )
+    assert.deepEqual(assignLanes(LANES, livingMessages(view)), assignLanes(LANES, livingMessages(views[0]!)))
+    const answers = view.map(async ({ address, pid }) => {
+      const { pid: answering } = (await (await fetch(`http://${address}/`)).json()) as { pid: number }
+      assert.equal(answering, pid)
+    })
+    await Promise.all(answers)
+  }
+  for (const node of nodes) assert.equal(await node.readiness(), 200)
+})
+
+test('a role is scaled where it is, not elsewhere; all nodes see it', async (t) => {
+  const nodes = await begin(t, THREE)
+  const [a, b] = nodes as [TestNode, TestNode]
+  await until(nodes, areReady(ALL))
+  for (const order of ['scale/messages/3', 'restart/messages']) {
+    assert.deepEqual(await a.order(order), { code: 'MR_ROLE_ELSEWHERE' })
+  }
+  const { actors } = await b.order<{ actors: ActorEntry[] }>('scale/messages/3')
+  assert.equal(actors.length, ALL + 1)
+  await until(nodes, areReady(ALL + 1))
+  await b.order('scale/messages/1')
+  await until(nodes, areReady(ALL - 1))
+})
+
+test('a killed node is left out, and back when it is started again', async (t) => {
+  const nodes = await begin(t, THREE)
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
+  await until(nodes, areReady(ALL))
+  b.primary.kill('SIGKILL')
+  const leftOutAfterMs = await until([a, c], areReady(ALL - 2))
+  assert.ok(leftOutAfterMs > 3000, `its lanes stayed its own for ${leftOutAfterMs} ms`)
+  assert.equal(await c.readiness(), 200)
+  b.begin()
+  await until(nodes, areReady(ALL))
+})
+
+test('a node that drains says so: nobody waits for its silence', async (t) => {
+  const nodes = await begin(t, THREE)
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
+  await until(nodes, areReady(ALL))
+  const exited = once(b.primary, 'exit')
+  b.primary.kill('SIGTERM')
+  const tookMs = await until([a, c], (actors) => livingMessages(actors).join() === 'messages-1@c')
+  assert.ok(tookMs < 3000, `took ${tookMs} ms`)
+  assert.deepEqual(await exited, [0, null])
+})
+
+test('a node frozen whole is left out; thawed it is the same node, and never lost the others', async (t) => {
+  const nodes = await begin(t, THREE)
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
+  await until(nodes, areReady(ALL))
+  const pids = await b.pids()
+  const { startId } = await b.directory()
+  await b.signal('SIGSTOP', pids)
+  await until([a, c], areReady(ALL - 2))
+  await sleep(3000)
+  await b.signal('SIGCONT', pids)
+  await until([b], (actors) => {
+    assert.ok(actors.length === 0 || actors.length === ALL, `sees ${shown(actors)}`)
+    return areReady(ALL)(actors)
+  })
+  await until(nodes, areReady(ALL))
+  assert.deepEqual([await b.pids(), (await b.directory()).startId], [pids, startId])
+})
