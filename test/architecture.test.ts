@@ -35,7 +35,6 @@ const DOORS: Record<string, string[]> = {
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
-  'cli-progress': ['src/commands/'],
   'hazelcast-client': ['src/runtime/backends/hazelcast/'],
   'node:sqlite': ['src/runtime/backends/embedded/'],
   'node:cluster': ['src/runtime/'],

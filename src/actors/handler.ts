@@ -80,6 +80,6 @@ export async function runHandler(
 
 function invalid(expected: string): MailroomError {
   return new MailroomError('MR_CONFIG_INVALID', {
-    problems: [`--handler (or MAILROOM_HANDLER): expected ${expected}`],
+    problems: [`Expected \`--handler\` (or MAILROOM_HANDLER) to be ${expected}`],
   })
 }

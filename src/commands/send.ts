@@ -31,7 +31,7 @@ export async function send(
   source: Source,
   { receipts, forMs }: { receipts: Receipts; forMs: number },
 ): Promise<void> {
-  const progress = new SendProgress('path' in source ? source : undefined)
+  const progress = new SendProgress(source, { isAlone: receipts === 'none' || !process.stdout.isTTY })
   const forget = onInterrupt(() => progress.end('interrupted'))
   const post = poster(client, forMs, (line) => progress.tell(line))
   const sending: Promise<void>[] = []

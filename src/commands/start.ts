@@ -47,7 +47,7 @@ export async function start(config: Config): Promise<void> {
         logger.info({ signal }, 'draining; a second signal ends at once')
         ended.resolve(supervisor.stop())
       },
-      atOnce: () => supervisor.kill(),
+      atOnce: () => void supervisor.kill(),
     })
     try {
       await node.join()
@@ -55,7 +55,7 @@ export async function start(config: Config): Promise<void> {
       announce(settled, url, logger)
     } catch (error) {
       if (!isMailroomError(error, 'MR_DRAINING')) {
-        supervisor.kill()
+        await supervisor.kill()
         await node.close()
         throw error
       }

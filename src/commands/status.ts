@@ -1,14 +1,13 @@
 /** `mailroom status`: is it well, and what is it doing? */
 import { styleText } from 'node:util'
-import type { ApiClient } from '../http/api-client.ts'
+import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock } from '../runtime/clock.ts'
+import { onInterrupt } from '../runtime/lifecycle.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print } from './print.ts'
+import { Screen } from './screen.ts'
 
 const WATCH_MS = 1000
-/** To the top left corner, and clear what is below. */
-const REDRAW = '\x1b[H\x1b[J'
-const CTRL_C = '\x03'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -36,28 +35,66 @@ export async function status(
   client: ApiClient,
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
-  let before = await look(client)
-  print(json ? JSON.stringify(before.actors) : wordsOf(before))
-  if (!watch) return
-  const left = untilLeft()
-  const redraw = process.stdout.isTTY ? REDRAW : ''
+  const first = await look(client)
+  const ofLook = (now: Look, before?: Look) => (json ? JSON.stringify(now.actors) : wordsOf(now, before))
+  if (!watch) return print(ofLook(first))
+  if (json || !process.stdin.isTTY || !process.stdout.isTTY) {
+    print(ofLook(first))
+    const tell = (problem: string) => process.stderr.write(`${problem}\n`)
+    // A signal ends the process by itself.
+    return lookAgain(client, first, { show: (now, before) => print(ofLook(now, before)), tell })
+  }
+  const screen = new Screen()
+  const forget = onInterrupt(() => screen.close())
+  let last = ofLook(first)
+  try {
+    screen.show(last)
+    await lookAgain(client, first, {
+      left: screen.left,
+      show(now, before) {
+        last = ofLook(now, before)
+        screen.show(last)
+      },
+      tell: (problem) => screen.show(`${styleText('red', problem)}\n\n${last}`),
+    })
+  } finally {
+    forget()
+    screen.close()
+  }
+  print(last)
+}
+
+/** Looks every second until `left` is aborted. */
+async function lookAgain(
+  client: ApiClient,
+  first: Look,
+  {
+    left,
+    show,
+    tell,
+  }: { left?: AbortSignal; show: (now: Look, before: Look) => void; tell: (problem: string) => void },
+): Promise<void> {
+  let before = first
   for (;;) {
     await clock.sleep(WATCH_MS, left)
-    if (left.aborted) return
+    if (left?.aborted) return
     try {
-      const now = await look(client)
-      print(json ? JSON.stringify(now.actors) : redraw + wordsOf(now, before))
+      const now = await look(client, left)
+      show(now, before)
       before = now
     } catch (error) {
-      process.stderr.write(`${(error as Error).message}\n`)
+      if (left?.aborted) return
+      if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
+      tell(error.message)
     }
   }
 }
 
-async function look(client: ApiClient): Promise<Look> {
+async function look(client: ApiClient, signal?: AbortSignal): Promise<Look> {
+  const options = signal === undefined ? {} : { signal }
   const [readiness, actors] = await Promise.all([
-    client.call<Readiness>('GET', '/readyz', { alsoFine: 503 }),
-    client.call<ShownActor[]>('GET', '/actors'),
+    client.call<Readiness>('GET', '/readyz', { ...options, alsoFine: 503 }),
+    client.call<ShownActor[]>('GET', '/actors', options),
   ])
   return { readiness, actors, at: clock.monotonic() }
 }
@@ -82,19 +119,4 @@ function ratesOf(now: Look, before: Look): Map<string, number> {
       Math.max(0, actor.handled - (handled.get(actor.name) ?? 0)) / seconds,
     ]),
   )
-}
-
-/** Aborted by q or Ctrl-C on a terminal. Elsewhere Ctrl-C is a signal, which ends the process by itself. */
-function untilLeft(): AbortSignal {
-  const left = new AbortController()
-  const { stdin } = process
-  if (!stdin.isTTY || !process.stdout.isTTY) return left.signal
-  stdin.setRawMode(true)
-  stdin.setEncoding('utf8').on('data', (key) => {
-    if (String(key) !== 'q' && String(key) !== CTRL_C) return
-    stdin.setRawMode(false)
-    stdin.pause()
-    left.abort()
-  })
-  return left.signal
 }

@@ -5,6 +5,7 @@ import { systemClock as clock, systemRandom as random } from '../runtime/clock.t
 const CONNECT_MS = 3000
 /** No call but scaling and restarting takes longer, unless the node is frozen. */
 const SILENCE_MS = 10_000
+const SHOWN_CHARACTERS = 200
 const RETRY_FIRST_MS = 200
 const RETRY_MAX_MS = 5000
 
@@ -18,11 +19,7 @@ export class ApiError extends Error {
 
   constructor(status: number, body: string, retryAfter: unknown) {
     const problem = problemIn(body)
-    super(
-      problem === undefined
-        ? `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, 200))}`
-        : `${problem.detail} (${problem.code})`,
-    )
+    super(inWords(status, body, problem))
     this.name = 'ApiError'
     this.status = status
     this.code = problem?.code
@@ -55,6 +52,8 @@ interface CallOptions {
   alsoFine?: number
   /** Waits for the answer as long as it takes; else for 10 s. */
   patient?: boolean
+  /** Gives the call up: it then rejects with `Unreachable`, whatever became of it. */
+  signal?: AbortSignal
 }
 
 /** Calls one node. */
@@ -78,13 +77,14 @@ export class ApiClient {
   async call<T>(
     method: string,
     path: string,
-    { body, headers, alsoFine, patient = false }: CallOptions = {},
+    { body, headers, alsoFine, patient = false, signal }: CallOptions = {},
   ): Promise<T> {
     const silenceMs = patient ? 0 : SILENCE_MS
     const response = await this.#reached(
       request(this.#url + path, {
         method,
         dispatcher: this.#agent,
+        ...(signal !== undefined && { signal }),
         headersTimeout: silenceMs,
         bodyTimeout: silenceMs,
         headers: {
@@ -147,6 +147,18 @@ export class ApiClient {
       throw new Unreachable(this.#url, error as Error)
     }
   }
+}
+
+function inWords(
+  status: number,
+  body: string,
+  problem: { code: string; detail: string } | undefined,
+): string {
+  if (problem === undefined) {
+    return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, SHOWN_CHARACTERS))}`
+  }
+  if (status === 401) return `Expected \`--token\` or MAILROOM_TOKEN to be the node's token (${problem.code})`
+  return `${problem.detail} (${problem.code})`
 }
 
 function problemIn(body: string): { code: string; detail: string } | undefined {

@@ -132,9 +132,18 @@ export class Supervisor {
     return this.#stopped
   }
 
-  /** Ends all processes now. */
-  kill(): void {
+  /** Ends all processes now, and for good; resolves when they are gone. */
+  async kill(): Promise<void> {
+    this.#stopped ??= Promise.resolve()
+    const gone = [...this.#slots.values()].map((slot) => {
+      slot.wanted = false
+      slot.cancelRestart?.()
+      slot.entry.state = 'draining'
+      return slot.process?.end()
+    })
+    // A successor on its way in belongs to no slot yet.
     for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
+    await Promise.all(gone)
   }
 
   async #stop(): Promise<void> {
@@ -142,7 +151,7 @@ export class Supervisor {
     for (const role of ROLES) {
       await Promise.all(this.#slotsOf(role).map((slot) => this.#drain(slot, STOP_MS[role])))
     }
-    this.kill() // A successor on its way in belongs to no slot yet.
+    await this.kill()
   }
 
   /** One operation at a time; `answer` settles the caller's promise, perhaps before the work has ended. */

@@ -94,17 +94,23 @@ export class WorkerProcess {
     return this.#draining
   }
 
-  /** Ends it now. */
-  kill(): void {
+  /** Ends it now, on purpose. Resolves when it is gone. */
+  end(): Promise<void> {
+    this.#draining ??= this.exited
+    this.#kill()
+    return this.exited
+  }
+
+  #kill(): void {
     this.#worker.process.kill('SIGKILL')
   }
 
   async #drain(timeoutMs: number): Promise<void> {
-    if (this.boot === undefined) this.kill() // Nothing was admitted by an actor that has not booted.
+    if (this.boot === undefined) this.#kill() // Nothing was admitted by an actor that has not booted.
     this.send({ kind: 'drain' })
     const cancel = this.#clock.after(timeoutMs, () => {
       this.#logger.warn({ actor: this.name, worker: this.pid, timeoutMs }, 'drain took too long')
-      this.kill()
+      this.#kill()
     })
     await this.exited
     cancel()
@@ -131,7 +137,7 @@ export class WorkerProcess {
   #killSilent(why: string): void {
     const error = new MailroomError('MR_PEER_LOST', { peer: this.name, reason: why })
     this.#logger.warn({ actor: this.name, worker: this.pid, code: error.code }, error.message)
-    this.kill()
+    this.#kill()
   }
 }
 
