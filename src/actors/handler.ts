@@ -25,6 +25,7 @@ export type Run =
 
 /** How long a handler may take to settle after its signal was aborted. */
 const ABORT_GRACE_MS = 1000
+const WORDS_MAX_CHARACTERS = 1000
 
 /**
  * Loads the default export of an ES module.
@@ -58,7 +59,7 @@ export async function runHandler(
   const abort = new AbortController()
   const settled = (async () => handler(message, { signal: abort.signal, attempt }))().then(
     (): Run => ({ as: 'done' }),
-    (error: unknown): Run => ({ as: 'failed', error: inWords(error).slice(0, 1000), ignored: false }),
+    (error: unknown): Run => ({ as: 'failed', error: wordsOf(error), ignored: false }),
   )
   const late = `Handler timeout of ${timeoutMs} ms`
   const cancelTimeout = clock.after(timeoutMs, () => abort.abort(new DOMException(late, 'TimeoutError')))
@@ -76,6 +77,13 @@ export async function runHandler(
   cut.removeEventListener('abort', onCut)
   if (!abort.signal.aborted || run.as !== 'failed') return run
   return cut.aborted ? { as: 'cut', ignored: run.ignored } : { ...run, error: late }
+}
+
+/** With its cause: `TypeError: fetch failed` alone says nothing. */
+function wordsOf(thrown: unknown): string {
+  const cause = thrown instanceof Error ? thrown.cause : undefined
+  const words = cause === undefined ? inWords(thrown) : `${inWords(thrown)} (${inWords(cause)})`
+  return words.slice(0, WORDS_MAX_CHARACTERS)
 }
 
 function invalid(expected: string): MailroomError {

@@ -15,6 +15,9 @@ export type { Logger }
 export function createLogger(level: string, bindings: Record<string, unknown>): Logger {
   const options = { level, base: { pid: process.pid, ...bindings } }
   return process.stdout.isTTY
-    ? pino(options, pretty({ sync: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' }))
+    ? pino(
+        options,
+        pretty({ sync: true, singleLine: true, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' }),
+      )
     : pino(options, pino.destination({ dest: 1, sync: true }))
 }

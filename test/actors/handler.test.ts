@@ -38,6 +38,16 @@ test('a throw and a rejection fail the run, in the error’s words', async () =>
   })
 })
 
+test('what caused an error is told with it', async () => {
+  const cause = new Error('connect ECONNREFUSED')
+  const { ended } = run(() => Promise.reject(new TypeError('fetch failed', { cause })))
+  assert.deepEqual(await ended, {
+    as: 'failed',
+    error: 'TypeError: fetch failed (Error: connect ECONNREFUSED)',
+    ignored: false,
+  })
+})
+
 test('whatever is thrown has words, and not too many', async () => {
   for (const thrown of [undefined, null, Symbol('s'), Object.create(null), { toString: 1, valueOf: 1 }]) {
     const end = await run(async () => Promise.reject(thrown)).ended
