@@ -8,6 +8,9 @@ export interface Failure {
   /** Status, or the code of the socket's error. */
   how: number | string
   text: string
+  /** When it was told, and how long that took (ms). */
+  at: number
+  tookMs: number
 }
 
 /** What clients attempted, and what they were told. */
@@ -55,13 +58,18 @@ export class Load {
     while (!this.#stopped) {
       const text = `${this.#label} ${++this.#count}`
       this.history.attempted.add(text)
+      const startedAt = Date.now()
+      const fail = (how: number | string) => {
+        const at = Date.now()
+        this.history.failures.push({ how, text, at, tookMs: at - startedAt })
+      }
       try {
         const { status, body } = await this.#post(text)
         if (status === 201) this.history.acknowledged.set((JSON.parse(body) as { id: string }).id, text)
-        else this.history.failures.push({ how: status, text })
+        else fail(status)
         if (status !== 201) await sleep(50)
       } catch (error) {
-        this.history.failures.push({ how: (error as NodeJS.ErrnoException).code ?? String(error), text })
+        fail((error as NodeJS.ErrnoException).code ?? String(error))
         await sleep(50)
       }
       if (pauseMs > 0) await sleep(pauseMs)

@@ -1,0 +1,31 @@
+/** The real program on real Hazelcast members. */
+import type { TestContext } from 'node:test'
+import type { Cluster } from '../../tools/hazelcast/cluster.ts'
+import { clusterFor } from './members.ts'
+import { System } from './system.ts'
+
+/** Both clusters and a node on them; all end with the test. */
+export interface HazelcastSystem {
+  logging: Cluster
+  queue: Cluster
+  system: System
+}
+
+/** Starts clusters of so many members, then a node with these flags. */
+export async function hazelcastSystem(
+  context: TestContext,
+  { logging: loggingCount = 1, queue: queueCount = 1, args = [] as string[] } = {},
+): Promise<HazelcastSystem> {
+  const [logging, queue] = await Promise.all([
+    clusterFor(context, 'logging', loggingCount),
+    clusterFor(context, 'queue', queueCount),
+  ])
+  const system = await System.start(context, [...flagsOf(logging, queue), ...args])
+  return { logging, queue, system }
+}
+
+/** The flags of a node on these clusters. */
+export function flagsOf(logging: Cluster, queue: Cluster): string[] {
+  const at = ({ name, addresses }: Cluster) => `${name}@${addresses.join()}`
+  return ['--backend', 'hazelcast', '--hazelcast-logging', at(logging), '--hazelcast-queue', at(queue)]
+}
