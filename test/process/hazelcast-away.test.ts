@@ -1,0 +1,94 @@
+/** The real program while its Hazelcast clusters are not there, come, go, and come back empty. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { startCluster } from '../../tools/hazelcast/cluster.ts'
+import { assertNothingWrong } from '../support/checker.ts'
+import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
+import { Load } from '../support/load.ts'
+import { onMembers } from '../support/members.ts'
+import { freePort, System, sleep } from '../support/system.ts'
+
+onMembers(() => {
+  test('without its clusters it is up within 2 s, says what is missing, and accepts within 5 s of their arrival', async (context) => {
+    const ports = [await freePort(), await freePort()] as const
+    const absent = (name: string, port: number) => ({ name, addresses: [`127.0.0.1:${port}`] })
+    const flags = flagsOf(absent('logging', ports[0]), absent('queue', ports[1]))
+    const system = await System.spawned(context, flags)
+    await system.until('it answers', async () => (await fetch(`${system.url}/livez`)).ok)
+    const response = await fetch(`${system.url}/readyz`)
+    assert.equal(response.status, 503)
+    const { missing } = (await response.json()) as { missing: string[] }
+    for (const port of ports) assert.ok(missing.some((what) => what.includes(`127.0.0.1:${port}`)), missing.join())
+    await assertRefusesAtOnce(system)
+
+    for (const [index, name] of ['logging', 'queue'].entries()) {
+      const cluster = await startCluster({ name, ports: [ports[index]!] })
+      context.after(() => cluster.end())
+    }
+    await system.until('it accepts', async () => (await system.send('POST', '/messages', { text: 'first' })) !== null, 5000)
+  })
+
+  for (const which of ['logging', 'queue'] as const) {
+    test(`the ${which} cluster goes away and comes back empty: nobody exits, refusals at once, the loss is told`, async (context) => {
+      const clusters = await hazelcastSystem(context)
+      const { system } = clusters
+      const before = await system.actors()
+      await system.send('POST', '/messages', { text: 'lost' })
+      await clusters[which].members[0]!.kill()
+      await system.until('it notices', async () => (await fetch(`${system.url}/readyz`)).status === 503, 2000)
+      await assertRefusesAtOnce(system)
+      await sleep(25_000) // Longer than a client looks for its cluster before it is made anew.
+      await assertRefusesAtOnce(system)
+
+      await clusters[which].members[0]!.start()
+      await system.until(
+        'it accepts again',
+        async () => (await system.send('POST', '/messages', { text: 'after' })) !== null,
+        5000,
+      )
+      await system.until('the loss is told', async () => {
+        const { damaged = [] } = await system.get<{ damaged?: string[] }>('/readyz')
+        return damaged.some((what) => /came back empty/.test(what))
+      })
+      const load = new Load(context, system.url, { connections: 8 })
+      await load.more(200)
+      const history = await load.stop()
+      assert.deepEqual(history.failures, [])
+      const pids = (await system.actors()).map(({ pid }) => pid)
+      assert.deepEqual(
+        pids,
+        before.map(({ pid }) => pid),
+        'no process exited',
+      )
+    })
+  }
+
+  test('a member that is killed and started again at once leaves nobody waiting', async (context) => {
+    const { system, queue } = await hazelcastSystem(context, { queue: 3 })
+    const load = new Load(context, system.url, { connections: 8, pauseMs: 10 })
+    for (const member of queue.members) {
+      await load.more(100)
+      await member.kill()
+      await member.start()
+      await queue.whole()
+      await sleep(1000) // Its backups are made again before the next one goes.
+    }
+    await load.more(100)
+    await assertNothingWrong(system, await load.stop())
+  })
+})
+
+/** Every kind of call is answered within its time while a store is away; posts are refused. */
+async function assertRefusesAtOnce(system: System): Promise<void> {
+  for (let round = 0; round < 5; round++) {
+    const response = await fetch(`${system.url}/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'text/plain' },
+      body: 'refused',
+    })
+    assert.equal(response.status, 503)
+    assert.ok(response.headers.get('retry-after'))
+    const { outcome } = (await response.json()) as { outcome: string }
+    assert.match(outcome, /^(none|unknown)$/)
+  }
+}
