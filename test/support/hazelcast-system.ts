@@ -4,6 +4,8 @@ import type { Cluster } from '../../tools/hazelcast/cluster.ts'
 import { clusterFor } from './members.ts'
 import { System } from './system.ts'
 
+type ClusterPlace = Pick<Cluster, 'name' | 'addresses'>
+
 /** Both clusters and a node on them; all end with the test. */
 export interface HazelcastSystem {
   logging: Cluster
@@ -25,7 +27,7 @@ export async function hazelcastSystem(
 }
 
 /** The flags of a node on these clusters. */
-export function flagsOf(logging: Cluster, queue: Cluster): string[] {
-  const at = ({ name, addresses }: Cluster) => `${name}@${addresses.join()}`
+export function flagsOf(logging: ClusterPlace, queue: ClusterPlace): string[] {
+  const at = ({ name, addresses }: ClusterPlace) => `${name}@${addresses.join()}`
   return ['--backend', 'hazelcast', '--hazelcast-logging', at(logging), '--hazelcast-queue', at(queue)]
 }

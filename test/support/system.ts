@@ -61,6 +61,17 @@ export class System {
   static async start(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
+    options: { env?: Record<string, string>; data?: string } = {},
+  ): Promise<System> {
+    const system = await System.spawned(context, args, options)
+    await system.ready()
+    return system
+  }
+
+  /** Starts a node with these flags. */
+  static async spawned(
+    context: Pick<TestContext, 'after'>,
+    args: string[] = [],
     { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
   ): Promise<System> {
     const port = await freePort()
@@ -70,7 +81,7 @@ export class System {
       await system.exited
       rmSync(system.data, { recursive: true, force: true })
     })
-    await system.begin()
+    system.spawn()
     return system
   }
 

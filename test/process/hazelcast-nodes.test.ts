@@ -1,0 +1,90 @@
+/** Several nodes on real members: whole nodes killed, and frozen and thawed, under load. */
+import assert from 'node:assert/strict'
+import test, { type TestContext } from 'node:test'
+import { assertNothingWrong } from '../support/checker.ts'
+import { flagsOf } from '../support/hazelcast-system.ts'
+import { Load } from '../support/load.ts'
+import { clusterFor, onMembers } from '../support/members.ts'
+import { freePort, System, sleep } from '../support/system.ts'
+
+/** A facade and two logging actors on one node, a messages actor on each of two others. */
+async function threeNodes(context: TestContext): Promise<{ front: System; back: [System, System] }> {
+  const [logging, queue] = await Promise.all([
+    clusterFor(context, 'logging', 1),
+    clusterFor(context, 'queue', 1),
+  ])
+  const ports = [await freePort(), await freePort(), await freePort()]
+  const peers = ports.map((port) => `127.0.0.1:${port}`).join()
+  const begin = (index: number, counts: string[]) =>
+    System.spawned(context, [
+      ...flagsOf(logging, queue),
+      ...['--peers', peers, '--secret', 'a secret of all nodes'.replaceAll(' ', '-')],
+      ...['--node', `node-${index}`, '--internal-port', String(ports[index])],
+      ...counts,
+    ])
+  const front = await begin(0, ['--messages', '0', '--logging', '2'])
+  const messagesOnly = ['--facade', '0', '--logging', '0', '--messages', '1']
+  const back = [await begin(1, messagesOnly), await begin(2, messagesOnly)] as [System, System]
+  await front.ready()
+  await front.until('it sees both', async () => (await front.messagesActors()).length === 2)
+  return { front, back }
+}
+
+/** Every process of a node. */
+async function pidsOf(front: System, node: System, name: string): Promise<number[]> {
+  const workers = (await front.get<{ node: string; pid: number }[]>('/actors')).filter(
+    (actor) => actor.node === name,
+  )
+  return [node.primary.pid!, ...workers.map(({ pid }) => pid)]
+}
+
+onMembers(() => {
+  test('a node that is killed under load: what it held is delivered elsewhere within 8 s, nothing is wrong', async (context) => {
+    const { front, back } = await threeNodes(context)
+    const load = new Load(context, front.url, { connections: 16, pauseMs: 5 })
+    await load.more(300)
+    for (const pid of await pidsOf(front, back[0], 'node-1')) process.kill(pid, 'SIGKILL')
+    const killedAt = Date.now()
+    const acknowledged = [...load.history.acknowledged.keys()]
+    const gone = (await front.actors()).filter(({ name }) => name === 'messages-1@node-1')
+    assert.equal(gone.length, 1)
+    await front.until(
+      'all that was acknowledged is in the list of the other',
+      async () => {
+        const listed = new Set((await front.storeOf('messages-1@node-2')).map(({ id }) => id))
+        return acknowledged.every((id) => listed.has(id))
+      },
+      8000 - (Date.now() - killedAt),
+    )
+    const history = await load.stop()
+    assert.deepEqual(history.failures, [])
+    await assertNothingWrong(front, history)
+  })
+
+  test('a node that is frozen for 10 s and thawed under load: its late writes are harmless, no list shows anything twice', async (context) => {
+    const { front, back } = await threeNodes(context)
+    const load = new Load(context, front.url, { connections: 16, pauseMs: 5 })
+    await load.more(300)
+    const pids = await pidsOf(front, back[0], 'node-1')
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    await sleep(10_000)
+    for (const pid of pids) process.kill(pid, 'SIGCONT')
+    // From the very moment it runs again, nobody finds a message in the lists of both.
+    for (let round = 0; round < 20; round++) {
+      const seen = new Set<string>()
+      const stores = await Promise.allSettled(
+        ['messages-1@node-1', 'messages-1@node-2'].map((name) => front.storeOf(name)),
+      )
+      for (const store of stores) {
+        if (store.status === 'rejected') continue
+        for (const { id } of store.value) {
+          assert.ok(!seen.has(id), `${id} is in two lists`)
+          seen.add(id)
+        }
+      }
+      await sleep(100)
+    }
+    await load.more(200)
+    await assertNothingWrong(front, await load.stop())
+  })
+})
