@@ -4,47 +4,32 @@
  *
  *   npm run bench
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { cpus, tmpdir, totalmem } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import autocannon from 'autocannon'
+import { begin, end, machine, mailroom, median, type Running } from './mailroom.ts'
 
 const CONNECTIONS = 64
 const ROUNDS = 3
 const ROUND_SECONDS = 8
 const TEXT = 'x'.repeat(400)
 
-interface Candidate {
+interface Candidate extends Running {
   name: string
-  url: string
-  process: ChildProcess
   perSecond: number[]
   acknowledged: number
   p99Ms: number[]
 }
 
 const data = mkdtempSync(join(tmpdir(), 'mailroom-bench-'))
-const source = (path: string) => new URL(path, import.meta.url).pathname
-const candidates = [
-  await begin('bare Koa', (port) => [source('bare-koa.ts'), port]),
-  await begin('Mailroom', (port) => [
-    source('../src/cli.ts'),
-    'start',
-    '--port',
-    port,
-    '--data',
-    data,
-    '--log-level',
-    'warn',
-  ]),
+const bareKoa = new URL('bare-koa.ts', import.meta.url).pathname
+const candidates: Candidate[] = [
+  { name: 'bare Koa', ...(await begin((port) => [bareKoa, port])), ...nothingYet() },
+  { name: 'Mailroom', ...(await begin(mailroom(data))), ...nothingYet() },
 ]
 try {
-  console.log(
-    `${cpus()[0]?.model} x ${cpus().length}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
-  )
+  console.log(machine())
   for (const candidate of candidates) await measure(candidate, 2)
   for (let round = 1; round <= ROUNDS; round++) {
     for (const candidate of candidates) {
@@ -63,27 +48,12 @@ try {
     `Mailroom / bare Koa: ${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}; median ${median(ratios).toFixed(2)}`,
   )
 } finally {
-  for (const candidate of candidates) {
-    candidate.process.kill('SIGTERM')
-    await once(candidate.process, 'exit')
-  }
+  for (const candidate of candidates) await end(candidate)
   rmSync(data, { recursive: true })
 }
 
-async function begin(name: string, args: (port: string) => string[]): Promise<Candidate> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  const child = spawn(process.execPath, args(String(port)), { stdio: ['ignore', 'ignore', 'inherit'] })
-  const url = `http://127.0.0.1:${port}`
-  const answers = async () => (await fetch(`${url}/readyz`).catch(() => undefined))?.status
-  while (![200, 404].includes((await answers()) ?? 0)) {
-    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  return { name, url, process: child, perSecond: [], acknowledged: 0, p99Ms: [] }
+function nothingYet(): Pick<Candidate, 'perSecond' | 'acknowledged' | 'p99Ms'> {
+  return { perSecond: [], acknowledged: 0, p99Ms: [] }
 }
 
 /** Drives one candidate. Anything but a 201 makes the figure worthless, so it ends the run. */
@@ -121,8 +91,4 @@ async function verify({ url, acknowledged }: Candidate): Promise<void> {
     throw new Error(`${acknowledged} were acknowledged, ${ids.size} are in the log`)
   }
   console.log(`all ${acknowledged} acknowledged messages are in the log`)
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }
