@@ -11,10 +11,13 @@ import { createRouter } from './router.ts'
 const KEEP_ALIVE_MS = 60_000
 const LOOK_FOR_IDLE_MS = 100
 /**
- * Before the listener closes, answers are held back for so long: clients that wait for an answer open no new
- * connection, so none is left in the kernel's queue, which closing would reset.
+ * Before the listener closes, answers are held back for at least so long: clients that wait for an answer open
+ * no new connection, so none is left in the kernel's queue, which closing would reset.
  */
 const HOLD_MS = 50
+const HOLD_MAX_MS = 1000
+/** One look at the sockets takes in at most one connection: after so many without one there is none. */
+const QUIET_TURNS = 3
 
 /** A listening public server. */
 export interface PublicServer {
@@ -61,6 +64,8 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   server.maxHeadersCount = 0
   const silent = silentSockets(server)
   answerRefusals(server, surroundings)
+  let connectionCount = 0
+  server.on('connection', () => connectionCount++)
   let hold: Promise<void> | undefined
   for (const event of REQUEST_EVENTS) {
     server.on(event, (request, response) => {
@@ -73,24 +78,42 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   await once(server, 'listening')
   const { address, port } = server.address() as AddressInfo
 
+  /** A process that was kept from running finds its timers due before its new connections. */
+  const allConnected = async () => {
+    const endAt = clock.monotonic() + HOLD_MAX_MS
+    for (let quiet = 0; quiet < QUIET_TURNS && clock.monotonic() < endAt; quiet++) {
+      const before = connectionCount
+      await new Promise<void>((resolve) => clock.soon(resolve))
+      if (connectionCount > before) quiet = 0
+    }
+  }
   const stop = async () => {
-    hold = clock.sleep(HOLD_MS)
-    await hold
+    const held = Promise.withResolvers<void>()
+    hold = held.promise
+    await clock.sleep(HOLD_MS)
+    await allConnected()
     const closed = once(server, 'close')
     server.close()
-    const cancel = clock.every(LOOK_FOR_IDLE_MS, () => {
+    held.resolve()
+    // Looked at once what has arrived has been read: a request that is there makes no idle connection.
+    const closeIdle = () => {
       server.closeIdleConnections()
-      for (const socket of silent) socket.destroy()
-    })
+      silent.closeOld()
+    }
+    const cancel = clock.every(LOOK_FOR_IDLE_MS, () => clock.soon(closeIdle))
     await closed
     cancel()
   }
   return { address, port, stopListening: () => (stopped ??= stop()) }
 }
 
-/** Connections that have not said anything yet: for Node they are not idle, and would hold up the end. */
-function silentSockets(server: Server): Set<Socket> {
+/**
+ * Connections that have not said anything yet: for Node they are not idle, and would hold up the end. One that
+ * was silent at two looks is closed.
+ */
+function silentSockets(server: Server): { closeOld(): void } {
   const silent = new Set<Socket>()
+  const old = new WeakSet<Socket>()
   server.on('connection', (socket: Socket) => {
     silent.add(socket)
     socket.once('close', () => silent.delete(socket))
@@ -98,5 +121,12 @@ function silentSockets(server: Server): Set<Socket> {
   for (const event of REQUEST_EVENTS) {
     server.on(event, ({ socket }: IncomingMessage) => silent.delete(socket))
   }
-  return silent
+  return {
+    closeOld() {
+      for (const socket of silent) {
+        if (old.has(socket)) socket.destroy()
+        else old.add(socket)
+      }
+    },
+  }
 }

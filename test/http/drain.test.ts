@@ -1,5 +1,6 @@
 /** How the public server says goodbye and stops. */
 import assert from 'node:assert/strict'
+import { connect } from 'node:net'
 import test from 'node:test'
 import { startApi, until } from '../support/public-api.ts'
 
@@ -57,3 +58,31 @@ test('stopping waits for the requests under way, and for nothing else', async (t
   await stopping
   await assert.rejects(fetch(`http://127.0.0.1:${api.server.port}/livez`))
 })
+
+test('connections made while the process could not run are answered, not reset, when it stops listening', async (t) => {
+  const api = await startApi(t)
+  const stopping = api.server.stopListening()
+  const outcomes = Array.from({ length: 40 }, () => {
+    const socket = connect(api.server.port, '127.0.0.1')
+    socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+    return new Promise<string>((resolve) => {
+      socket.setEncoding('utf8')
+      socket.once('data', (heard: string) => resolve(heard.slice(0, 15)))
+      socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code!))
+    })
+  })
+  // They are on their way into the kernel's queue when the time is up, before this process looks there.
+  await undefined
+  const advanced = api.clock.advance(50)
+  while (!(await settledWithin(outcomes))) await api.clock.advance(100)
+  await advanced
+  assert.deepEqual([...new Set(await Promise.all(outcomes))], ['HTTP/1.1 200 OK'])
+  await api.stop()
+  await stopping
+})
+
+/** True once all have settled; looks after what is due now. */
+async function settledWithin(promises: Promise<unknown>[]): Promise<boolean> {
+  const later = new Promise((resolve) => setTimeout(resolve, 5, 'later'))
+  return (await Promise.race([Promise.all(promises), later])) !== 'later'
+}
