@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, globSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
-import { anchorsOf, linksOf, pageOf } from '../support/markdown.ts'
+import { anchorsOf, linksOf, pageOf, rowsOf } from '../support/markdown.ts'
 
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'src/**/*.md', 'test/**/*.md'])
 
@@ -23,18 +23,13 @@ for (const page of pages) {
   })
 }
 
-test('docs/decisions/README.md has every decision, under its number and title', () => {
+test('docs/decisions/README.md has every decision, with its number, title and status', () => {
   const expected = globSync('docs/decisions/0*.md')
     .sort()
     .map((path) => {
       const [, number, title] = /^# (\d{4}) (.+)$/m.exec(pageOf(path)) ?? assert.fail(`${path} has no title`)
-      return { link: path.slice('docs/decisions/'.length), number, title }
+      const status = /^Status: (.+)$/m.exec(pageOf(path))?.[1] ?? assert.fail(`${path} has no status`)
+      return [`[${number}](${path.slice('docs/decisions/'.length)})`, title, status]
     })
-  const listed = [
-    ...pageOf('docs/decisions/README.md').matchAll(/^\| \[(\d{4})\]\(([^)]+)\) +\| (.+?) +\|/gm),
-  ]
-  assert.deepEqual(
-    listed.map(([, number, link, title]) => ({ link, number, title })),
-    expected,
-  )
+  assert.deepEqual(rowsOf(pageOf('docs/decisions/README.md')), expected)
 })

@@ -77,9 +77,14 @@ function literal(text: string): string {
   return text.replaceAll(/[$()*+.?[\\\]^{|}]/g, '\\$&')
 }
 
-/** Runs a command in a shell. @returns What it wrote to standard output. Rejects when it fails. */
+/**
+ * Runs a command in a shell as a reader has it: without what npm tells the scripts it runs.
+ *
+ * @returns What it wrote to standard output. Rejects when it fails.
+ */
 export async function run(command: string, env: Record<string, string>): Promise<string> {
-  const options = { env: { ...process.env, ...env }, timeout: 60_000 }
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'))
+  const options = { env: { ...Object.fromEntries(own), ...env }, timeout: 60_000 }
   const { stdout } = await promisify(execFile)('sh', ['-c', command], options)
   return stdout
 }
