@@ -311,7 +311,7 @@ function contradictions(config: Config): string[] {
       `Expected \`--messages\` to be at most \`--lanes\`, which is ${lanes}, got ${counts.messages}`,
     )
   }
-  if (!isLoopback(host) && token === null && !open) {
+  if (counts.facade > 0 && !isLoopback(host) && token === null && !open) {
     problems.push(
       `Expected \`--token\` to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say \`--open\``,
     )

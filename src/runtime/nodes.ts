@@ -5,8 +5,8 @@
  *   found ──answers──▶ here ──silent 3 s──▶ away ──silent 5 s──▶ (gone; found again by its name)
  *                        ◀──────answers──────┘
  *
- * While a node is away its actors are `restarting`: nobody is sent to them, and their lanes stay theirs. Only
- * silence in time that this process lived through counts: after it was frozen nobody has been silent.
+ * While a node is away its actors are `restarting`: nobody is sent to them, and their lanes stay theirs.
+ * Silence is counted in looks, not by the clock: while this process was frozen nobody has been silent.
  */
 import type { Cancel, Clock } from './clock.ts'
 import type { ActorEntry } from './directory.ts'
@@ -18,11 +18,12 @@ import { type HostPort, inUrl } from './setting-values.ts'
 /** How often nodes are asked. */
 export const LOOK_MS = 1000
 const ASK_TIMEOUT_MS = 1000
-const LATE_MS = 250
-const AWAY_MS = 3000
-const GONE_MS = 5000
-/** Two nodes of one name that both answer for so long are no restart of one. */
-const CLASH_MS = 3000
+/** The third look in a row without an answer. */
+const AWAY_LOOKS = 3
+/** The fifth: it is not asked again. */
+const GONE_LOOKS = 5
+/** Two nodes of one name that both answer so often in a row are no restart of one. */
+const CLASH_ANSWERS = 4
 
 /** How other nodes are reached. */
 export interface Network {
@@ -36,15 +37,15 @@ export interface Network {
   directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory>
 }
 
-/** What is known of an address. Instants are of the clock that never steps. */
+/** What is known of an address. */
 interface Found {
   readonly address: HostPort
   asking: boolean
   answer: NodeDirectory | undefined
-  /** When the start that last answered did so first. */
-  firstHeardAt: number
-  /** When it last answered; while it has not, when it was found. */
-  heardAt: number
+  /** Answers of this start of the node, in a row. */
+  answerCount: number
+  /** Looks since it answered. */
+  silentLooks: number
   /** Why it did not answer when last asked; undefined when it did. */
   failure: unknown
 }
@@ -69,7 +70,6 @@ export class Nodes {
   /** What was logged last about a name or an address, so that it is said once. */
   readonly #said = new Map<string, string>()
   #cancel: Cancel = () => {}
-  #lookedAt = 0
 
   constructor(options: NodesOptions) {
     this.#options = options
@@ -78,7 +78,6 @@ export class Nodes {
   /** Looks now, and then once a second. */
   start(): void {
     if (this.#options.peers.length === 0) return
-    this.#lookedAt = this.#options.clock.monotonic() - LOOK_MS
     this.#cancel = this.#options.clock.every(LOOK_MS, () => this.#look())
     this.#look()
   }
@@ -97,8 +96,8 @@ export class Nodes {
       if (node !== this.#options.self.node && (rival === undefined || isRather(found, rival)))
         byName.set(node, found)
     }
-    return [...byName.values()].flatMap(({ answer, address, heardAt }) =>
-      entriesAt(answer!, address.host, { away: this.#silentMs(heardAt) >= AWAY_MS }),
+    return [...byName.values()].flatMap(({ answer, address, silentLooks }) =>
+      entriesAt(answer!, address.host, { away: silentLooks >= AWAY_LOOKS }),
     )
   }
 
@@ -111,19 +110,11 @@ export class Nodes {
   }
 
   #look(): void {
-    const { clock, peers } = this.#options
-    const now = clock.monotonic()
-    const lateMs = now - this.#lookedAt - LOOK_MS
-    this.#lookedAt = now
     for (const [key, found] of this.#found) {
-      if (lateMs > LATE_MS) {
-        found.heardAt += lateMs
-        found.firstHeardAt += lateMs
-      }
-      if (this.#silentMs(found.heardAt) >= GONE_MS) this.#forget(key, found)
+      if (++found.silentLooks >= GONE_LOOKS) this.#forget(key, found)
       else void this.#ask(found)
     }
-    for (const peer of peers) void this.#lookUp(peer)
+    for (const peer of this.#options.peers) void this.#lookUp(peer)
     for (const clash of this.#clashes()) this.#say('error', clash, clash)
   }
 
@@ -135,9 +126,9 @@ export class Nodes {
       for (const host of await this.#options.network.addressesOf(peer.host)) {
         this.#meet({ host, port: peer.port })
       }
-      this.#said.delete(key)
+      this.#said.delete(peer.host)
     } catch (error) {
-      this.#say('info', key, `${peer.host} has no address: ${reasonOf(error)}`)
+      this.#say('info', peer.host, `${peer.host} has no address: ${reasonOf(error)}`)
     } finally {
       this.#lookingUp.delete(key)
     }
@@ -146,10 +137,9 @@ export class Nodes {
   #meet(address: HostPort): void {
     const key = inUrl(address)
     if (this.#found.has(key)) return
-    const now = this.#options.clock.monotonic()
     const found: Found = {
       ...{ address, asking: false, answer: undefined, failure: undefined },
-      ...{ firstHeardAt: now, heardAt: now },
+      ...{ answerCount: 0, silentLooks: 0 },
     }
     this.#found.set(key, found)
     void this.#ask(found)
@@ -158,20 +148,22 @@ export class Nodes {
   async #ask(found: Found): Promise<void> {
     if (found.asking) return
     found.asking = true
-    const { network, clock, logger, onChange } = this.#options
+    const { network, logger, onChange } = this.#options
     const key = inUrl(found.address)
     try {
       const answer = await network.directoryAt(found.address, ASK_TIMEOUT_MS)
-      found.heardAt = clock.monotonic()
       if (answer.startId !== found.answer?.startId) {
-        found.firstHeardAt = found.heardAt
-        logger.info({ peer: key, peerNode: answer.node }, 'node found')
+        found.answerCount = 0
+        if (!this.#isSelf(answer)) logger.info({ peer: key, peerNode: answer.node }, 'node found')
       }
+      found.answerCount++
+      found.silentLooks = 0
       found.answer = answer
       found.failure = undefined
       this.#said.delete(key)
     } catch (error) {
       found.failure = error
+      found.answerCount = 0
       if (isRefusal(error)) this.#say('warn', key, `node at ${key}: ${reasonOf(error)}`)
     } finally {
       found.asking = false
@@ -181,24 +173,25 @@ export class Nodes {
 
   #forget(key: string, { answer }: Found): void {
     this.#found.delete(key)
-    if (answer === undefined) return
+    if (answer === undefined || this.#isSelf(answer)) return
     this.#options.logger.warn({ peer: key, peerNode: answer.node }, 'node silent, left out')
     this.#options.onChange()
   }
 
   /** Those that have answered and are not this one. */
   #others(): Found[] {
-    const { startId } = this.#options.self
-    return [...this.#found.values()].filter(
-      ({ answer }) => answer !== undefined && answer.startId !== startId,
-    )
+    return [...this.#found.values()].filter(({ answer }) => answer !== undefined && !this.#isSelf(answer))
+  }
+
+  #isSelf({ startId }: NodeDirectory): boolean {
+    return startId === this.#options.self.startId
   }
 
   /** Names that several nodes go by, all of them alive. */
   #clashes(): string[] {
     const starts = new Map([[this.#options.self.node, new Set([this.#options.self.startId])]])
-    for (const { answer, failure, firstHeardAt, heardAt } of this.#others()) {
-      if (failure !== undefined || heardAt - firstHeardAt < CLASH_MS) continue
+    for (const { answer, answerCount } of this.#others()) {
+      if (answerCount < CLASH_ANSWERS) continue
       const { node, startId } = answer!
       starts.set(node, (starts.get(node) ?? new Set()).add(startId))
     }
@@ -211,10 +204,6 @@ export class Nodes {
     if (this.#said.get(about) === words) return
     this.#said.set(about, words)
     this.#options.logger[level](words)
-  }
-
-  #silentMs(heardAt: number): number {
-    return this.#options.clock.monotonic() - heardAt
   }
 }
 

@@ -114,3 +114,9 @@ test('lanes are counted before there is a cluster to ask', () => {
   assert.match(problemsOf({ backend: 'hazelcast', messages: '17' })[0] ?? '', /which is 16, got 17/)
   assert.deepEqual(problemsOf({ backend: 'hazelcast', messages: '17', lanes: '17' }), [])
 })
+
+test('a node without a facade listens to nobody, and needs no token for it', () => {
+  const flags = { ...ONE_OF_SEVERAL, host: '0.0.0.0' }
+  assert.deepEqual(problemsOf({ ...flags, facade: '0' }), [])
+  assert.match(problemsOf(flags)[0] ?? '', /`--token` to be given/)
+})
