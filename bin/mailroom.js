@@ -9,13 +9,23 @@ import { fileURLToPath } from 'node:url'
 
 const NEEDED = [24, 15]
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const built = join(root, 'dist', 'cli.js')
-const cli = existsSync(built) ? built : join(root, 'src', 'cli.ts')
+// A checkout runs its sources, whatever was built there once; a package has none.
+const source = join(root, 'src', 'cli.ts')
+const cli = existsSync(source) ? source : join(root, 'dist', 'cli.js')
 const node = isNewEnough(process.versions.node) ? process.execPath : packagedNode()
 
 const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' })
 // A terminal's Ctrl-C reaches both; this process only waits for the other one to end.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+// npx hands a SIGTERM to a shell, which ends and leaves this process behind: then the signal was meant for us.
+const parent = process.ppid
+if (process.env.npm_command === 'exec') {
+  const looking = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(looking)
+    child.kill('SIGTERM')
+  }, 500).unref()
+}
 child.on('error', (error) => {
   console.error(`mailroom: cannot run ${node}: ${error.message}`)
   process.exit(1)

@@ -43,7 +43,10 @@ export async function* splitLines(
         number++
         const line = bytes.subarray(from, end)
         from = end + 1
-        if (line.length === 0 && skipEmpty) continue
+        if (line.length === 0) {
+          if (skipEmpty) continue
+          throw invalid(`line ${number}`, 'not empty', 'an empty line; --skip-empty passes over those')
+        }
         lines.push({ text: textOf(line, `line ${number}`), number, readBytes: restAtBytes + from })
       }
       rest = bytes.subarray(from)

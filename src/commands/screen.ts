@@ -10,14 +10,33 @@ const CLEAR_BELOW = '\x1b[J'
 const CTRL_C = '\x03'
 const CTRL_D = '\x04'
 
-/** Shows texts on the terminal this process has, until a key ends it. */
+/** What keys come from: `process.stdin` on a terminal. */
+export interface Keys {
+  setRawMode(isRaw: boolean): unknown
+  on(event: 'data', listener: (keys: Buffer) => void): unknown
+  off(event: 'data', listener: (keys: Buffer) => void): unknown
+  pause(): unknown
+}
+
+/** What is drawn on: `process.stdout` on a terminal. */
+export interface Surface {
+  readonly columns: number
+  readonly rows: number
+  write(text: string): unknown
+}
+
+/** Shows texts on a terminal until a key ends it. */
 export class Screen {
+  readonly #keys: Keys
+  readonly #surface: Surface
   readonly #left = new AbortController()
 
-  constructor() {
-    process.stdin.setRawMode(true)
-    process.stdin.setEncoding('utf8').on('data', this.#onKeys).resume()
-    process.stdout.write(ENTER)
+  constructor(keys: Keys, surface: Surface) {
+    this.#keys = keys
+    this.#surface = surface
+    keys.setRawMode(true)
+    keys.on('data', this.#onKeys)
+    surface.write(ENTER)
   }
 
   /** Aborted by q, Ctrl-C or Ctrl-D. */
@@ -27,22 +46,24 @@ export class Screen {
 
   /** Shows a text in place of the one before, as much of it as there is room for. */
   show(text: string): void {
-    const { columns, rows } = process.stdout
+    const { columns, rows } = this.#surface
     const lines = text.split('\n').map((line) => cut(line, columns))
     const shown =
       lines.length > rows ? [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more`] : lines
-    process.stdout.write(HOME + shown.map((line) => line + CLEAR_LINE_REST).join('\n') + CLEAR_BELOW)
+    this.#surface.write(HOME + shown.map((line) => line + CLEAR_LINE_REST).join('\n') + CLEAR_BELOW)
   }
 
   /** Gives the terminal back. */
   close(): void {
-    process.stdin.off('data', this.#onKeys).pause()
-    process.stdin.setRawMode(false)
-    process.stdout.write(LEAVE)
+    this.#keys.off('data', this.#onKeys)
+    this.#keys.pause()
+    this.#keys.setRawMode(false)
+    this.#surface.write(LEAVE)
   }
 
-  readonly #onKeys = (keys: string) => {
-    if ([...keys].some((key) => key === 'q' || key === CTRL_C || key === CTRL_D)) this.#left.abort()
+  readonly #onKeys = (keys: Buffer) => {
+    if ([...keys.toString('latin1')].some((key) => key === 'q' || key === CTRL_C || key === CTRL_D))
+      this.#left.abort()
   }
 }
 

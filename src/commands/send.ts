@@ -3,7 +3,7 @@
  * trying it again, after whatever went wrong, stores nothing twice.
  */
 import { randomBytes } from 'node:crypto'
-import { type ApiClient, ApiError } from '../http/api-client.ts'
+import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { type Line, openSource, splitLines, textOf, wholeOf } from './lines.ts'
 import { print } from './print.ts'
@@ -85,7 +85,9 @@ function poster(
     try {
       return await client.insist('POST', '/messages', { body, headers, forMs, onRetry })
     } catch (error) {
-      if (error instanceof ApiError) error.message = inLines(error.message, batch)
+      if (error instanceof ApiError || error instanceof Unreachable) {
+        error.message = inLines(error.message, batch)
+      }
       throw error
     }
   }
@@ -98,7 +100,7 @@ function inLines(message: string, batch: readonly Line[]): string {
     return line === undefined ? place : `line ${line.number}`
   })
   if (named !== message || batch.length === 1) return named
-  return `${message}, for lines ${batch[0]!.number} to ${batch.at(-1)!.number}`
+  return `Lines ${batch[0]!.number} to ${batch.at(-1)!.number}: ${message}`
 }
 
 function printReceipts(batch: readonly Line[], answers: readonly Receipt[], receipts: Receipts): void {

@@ -44,7 +44,7 @@ export async function status(
     // A signal ends the process by itself.
     return lookAgain(client, first, { show: (now, before) => print(ofLook(now, before)), tell })
   }
-  const screen = new Screen()
+  const screen = new Screen(process.stdin, process.stdout)
   const forget = onInterrupt(() => screen.close())
   let last = ofLook(first)
   try {

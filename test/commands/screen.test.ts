@@ -1,0 +1,132 @@
+/** What is drawn on a terminal: the bar of `send`, the screen of `status --watch`, the table. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { actorsTable, type ShownActor } from '../../src/commands/actors-table.ts'
+import { printable } from '../../src/commands/print.ts'
+import { ProgressBar } from '../../src/commands/progress-bar.ts'
+import { type Keys, Screen } from '../../src/commands/screen.ts'
+
+/** A terminal that remembers what was written to it. */
+class FakeTerminal {
+  columns = 60
+  rows = 5
+  written = ''
+
+  write(text: string): void {
+    this.written += text
+  }
+
+  /** What was written since the last look. */
+  take(): string {
+    const written = this.written
+    this.written = ''
+    return written
+  }
+}
+
+class FakeKeys implements Keys {
+  isRaw = false
+  isPaused = false
+  press: ((keys: Buffer) => void) | undefined
+
+  setRawMode(isRaw: boolean): void {
+    this.isRaw = isRaw
+  }
+
+  on(_: 'data', listener: (keys: Buffer) => void): void {
+    this.press = listener
+  }
+
+  off(): void {
+    this.press = undefined
+  }
+
+  pause(): void {
+    this.isPaused = true
+  }
+}
+
+test('a bar fills one line, never more than there is', () => {
+  const terminal = new FakeTerminal()
+  for (const columns of [20, 40, 60, 200]) {
+    terminal.columns = columns
+    new ProgressBar(terminal, 100).update(50, '12345 sent')
+    const line = stripVTControlCharacters(terminal.take()).replace('\r', '')
+    assert.ok(line.length < columns, `${line.length} of ${columns}`)
+    if (columns >= 60) assert.match(line, /^█+░+ {2}50 % {2}12345 sent {2}\d+ s to go$/)
+  }
+})
+
+test('a bar is redrawn ten times a second at most, and makes room for a line', () => {
+  const terminal = new FakeTerminal()
+  const bar = new ProgressBar(terminal, 100)
+  bar.clear()
+  assert.equal(terminal.take(), '', 'nothing was there to clear')
+  for (let done = 0; done < 1000; done++) bar.update(done / 10, `${done} sent`)
+  assert.ok(terminal.take().split('\r').length < 20)
+  bar.clear()
+  assert.equal(terminal.take(), '\r\x1b[K')
+  bar.update(100, 'all sent')
+  assert.match(terminal.take(), /100 % {2}all sent {2}0 s to go$/)
+})
+
+test('without a total only words are shown', () => {
+  const terminal = new FakeTerminal()
+  new ProgressBar(terminal, 0).update(50, '7 sent')
+  assert.equal(terminal.take(), '\r\x1b[K7 sent')
+})
+
+test('a screen shows as much as there is room for, and gives the terminal back', () => {
+  const terminal = new FakeTerminal()
+  const keys = new FakeKeys()
+  const screen = new Screen(keys, terminal)
+  assert.ok(keys.isRaw)
+  assert.ok(terminal.take().includes('\x1b[?1049h'))
+  screen.show(Array.from({ length: 9 }, (_, index) => `${index} ${'x'.repeat(99)}`).join('\n'))
+  const lines = stripVTControlCharacters(terminal.take()).split('\n')
+  assert.deepEqual(
+    lines.map((line) => line.length),
+    [60, 60, 60, 60, 8],
+  )
+  assert.equal(lines.at(-1), '… 5 more')
+  screen.close()
+  assert.equal(terminal.take(), '\x1b[?25h\x1b[?1049l')
+  assert.deepEqual([keys.isRaw, keys.isPaused, keys.press], [false, true, undefined])
+})
+
+test('q, Ctrl-C and Ctrl-D leave a screen, other keys do not', () => {
+  for (const [typed, leaves] of [
+    ['q', true],
+    ['\x03', true],
+    ['\x04', true],
+    ['xyz q', true],
+    ['x', false],
+  ] as const) {
+    const keys = new FakeKeys()
+    const { left } = new Screen(keys, new FakeTerminal())
+    keys.press!(Buffer.from(typed))
+    assert.equal(left.aborted, leaves, JSON.stringify(typed))
+  }
+})
+
+test('a table has a column for rates when there are rates, and lines up', () => {
+  const actor: ShownActor = {
+    ...{ name: 'facade-1', role: 'facade', pid: 12, state: 'ready', restarts: 0, handled: 5 },
+    mailbox: { depth: 1, capacity: 10, refused: 2 },
+  }
+  const other = { ...actor, name: 'messages-10', waiting: 1234567, dead: 3, oldestAt: null }
+  const plain = stripVTControlCharacters(actorsTable([actor, other])).split('\n')
+  assert.match(plain[0]!, /^ACTOR .*DEAD$/)
+  assert.equal(plain[1]!.length, plain[0]!.length)
+  assert.equal(plain[2]!.length, plain[0]!.length)
+  const rated = stripVTControlCharacters(actorsTable([actor], new Map([['facade-1', 41.7]])))
+  assert.match(rated, /PER SECOND\n.* 42$/)
+})
+
+test('a text from elsewhere cannot move the cursor or turn what follows around', () => {
+  const shown = printable({ text: '\x1b[2J\x9b2J\u202egnp.\u2028\x7f\r\n' })
+  const harmful = [...shown].filter((character) => /[\p{C}\p{Zl}\p{Zp}]/u.test(character))
+  assert.deepEqual(harmful, [])
+  assert.equal(JSON.parse(shown).text, '\x1b[2J\x9b2J\u202egnp.\u2028\x7f\r\n')
+})
