@@ -117,3 +117,18 @@ test('closing waits for calls under way, then takes no more', async (context) =>
   await closed
   await assert.rejects(logging.get('01'), { code: 'MR_PEER_LOST' })
 })
+
+test('an internal server listens where the node was told to, and says where it is reached', async (t) => {
+  const config = { internalHost: '127.0.0.2' }
+  const methods = { append: async () => [] }
+  const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
+  const peers = new HttpPeers({ secret: 'secret', clock, directory })
+  t.after(async () => {
+    await peers.close()
+    await server.close()
+  })
+  assert.match(server.address, /^127\.0\.0\.2:\d+$/)
+  assert.deepEqual(await peers.logging(server.address, 500).append(batch), [])
+  const elsewhere = server.address.replace('127.0.0.2', '127.0.0.1')
+  await assert.rejects(peers.logging(elsewhere, 500).append(batch), { code: 'MR_PEER_LOST', outcome: 'none' })
+})
