@@ -5,7 +5,8 @@ import { assertNothingWrong } from '../support/checker.ts'
 import { hazelcastSystem } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { onMembers } from '../support/members.ts'
-import { type Lists, sleep } from '../support/system.ts'
+import type { Lists } from '../support/running-system.ts'
+import { sleep } from '../support/system.ts'
 
 /** What a cluster of members is asked for while one of them stands still: bounded, as the design says. */
 const GENTLE = { connections: 16, pauseMs: 20 }

@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { run } from '../support/command.ts'
-import { type Item, System } from '../support/system.ts'
+import type { Item } from '../support/running-system.ts'
+import { System } from '../support/system.ts'
 
 const require = createRequire(import.meta.url)
 const TEXT_MAX_BYTES = 65_536

@@ -1,7 +1,8 @@
 /** The way of a message through the real program. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Lists, System } from '../support/system.ts'
+import type { Lists } from '../support/running-system.ts'
+import { System } from '../support/system.ts'
 
 test('ten messages: every read has all in the log, both messages actors have some, each once', async (context) => {
   const system = await System.start(context)

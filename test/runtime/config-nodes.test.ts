@@ -90,6 +90,11 @@ test('a node may leave a role to others, when there are others', () => {
   ])
 })
 
+test('only a node with a facade listens on --host, and needs a token or --open beyond this machine', () => {
+  assert.match(problemsOf({ ...ONE_OF_SEVERAL, host: '0.0.0.0' })[0] ?? '', /`--token` to be given/)
+  assert.deepEqual(problemsOf({ ...ONE_OF_SEVERAL, host: '0.0.0.0', facade: '0' }), [])
+})
+
 test('everything that does not fit together is named at once, and no secret is shown', () => {
   const problems = problemsOf({ peers: 'logging:7100', messages: '17', lanes: '16', host: '0.0.0.0' })
   assert.equal(problems.length, 5)

@@ -1,7 +1,7 @@
 /** The history checker: what clients were told against what the lists hold at the end. */
 import assert from 'node:assert/strict'
 import type { History } from './load.ts'
-import type { Item, System } from './system.ts'
+import type { Item, RunningSystem } from './running-system.ts'
 
 /** What is wrong, by kind; all empty when the promise held. */
 export interface Verdict {
@@ -62,7 +62,7 @@ export function check(history: History, { logged, stores, dead = [] }: FinalRead
 
 /** Waits until nothing waits in `system`, then reads both lists and asserts that the promise held. */
 export async function assertNothingWrong(
-  system: System,
+  system: RunningSystem,
   history: History,
   waitMs = 30_000,
 ): Promise<FinalRead> {

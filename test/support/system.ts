@@ -7,39 +7,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-
-/** An actor as `GET /actors` shows it. */
-export interface Actor {
-  name: string
-  role: 'facade' | 'logging' | 'messages'
-  pid: number
-  state: string
-  restarts: number
-  mailbox: { depth: number; capacity: number; refused: number }
-  handled: number
-  waiting?: number
-  dead?: number
-}
-
-export interface Item {
-  id: string
-  text: string
-  at: string
-}
-
-export interface Lists {
-  logged: Item[]
-  delivered: Item[]
-  deliveredTo: string | null
-  partial: string[]
-}
+import { RunningSystem } from './running-system.ts'
 
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
-const WAIT_MS = 30_000
 
 /** A node under test; ended, and its data removed, when the test is over. */
-export class System {
-  readonly url: string
+export class System extends RunningSystem {
   readonly data: string
   readonly port: number
   #args: string[]
@@ -50,8 +23,8 @@ export class System {
   exited!: Promise<[number | null, NodeJS.Signals | null]>
 
   private constructor(port: number, data: string, args: string[], env: Record<string, string>) {
+    super(`http://127.0.0.1:${port}`)
     this.port = port
-    this.url = `http://127.0.0.1:${port}`
     this.data = data
     this.#args = args
     this.#env = env
@@ -108,7 +81,7 @@ export class System {
   }
 
   /** What it wrote, the last 100 kB. */
-  get output(): string {
+  override get output(): string {
     return this.#output
   }
 
@@ -122,77 +95,6 @@ export class System {
       if (this.primary.exitCode !== null) assert.fail(`ended with ${this.primary.exitCode}:\n${this.#output}`)
       return (await fetch(`${this.url}/readyz`)).ok
     })
-  }
-
-  async actors(): Promise<Actor[]> {
-    return this.get('/actors')
-  }
-
-  async actor(name: string): Promise<Actor> {
-    return (await this.actors()).find((actor) => actor.name === name) ?? assert.fail(`no ${name}`)
-  }
-
-  /** The names of the messages actors. */
-  async messagesActors(): Promise<string[]> {
-    return (await this.actors()).filter(({ role }) => role === 'messages').map(({ name }) => name)
-  }
-
-  async get<T>(path: string): Promise<T> {
-    const response = await fetch(this.url + path)
-    if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`)
-    return (await response.json()) as T
-  }
-
-  async send<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await fetch(this.url + path, {
-      method,
-      ...(body !== undefined && {
-        body: JSON.stringify(body),
-        headers: { 'content-type': 'application/json' },
-      }),
-    })
-    const text = await response.text()
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
-    return (text === '' ? undefined : JSON.parse(text)) as T
-  }
-
-  /** Waits until `what` is true; an error counts as not yet. Fails after 30 s, telling the last error. */
-  async until(what: string, holds: () => Promise<boolean>, waitMs = WAIT_MS): Promise<void> {
-    const endAt = Date.now() + waitMs
-    let last: unknown
-    for (;;) {
-      try {
-        if (await holds()) return
-        last = undefined
-      } catch (error) {
-        last = error
-        if (error instanceof assert.AssertionError) throw error
-      }
-      if (Date.now() > endAt)
-        assert.fail(`waited ${waitMs} ms until ${what}; ${last}\n${this.#output.slice(-3000)}`)
-      await sleep(50)
-    }
-  }
-
-  /** Everything in one messages actor's store. */
-  async storeOf(name: string): Promise<Item[]> {
-    const items: Item[] = []
-    let path: string | null = `/actors/${name}/messages?limit=1000`
-    while (path !== null) {
-      const page: { items: Item[]; next: string | null } = await this.get(path)
-      items.push(...page.items)
-      path = page.next
-    }
-    return items.reverse()
-  }
-
-  /** The whole log through `GET /messages`, and the stores of all messages actors. */
-  async lists(): Promise<{ logged: Item[]; stores: Map<string, Item[]> }> {
-    const { logged, partial } = await this.get<Lists>('/messages')
-    assert.ok(!partial.includes('logged'), 'the logged half is whole')
-    const stores = new Map<string, Item[]>()
-    for (const name of await this.messagesActors()) stores.set(name, await this.storeOf(name))
-    return { logged, stores }
   }
 }
 

@@ -1,0 +1,82 @@
+/** The whole of compose.yaml as a project of its own, as a user would bring it up. */
+import { execFile, execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { RunningSystem } from './running-system.ts'
+import { freePort } from './system.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const run = promisify(execFile)
+
+/** A container as `docker compose ps` tells of it. */
+interface Container {
+  name: string
+  service: string
+  state: string
+  exitCode: number
+}
+
+/** A project under compose.yaml; its API is reached through the published port only. */
+export class Compose extends RunningSystem {
+  readonly #project: string
+  readonly #env: NodeJS.ProcessEnv
+
+  private constructor(port: number) {
+    super(`http://127.0.0.1:${port}`)
+    this.#project = `mailroom-test-${process.pid}`
+    this.#env = { ...process.env, PORT: String(port), MEMBER_HEAP: '256m', LOGGING: '3', MESSAGES: '2' }
+  }
+
+  /** Builds the image, and starts nothing yet. */
+  static async built(): Promise<Compose> {
+    const compose = new Compose(await freePort())
+    await compose.docker('build', '--quiet')
+    return compose
+  }
+
+  /** `docker compose up --wait` with these numbers of actors; settles when all is healthy. */
+  async up(numbers: { LOGGING?: string; MESSAGES?: string } = {}): Promise<void> {
+    Object.assign(this.#env, numbers)
+    await this.docker('up', '--detach', '--wait', '--quiet-pull')
+  }
+
+  /** Removes all of it. Synchronous, so that it also works while the process ends. */
+  down(): void {
+    execFileSync('docker', this.#args('down', '--volumes', '--remove-orphans', '--timeout', '20'), {
+      cwd: ROOT,
+      env: this.#env,
+      stdio: 'pipe',
+    })
+  }
+
+  /** Runs `docker compose …` on this project; what it wrote. */
+  async docker(...args: string[]): Promise<string> {
+    const { stdout } = await run('docker', this.#args(...args), {
+      cwd: ROOT,
+      env: this.#env,
+      maxBuffer: 64 * 1024 * 1024,
+    })
+    return stdout
+  }
+
+  /** All containers of these services, ended ones included. */
+  async containers(...services: string[]): Promise<Container[]> {
+    const lines = (await this.docker('ps', '--all', '--format', 'json', ...services)).trim().split('\n')
+    return lines.map((line) => {
+      const { Name, Service, State, ExitCode } = JSON.parse(line)
+      return { name: Name, service: Service, state: State, exitCode: ExitCode }
+    })
+  }
+
+  /**
+   * Ends a container's processes with SIGKILL from inside: to Docker that is a crash, after which it starts the
+   * container again. (`docker kill` counts as a wish to stop it.)
+   */
+  async crash(container: Container): Promise<void> {
+    await run('docker', ['exec', container.name, 'sh', '-c', 'kill -KILL -1']).catch(() => {})
+  }
+
+  #args(...args: string[]): string[] {
+    return ['compose', '--project-name', this.#project, ...args]
+  }
+}
