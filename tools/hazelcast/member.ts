@@ -69,6 +69,11 @@ export class Member {
     return this.#output
   }
 
+  /** Its process; undefined when it does not run. */
+  get pid(): number | undefined {
+    return this.#process?.pid
+  }
+
   get isRunning(): boolean {
     return this.#process !== undefined
   }
