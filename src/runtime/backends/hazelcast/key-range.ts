@@ -99,29 +99,37 @@ export class KeyRange<T extends { id: string }> {
     for (let index = 0; index < batches.length; ) {
       const chunk = batches.slice(index, index + count)
       index += chunk.length
-      const bytes = await this.#fetch(chunk.flat())
+      const { found, bytes } = await this.#fetch(chunk.flat())
       for (const batch of chunk) {
-        const items = batch.flatMap((id) => this.#cache.get(id) ?? [])
+        const items = batch.flatMap((id) => found.get(id) ?? [])
         yield batch.length === 1 ? items : items.sort((a, b) => (a.id < b.id ? -1 : 1))
       }
-      this.#trim()
       const each = Math.max(1, bytes / chunk.length)
       count = Math.max(1, Math.min(FETCH_MAX_COUNT, count * 2, Math.floor(FETCH_BYTES / each)))
     }
   }
 
-  /** Brings entries into the cache. @returns Their size, about. */
-  async #fetch(ids: readonly string[]): Promise<number> {
+  /** The items of those entries that are there, and the size of what had to be brought here, about. */
+  async #fetch(ids: readonly string[]): Promise<{ found: Map<string, T[]>; bytes: number }> {
     const { map, prefix, itemsOf } = this.#options
+    const found = new Map<string, T[]>()
+    for (const id of ids) {
+      const items = this.#cache.get(id)
+      if (items !== undefined) found.set(id, items)
+    }
+    const wanted = ids.filter((id) => !found.has(id))
     let bytes = 0
-    const wanted = ids.filter((id) => !this.#cache.has(id))
-    if (wanted.length === 0) return bytes
+    if (wanted.length === 0) return { found, bytes }
     for (const [key, value] of await map.getAll(wanted.map((id) => prefix + id))) {
       const id = key.slice(prefix.length)
-      this.#cache.set(id, itemsOf(id, value))
+      const items = itemsOf(id, value)
+      found.set(id, items)
+      // Other pages are read meanwhile, and trim: what this one needs is not left in the cache alone.
+      this.#cache.set(id, items)
       bytes += value.length
     }
-    return bytes
+    this.#trim()
+    return { found, bytes }
   }
 
   /** Keeps the newest. */
