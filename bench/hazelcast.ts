@@ -76,9 +76,9 @@ async function runProtocol(): Promise<Round> {
   const writer = openHazelcast({ ...common, log: log!, queue: queues[0]!, owner: 'bench-writer' })
   const reader = openHazelcast({ ...common, queue: queues[1]!, owner: 'bench-reader' })
   const nextIds = idGenerator(clock, random)
-  let [acknowledged, delivered, running] = [0, 0, true]
+  let [acknowledged, delivered, writing, reading] = [0, 0, true, true]
   const write = async () => {
-    while (running) {
+    while (writing) {
       const messages = nextIds(BATCH_COUNT).map((id) => ({ id, text: TEXT }))
       const batch = { messages, deadlineAt: clock.now() + 3000 }
       acknowledged += (await writer.queue.accept(batch, (given) => writer.log.append(given))).length
@@ -86,7 +86,7 @@ async function runProtocol(): Promise<Round> {
   }
   const read = async (lane: number) => {
     await reader.queue.hold(lane)
-    while (running || (await reader.queue.depth(lane)).waiting > 0) {
+    while (reading || (await reader.queue.depth(lane)).waiting > 0) {
       const claimed = await reader.queue.claim(lane, 1000, 100)
       const done = claimed.map(({ id }) => ({ id, as: 'done' }) as const)
       if (done.length > 0) delivered += (await reader.queue.settle(lane, done)).length
@@ -111,8 +111,10 @@ async function runProtocol(): Promise<Round> {
     servicesCpuMs: (user + system) / 1000,
     membersCpuMs: cpuOf(memberPids) - before.membersCpuMs,
   }
-  running = false
-  await Promise.all([...writers, ...readers])
+  writing = false
+  await Promise.all(writers)
+  reading = false
+  await Promise.all(readers)
   if (delivered !== acknowledged) throw new Error(`${acknowledged} were acknowledged, ${delivered} delivered`)
   await closeAll([writer, reader])
   return round
