@@ -359,3 +359,18 @@ test('a bug of the store ends the worker, once', async () => {
   await bench.clock.advance(5000)
   assert.deepEqual(bench.fatal.map(String), ['TypeError: a bug'])
 })
+
+test('a lane that was lost is told of, once, and is no failure of the worker', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  await bench.add(0, 'a')
+  const consumer = await bench.consume()
+  bench.store.lanes[0]!.holder = undefined
+  await bench.clock.advance(500)
+  assert.deepEqual([bench.lost, bench.fatal], [1, []])
+  // The handler ends when nobody here may write down that it did.
+  runs[0]!.gate.resolve()
+  await settle()
+  await consumer.stop(0)
+  assert.deepEqual(bench.fatal, [])
+})

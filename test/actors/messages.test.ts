@@ -369,3 +369,22 @@ test('its status tells what waits, since when, and what is dead, as of the last 
   const { lanes, oldestAt, dead } = actor.status()
   assert.deepEqual([lanes, oldestAt, dead], [{ 0: 0, 1: 0, 2: 3, 3: 0 }, at, 0])
 })
+
+test('a lane that was lost is not shown, from the next page on, and is taken again when it is free', async () => {
+  const bench = new MessagesBench()
+  const first = await bench.boot(1)
+  await bench.live(1)
+  await bench.add(0, 'a')
+  await bench.add(1, 'b')
+  const other = bench.store.open()
+  bench.store.lanes[0]!.holder = undefined
+  await other.queue.hold(0)
+  const page = await first.actor.page({ limit: 9 })
+  assert.deepEqual([page.messages.map(({ text }) => text), page.complete], [['b'], false])
+  await bench.clock.advance(1000)
+  assert.deepEqual(await textsOf(first), ['b'])
+  await other.queue.release(0)
+  await bench.clock.advance(100)
+  assert.deepEqual(await textsOf(first), ['b', 'a'])
+  assert.deepEqual(first.world.failures, [])
+})
