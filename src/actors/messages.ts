@@ -162,10 +162,7 @@ export class MessagesActor extends Actor implements Messages {
     const leaving = [...this.#consumers.keys()].filter((lane) => !own.has(lane))
     await Promise.all(leaving.map((lane) => this.#letGo(lane)))
     const missing = [...own].filter((lane) => !this.#consumers.has(lane))
-    for (const lane of missing) {
-      if (this.draining) return
-      await this.#takeUp(lane)
-    }
+    await Promise.all(missing.map((lane) => this.#takeUp(lane)))
     // Told only when something changed: telling changes the directory, which leads here again.
     if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.world.changed()
     this.#cancelRetake()
@@ -198,6 +195,7 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #takeUp(lane: number): Promise<void> {
+    if (this.draining) return
     try {
       await this.#queue.hold(lane)
       const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.world.clock)
