@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { hazelcastSystem } from '../support/hazelcast-system.ts'
 import { onMembers } from '../support/members.ts'
-import type { Lists, System } from '../support/system.ts'
+import type { Lists } from '../support/running-system.ts'
+import type { System } from '../support/system.ts'
 
 const HANDLER = ['--handler', new URL('../support/handler.ts', import.meta.url).pathname]
 /** Longer than a lease, a look-through, and all that a wake-up may be late. */
