@@ -113,7 +113,7 @@ export class HeldLane {
     const { lane, clock } = this.#options
     await this.dead.load()
     const found = (await this.#pending.keys(...laneBounds(lane))).sort()
-    for (const key of found) if (partsOf(key).count !== undefined) this.#line.add(key, false)
+    for (const key of found) if (partsOf(key).count !== undefined) this.#line.found(key)
     await this.#adopt(found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id))
     this.#cancelLook = clock.every(LOOK_MS, () => void this.#look().catch(onlyAway))
   }
@@ -292,11 +292,14 @@ export class HeldLane {
     const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
     const chosen = this.#line.next(maxCount, CLAIM_BYTES, bytesOf)
     if (chosen.length === 0) return false
-    const values = await this.#pending.getAll(chosen.map(([key]) => key))
-    const delivered = await this.#deliveredPlaces(chosen)
+    const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => partsOf(key).id)
+    const [values, delivered] = await Promise.all([
+      this.#pending.getAll(chosen.map(({ key }) => key)),
+      this.#deliveredPlaces(unsure),
+    ])
     const failures: unknown[] = []
     await Promise.all(
-      chosen.map(async ([key, isLogged]) => {
+      chosen.map(async ({ key, known }) => {
         const { id: batchKey } = partsOf(key)
         const value = values.get(key)
         if (value === undefined) return this.#line.remove(key)
@@ -309,7 +312,7 @@ export class HeldLane {
           .map(placeOf)
         if (ready.length === 0) return this.#leavePending(key)
         try {
-          if (!isLogged) await this.#repair(batchKey, texts)
+          if (!known.isLogged) await this.#repair(batchKey, texts)
         } catch (error) {
           this.#line.postpone(key)
           failures.push(error)
@@ -327,23 +330,19 @@ export class HeldLane {
     await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt: clock.now() + LOG_DEADLINE_MS })
   }
 
-  /** By batch: the places of messages that are delivered. Those that came by their wake-up cannot be in part. */
-  async #deliveredPlaces(
-    chosen: readonly [key: string, isLogged: boolean][],
-  ): Promise<Map<string, Set<number>>> {
+  /** By batch: the places of messages that are delivered, together or alone. */
+  async #deliveredPlaces(batchKeys: readonly string[]): Promise<Map<string, Set<number>>> {
     const { lane } = this.#options
     const places = new Map<string, Set<number>>()
     const note = (id: string) => {
       const noted = places.get(batchKeyOf(id)) ?? new Set()
       places.set(batchKeyOf(id), noted.add(placeOf(id)))
     }
-    const batchKeys = chosen.map(([key]) => partsOf(key).id)
-    const unsure = chosen.filter(([, isLogged]) => !isLogged).map(([key]) => partsOf(key).id)
     await Promise.all([
       this.#delivered.getAll(batchKeys.map((id) => laneKey(lane, id))).then((entries) => {
         for (const [key, value] of entries) for (const { id } of deliveredOf(partsOf(key).id, value)) note(id)
       }),
-      ...unsure.map(async (batchKey) => {
+      ...batchKeys.map(async (batchKey) => {
         const from = laneKey(lane, batchKey)
         for (const key of await this.#delivered.keys(from, `${from.slice(0, -2)}~`)) {
           if (key !== from) note(partsOf(key).id)
@@ -366,7 +365,7 @@ export class HeldLane {
   #arrived(key: string): void {
     const { id, count } = partsOf(key)
     if (count === undefined || this.#leaving.has(key)) return
-    this.#line.add(key, this.#options.clock.now() - timeOf(id) < OVERDUE_MS)
+    this.#line.woken(key, this.#options.clock.now() - timeOf(id) < OVERDUE_MS)
   }
 
   /** Puts messages into the lane's list: a batch's rest in one entry, else each in one of its own. */
@@ -489,7 +488,7 @@ export class HeldLane {
         young.messages += count
         young.oldestAt = Math.min(young.oldestAt, timeOf(id))
       } else {
-        this.#line.add(key, false)
+        this.#line.found(key)
         overdue++
       }
     }

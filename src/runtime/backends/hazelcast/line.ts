@@ -17,20 +17,33 @@ export interface Batch {
   open: Set<number>
 }
 
+/** What is known of a batch that waits. */
+export interface Known {
+  /** Its wake-up came, so it is in the log. */
+  isLogged: boolean
+  /** Its wake-up was the first we heard of it, and came in time: no holder can have begun it. */
+  isFresh: boolean
+}
+
 /** What waits, its order, and what of it is here. */
 export class Line {
-  /** Key -> whether its wake-up proves that it is in the log. */
-  readonly #waiting = new Map<string, boolean>()
+  readonly #waiting = new Map<string, Known>()
   readonly #batches = new Map<string, Batch>()
 
   has(key: string): boolean {
     return this.#waiting.has(key) || this.#batches.has(key)
   }
 
-  /** A batch that waits. @param isLogged Known to be in the log. */
-  add(key: string, isLogged: boolean): void {
+  /** A batch that waits: found by a look-through. */
+  found(key: string): void {
+    if (!this.has(key)) this.#waiting.set(key, { isLogged: false, isFresh: false })
+  }
+
+  /** A batch that waits: its wake-up came. @param inTime So soon that no holder can have begun it. */
+  woken(key: string, inTime: boolean): void {
     if (this.#batches.has(key)) return
-    this.#waiting.set(key, isLogged || this.#waiting.get(key) === true)
+    const isFresh = inTime && this.#waiting.get(key)?.isFresh !== false
+    this.#waiting.set(key, { isLogged: true, isFresh })
   }
 
   /** The first of those that wait, at least one, up to about so many messages and bytes, in order. */
@@ -38,14 +51,14 @@ export class Line {
     maxCount: number,
     maxBytes: number,
     bytesOf: (count: number) => number,
-  ): [key: string, isLogged: boolean][] {
-    const chosen: [string, boolean][] = []
+  ): { key: string; known: Known }[] {
+    const chosen: { key: string; known: Known }[] = []
     let count = 0
     let bytes = 0
-    for (const [key, isLogged] of this.#waiting) {
+    for (const [key, known] of this.#waiting) {
       const size = partsOf(key).count!
       if (chosen.length > 0 && (count >= maxCount || bytes + bytesOf(size) > maxBytes)) break
-      chosen.push([key, isLogged])
+      chosen.push({ key, known })
       count += size
       bytes += bytesOf(size)
     }
@@ -66,10 +79,10 @@ export class Line {
 
   /** Puts one behind all others. */
   postpone(key: string): void {
-    const isLogged = this.#waiting.get(key)
-    if (isLogged === undefined) return
+    const known = this.#waiting.get(key)
+    if (known === undefined) return
     this.#waiting.delete(key)
-    this.#waiting.set(key, isLogged)
+    this.#waiting.set(key, known)
   }
 
   /** Takes messages that wait in batches that are here. */
