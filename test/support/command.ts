@@ -15,24 +15,29 @@ export interface Ended {
   stderr: string
 }
 
-interface Running {
+export interface Running {
   child: ChildProcess
   ended: Promise<Ended>
 }
 
-interface Options {
+export interface Options {
   /** Standard input; without it there is nothing to read. */
   input?: string | Buffer | Readable
   env?: Record<string, string>
   cwd?: string
+  /** What runs it: the Node of the tests and the sources, unless said otherwise. */
+  program?: [command: string, script: string]
 }
 
-/** Begins `mailroom …`; no MAILROOM_ variable of the tests' own environment reaches it. */
-function begin(args: readonly string[], { input = '', env = {}, cwd }: Options = {}): Running {
+/** Begins `mailroom …` without waiting; no MAILROOM_ variable of the tests' own environment reaches it. */
+export function begin(
+  args: readonly string[],
+  { input = '', env = {}, cwd, program = [process.execPath, CLI] }: Options = {},
+): Running {
   const own = Object.entries(process.env).filter(
     ([name]) => !/^(MAILROOM_|NO_COLOR$|FORCE_COLOR$)/.test(name),
   )
-  const child = spawn(process.execPath, [CLI, ...args], {
+  const child = spawn(program[0], [program[1], ...args], {
     env: { ...Object.fromEntries(own), ...env },
     stdio: 'pipe',
     ...(cwd !== undefined && { cwd }),
