@@ -9,6 +9,7 @@ import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { begin, run } from '../support/command.ts'
 import { FakeNode } from '../support/fake-node.ts'
+import { startApi } from '../support/public-api.ts'
 import { freePort, isAlive, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).pathname
@@ -117,9 +118,7 @@ test('status, scale, restart, send and dead on a living node', async (context) =
   assert.equal((await system.get<{ text: string }>(`/messages/${id}`)).text, '--throw')
 
   const bad = (await mailroom('send', 'throw')).stdout.trim()
-  await system.until('it is dead', async () =>
-    (await mailroom('dead', 'list', '--json')).stdout.includes(bad),
-  )
+  await system.until('it is dead', async () => (await deadIds()).includes(bad))
   assert.equal(JSON.parse((await mailroom('dead', 'list', '--json')).stdout).id, bad)
   assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
   const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
@@ -154,8 +153,9 @@ test('a node that is killed in the middle of a send: all is stored, nothing twic
 
 test('with a token: none and a wrong one are told, the right one comes from the flag or the variable', async (context) => {
   const token = 'a-token-of-sixteen-characters'
-  const system = await System.start(context, QUIET, { env: { MAILROOM_TOKEN: token } })
-  const hello = ['send', 'hello', '--url', system.url]
+  const { server } = await startApi(context, { token })
+  const url = `http://127.0.0.1:${server.port}`
+  const hello = ['send', 'hello', '--url', url]
   for (const wrong of [[], ['--token', `${token}x`]]) {
     const { code, stdout, stderr } = await run([...hello, ...wrong])
     assert.deepEqual([code, stdout], [1, ''])
@@ -164,7 +164,7 @@ test('with a token: none and a wrong one are told, the right one comes from the 
   }
   assert.equal((await run([...hello, '--token', token])).code, 0)
   assert.equal((await run(hello, { env: { MAILROOM_TOKEN: token } })).code, 0)
-  assert.equal((await run(['status', '--url', system.url, '--token', token])).code, 0)
+  assert.equal((await run(['status', '--url', url, '--token', token])).code, 0)
 })
 
 test('Ctrl-C in a send tells what was acknowledged, and a shell sees the signal', async (context) => {
