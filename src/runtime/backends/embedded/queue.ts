@@ -47,6 +47,7 @@ export class EmbeddedQueue implements Queue {
   readonly #options: EmbeddedQueueOptions
   readonly #choice: LaneChoice
   readonly #held = new Map<number, HeldLane>()
+  #turns = Promise.resolve()
 
   constructor(options: EmbeddedQueueOptions) {
     this.laneCount = options.laneCount
@@ -73,8 +74,11 @@ export class EmbeddedQueue implements Queue {
   }
 
   async hold(lane: number): Promise<void> {
-    if (this.#held.has(lane)) return
     const { data, clock, files } = this.#options
+    // Opening files holds the event loop, longer on a slow disk: a supervisor wants to hear from us in between.
+    this.#turns = this.#turns.then(() => new Promise((resolve) => clock.soon(resolve)))
+    await this.#turns
+    if (this.#held.has(lane)) return
     let lock: Lock | undefined
     try {
       lock = takeLock(join(data, `home-${lane}.lock`))
