@@ -17,7 +17,16 @@ import type { IdempotencyKey, LaneBatch, Receipt } from '../../ports.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { listLogs } from './log-files.ts'
 import { LOG_SCHEMA } from './log-reader.ts'
-import { checksumOf, createFile, faultOf, openToRead, openToWrite, setAside, transact } from './sqlite.ts'
+import {
+  checksumOf,
+  closeWritten,
+  createFile,
+  faultOf,
+  openToRead,
+  openToWrite,
+  setAside,
+  transact,
+} from './sqlite.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const SEGMENT_BYTES = 256 * 1024 * 1024
@@ -99,13 +108,14 @@ export class LogWriter {
     const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock } = this.#options
     if (firstAt === null || (bytes < segmentBytes && clock.now() - firstAt < segmentAgeMs)) return
     const next = this.#create()
-    this.#segment.database.close()
+    closeWritten(this.#segment.database)
     this.#segment = next
   }
 
   close(): void {
     this.#cancelProbe()
-    this.#segment.database.close()
+    if (this.#broken) this.#segment.database.close()
+    else closeWritten(this.#segment.database)
     this.#lock.release()
   }
 

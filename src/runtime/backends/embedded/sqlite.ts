@@ -114,6 +114,18 @@ export function transact<T>(database: DatabaseSync, work: () => T): T {
   }
 }
 
+/**
+ * Closes a file for its writer. What is in its write-ahead log goes into the file first, whose damage is
+ * noticed where the log's is not: SQLite takes a damaged log to end there. Where that cannot be done (a full
+ * disk, a reader) all stays in the log.
+ */
+export function closeWritten(database: DatabaseSync): void {
+  try {
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch {}
+  database.close()
+}
+
 /** Renames a damaged file; nothing is deleted. @returns The new name. */
 export function setAside(path: string, now: number): string {
   const aside = `${path}.damaged-${new Date(now).toISOString().replaceAll(':', '')}`
