@@ -22,6 +22,26 @@ for (const name of ['logging-1', 'logging-2', 'messages-1', 'messages-2']) {
   })
 }
 
+for (const name of ['logging-1', 'messages-1']) {
+  test(`${name} frozen under load: it is killed and replaced, no request fails or outlives its deadline`, async (context) => {
+    const system = await System.start(context)
+    const load = new Load(context, system.url, { connections: 16 })
+    await load.more(500)
+    const { pid } = await system.actor(name)
+    process.kill(pid, 'SIGSTOP')
+    await system.until('it is replaced', async () => {
+      const actor = await system.actor(name)
+      return actor.state === 'ready' && actor.pid !== pid
+    })
+    assert.equal(isAlive(pid), false)
+    await load.more(500)
+    const history = await load.stop()
+    assert.deepEqual(history.failures, [])
+    assert.ok(history.longestMs < 3500, `the longest took ${history.longestMs} ms`)
+    await assertNothingWrong(system, history)
+  })
+}
+
 test('SIGKILL of one of two facades under load: only what was on its sockets fails', async (context) => {
   const system = await System.start(context, ['--facade', '2'])
   const load = new Load(context, system.url)

@@ -19,6 +19,8 @@ export class History {
   /** Id -> text, of every 201. */
   readonly acknowledged = new Map<string, string>()
   readonly failures: Failure[] = []
+  /** How long the longest request took that was answered. */
+  longestMs = 0
 }
 
 /** `connections` keep-alive connections, each posting one message after another. */
@@ -65,6 +67,7 @@ export class Load {
       }
       try {
         const { status, body } = await this.#post(text)
+        this.history.longestMs = Math.max(this.history.longestMs, Date.now() - startedAt)
         if (status === 201) this.history.acknowledged.set((JSON.parse(body) as { id: string }).id, text)
         else fail(status)
         if (status !== 201) await sleep(50)
