@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type Item, System } from '../support/system.ts'
+import type { Item } from '../support/running-system.ts'
+import { System } from '../support/system.ts'
 
 const TEXTS = Array.from({ length: 40 }, (_, index) => `text number ${index + 10}`)
 const ONE_OF_EACH = ['--logging', '1', '--messages', '1', '--lanes', '1']
