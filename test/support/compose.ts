@@ -6,6 +6,7 @@ import { RunningSystem } from './running-system.ts'
 import { freePort } from './system.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 const run = promisify(execFile)
 
 /** A container as `docker compose ps` tells of it. */
@@ -40,13 +41,14 @@ export class Compose extends RunningSystem {
     await this.docker('up', '--detach', '--wait', '--quiet-pull')
   }
 
+  /** The last that each container wrote. Synchronous, as `down`. */
+  logs(): string {
+    return this.#dockerSync('logs', '--no-color', '--tail', '60')
+  }
+
   /** Removes all of it. Synchronous, so that it also works while the process ends. */
   down(): void {
-    execFileSync('docker', this.#args('down', '--volumes', '--remove-orphans', '--timeout', '20'), {
-      cwd: ROOT,
-      env: this.#env,
-      stdio: 'pipe',
-    })
+    this.#dockerSync('down', '--volumes', '--remove-orphans', '--timeout', '20')
   }
 
   /** Runs `docker compose …` on this project; what it wrote. */
@@ -54,7 +56,7 @@ export class Compose extends RunningSystem {
     const { stdout } = await run('docker', this.#args(...args), {
       cwd: ROOT,
       env: this.#env,
-      maxBuffer: 64 * 1024 * 1024,
+      maxBuffer: MAX_OUTPUT_BYTES,
     })
     return stdout
   }
@@ -70,10 +72,26 @@ export class Compose extends RunningSystem {
 
   /**
    * Ends a container's processes with SIGKILL from inside: to Docker that is a crash, after which it starts the
-   * container again. (`docker kill` counts as a wish to stop it.)
+   * container again. (`docker kill` counts as a wish to stop it.) Settles when it has been started again.
    */
-  async crash(container: Container): Promise<void> {
-    await run('docker', ['exec', container.name, 'sh', '-c', 'kill -KILL -1']).catch(() => {})
+  async crash({ name }: Container): Promise<void> {
+    const restarts = async () => {
+      const { stdout } = await run('docker', ['inspect', '--format', '{{.RestartCount}}', name])
+      return Number(stdout)
+    }
+    const before = await restarts()
+    await run('docker', ['exec', name, 'sh', '-c', 'kill -KILL -1']).catch(() => {})
+    await this.until(`${name} has been started again`, async () => (await restarts()) > before)
+  }
+
+  #dockerSync(...args: string[]): string {
+    return execFileSync('docker', this.#args(...args), {
+      cwd: ROOT,
+      env: this.#env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      encoding: 'utf8',
+      maxBuffer: MAX_OUTPUT_BYTES,
+    })
   }
 
   #args(...args: string[]): string[] {
