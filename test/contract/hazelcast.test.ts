@@ -1,4 +1,7 @@
-/** The contract on real members: one of each cluster, emptied between two tests. */
+/**
+ * The contract on real members, one of each cluster, emptied between two tests: members with our configuration,
+ * and members that somebody else has set up, with the defaults of Hazelcast.
+ */
 import { after, before } from 'node:test'
 import { Client } from 'hazelcast-client'
 import { HazelcastCluster } from '../../src/runtime/backends/hazelcast/client.ts'
@@ -10,20 +13,27 @@ import { type Cluster, startCluster } from '../../tools/hazelcast/cluster.ts'
 import { onMembers } from '../support/members.ts'
 import { backendSuite, onlyLane } from './backend-suite.ts'
 
+const DEFAULTS = new URL('../support/default-member.xml', import.meta.url).pathname
+
 onMembers(() => {
+  contractOn('hazelcast', {})
+  contractOn('hazelcast with default settings', { config: DEFAULTS })
+})
+
+function contractOn(suite: string, options: { config?: string }): void {
   const laneCount = 16
   const logger = createLogger('silent', {})
   let members: Record<'log' | 'queue', Cluster>
   before(async () => {
     const [log, queue] = await Promise.all([
-      startCluster({ name: 'contract-logging', ports: 1 }),
-      startCluster({ name: 'contract-queue', ports: 1 }),
+      startCluster({ name: 'contract-logging', ports: 1, ...options }),
+      startCluster({ name: 'contract-queue', ports: 1, ...options }),
     ])
     members = { log, queue }
   })
   after(() => Promise.all(Object.values(members).map((cluster) => cluster.end())))
 
-  backendSuite('hazelcast', async () => {
+  backendSuite(suite, async () => {
     const opened = new Map<Backend, HazelcastCluster[]>()
     const connect = async (store: 'log' | 'queue') => {
       const { name, addresses } = members[store]
@@ -57,7 +67,7 @@ onMembers(() => {
       },
     }
   })
-})
+}
 
 /** Removes all maps and queues. */
 async function empty({ name, addresses }: Cluster): Promise<void> {

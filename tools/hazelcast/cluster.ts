@@ -22,18 +22,20 @@ export interface Cluster {
  * take 5 s. They end with this process, however it ends.
  *
  * @param options.ports One member each, on 127.0.0.1; free ones when a count is given.
+ * @param options.config Path of another configuration than that of `config/`; it is told the same properties.
  * @param options.say Is told what takes time.
  * @throws {Error} In words for people: what is missing, or the last that a member wrote. Nothing is left running.
  */
 export async function startCluster(options: {
   name: string
   ports: readonly number[] | number
+  config?: string
   say?: (what: string) => void
 }): Promise<Cluster> {
-  const { name, say = () => {} } = options
+  const { name, config, say = () => {} } = options
   const program = memberProgram(say)
   const ports = typeof options.ports === 'number' ? await freePorts(options.ports) : options.ports
-  const members = ports.map((port) => new Member({ program, cluster: name, port, ports }))
+  const members = ports.map((port) => new Member({ program, cluster: name, port, ports, config }))
   const cluster: Cluster = {
     name,
     members,

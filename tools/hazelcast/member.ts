@@ -35,6 +35,8 @@ export interface MemberOptions {
   port: number
   /** The ports of all members of its cluster, itself included. */
   ports: readonly number[]
+  /** Path of another configuration than ours. */
+  config?: string | undefined
 }
 
 /** A member. A state is asked for and then waited for: the promises settle when it is reached. */
@@ -46,7 +48,7 @@ export class Member {
   #exited: Promise<unknown> = Promise.resolve()
   #output = ''
 
-  constructor({ program, cluster, port, ports }: MemberOptions) {
+  constructor({ program, cluster, port, ports, config = CONFIG }: MemberOptions) {
     this.#port = port
     this.address = `127.0.0.1:${port}`
     this.#command = [
@@ -55,7 +57,7 @@ export class Member {
       ...['-Xmx256m', '-XX:+UseSerialGC'],
       // Open to this machine only.
       '-Dhazelcast.socket.bind.any=false',
-      `-Dhazelcast.config=${CONFIG}`,
+      `-Dhazelcast.config=${config}`,
       `-Dmailroom.cluster=${cluster}`,
       `-Dmailroom.port=${port}`,
       `-Dmailroom.members=${ports.map((each) => `127.0.0.1:${each}`).join()}`,

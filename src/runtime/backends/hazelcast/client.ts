@@ -202,9 +202,13 @@ export class HazelcastCluster implements Cluster {
   }
 
   #up(): void {
+    const { logger, store } = this.#options
     this.#isUp = true
     this.#expiredCount = 0
-    this.#options.logger.info(`connected to the ${this.#options.store}'s cluster`)
+    const members = this.#connection?.client.getCluster().getMembers().length ?? 0
+    logger.info({ members }, `connected to the ${store}'s cluster`)
+    if (members < 2)
+      logger.warn(`the ${store}'s cluster has one member: what it holds is gone when that ends`)
     for (const listener of this.#listeners) listener()
   }
 
