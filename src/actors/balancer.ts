@@ -56,6 +56,11 @@ export class Balancer {
     }
   }
 
+  /** True when a call to `name` tries whether it is well again, and one of the `others` is known to be well. */
+  isTrial(name: string, others: readonly string[]): boolean {
+    return this.#of(name).failures > 0 && others.some((other) => this.#of(other).failures === 0)
+  }
+
   #isGood(name: string): boolean {
     const { failures, asideUntil, inFlight } = this.#of(name)
     if (failures === 0) return true

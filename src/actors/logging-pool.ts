@@ -10,6 +10,8 @@ import { Balancer } from './balancer.ts'
 import type { Logging, Peers } from './protocol.ts'
 
 const ATTEMPT_MS = 1000
+/** Whoever failed and is slow still holds up the call that tries it for so long only. */
+const TRIAL_MS = 200
 const READ_DEADLINE_MS = 3000
 const PAUSE_MS = 25
 /** A key that is the log's affair is decided in one place: the unique index of this actor. */
@@ -81,7 +83,9 @@ export class LoggingPool {
         continue
       }
       try {
-        const logging = this.#peers.logging(entry.address!, Math.min(leftMs, ATTEMPT_MS))
+        const names = ready.map(({ name }) => name)
+        const attemptMs = this.#balancer.isTrial(entry.name, names) ? TRIAL_MS : ATTEMPT_MS
+        const logging = this.#peers.logging(entry.address!, Math.min(leftMs, attemptMs))
         return await this.#balancer.track(entry.name, () => call(logging), isTheirFault)
       } catch (error) {
         if (!isMailroomError(error)) throw error

@@ -184,6 +184,28 @@ test('an attempt has a second, or what is left', async () => {
   assert.deepEqual(timeouts, [1000, 300])
 })
 
+test('one that failed is tried again for 200 ms while another is well, for a second when none is', async () => {
+  const { world, answers, append, asked, timeouts } = open(2)
+  answers.set('logging-1', () => Promise.reject(lost('logging-1', 'unknown')))
+  while (!asked.includes('logging-1')) {
+    append()
+    await settle()
+  }
+  await world.clock.advance(1000)
+  asked.length = timeouts.length = 0
+  while (!asked.includes('logging-1')) {
+    append()
+    await settle()
+  }
+  assert.equal(timeouts[asked.indexOf('logging-1')], 200)
+  assert.equal(timeouts[asked.indexOf('logging-2')], 1000)
+  world.directory.set(entryOf('logging-1'))
+  asked.length = timeouts.length = 0
+  append()
+  await settle()
+  assert.equal(timeouts[0], 1000)
+})
+
 test('reads fail over as appends do', async () => {
   const { pool, peers, world } = open(2)
   const away: Partial<Logging> = {
