@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import Koa from 'koa'
+import type { Clock } from '../runtime/clock.ts'
 import { envelope } from './envelope.ts'
 import type { Reach, Surroundings } from './exchange.ts'
 import { answerRefusals, HEAD_MAX_BYTES, HEAD_TIME_MS, REQUEST_EVENTS } from './refusals.ts'
@@ -10,6 +11,8 @@ import { createRouter } from './router.ts'
 
 const KEEP_ALIVE_MS = 60_000
 const LOOK_FOR_IDLE_MS = 100
+/** A busy client may take a while between connecting and saying what it wants. */
+const SILENT_MS = 1000
 /**
  * Before the listener closes, answers are held back for at least so long: clients that wait for an answer open
  * no new connection, so none is left in the kernel's queue, which closing would reset.
@@ -62,7 +65,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   })
   // Node drops what is beyond in silence; the guard refuses it.
   server.maxHeadersCount = 0
-  const silent = silentSockets(server)
+  const silent = silentSockets(server, clock)
   answerRefusals(server, surroundings)
   let connectionCount = 0
   server.on('connection', () => connectionCount++)
@@ -108,25 +111,21 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
 }
 
 /**
- * Connections that have not said anything yet: for Node they are not idle, and would hold up the end. One that
- * was silent at two looks is closed.
+ * Connections that have not said anything yet: for Node they are not idle, and would hold up the end.
  */
-function silentSockets(server: Server): { closeOld(): void } {
-  const silent = new Set<Socket>()
-  const old = new WeakSet<Socket>()
+function silentSockets(server: Server, clock: Clock): { closeOld(): void } {
+  const since = new Map<Socket, number>()
   server.on('connection', (socket: Socket) => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
+    since.set(socket, clock.monotonic())
+    socket.once('close', () => since.delete(socket))
   })
   for (const event of REQUEST_EVENTS) {
-    server.on(event, ({ socket }: IncomingMessage) => silent.delete(socket))
+    server.on(event, ({ socket }: IncomingMessage) => since.delete(socket))
   }
   return {
     closeOld() {
-      for (const socket of silent) {
-        if (old.has(socket)) socket.destroy()
-        else old.add(socket)
-      }
+      const limit = clock.monotonic() - SILENT_MS
+      for (const [socket, at] of since) if (at <= limit) socket.destroy()
     },
   }
 }
