@@ -81,7 +81,8 @@ async function runProtocol(): Promise<Round> {
     while (writing) {
       const messages = nextIds(BATCH_COUNT).map((id) => ({ id, text: TEXT }))
       const batch = { messages, deadlineAt: clock.now() + 3000 }
-      acknowledged += (await writer.queue.accept(batch, (given) => writer.log.append(given))).length
+      const receipts = await writer.queue.accept(batch, (given) => writer.log.append(given))
+      acknowledged += receipts.length
     }
   }
   const read = async (lane: number) => {
@@ -89,7 +90,8 @@ async function runProtocol(): Promise<Round> {
     while (reading || (await reader.queue.depth(lane)).waiting > 0) {
       const claimed = await reader.queue.claim(lane, 1000, 100)
       const done = claimed.map(({ id }) => ({ id, as: 'done' }) as const)
-      if (done.length > 0) delivered += (await reader.queue.settle(lane, done)).length
+      const shown = done.length > 0 ? await reader.queue.settle(lane, done) : []
+      delivered += shown.length
     }
   }
   const readers = Array.from({ length: LANES }, (_, lane) => read(lane))
