@@ -189,7 +189,7 @@ export class HazelcastCluster implements Cluster {
 
   #hear(state: string): void {
     const { logger, store } = this.#options
-    if (state === 'DISCONNECTED') {
+    if (state === 'DISCONNECTED' && !this.#closed.signal.aborted) {
       this.#isUp = false
       logger.warn(`lost the ${store}'s cluster`)
     }
