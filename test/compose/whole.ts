@@ -70,7 +70,7 @@ for (const service of ['logging', 'messages', 'hz-logging-2', 'hz-queue-1']) {
     await compose.crash(containers[Math.floor(Math.random() * containers.length)]!)
     await load.more(200)
     add(await load.stop())
-    await compose.up()
+    await compose.healthy()
     await assertNothingWrong(compose, history, 60_000)
   })
 }

@@ -12,8 +12,8 @@ const run = promisify(execFile)
 /** A container as `docker compose ps` tells of it. */
 interface Container {
   name: string
-  service: string
-  state: string
+  /** `healthy` once it is; empty when it has ended. */
+  health: string
   exitCode: number
 }
 
@@ -61,12 +61,18 @@ export class Compose extends RunningSystem {
     return stdout
   }
 
-  /** All containers of these services, ended ones included. */
+  /** Settles when every container is healthy, without doing anything for it. */
+  async healthy(): Promise<void> {
+    const isHealthy = async () => (await this.containers()).every(({ health }) => health === 'healthy')
+    await this.until('every container is healthy', isHealthy, 120_000)
+  }
+
+  /** All containers of these services, or of all; ended ones included. */
   async containers(...services: string[]): Promise<Container[]> {
     const lines = (await this.docker('ps', '--all', '--format', 'json', ...services)).trim().split('\n')
     return lines.map((line) => {
-      const { Name, Service, State, ExitCode } = JSON.parse(line)
-      return { name: Name, service: Service, state: State, exitCode: ExitCode }
+      const { Name, Health, ExitCode } = JSON.parse(line)
+      return { name: Name, health: Health, exitCode: ExitCode }
     })
   }
 
