@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import Koa from 'koa'
 import type { Clock } from '../runtime/clock.ts'
+import { createDoor } from './door.ts'
 import { envelope } from './envelope.ts'
 import type { Reach, Surroundings } from './exchange.ts'
 import { answerRefusals, HEAD_MAX_BYTES, HEAD_TIME_MS, REQUEST_EVENTS } from './refusals.ts'
@@ -13,6 +14,8 @@ const KEEP_ALIVE_MS = 60_000
 const LOOK_FOR_IDLE_MS = 100
 /** A busy client may take a while between connecting and saying what it wants. */
 const SILENT_MS = 1000
+/** Clients that come all at once: beyond it the kernel lets them try again a second later, then three, then seven. */
+const BACKLOG = 4096
 /**
  * Before the listener closes, answers are held back for at least so long: clients that wait for an answer open
  * no new connection, so none is left in the kernel's queue, which closing would reset.
@@ -49,7 +52,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   const app = new Koa()
   app.use(envelope(reach)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
-  const answer = app.callback()
+  const answer = createDoor(reach, app.callback())
 
   const server = createServer({
     headersTimeout: HEAD_TIME_MS,
@@ -77,7 +80,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
     })
   }
 
-  server.listen({ host: config.host, port: config.port })
+  server.listen({ host: config.host, port: config.port, backlog: BACKLOG })
   await once(server, 'listening')
   const { address, port } = server.address() as AddressInfo
 

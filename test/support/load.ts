@@ -21,6 +21,8 @@ export class History {
   readonly failures: Failure[] = []
   /** How long the longest request took that was answered. */
   longestMs = 0
+  /** When each request was sent (`performance.now()`) and how long its end took, whatever it was; in ms. */
+  readonly took: { sentAt: number; ms: number }[] = []
 }
 
 /** `connections` keep-alive connections, each posting one message after another. */
@@ -34,7 +36,11 @@ export class Load {
   #count = 0
 
   /** Begins at once, and ends with the test at the latest. */
-  constructor(context: TestContext, url: string, { connections = 64, label = 'load', pauseMs = 0 } = {}) {
+  constructor(
+    context: Pick<TestContext, 'after'>,
+    url: string,
+    { connections = 64, label = 'load', pauseMs = 0 } = {},
+  ) {
     this.#url = new URL('/messages', url)
     this.#label = label
     this.#agent = new Agent({ keepAlive: true, maxSockets: connections })
@@ -65,6 +71,7 @@ export class Load {
         const at = Date.now()
         this.history.failures.push({ how, text, at, tookMs: at - startedAt })
       }
+      const sentAt = performance.now()
       try {
         const { status, body } = await this.#post(text)
         this.history.longestMs = Math.max(this.history.longestMs, Date.now() - startedAt)
@@ -75,6 +82,7 @@ export class Load {
         fail((error as NodeJS.ErrnoException).code ?? String(error))
         await sleep(50)
       }
+      this.history.took.push({ sentAt, ms: performance.now() - sentAt })
       if (pauseMs > 0) await sleep(pauseMs)
     }
   }

@@ -1,0 +1,163 @@
+/**
+ * Clients that do not wait for each other: posts are due at a fixed rate, whatever the server does. Answers are
+ * read just far enough to know what became of each post, so that the machine is left to the server. Each
+ * connection has one request under way at most; more are opened as they are needed. A client that is refused
+ * comes again when it was told to, not before.
+ */
+import { connect, type Socket } from 'node:net'
+import { History } from './load.ts'
+
+/** What became of the posts of one run. */
+export class Offered {
+  /** `failures` holds those that were neither acknowledged nor refused. */
+  readonly history = new History()
+  /** Texts whose posts were refused with 429 or 503. */
+  readonly refused = new Set<string>()
+  /** Refusals that did not say when to come again, or said something may have been stored. */
+  readonly badRefusals: string[] = []
+  /** Due when every client was busy or waiting: not sent. */
+  unsentCount = 0
+  /** From the moment a post was due, in ms; sorted. */
+  readonly acknowledgedMs: number[] = []
+  readonly refusedMs: number[] = []
+  /** Acknowledged in each second. */
+  readonly perSecond: number[] = []
+}
+
+/** How to offer. */
+export interface Offer {
+  port: number
+  /** Posts due a second; undefined: a new one on each connection whenever it was answered. */
+  perSecond: number | undefined
+  connectionsMax: number
+  textOf: (count: number) => string
+  /** Looked at every millisecond or so. */
+  until: (offered: Offered, elapsedMs: number) => boolean
+}
+
+const ANSWER_MS = 10_000
+
+/** Offers posts until told, and waits for the answers to those that were sent. */
+export async function offer({ port, perSecond, connectionsMax, textOf, until }: Offer): Promise<Offered> {
+  const offered = new Offered()
+  const idle: Connection[] = []
+  const open = new Set<Connection>()
+  const began = performance.now()
+  let dueCount = 0
+  let busyCount = 0
+
+  const settle = (connection: Connection, { answer, text, tookMs }: Answered) => {
+    busyCount--
+    const status = Number(answer.slice(9, 12))
+    if (status === 201) {
+      offered.history.acknowledged.set(/\{"id":"(\w+)"/.exec(answer)![1]!, text)
+      offered.acknowledgedMs.push(tookMs)
+      const second = Math.floor((performance.now() - began) / 1000)
+      offered.perSecond[second] = (offered.perSecond[second] ?? 0) + 1
+    } else if (status === 429 || status === 503) {
+      offered.refused.add(text)
+      offered.refusedMs.push(tookMs)
+    } else offered.history.failures.push({ how: status, text, at: Date.now(), tookMs })
+    const retryAfter = /\r\nretry-after: ([1-9]\d*)\r\n/i.exec(answer)?.[1]
+    if (status === 201 || retryAfter === undefined) idle.push(connection)
+    else setTimeout(() => idle.push(connection), Number(retryAfter) * 1000).unref()
+    if (perSecond === undefined && !ended) sendAll()
+    if (status !== 201 && (retryAfter === undefined || !answer.includes('"outcome":"none"'))) {
+      offered.badRefusals.push(answer)
+    }
+  }
+
+  const send = (dueAt: number) => {
+    const connection = idle.pop() ?? (open.size < connectionsMax ? new Connection(port) : undefined)
+    if (connection === undefined) {
+      offered.unsentCount++
+      return
+    }
+    open.add(connection)
+    const text = textOf(dueCount)
+    offered.history.attempted.add(text)
+    busyCount++
+    connection.ask(text, dueAt, {
+      answered: (answered) => settle(connection, answered),
+      broken() {
+        busyCount--
+        open.delete(connection)
+        const tookMs = performance.now() - dueAt
+        offered.history.failures.push({ how: 'closed', text, at: Date.now(), tookMs })
+      },
+    })
+  }
+
+  const sendAll = () => {
+    for (; idle.length > 0 || open.size < connectionsMax; dueCount++) send(performance.now())
+  }
+
+  let ended = false
+  while (!until(offered, performance.now() - began)) {
+    if (perSecond === undefined) sendAll()
+    else {
+      const due = Math.floor(((performance.now() - began) / 1000) * perSecond)
+      for (; dueCount < due; dueCount++) send(began + (dueCount * 1000) / perSecond)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  ended = true
+  const endAt = performance.now() + ANSWER_MS
+  while (busyCount > 0 && performance.now() < endAt) await new Promise((resolve) => setTimeout(resolve, 10))
+  for (const connection of open) connection.close()
+  offered.acknowledgedMs.sort((a, b) => a - b)
+  offered.refusedMs.sort((a, b) => a - b)
+  return offered
+}
+
+/** The value below which `share` of sorted values lie; 0 when there are none. */
+export function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+}
+
+interface Answered {
+  answer: string
+  text: string
+  tookMs: number
+}
+
+interface Ends {
+  answered(answered: Answered): void
+  broken(): void
+}
+
+/** One connection, with at most one request under way. */
+class Connection {
+  readonly #socket: Socket
+  #heard = ''
+  #underWay: { text: string; dueAt: number; ends: Ends } | undefined
+
+  constructor(port: number) {
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    this.#socket.setEncoding('latin1')
+    this.#socket.on('data', (piece: string) => {
+      this.#heard += piece
+      // Every answer here is one JSON object: the answer is whole when that is.
+      if (this.#underWay === undefined || !this.#heard.endsWith('}')) return
+      const { text, dueAt, ends } = this.#underWay
+      const answer = this.#heard
+      this.#heard = ''
+      this.#underWay = undefined
+      ends.answered({ answer, text, tookMs: performance.now() - dueAt })
+    })
+    this.#socket.on('error', () => {})
+    this.#socket.on('close', () => this.#underWay?.ends.broken())
+  }
+
+  ask(text: string, dueAt: number, ends: Ends): void {
+    this.#underWay = { text, dueAt, ends }
+    this.#socket.write(
+      `POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    )
+  }
+
+  close(): void {
+    this.#underWay = undefined
+    this.#socket.destroy()
+  }
+}
