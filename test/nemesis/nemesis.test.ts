@@ -1,0 +1,19 @@
+/** The real program against the nemesis, for one deal: every fault once, in an order of this run's own. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { embeddedArena } from './embedded.ts'
+import { FAULTS } from './faults.ts'
+import { nemesis } from './nemesis.ts'
+import { tableOf } from './table.ts'
+
+const SEED = Math.floor(Math.random() * 2 ** 31)
+
+test('under every fault nothing acknowledged is lost, nothing shows twice, nothing is torn', async (context) => {
+  context.diagnostic(`seed ${SEED}`)
+  const rows = await nemesis(context, { begin: embeddedArena, seed: SEED, minutes: 0 })
+  for (const line of tableOf(rows).split('\n')) context.diagnostic(line)
+  for (const { name } of FAULTS) assert.equal(rows.get(name)?.injected, 1, name)
+  for (const [name, { wrong }] of rows) {
+    assert.deepEqual(wrong, { lost: 0, duplicated: 0, unexpected: 0, torn: 0 }, name)
+  }
+})

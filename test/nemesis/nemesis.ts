@@ -1,0 +1,150 @@
+/**
+ * The nemesis: under load, one fault after another strikes a node, in an order that a seed decides; each kind
+ * comes once in every deal. At the end of a deal the checker compares what clients were told with both lists.
+ */
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { check, type Verdict } from '../support/checker.ts'
+import { History, Load } from '../support/load.ts'
+import { isAlive, type System, sleep } from '../support/system.ts'
+import type { Dice, Fault } from './faults.ts'
+import { emptyRow, type Row } from './table.ts'
+
+const CLIENTS = { connections: 16, pauseMs: 10 }
+const BETWEEN_COUNT = 200
+const RECOVERY_MS = 60_000
+
+/** What a test gives to what it begins. */
+export type Ended = Pick<TestContext, 'after' | 'diagnostic'>
+
+/** A node, and all that is done to it in a deal. */
+export interface Arena {
+  system: System
+  faults: readonly Fault[]
+}
+
+/**
+ * Deals until `minutes` have passed, each on a node of its own; the last deal is finished.
+ *
+ * @param begin Starts a node, which ends with what it is given.
+ * @returns A row for each kind of fault.
+ * @throws {AssertionError} When a node does not recover, or a request fails that may not.
+ */
+export async function nemesis(
+  context: Ended,
+  { begin, seed, minutes }: { begin: (context: Ended) => Promise<Arena>; seed: number; minutes: number },
+): Promise<Map<string, Row>> {
+  const dice = diceOf(seed)
+  const rows = new Map<string, Row>()
+  const endAt = performance.now() + minutes * 60_000
+  do await deal(context, { begin, dice, rows })
+  while (performance.now() < endAt)
+  return rows
+}
+
+/** Every fault once. */
+async function deal(
+  context: Ended,
+  { begin, dice, rows }: { begin: (context: Ended) => Promise<Arena>; dice: Dice; rows: Map<string, Row> },
+): Promise<void> {
+  const ends: (() => void | Promise<void>)[] = []
+  const inside: Ended = {
+    after: (end) => void ends.push(end as () => Promise<void>),
+    diagnostic: (message) => context.diagnostic(message),
+  }
+  // When the deal fails half-way, the test ends what it began.
+  const endAll = async () => {
+    for (const end of ends.splice(0).reverse()) await end()
+  }
+  context.after(endAll)
+  const { system, faults } = await begin(inside)
+  const history = new History()
+  for (const fault of shuffled(faults, dice)) {
+    const row = rows.get(fault.name) ?? emptyRow()
+    rows.set(fault.name, row)
+    await strike({ fault, system, dice, row, history, context: inside })
+  }
+  const verdict = await verdictOf(system, history)
+  for (const [kind, ids] of Object.entries(verdict) as [keyof Verdict, string[]][]) {
+    for (const id of ids) {
+      const name = history.acknowledged.get(id)?.split(':')[0] ?? 'not acknowledged'
+      const row = rows.get(name) ?? emptyRow()
+      rows.set(name, row)
+      row.wrong[kind]++
+    }
+  }
+  await endAll()
+}
+
+interface Strike {
+  fault: Fault
+  system: System
+  dice: Dice
+  row: Row
+  history: History
+  context: Ended
+}
+
+/** One fault under load: from a node that is well to a node that is well. */
+async function strike({ fault, system, dice, row, history, context }: Strike): Promise<void> {
+  const label = `${fault.name}: ${history.attempted.size}`
+  const load = new Load(context, system.url, { ...CLIENTS, label })
+  await load.more(BETWEEN_COUNT)
+  const since = await fault.strike(system, dice).catch((cause) => {
+    throw new Error(fault.name, { cause })
+  })
+  await system.until(`it is well after ${fault.name}`, () => isWell(system, history), RECOVERY_MS)
+  row.recoveryMs.push(performance.now() - since)
+  await load.more(BETWEEN_COUNT)
+  const { attempted, acknowledged, failures } = await load.stop()
+  row.injected++
+  row.attempted += attempted.size
+  row.acknowledged += acknowledged.size
+  row.failed += failures.length
+  for (const text of attempted) history.attempted.add(text)
+  for (const [id, text] of acknowledged) history.acknowledged.set(id, text)
+  if (fault.silent) assert.deepEqual(failures, [], `${fault.name}: no client may notice`)
+}
+
+/** Every actor is there and ready, a message is accepted, and it is delivered. */
+async function isWell(system: System, history: History): Promise<boolean> {
+  const { ok } = await fetch(`${system.url}/readyz`, { signal: AbortSignal.timeout(2000) })
+  const actors = await system.actors()
+  if (!ok || !actors.every(({ pid, state }) => state === 'ready' && isAlive(pid))) return false
+  const text = `probe: ${history.attempted.size}`
+  history.attempted.add(text)
+  const { id } = await system.send<{ id: string }>('POST', '/messages', { text })
+  history.acknowledged.set(id, text)
+  return (await system.get<{ state: string }>(`/messages/${id}?wait=2`)).state === 'delivered'
+}
+
+/** What the checker says once nothing waits. */
+async function verdictOf(system: System, history: History): Promise<Verdict> {
+  await system.until('nothing waits', async () =>
+    (await system.actors()).every(({ state, waiting = 0 }) => state === 'ready' && waiting === 0),
+  )
+  for (let look = 0; ; look++) {
+    const verdict = check(history, await system.lists())
+    // What was delivered a moment ago may not be in what its actor last told.
+    if (look === 20 || Object.values(verdict).every((ids) => ids.length === 0)) return verdict
+    await sleep(250)
+  }
+}
+
+/** Mulberry32. */
+function diceOf(seed: number): Dice {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+function shuffled<T>(items: readonly T[], dice: Dice): T[] {
+  return items
+    .map((item) => ({ item, place: dice() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item)
+}

@@ -1,0 +1,52 @@
+/** A file system of its own for a test's data, small enough to fill. */
+import { execFileSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmdirSync, statfsSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+/**
+ * Mounts one of `sizeMb` in memory, unmounted with the test.
+ *
+ * @returns Its directory; undefined where only root could and we are not, or the kernel does not let us.
+ * @throws When it cannot, and `CI` is true: there it has to be tested.
+ */
+export function smallDisk(
+  context: Pick<TestContext, 'after' | 'diagnostic'>,
+  sizeMb: number,
+): string | undefined {
+  const path = mkdtempSync(join(tmpdir(), 'mailroom-disk-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMb}m`, 'tmpfs', path], { stdio: 'pipe' })
+  } catch (error) {
+    rmdirSync(path)
+    if (process.env['CI'] === 'true') throw error
+    context.diagnostic('No full disk in this run: mounting a small file system needs root')
+    return undefined
+  }
+  context.after(() => {
+    execFileSync('umount', ['--lazy', path])
+    rmdirSync(path)
+  })
+  return path
+}
+
+/** Takes all room there is with a file; may be called again, to take what was given back. */
+export function fill(path: string): void {
+  const file = openSync(path, 'a')
+  try {
+    const block = Buffer.alloc(64 * 1024)
+    for (let sizeBytes = block.length; sizeBytes >= 512; ) {
+      try {
+        const { bavail } = statfsSync(path)
+        if (bavail === 0) return
+        writeSync(file, block, 0, sizeBytes)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+        sizeBytes /= 2
+      }
+    }
+  } finally {
+    closeSync(file)
+  }
+}
