@@ -9,14 +9,19 @@ import { Admission } from './admission.ts'
 import type { Reach } from './exchange.ts'
 import { TEXT_MAX_BYTES } from './message-schema.ts'
 import { problemOf } from './problem.ts'
+import type { Turns } from './turns.ts'
 
 /** The shortest Retry-After there is. */
 export const DEAF_MS = 1000
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
-/** Puts the door in front of `answer`. */
-export function createDoor(reach: Reach, answer: Listener): Listener {
+/**
+ * Puts the door in front of `answer`.
+ *
+ * @param turns Where posts that were let in wait for theirs.
+ */
+export function createDoor(reach: Reach, turns: Turns, answer: Listener): Listener {
   const { clock, random, logger, closing } = reach
   const admission = new Admission(clock)
   const idPrefix = `refused-${Math.floor(random() * 36 ** 8).toString(36)}`
@@ -60,7 +65,9 @@ export function createDoor(reach: Reach, answer: Listener): Listener {
     tellChange()
     if (leave === undefined) return refuse(request, response)
     response.once('close', leave)
-    answer(request, response)
+    turns.add(() => {
+      if (!response.destroyed) answer(request, response)
+    })
   }
 }
 

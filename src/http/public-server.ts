@@ -9,6 +9,7 @@ import { envelope } from './envelope.ts'
 import type { Reach, Surroundings } from './exchange.ts'
 import { answerRefusals, HEAD_MAX_BYTES, HEAD_TIME_MS, REQUEST_EVENTS } from './refusals.ts'
 import { createRouter } from './router.ts'
+import { Turns } from './turns.ts'
 
 const KEEP_ALIVE_MS = 60_000
 const LOOK_FOR_IDLE_MS = 100
@@ -52,7 +53,8 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   const app = new Koa()
   app.use(envelope(reach)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
-  const answer = createDoor(reach, app.callback())
+  const turns = new Turns(clock)
+  const answer = createDoor(reach, turns, app.callback())
 
   const server = createServer({
     headersTimeout: HEAD_TIME_MS,
@@ -71,7 +73,10 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   const silent = silentSockets(server, clock)
   answerRefusals(server, surroundings)
   let connectionCount = 0
-  server.on('connection', () => connectionCount++)
+  server.on('connection', () => {
+    connectionCount++
+    turns.knocked()
+  })
   let hold: Promise<void> | undefined
   for (const event of REQUEST_EVENTS) {
     server.on(event, (request, response) => {
