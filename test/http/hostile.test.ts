@@ -70,7 +70,7 @@ const MALFORMED: [why: string, bytes: string | Buffer, status: number][] = [
   ['a body on GET', 'GET /log HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\na', 400],
   ['100 MB declared', `${HEAD}Content-Length: 100000000\r\n\r\n`, 413],
   ['100 MB declared, asking first', `${HEAD}Content-Length: 100000000\r\nExpect: 100-continue\r\n\r\n`, 413],
-  ['gzip', `${HEAD}Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08`, 415],
+  ['gzip', `${HEAD}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08`, 415],
   ['an id with line breaks in its escape', 'GET /dead/%0d%0aX:%201 HTTP/1.1\r\nHost: localhost\r\n\r\n', 400],
 ]
 
