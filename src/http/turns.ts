@@ -7,6 +7,8 @@ import type { Clock } from '../runtime/clock.ts'
 
 /** The work of one turn. */
 const SLICE_MS = 1
+/** So many turns in a row may pass without work while each brings one who knocked. */
+export const LOOKS_MAX = 16
 
 /** A line of work, first in, first out. */
 export class Turns {
@@ -14,13 +16,13 @@ export class Turns {
   #line: (() => void)[] = []
   #scheduled = false
   #knocked = false
-  #workedAt = 0
+  #looks = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** Somebody was let in, and there may be more outside: they are looked for, for as long as a turn's work took. */
+  /** Somebody was let in, and there may be more outside: another look before more work. */
   knocked(): void {
     this.#knocked = true
   }
@@ -42,15 +44,15 @@ export class Turns {
   }
 
   #turn(): void {
-    const began = this.#clock.monotonic()
-    const looking = this.#knocked && began - this.#workedAt < SLICE_MS
+    const isLook = this.#knocked && this.#looks < LOOKS_MAX
     this.#knocked = false
-    if (looking) return
+    this.#looks = isLook ? this.#looks + 1 : 0
+    if (isLook) return
+    const began = this.#clock.monotonic()
     let done = 0
     while (done < this.#line.length) {
       this.#line[done++]!()
-      this.#workedAt = this.#clock.monotonic()
-      if (this.#workedAt - began >= SLICE_MS) break
+      if (this.#clock.monotonic() - began >= SLICE_MS) break
     }
     this.#line = this.#line.slice(done)
   }

@@ -36,6 +36,8 @@ export interface Offer {
 }
 
 const ANSWER_MS = 10_000
+/** New clients in each millisecond or so: a crowd, yet not all at the same moment. */
+const NEWCOMERS = 2
 
 /** Offers posts until told, and waits for the answers to those that were sent. */
 export async function offer({ port, perSecond, connectionsMax, textOf, until }: Offer): Promise<Offered> {
@@ -45,6 +47,7 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
   const began = performance.now()
   let dueCount = 0
   let busyCount = 0
+  let newcomers = 0
 
   const settle = (connection: Connection, { answer, text, tookMs }: Answered) => {
     busyCount--
@@ -67,12 +70,15 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
     }
   }
 
+  const mayOpen = () => open.size < connectionsMax && newcomers < NEWCOMERS
+
   const send = (dueAt: number) => {
-    const connection = idle.pop() ?? (open.size < connectionsMax ? new Connection(port) : undefined)
+    const connection = idle.pop() ?? (mayOpen() ? new Connection(port) : undefined)
     if (connection === undefined) {
       offered.unsentCount++
       return
     }
+    if (!open.has(connection)) newcomers++
     open.add(connection)
     const text = textOf(dueCount)
     offered.history.attempted.add(text)
@@ -89,11 +95,12 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
   }
 
   const sendAll = () => {
-    for (; idle.length > 0 || open.size < connectionsMax; dueCount++) send(performance.now())
+    for (; idle.length > 0 || mayOpen(); dueCount++) send(performance.now())
   }
 
   let ended = false
   while (!until(offered, performance.now() - began)) {
+    newcomers = 0
     if (perSecond === undefined) sendAll()
     else {
       const due = Math.floor(((performance.now() - began) / 1000) * perSecond)
