@@ -75,6 +75,7 @@ async function bootMessages(world: World): Promise<Hosted> {
     dead: (range) => actor.dead(range),
     replay: (id) => actor.replay(id),
     purge: (id) => actor.purge(id),
+    redrive: (lane, messages) => actor.redrive(lane, messages),
   }
   const server = await serveInternal({ ...world, methods })
   await actor.start()

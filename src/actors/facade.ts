@@ -7,13 +7,13 @@ import { Batcher } from '../runtime/batcher.ts'
 import type { ActorEntry, Role } from '../runtime/directory.ts'
 import { livingMessages } from '../runtime/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
-import { BATCH_MAX_COUNT, idGenerator } from '../runtime/ids.ts'
+import { BATCH_MAX_COUNT, idGenerator, MIN_ID } from '../runtime/ids.ts'
 import { assignLanes } from '../runtime/lanes.ts'
 import { mergeById } from '../runtime/merge.ts'
 import type { Backend, Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../runtime/ports.ts'
 import type { World } from '../runtime/world.ts'
 import { LoggingPool } from './logging-pool.ts'
-import type { Facade, Found, Lists, Messages, Peers } from './protocol.ts'
+import type { Facade, Found, Lists, Messages, Peers, Redriven } from './protocol.ts'
 import { readLists, StoreReader } from './reader.ts'
 import { textBytesOf } from './text.ts'
 
@@ -22,6 +22,8 @@ const CONCURRENCY = 4
 const BATCH_MAX_BYTES = 1024 * 1024
 const ASK_TIMEOUT_MS = 2000
 const RETRY_MS = 50
+/** How long a stretch of the log is redriven in one call. */
+const REDRIVE_MS = 2000
 
 /** A message on its way into a batch. */
 interface Single {
@@ -176,6 +178,23 @@ export class FacadeActor extends Actor implements Facade {
     return anyOf(this.#holders().map((holder) => holder.purge(id)))
   }
 
+  async redrive({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Redriven> {
+    const endAt = this.world.clock.monotonic() + REDRIVE_MS
+    const sum = { checked: 0, redriven: 0, last: after }
+    while (sum.checked < limit && this.world.clock.monotonic() < endAt) {
+      const page = await this.#logging.page({ after: sum.last, limit: limit - sum.checked })
+      if (page.length === 0) return { ...sum, last: null }
+      const byLane = Map.groupBy(page, ({ lane }) => lane)
+      const counts = await Promise.all(
+        [...byLane].map(([lane, messages]) => this.#messagesOf(lane).redrive(lane, messages)),
+      )
+      sum.checked += page.length
+      for (const count of counts) sum.redriven += count
+      sum.last = page.at(-1)!.id
+    }
+    return sum
+  }
+
   missing(): string[] {
     const missing = this.draining ? ['this node is draining'] : []
     missing.push(...this.#backend.missing())
@@ -226,6 +245,12 @@ export class FacadeActor extends Actor implements Facade {
   #holderOf(lane: number): ActorEntry | undefined {
     const name = assignLanes(this.#queue.laneCount, livingMessages(this.actors()))[lane]
     return this.actors().find((actor) => actor.name === name && actor.state === 'ready')
+  }
+
+  #messagesOf(lane: number): Messages {
+    const holder = this.#holderOf(lane)
+    if (holder === undefined) throw away('messages actor')
+    return this.#messagesAt(holder)
   }
 
   #messagesAt(entry: ActorEntry): Messages {

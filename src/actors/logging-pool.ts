@@ -4,7 +4,7 @@
  */
 import type { ActorEntry } from '../runtime/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
-import type { LaneBatch, Message, Range, Receipt } from '../runtime/ports.ts'
+import type { LaneBatch, Logged, Range, Receipt } from '../runtime/ports.ts'
 import type { World } from '../runtime/world.ts'
 import { Balancer } from './balancer.ts'
 import type { Logging, Peers } from './protocol.ts'
@@ -40,11 +40,11 @@ export class LoggingPool {
     if ((await this.get(batch.messages[0]!.id)) === undefined) await this.append(batch)
   }
 
-  page(range: Range): Promise<Message[]> {
+  page(range: Range): Promise<Logged[]> {
     return this.#read('page', (logging) => logging.page(range))
   }
 
-  get(id: string): Promise<(Message & { lane: number }) | undefined> {
+  get(id: string): Promise<Logged | undefined> {
     return this.#read('get', (logging) => logging.get(id))
   }
 

@@ -1,6 +1,6 @@
 /** The logging actor: writes batches to the log, reads pages of it. */
 import { Actor } from '../runtime/actor.ts'
-import type { LaneBatch, Log, Message, Range, Receipt } from '../runtime/ports.ts'
+import type { LaneBatch, Log, Logged, Message, Range, Receipt } from '../runtime/ports.ts'
 import type { World } from '../runtime/world.ts'
 import type { Logging } from './protocol.ts'
 import { textBytesOf } from './text.ts'
@@ -27,25 +27,25 @@ export class LoggingActor extends Actor implements Logging {
   }
 
   /** One page of the log; shorter than asked when its texts would pass about 512 KiB, empty at the end only. */
-  async page(range: Range): Promise<Message[]> {
+  async page(range: Range): Promise<Logged[]> {
     return this.mailbox.run(() =>
       boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#log.page(chunk)),
     )
   }
 
-  async get(id: string): Promise<(Message & { lane: number }) | undefined> {
+  async get(id: string): Promise<Logged | undefined> {
     return this.mailbox.run(() => this.#log.get(id))
   }
 }
 
 /** Reads a page chunk by chunk, each as large as still fits, until it holds `range.limit` messages or `maxBytes`. */
-export async function boundedPage(
+export async function boundedPage<T extends Message>(
   range: Range,
   maxBytes: number,
   chunkCount: number,
-  read: (range: Range) => Promise<Message[]>,
-): Promise<Message[]> {
-  const page: Message[] = []
+  read: (range: Range) => Promise<T[]>,
+): Promise<T[]> {
+  const page: T[] = []
   let bytes = 0
   let next = range
   while (page.length < range.limit && bytes < maxBytes) {

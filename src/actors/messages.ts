@@ -17,6 +17,7 @@ import { boundedPage } from './logging.ts'
 import { newestOf } from './newest-of.ts'
 import type { Messages, StorePage } from './protocol.ts'
 import { Store } from './store.ts'
+import { textBytesOf } from './text.ts'
 import { Waiters } from './waiters.ts'
 
 const CONCURRENCY = 16
@@ -131,6 +132,11 @@ export class MessagesActor extends Actor implements Messages {
 
   async purge(id: string): Promise<boolean> {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, id)))
+  }
+
+  async redrive(lane: number, messages: readonly Message[]): Promise<number> {
+    const cost = { count: messages.length, bytes: textBytesOf(messages) }
+    return this.mailbox.run(() => this.#queue.redrive(lane, messages), cost)
   }
 
   protected override async onDrain(): Promise<void> {

@@ -4,13 +4,13 @@
  * `Facade`. All errors are `MailroomError`s (see each code's outcome in `runtime/errors.ts`).
  */
 import type { ActorEntry, Role } from '../runtime/directory.ts'
-import type { Dead, LaneBatch, Message, Range, Receipt, Whereabouts } from '../runtime/ports.ts'
+import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } from '../runtime/ports.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
   append(batch: LaneBatch): Promise<Receipt[]>
-  page(range: Range): Promise<Message[]>
-  get(id: string): Promise<(Message & { lane: number }) | undefined>
+  page(range: Range): Promise<Logged[]>
+  get(id: string): Promise<Logged | undefined>
 }
 
 /** A page of one messages actor's store. */
@@ -33,6 +33,8 @@ export interface Messages {
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
   replay(id: string): Promise<boolean>
   purge(id: string): Promise<boolean>
+  /** As `Queue.redrive`, for a lane it holds. */
+  redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
 /** A half of `GET /messages`, read page by page, ascending by id. */
@@ -54,6 +56,16 @@ export interface Lists {
 export interface Found extends Message, Whereabouts {
   /** Name of the lane's holder when delivered, else null. */
   deliveredTo: string | null
+}
+
+/** What became of a stretch of the log that was redriven. */
+export interface Redriven {
+  /** Messages of the log that were looked for in the queue. */
+  checked: number
+  /** Those that had been lost there, and wait again. */
+  redriven: number
+  /** The last id looked at; null: that was the end of the log. */
+  last: string | null
 }
 
 /** What the public API asks of the facade actor. Deadlines are instants in ms since 1970. */
@@ -85,6 +97,11 @@ export interface Facade {
   deadOne(id: string): Promise<Dead | undefined>
   replay(id: string): Promise<boolean>
   purge(id: string): Promise<boolean>
+  /**
+   * Puts messages of the log that the queue has lost back into it: of the oldest after an id, up to `limit` (1 to
+   * 1,000), or as many as two seconds suffice for. Their handlers may run again. May be repeated.
+   */
+  redrive(range: { after?: string; limit: number }): Promise<Redriven>
   /** What is missing to accept a message, in words for people; empty when ready. */
   missing(): string[]
   /** What of the data is damaged, in words for people; it works without. */

@@ -74,6 +74,17 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       await send(client, source, { receipts: receiptsOf(source, config), forMs: config.timeoutMs })
     },
   },
+  {
+    usage: 'redrive',
+    summary: "put messages back that the queue's cluster has lost; handlers may run AGAIN",
+    operands: {},
+    flags: ['since', 'json', 'timeout'],
+    examples: [
+      ['redrive', 'after a whole queue cluster came back empty; may be repeated'],
+      [`redrive --since ${SOME_ID}`, 'only what is younger than this id'],
+    ],
+    run: async (client, _, config) => (await import('./redrive.ts')).redrive(client, config),
+  },
 ]
 
 /** `mailroom dead …`. */

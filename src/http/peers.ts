@@ -46,6 +46,7 @@ export class HttpPeers implements Peers {
       dead: (range) => ask('dead', [range]) as ReturnType<Messages['dead']>,
       replay: (id) => ask('replay', [id]) as Promise<boolean>,
       purge: (id) => ask('purge', [id]) as Promise<boolean>,
+      redrive: (lane, messages) => ask('redrive', [lane, messages]) as Promise<number>,
     }
   }
 

@@ -52,6 +52,14 @@ export const ROUTES = {
     types: [],
     does: 'one page of the log',
   },
+  redriveLog: {
+    method: 'POST',
+    path: '/log/redrive',
+    auth: 'token',
+    query: ['limit', 'after'],
+    types: [],
+    does: 'puts messages of the log that the queue has lost back into it; their handlers may run again',
+  },
   getActors: {
     method: 'GET',
     path: '/actors',

@@ -11,6 +11,7 @@ import { listRoutes } from './list-routes.ts'
 import { postMessages } from './post-messages.ts'
 import { badRequest } from './problem.ts'
 import { parseQuery } from './query.ts'
+import { redriveRoutes } from './redrive-routes.ts'
 import { type Operation, ROUTES, type Route } from './route-table.ts'
 
 /** The middleware that answers every request, or throws: `MR_NOT_FOUND`, `MR_METHOD_UNSUPPORTED`, … */
@@ -20,6 +21,7 @@ export function createRouter(reach: Reach): { routes: Middleware; unrouted: Midd
     ...listRoutes(reach),
     ...actorRoutes(reach),
     ...deadRoutes(reach),
+    ...redriveRoutes(reach),
     ...healthRoutes(reach),
   }
   const router = new Router({ strict: true, sensitive: true })

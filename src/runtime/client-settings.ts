@@ -1,6 +1,6 @@
 /** The settings of the commands that speak to a node, as `SETTINGS` of config.ts are those of the node. */
 
-import { apiUrl, duration, inputFile, MINUTE_MS, text, yesNo } from './setting-values.ts'
+import { apiUrl, duration, inputFile, MINUTE_MS, messageId, text, yesNo } from './setting-values.ts'
 import type { Setting } from './settings-reader.ts'
 
 /** Where Mailroom listens when nothing else is said. */
@@ -44,6 +44,12 @@ export const CLIENT_SETTINGS = {
     parse: duration(0, 24 * 60 * MINUTE_MS),
   }),
   all: choice('all of them'),
+  since: option({
+    fallback: null,
+    shape: 'ID',
+    help: 'only messages younger than this one',
+    parse: messageId,
+  }),
 } satisfies Record<string, Setting<unknown>>
 
 /** A flag of a client command. */
@@ -62,4 +68,6 @@ export interface ClientConfig {
   ids: boolean
   timeoutMs: number
   all: boolean
+  /** An id. */
+  since: string | null
 }

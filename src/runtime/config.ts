@@ -286,6 +286,7 @@ export function resolveClientConfig(
     ids: isSet('ids'),
     timeoutMs: own.includes('timeout') ? read('timeout')! : 0,
     all: isSet('all'),
+    since: own.includes('since') ? read('since') : null,
   }
   if (problems.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems })
   return config

@@ -39,6 +39,11 @@ export interface Receipt {
   replayed: boolean
 }
 
+/** A message as it stands in the log: with the lane it was put into. */
+export interface Logged extends Message {
+  lane: number
+}
+
 /** A range of ids, bounds exclusive. Without `after`: newest first. With `after`: oldest first. */
 export interface Range {
   before?: string
@@ -59,13 +64,15 @@ export interface Log {
    */
   append(batch: LaneBatch): Promise<Receipt[]>
   /** One page by id; cost grows with `limit`, not with the log or the depth. */
-  page(range: Range): Promise<Message[]>
-  /** One message and its lane. */
-  get(id: string): Promise<(Message & { lane: number }) | undefined>
+  page(range: Range): Promise<Logged[]>
+  get(id: string): Promise<Logged | undefined>
 }
 
 /** After so many starts that did not end well a message is a dead letter. */
 export const MAX_STARTS = 5
+
+/** A message younger than this is not redriven: its POST may still be under way. */
+export const REDRIVE_AGE_MS = 10_000
 
 /** A message in the hand of its lane's holder. */
 export interface Claimed extends Message {
@@ -165,6 +172,15 @@ export interface Queue {
   replay(lane: number, id: string): Promise<boolean>
   /** Forgets a dead letter for good; it stays in the log. False when there is none. */
   purge(lane: number, id: string): Promise<boolean>
+  /**
+   * Puts messages of the log back into their lane's line, durably when it resolves: those that the queue has lost.
+   * What waits, is in hand, delivered or dead (purged, too) is left alone, and so is what is younger than
+   * `REDRIVE_AGE_MS`. Repeating it changes nothing. A queue that cannot lose alone what is logged has nothing to do.
+   *
+   * @param messages Of this lane, ascending, at most 1,000.
+   * @returns How many it put back.
+   */
+  redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
 /** A backend: both ports, and an end. */

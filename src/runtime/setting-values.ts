@@ -1,6 +1,7 @@
 /** How the value of a setting is read: each reader takes what was typed and tells what it expected. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { isId } from './ids.ts'
 
 /** Reads one value; paths are relative to `cwd`. @throws {Expected} When it is not what the setting takes. */
 export type Parse<T> = (value: string, cwd: string) => T
@@ -60,6 +61,12 @@ export function text(pattern: RegExp, words: string): Parse<string> {
     if (pattern.test(value)) return value
     throw new Expected(words)
   }
+}
+
+/** A message's id. */
+export function messageId(value: string): string {
+  if (isId(value)) return value
+  throw new Expected('a message id (a ULID, 26 characters)')
 }
 
 /** Where something listens. */

@@ -58,7 +58,11 @@ test('what is posted is in the log at once, and reaches one messages actor', asy
   const { facade, post } = await open()
   const { id, replayed } = await post('hello')
   assert.equal(replayed, false)
-  assert.deepEqual(await facade.logPage({ limit: 9 }), [{ id, text: 'hello' }])
+  const page = await facade.logPage({ limit: 9 })
+  assert.deepEqual(
+    page.map((message) => [message.id, message.text]),
+    [[id, 'hello']],
+  )
   await settle()
   const stores = await Promise.all(
     ['messages-1', 'messages-2'].map((name) => facade.storePage(name, { limit: 9 })),
@@ -310,4 +314,65 @@ test('a drain answers what was admitted and refuses the rest', async () => {
   await drained
   await Promise.all(admitted)
   assert.equal(store.log.size, 2)
+})
+
+/** Every lane loses what it had, ten seconds after the last message. */
+async function loseAll({ clock, store }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  await clock.advance(10_001)
+  for (const lane of store.lanes.keys()) store.forget(lane)
+}
+
+test('what the queue has lost is put back from the log, each into its lane, and delivered once', async () => {
+  const system = await open()
+  const { facade, post, store, clock } = system
+  const texts = [...'abcdefg']
+  for (const text of texts) {
+    await post(text)
+    await settle()
+  }
+  const ids = idsOf(await facade.logPage({ after: MIN_ID, limit: 9 }))
+  await loseAll(system)
+  assert.deepEqual(await facade.redrive({ limit: 3 }), { checked: 3, redriven: 3, last: ids[2] })
+  const rest = await facade.redrive({ after: ids[2]!, limit: 1000 })
+  assert.deepEqual(rest, { checked: 4, redriven: 4, last: null })
+  await clock.advance(600)
+  const delivered = store.lanes.flatMap((lane) => [...lane.delivered.keys()])
+  assert.deepEqual(delivered.sort(), ids)
+  assert.ok(
+    store.lanes.every((lane, number) =>
+      [...lane.delivered.keys()].every((id) => store.log.get(id)!.lane === number),
+    ),
+  )
+  assert.deepEqual(await facade.redrive({ limit: 1000 }), { checked: 7, redriven: 0, last: null })
+})
+
+test('what cannot be put back now is an error, never passed over', async () => {
+  const system = await open({ messages: 1 })
+  const { facade, post, store, directory } = system
+  await post('a')
+  await settle()
+  await loseAll(system)
+  store.before = (call) => {
+    if (call === 'redrive') throw lost('messages-1', 'unknown')
+  }
+  await assert.rejects(facade.redrive({ limit: 9 }), { code: 'MR_PEER_LOST' })
+  directory.set(LOGGING)
+  await assert.rejects(facade.redrive({ limit: 9 }), { code: 'MR_STORE_UNAVAILABLE' })
+  directory.set(LOGGING, entryOf('messages-1'))
+  store.before = () => {}
+  assert.deepEqual(await facade.redrive({ limit: 9 }), { checked: 1, redriven: 1, last: null })
+})
+
+test('a redrive that takes long answers after two seconds with what it has done', async () => {
+  const system = await open({ messages: 1 })
+  const { facade, postBatch, store, clock, within } = system
+  await postBatch(Array<string>(100).fill('x'.repeat(65_536)))
+  await settle()
+  await loseAll(system)
+  store.before = (call) => (call === 'redrive' ? clock.sleep(700) : undefined)
+  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), 2900)
+  assert.ok(checked > 0 && checked < 100 && redriven === checked)
+  store.before = () => {}
+  const rest = await facade.redrive({ after: last!, limit: 1000 })
+  assert.deepEqual([checked + rest.checked, rest.last], [100, null])
 })

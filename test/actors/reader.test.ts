@@ -26,7 +26,9 @@ function open({
     const limit = Math.min(range.limit, state.onPage(range) ?? range.limit)
     return pageOf(list, { ...range, limit })
   }
-  const logging: Partial<Logging> = { page: async (range) => read(logged, range) }
+  const logging: Partial<Logging> = {
+    page: async (range) => read(logged, range).map((message) => ({ ...message, lane: 0 })),
+  }
   const messages: Partial<Messages> = {
     page: async (range): Promise<StorePage> => ({
       messages: read(delivered, range),
@@ -42,7 +44,7 @@ function open({
 
 async function readAll({ pages }: ListHalf): Promise<Message[]> {
   const all: Message[] = []
-  for await (const page of pages) all.push(...page)
+  for await (const page of pages) all.push(...page.map(({ id, text }) => ({ id, text })))
   return all
 }
 

@@ -21,6 +21,11 @@ export interface Bed {
   messages(number: number): Promise<Backend>
   /** Opens it as a facade does, which puts all that comes without a key into `lane`, if one is given. */
   facade(lane?: number): Promise<Backend>
+  /**
+   * Makes the queue lose what it has of a lane nobody holds, as a cluster that comes back empty does. Absent where
+   * what is logged is in the queue by that alone.
+   */
+  forget?(lane: number): Promise<void>
   /** Closes a backend as a SIGKILL would: it gives nothing back by itself. */
   die(backend: Backend): Promise<void>
   /** Closes everything and removes the store. */
@@ -28,6 +33,8 @@ export interface Bed {
 }
 
 const nextIds = idGenerator(systemClock, systemRandom)
+/** Ids that were made a minute ago. */
+const nextOldIds = idGenerator({ ...systemClock, now: () => Date.now() - 60_000 }, systemRandom)
 const LANE = 3
 
 function batchOf(texts: readonly string[], options: Partial<LaneBatch> = {}): LaneBatch {
@@ -120,6 +127,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       test('finds one message and its lane', async () => {
         const [id] = await append('one')
         assert.deepEqual(await logging.log.get(id!), { id, text: 'one', lane: LANE })
+        assert.deepEqual(await logging.log.page({ limit: 9 }), [{ id, text: 'one', lane: LANE }])
         assert.equal(await logging.log.get(nextIds(1)[0]!), undefined)
       })
 
@@ -272,6 +280,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await assert.rejects(queue.dead(LANE, { limit: 1 }), elsewhere)
         await assert.rejects(queue.replay(LANE, id), elsewhere)
         await assert.rejects(queue.purge(LANE, id), elsewhere)
+        await assert.rejects(queue.redrive(LANE, [{ id, text: 'a' }]), elsewhere)
       })
 
       test('a claim that waits is refused when its lane is released', async () => {
@@ -599,6 +608,114 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await settle(ids[3]!, { as: 'done' })
         await queue.settle(LANE, done(await queue.claim(LANE, 9, 0)))
         assert.deepEqual(await depth(), { waiting: 1, inHand: 0, dead: 1 })
+      })
+    })
+
+    describe('redriving', () => {
+      const redrive = async () => {
+        const logged = await logging.log.page({ after: '0', limit: 1000 })
+        return messages.queue.redrive(LANE, logged)
+      }
+      const appendOld = async (...texts: string[]) => {
+        const ids = nextOldIds(texts.length)
+        const receipts = await accept({
+          ...batchOf(texts),
+          messages: texts.map((text, index) => ({ id: ids[index]!, text })),
+        })
+        messages.queue.wake(LANE)
+        return idsOf(receipts)
+      }
+      /** The lane loses all, if its queue can. @returns How many of `count` it has lost. */
+      const forget = async (count: number) => {
+        await messages.queue.release(LANE)
+        await bed.forget?.(LANE)
+        await messages.queue.hold(LANE)
+        return bed.forget === undefined ? 0 : count
+      }
+      beforeEach(() => messages.queue.hold(LANE))
+
+      test('what waits, is in hand, to be retried, delivered, dead or purged is left alone', async () => {
+        const { queue } = messages
+        const ids = await appendOld('listed', 'dead', 'purged', 'retried', 'started', 'back', 'in hand')
+        await claimAll(queue, LANE, ids.length)
+        await queue.start(LANE, [ids[3]!, ids[4]!])
+        await queue.settle(LANE, [
+          { id: ids[0]!, as: 'done' },
+          { id: ids[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
+          { id: ids[2]!, as: 'dead', reason: 'tried', error: 'Error: no' },
+          { id: ids[3]!, as: 'retry', dueAt: Date.now() + 60_000, error: 'Error: no' },
+          { id: ids[5]!, as: 'back' },
+        ])
+        await queue.purge(LANE, ids[2]!)
+        await appendOld('waits', 'waits, too')
+        assert.equal(await redrive(), 0)
+        assert.deepEqual(textsOf(await claimAll(queue, LANE, 3)).sort(), ['back', 'waits', 'waits, too'])
+        assert.equal(await redrive(), 0)
+        assert.deepEqual(await queue.claim(LANE, 9, 0), [])
+        assert.equal((await queue.find(LANE, ids[4]!)).attempts, 1)
+        assert.deepEqual(textsOf(await queue.dead(LANE, { limit: 9 })), ['dead'])
+      })
+
+      test('what was replayed is left alone, whatever became of it', async () => {
+        const { queue } = messages
+        const ids = await appendOld('waits again', 'delivered')
+        await claimAll(queue, LANE, 2)
+        const dead = ids.map((id) => ({ id, as: 'dead', reason: 'tried', error: 'Error: no' }) as const)
+        await queue.settle(LANE, dead)
+        await queue.replay(LANE, ids[1]!)
+        await queue.settle(LANE, done(await claimAll(queue, LANE, 1)))
+        await queue.replay(LANE, ids[0]!)
+        assert.equal(await redrive(), 0)
+        assert.deepEqual(textsOf(await claimAll(queue, LANE, 1)), ['waits again'])
+      })
+
+      test('what was lost is claimed once, its attempts at 0, and a second time changes nothing', async () => {
+        const { queue } = messages
+        const texts = Array.from({ length: 150 }, (_, index) => `text ${index}`)
+        await appendOld(...texts)
+        await queue.settle(LANE, done((await claimAll(queue, LANE, 150)).slice(0, 100)))
+        const lost = await forget(150)
+        assert.deepEqual([await redrive(), await redrive()], [lost, 0])
+        const waiting = lost === 0 ? texts.slice(100) : texts
+        const claimed = await claimAll(queue, LANE, waiting.length)
+        assert.deepEqual(textsOf(claimed).sort(), waiting.toSorted())
+        assert.ok(claimed.every(({ starts, suspect }) => starts === 0 && !suspect))
+        assert.equal(await redrive(), 0)
+        await queue.settle(LANE, done(claimed))
+        assert.equal(await redrive(), 0)
+        assert.deepEqual(await queue.claim(LANE, 999, 0), [])
+        assert.deepEqual(textsOf(await queue.delivered(LANE, { after: '0', limit: 999 })), texts)
+      })
+
+      test('what was put back outlives its holder', async () => {
+        await appendOld('a', 'b')
+        await forget(2)
+        await redrive()
+        assert.equal((await messages.queue.depth(LANE)).waiting, 2)
+        await bed.die(messages)
+        const next = await bed.messages(1)
+        await next.queue.hold(LANE)
+        assert.deepEqual(textsOf(await claimAll(next.queue, LANE, 2)).sort(), ['a', 'b'])
+      })
+
+      test('of a batch, only what was lost is put back', async () => {
+        const { queue } = messages
+        const ids = await appendOld('lost', 'kept')
+        const lost = await forget(2)
+        const kept = { id: ids[1]!, text: 'kept' }
+        assert.equal(await queue.redrive(LANE, [kept]), lost / 2)
+        await queue.settle(LANE, done((await claimAll(queue, LANE, 1)).filter(({ id }) => id === kept.id)))
+        assert.equal(await redrive(), lost / 2)
+      })
+
+      test('what is so young that its POST may still be under way is left alone', async () => {
+        await append('young')
+        await forget(1)
+        assert.equal(await redrive(), 0)
+      })
+
+      test('nothing is nothing', async () => {
+        assert.equal(await messages.queue.redrive(LANE, []), 0)
       })
     })
 

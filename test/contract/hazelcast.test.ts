@@ -5,6 +5,7 @@
 import { after, before } from 'node:test'
 import { Client } from 'hazelcast-client'
 import { HazelcastCluster } from '../../src/runtime/backends/hazelcast/client.ts'
+import { laneBounds, mailOf, NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/runtime/backends/hazelcast/open.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
@@ -57,6 +58,15 @@ function contractOn(suite: string, options: { config?: string }): void {
       logging: (number) => open(`logging-${number}`),
       messages: (number) => open(`messages-${number}`),
       facade: (lane) => open('facade-1', lane),
+      async forget(lane) {
+        const cluster = await connect('queue')
+        for (const name of [NAMES.pending, NAMES.delivered, NAMES.dead]) {
+          const map = cluster.map(name)
+          for (const key of await map.keys(...laneBounds(lane))) await map.delete(key)
+        }
+        await cluster.queue(mailOf(lane)).drain(1000)
+        await cluster.close()
+      },
       // Its leases stay, as those of a process that was killed do.
       async die(backend) {
         await Promise.all(opened.get(backend)!.map((cluster) => cluster.close()))

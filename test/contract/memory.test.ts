@@ -9,6 +9,7 @@ backendSuite('memory', async () => {
     logging: async () => store.open(),
     messages: async () => store.open(),
     facade: async (lane) => store.open(lane),
+    forget: async (lane) => store.forget(lane),
     die: (backend) => backend.close(),
     end: async () => {},
   }

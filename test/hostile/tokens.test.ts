@@ -15,6 +15,7 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getLists: { status: 200 },
   getMessage: { status: 404 },
   getLog: { status: 200 },
+  redriveLog: { status: 200 },
   getActors: { status: 200 },
   getStore: { status: 200 },
   putActors: { status: 200, body: '{"count":3}' },

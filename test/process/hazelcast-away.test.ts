@@ -1,8 +1,10 @@
 /** The real program while its Hazelcast clusters are not there, come, go, and come back empty. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { REDRIVE_AGE_MS } from '../../src/runtime/ports.ts'
 import { startCluster } from '../../tools/hazelcast/cluster.ts'
 import { assertNothingWrong } from '../support/checker.ts'
+import { run } from '../support/command.ts'
 import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { onMembers } from '../support/members.ts'
@@ -67,6 +69,36 @@ onMembers(() => {
       )
     })
   }
+
+  test('what a queue that came back empty has lost is put back by a command, once', async (context) => {
+    const { system, queue } = await hazelcastSystem(context)
+    const texts = Array.from({ length: 50 }, (_, index) => ({ text: `text ${index}` }))
+    await system.send('POST', '/messages', texts.slice(0, 20))
+    const posts = texts.slice(20).map((text) => system.send('POST', '/messages', text))
+    await Promise.all(posts)
+    const count = async () => {
+      const { logged, stores } = await system.lists()
+      const delivered = [...stores.values()].flat().map(({ id }) => id)
+      assert.equal(new Set(delivered).size, delivered.length, 'no message is in two lists')
+      return [logged.length, delivered.length].join()
+    }
+    const until = (what: string, counts: string) => system.until(what, async () => (await count()) === counts)
+    await until('all are delivered', '50,50')
+
+    await queue.members[0]!.kill()
+    await queue.members[0]!.start()
+    await until('the lists are empty, and the log is not', '50,0')
+    const redrive = async () => {
+      const { code, stdout, stderr } = await run(['redrive', '--json', '--url', system.url])
+      assert.deepEqual([code, stderr], [0, ''])
+      return JSON.parse(stdout)
+    }
+    const youngest = (await system.lists()).logged.at(-1)!
+    await sleep(Date.parse(youngest.at) + REDRIVE_AGE_MS + 100 - Date.now())
+    assert.deepEqual(await redrive(), { checked: 50, redriven: 50 })
+    await until('all are delivered again', '50,50')
+    assert.deepEqual(await redrive(), { checked: 50, redriven: 0 })
+  })
 
   test('a member that is killed and started again at once leaves nobody waiting', async (context) => {
     const { system, queue } = await hazelcastSystem(context, { queue: 3 })

@@ -1,5 +1,5 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
-import type { Facade, Found, Lists } from '../../src/actors/protocol.ts'
+import type { Facade, Found, Lists, Redriven } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
@@ -24,6 +24,8 @@ export class FakeFacade implements Facade {
   readonly missingThings: string[] = []
   readonly messages: Message[] = []
   readonly deadLetters: Dead[] = []
+  /** Ids that the queue has lost. */
+  readonly lost = new Set<string>()
   readonly deadlines: number[] = []
   readonly batches: string[][] = []
   readonly waits: number[] = []
@@ -161,6 +163,13 @@ export class FakeFacade implements Facade {
   async purge(id: string): Promise<boolean> {
     const index = this.deadLetters.findIndex((letter) => letter.id === id)
     return index !== -1 && this.deadLetters.splice(index, 1).length === 1
+  }
+
+  async redrive({ after = '', limit }: { after?: string; limit: number }): Promise<Redriven> {
+    this.#fail()
+    const page = pageOf(this.messages, { after, limit })
+    const redriven = page.filter(({ id }) => this.lost.delete(id)).length
+    return { checked: page.length, redriven, last: page.length < limit ? null : page.at(-1)!.id }
   }
 
   missing(): string[] {

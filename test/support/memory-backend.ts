@@ -11,6 +11,7 @@ import {
   MAX_STARTS,
   type Queue,
   type Range,
+  REDRIVE_AGE_MS,
 } from '../../src/runtime/ports.ts'
 
 interface Started {
@@ -30,6 +31,8 @@ class Lane {
   readonly delivered = new Map<string, Delivered>()
   readonly started = new Map<string, Started>()
   readonly dead = new Map<string, Dead & { purged: boolean }>()
+  /** Logged, and in the queue no more. */
+  readonly lost = new Set<string>()
   /** Counts wakes, so that none is missed between a look and the sleep after it. */
   wakes = 0
   onWake: () => void = () => {}
@@ -40,7 +43,7 @@ class Lane {
   }
 
   knows(id: string): boolean {
-    return [this.inHand, this.delivered, this.started, this.dead].some((known) => known.has(id))
+    return [this.inHand, this.delivered, this.started, this.dead, this.lost].some((known) => known.has(id))
   }
 }
 
@@ -86,7 +89,7 @@ export class MemoryStore {
         },
         page: async (range) => {
           await this.before('page')
-          return pageOf(this.log.values(), range).map(({ id, text }) => ({ id, text }))
+          return pageOf(this.log.values(), range)
         },
         get: async (id) => {
           await this.before('get')
@@ -101,6 +104,13 @@ export class MemoryStore {
         for (const lane of this.lanes) if (lane.holder === handle) this.#release(lane)
       },
     }
+  }
+
+  /** What a lane had is lost, its list too, as when a cluster of the queue comes back empty. */
+  forget(number: number): void {
+    const lane = this.lanes[number]!
+    for (const known of [lane.inHand, lane.delivered, lane.started, lane.dead]) known.clear()
+    for (const message of this.log.values()) if (message.lane === number) lane.lost.add(message.id)
   }
 
   #release(lane: Lane): void {
@@ -238,7 +248,8 @@ export class MemoryStore {
       depth: async (number) => {
         const lane = await held('depth', number)
         const open = [...this.log.values()].filter(
-          ({ id, lane: at }) => at === number && !lane.delivered.has(id) && !lane.dead.has(id),
+          ({ id, lane: at }) =>
+            at === number && !lane.delivered.has(id) && !lane.dead.has(id) && !lane.lost.has(id),
         )
         const oldest = open.map(({ id }) => id).sort()[0]
         return {
@@ -266,6 +277,13 @@ export class MemoryStore {
         if (dead === undefined || dead.purged) return false
         dead.purged = true
         return true
+      },
+      redrive: async (number, messages) => {
+        const lane = await held('redrive', number)
+        const youngestAt = clock.now() - REDRIVE_AGE_MS
+        const lost = messages.filter(({ id }) => timeOf(id) < youngestAt && lane.lost.delete(id))
+        lane.wake()
+        return lost.length
       },
     }
   }

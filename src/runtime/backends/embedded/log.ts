@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts'
 import { MailroomError } from '../../errors.ts'
 import { idAt, MAX_ID } from '../../ids.ts'
 import { mergeById } from '../../merge.ts'
-import type { LaneBatch, Log, Message, Range, Receipt } from '../../ports.ts'
+import type { LaneBatch, Log, Logged, Range, Receipt } from '../../ports.ts'
 import type { LogFiles } from './log-files.ts'
 import type { LogRow } from './log-reader.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -34,11 +34,11 @@ export class EmbeddedLog implements Log {
     return this.#writer.append(batch)
   }
 
-  async page({ before = MAX_ID, after, limit }: Range): Promise<Message[]> {
+  async page({ before = MAX_ID, after, limit }: Range): Promise<Logged[]> {
     const order = after === undefined ? 'descending' : 'ascending'
     const oldest = idAt(this.#clock.now() - this.#retentionMs)
     const floor = after === undefined || after < oldest ? oldest : after
-    const page: Message[] = []
+    const page: Logged[] = []
     let cursor: string | undefined
     // A damaged row leaves a gap: read on, so that a page is short at the end only.
     while (page.length < limit) {
@@ -47,14 +47,14 @@ export class EmbeddedLog implements Log {
         return this.#files.read(name, (reader) => reader.between(from, to, count, order)) ?? []
       })
       const rows = await mergeById(sources, limit - page.length, order)
-      for (const { id, text } of this.#files.intact(rows)) page.push({ id, text })
+      for (const { id, text, lane } of this.#files.intact(rows)) page.push({ id, text, lane })
       if (rows.length === 0) break
       cursor = rows.at(-1)!.id
     }
     return page
   }
 
-  async get(id: string): Promise<(Message & { lane: number }) | undefined> {
+  async get(id: string): Promise<Logged | undefined> {
     if (id < idAt(this.#clock.now() - this.#retentionMs)) return undefined
     const copies = this.#files
       .names()

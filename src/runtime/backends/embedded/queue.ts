@@ -147,6 +147,11 @@ export class EmbeddedQueue implements Queue {
     return this.#in(lane, (held) => held.purge(id))
   }
 
+  /** The log row is the queue's entry: what is logged waits, or has been settled. */
+  redrive(lane: number): Promise<number> {
+    return this.#in(lane, () => 0)
+  }
+
   /** Removes what is older than the retention from the lanes held. */
   async removeOld(): Promise<void> {
     for (const held of this.#held.values()) await held.removeOld()

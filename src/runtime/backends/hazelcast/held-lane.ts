@@ -19,7 +19,9 @@ import {
   type Depth,
   type LaneBatch,
   MAX_STARTS,
+  type Message,
   type Range,
+  REDRIVE_AGE_MS,
   type Settlement,
   type Whereabouts,
 } from '../../ports.ts'
@@ -84,7 +86,8 @@ export class HeldLane {
   readonly #gone = new Set<string>()
   /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
   #young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
-  #looking: Promise<void> = Promise.resolve()
+  /** Ends with the last look-through or redrive that was begun. */
+  #turns: Promise<void> = Promise.resolve()
   #cancelLook = () => {}
   #parked: Promise<unknown> | undefined
   #released = false
@@ -210,12 +213,46 @@ export class HeldLane {
     return true
   }
 
+  /** As `Queue.redrive`, each as a lone message. Never together with a look-through, which would take them up, too. */
+  redrive(messages: readonly Message[]): Promise<Message[]> {
+    return this.#inTurn(() => this.#redriveNow(messages))
+  }
+
   /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */
   async release(): Promise<void> {
     this.#released = true
     this.#cancelLook()
     this.wake()
     await this.#parked // What it takes from the queue stands in `pending`.
+  }
+
+  async #redriveNow(messages: readonly Message[]): Promise<Message[]> {
+    const youngestAt = this.#options.clock.now() - REDRIVE_AGE_MS
+    const old = messages.filter(({ id }) => timeOf(id) < youngestAt)
+    // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
+    const waits = await this.#waitingAmong(old)
+    const absent = old.filter(({ id }) => !waits(id))
+    const delivered = await this.#deliveredAmong(absent.map(({ id }) => id))
+    this.#refuseReleased()
+    const isKnown = (id: string) =>
+      delivered.has(id) || this.dead.has(id) || this.#lone.has(id) || this.#inHand.has(id)
+    const lost = absent.filter(({ id }) => !isKnown(id))
+    await this.#lone.add(lost)
+    await this.#adopt(lost.map(({ id }) => id))
+    if (lost.length > 0) this.wake()
+    return lost
+  }
+
+  /** Tells which of these messages, ascending, stand in `pending`: alone, or in their batch. */
+  async #waitingAmong(messages: readonly Message[]): Promise<(id: string) => boolean> {
+    const [first, last] = [messages[0], messages.at(-1)]
+    if (first === undefined || last === undefined) return () => false
+    const { lane } = this.#options
+    const [from, to] = [laneKey(lane, batchKeyOf(first.id)), `${laneKey(lane, last.id)}~`]
+    const counts = new Map(
+      (await this.#pending.keys(from, to)).map((key) => [partsOf(key).id, partsOf(key).count]),
+    )
+    return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
   }
 
   /** Learns of lone messages. Those that kept killing their workers are buried, half-made moves ended. */
@@ -464,9 +501,16 @@ export class HeldLane {
 
   /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
   #look(): Promise<void> {
-    const looked = this.#looking.then(() => this.#lookNow())
-    this.#looking = looked.catch(() => {})
-    return looked
+    return this.#inTurn(() => this.#lookNow())
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turns.then(work)
+    this.#turns = done.then(
+      () => {},
+      () => {},
+    )
+    return done
   }
 
   async #lookNow(): Promise<void> {

@@ -1,11 +1,11 @@
 /** The log on a Hazelcast cluster: one entry a batch. */
 import type { Clock } from '../../clock.ts'
 import { MailroomError } from '../../errors.ts'
-import { batchKeyOf, placeOf, timeOf } from '../../ids.ts'
-import type { LaneBatch, Log, Message, Range, Receipt } from '../../ports.ts'
+import { batchKeyOf, idAtPlace, placeOf, timeOf } from '../../ids.ts'
+import type { LaneBatch, Log, Logged, Message, Range, Receipt } from '../../ports.ts'
 import type { Bound } from './bound.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
-import { type LogEntry, messagesOf, NAMES } from './entries.ts'
+import { type LogEntry, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
 /** What a log needs. */
@@ -21,14 +21,13 @@ export interface HazelcastLogOptions {
 export class HazelcastLog implements Log {
   readonly #options: HazelcastLogOptions
   readonly #map: ClusterMap
-  readonly #messages: KeyRange<Message>
+  readonly #messages: KeyRange<Logged>
 
   constructor(options: HazelcastLogOptions) {
     const { cluster, clock, retentionMs } = options
     this.#options = options
     this.#map = cluster.map(NAMES.log)
-    const itemsOf = (id: string, value: string) => messagesOf(id, (JSON.parse(value) as LogEntry).texts)
-    this.#messages = new KeyRange({ map: this.#map, prefix: '', clock, retentionMs, itemsOf })
+    this.#messages = new KeyRange({ map: this.#map, prefix: '', clock, retentionMs, itemsOf: loggedOf })
   }
 
   async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
@@ -46,11 +45,11 @@ export class HazelcastLog implements Log {
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
-  page(range: Range): Promise<Message[]> {
+  page(range: Range): Promise<Logged[]> {
     return this.#messages.page(range)
   }
 
-  async get(id: string): Promise<(Message & { lane: number }) | undefined> {
+  async get(id: string): Promise<Logged | undefined> {
     const { clock, retentionMs } = this.#options
     if (timeOf(id) < clock.now() - retentionMs) return undefined
     const value = await this.#map.get(batchKeyOf(id))
@@ -59,4 +58,9 @@ export class HazelcastLog implements Log {
     const text = texts[placeOf(id) - 1]
     return text === undefined ? undefined : { id, text, lane }
   }
+}
+
+function loggedOf(batchKey: string, value: string): Logged[] {
+  const { lane, texts } = JSON.parse(value) as LogEntry
+  return texts.map((text, index) => ({ id: idAtPlace(batchKey, index + 1), text, lane }))
 }

@@ -1,6 +1,7 @@
 /** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
 import { timeOf } from '../../ids.ts'
-import { type ClusterMap, FOR_EVER_MS } from './cluster.ts'
+import type { Message } from '../../ports.ts'
+import { type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
 import { type LoneEntry, laneKey } from './entries.ts'
 
 const FETCH_COUNT = 64
@@ -64,6 +65,19 @@ export class LoneMessages {
     const entry: LoneEntry = { text, ...lone }
     await this.#map.set(laneKey(this.#lane, id), JSON.stringify(entry), FOR_EVER_MS)
     this.#known.set(id, lone)
+  }
+
+  /** Writes new ones, durably, to be loaded then; one that stands there already stays as it is. */
+  async add(messages: readonly Message[]): Promise<void> {
+    for (let index = 0; index < messages.length; index += FETCH_COUNT) {
+      const chunk = messages.slice(index, index + FETCH_COUNT)
+      await Promise.all(
+        chunk.map(({ id, text }) => {
+          const entry: LoneEntry = { text, ...UNSTARTED }
+          return putOnce(this.#map, laneKey(this.#lane, id), JSON.stringify(entry), FOR_EVER_MS)
+        }),
+      )
+    }
   }
 
   forget(id: string): void {

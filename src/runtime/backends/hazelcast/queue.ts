@@ -9,6 +9,7 @@ import type {
   Delivered,
   Depth,
   LaneBatch,
+  Message,
   Queue,
   Range,
   Receipt,
@@ -133,6 +134,14 @@ export class HazelcastQueue implements Queue {
 
   purge(lane: number, id: string): Promise<boolean> {
     return this.#in(lane, (held) => held.dead.purge(id))
+  }
+
+  async redrive(lane: number, messages: readonly Message[]): Promise<number> {
+    const { bound } = this.#options
+    bound.check()
+    const lost = await this.#in(lane, (held) => held.redrive(messages))
+    for (const { text } of lost) bound.added(text.length)
+    return lost.length
   }
 
   /** Gives all lanes back. */

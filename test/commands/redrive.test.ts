@@ -1,0 +1,74 @@
+/** `mailroom redrive` against a node that does what the test says. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MIN_ID } from '../../src/runtime/ids.ts'
+import { run } from '../support/command.ts'
+import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
+
+const page = (checked: number, redriven: number, next: string | null): Reply => ({
+  status: 200,
+  body: { checked, redriven, next },
+})
+const NEXT = `/log/redrive?limit=1000&after=${MIN_ID}`
+
+test('it goes from page to page until there is none, and adds up', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = (_, number) => (number === 1 ? page(1000, 7, NEXT) : page(30, 1, null))
+  const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.equal(stdout, 'Checked 1030 messages of the log, put 8 back into the queue\n')
+  assert.deepEqual(
+    node.calls.map(({ method, path }) => `${method} ${path}`),
+    ['POST /log/redrive', `POST ${NEXT}`],
+  )
+})
+
+test('a page that is refused or whose answer is lost is asked for again', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const answers: Reply[] = [
+    refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away'),
+    page(3, 3, NEXT),
+    'lose',
+    page(2, 0, null),
+  ]
+  node.script = () => answers.shift()
+  const { code, stdout } = await run(['redrive', '--json', '--url', node.url])
+  assert.deepEqual([code, JSON.parse(stdout)], [0, { checked: 5, redriven: 3 }])
+  assert.deepEqual(
+    node.calls.map(({ path }) => path),
+    ['/log/redrive', '/log/redrive', NEXT, NEXT],
+  )
+})
+
+test('what is refused for good ends it, with nothing said to be done', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = () => refusal(401, 'MR_FORBIDDEN', 'no')
+  const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
+  assert.deepEqual([code, stdout, node.calls.length], [1, '', 1])
+  assert.match(stderr, /MR_FORBIDDEN/)
+})
+
+test('when the queue has lost nothing it says that there is nothing to do', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = () => page(1, 0, null)
+  const { stdout } = await run(['redrive', '--since', MIN_ID, '--url', node.url])
+  assert.equal(stdout, 'Checked 1 message of the log: the queue has lost none, there is nothing to do\n')
+  assert.deepEqual(
+    node.calls.map(({ path }) => path),
+    [`/log/redrive?after=${MIN_ID}`],
+  )
+})
+
+test('an id that is none is refused before anything is asked', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const { code, stderr } = await run(['redrive', '--since', 'yesterday', '--url', node.url])
+  assert.deepEqual([code, node.calls.length], [78, 0])
+  assert.match(stderr, /--since.*a message id.*"yesterday"/)
+})
+
+test('its help warns that handlers may run again, and has examples', async () => {
+  const { code, stdout } = await run(['redrive', '--help'])
+  assert.equal(code, 0)
+  assert.match(stdout, /handlers may\s+run AGAIN/)
+  assert.match(stdout, /mailroom redrive --since\s+[0-9A-Z]{26}/)
+})
