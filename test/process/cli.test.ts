@@ -45,7 +45,7 @@ test('every command has a help with examples', async () => {
 test('what was typed wrong is named, with what was expected, and ends with code 78', async () => {
   const expected: [args: string[], ...words: RegExp[]][] = [
     [['sned', 'x'], /got "sned"; did you mean `send`\?/],
-    [['--bogus'], /one of start, scale, restart, status, send, dead/],
+    [['--bogus'], /one of start, scale, restart, status, send, redrive, dead/],
     [['dead'], /one of list, show, replay, purge/],
     [['dead', 'lst'], /did you mean `list`\?/],
     [['dead', 'show'], /Expected more words after `mailroom dead show`/],
