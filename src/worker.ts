@@ -15,6 +15,9 @@ import type { Catalog, Hosted, World } from './runtime/world.ts'
 
 /** A draining facade tells its clients so for this long before it stops listening. */
 const GOODBYE_MS = 1000
+/** A cluster that is away is not waited for longer: a node without it is up all the same, and says so. */
+const REACH_MS = 1000
+const REACH_LOOK_MS = 10
 
 const catalog: Catalog = { facade: bootFacade, logging: bootLogging, messages: bootMessages }
 
@@ -27,6 +30,7 @@ async function bootFacade(world: World): Promise<Hosted> {
   })
   const actor = new FacadeActor(world, backend, peers)
   await actor.start()
+  await backendReached(world, backend)
   const server = await servePublic({ facade: actor, ...world })
   return {
     address: null,
@@ -50,6 +54,7 @@ async function bootLogging(world: World): Promise<Hosted> {
     get: (id) => actor.get(id),
   }
   await actor.start()
+  await backendReached(world, backend)
   const server = await serveInternal({ ...world, methods })
   return {
     address: server.address,
@@ -88,6 +93,12 @@ async function bootMessages(world: World): Promise<Hosted> {
       await Promise.all([peers.close(), backend.close()])
     },
   }
+}
+
+/** Waits a while for what the backend needs: whoever takes another's place must not refuse what that one took. */
+async function backendReached({ clock }: World, backend: { missing(): string[] }): Promise<void> {
+  const endAt = clock.monotonic() + REACH_MS
+  while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(REACH_LOOK_MS)
 }
 
 /** All methods of a protocol, so that a new one cannot be forgotten here. */
