@@ -1,0 +1,285 @@
+/** The rows of the fault table that ask for more than the checker's zeros: each measures what its row demands. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { assertNothingWrong } from '../support/checker.ts'
+import { Contention } from '../support/contention.ts'
+import { type History, Load } from '../support/load.ts'
+import { percentile } from '../support/open-loop.ts'
+import type { Lists } from '../support/running-system.ts'
+import { fill, smallDisk } from '../support/small-disk.ts'
+import { isAlive, System, sleep } from '../support/system.ts'
+
+/** Little load, so that times are the program's own. */
+const LIGHT = { connections: 8, pauseMs: 10 }
+/** No request outlives this; the client's own way comes on top. */
+const DEADLINE_MS = 3000
+const OVERHEAD_MS = 300
+
+const clock = () => performance.now()
+const slowestOf = ({ took }: History) => took.reduce((max, { ms }) => Math.max(max, ms), 0)
+
+/** Waits until `holds`, and asserts that it was so within the time. */
+async function within(
+  system: System,
+  ms: number,
+  what: string,
+  holds: () => Promise<boolean>,
+  contention: Contention,
+) {
+  const since = clock()
+  await system.until(what, holds)
+  const tookMs = clock() - since
+  assert.ok(tookMs <= contention.allow(ms), `${what} took ${Math.round(tookMs)} ms`)
+}
+
+test('SIGKILL of one facade of two: it is back within 1 s, and the other one went on', async (context) => {
+  const system = await System.start(context, ['--facade', '2'])
+  const load = new Load(context, system.url, LIGHT)
+  await load.more(200)
+  const contention = new Contention(context)
+  const { pid } = await system.actor('facade-2')
+  process.kill(pid, 'SIGKILL')
+  await within(
+    system,
+    1000,
+    'facade-2 is back',
+    async () => {
+      const actor = await system.actor('facade-2')
+      return actor.pid !== pid && actor.state === 'ready'
+    },
+    contention,
+  )
+  const history = await load.stop()
+  assert.ok(history.failures.length <= LIGHT.connections, `${history.failures.length} failed`)
+  await assertNothingWrong(system, history)
+})
+
+test('SIGKILL of a messages actor: delivered is partial until its list is back, within 2 s', async (context) => {
+  const system = await System.start(context)
+  const load = new Load(context, system.url, LIGHT)
+  await load.more(300)
+  const before = new Set((await system.storeOf('messages-1')).map(({ id }) => id))
+  const contention = new Contention(context)
+  const { pid } = await system.actor('messages-1')
+  process.kill(pid, 'SIGKILL')
+  const short: string[] = []
+  await within(
+    system,
+    2000,
+    'its list is back',
+    async () => {
+      const { delivered, deliveredTo, partial } = await system.get<Lists>('/messages')
+      if (deliveredTo !== 'messages-1') return false
+      const ids = new Set(delivered.map(({ id }) => id))
+      const isWhole = [...before].every((id) => ids.has(id))
+      if (!isWhole && !partial.includes('delivered')) short.push(`${ids.size} of ${before.size}`)
+      return isWhole && partial.length === 0 && (await system.actor('messages-1')).pid !== pid
+    },
+    contention,
+  )
+  assert.deepEqual(short, [], 'lists that were shorter, and did not say so')
+  await assertNothingWrong(system, await load.stop())
+})
+
+test('SIGKILL of the primary: its workers are gone within 100 ms', async (context) => {
+  const system = await System.start(context)
+  const pids = (await system.actors()).map(({ pid }) => pid)
+  const contention = new Contention(context)
+  system.kill('SIGKILL')
+  await system.exited
+  const since = clock()
+  while (pids.some(isAlive)) await sleep(5)
+  const tookMs = clock() - since
+  assert.ok(tookMs <= contention.allow(100), `gone after ${Math.round(tookMs)} ms`)
+  await system.begin()
+})
+
+test('SIGTERM of a worker of each role under load: no request fails', async (context) => {
+  const system = await System.start(context, ['--facade', '2'])
+  const load = new Load(context, system.url, LIGHT)
+  for (const name of ['facade-1', 'logging-2', 'messages-2']) {
+    await load.more(100)
+    const { pid } = await system.actor(name)
+    process.kill(pid, 'SIGTERM')
+    await system.until(`${name} is replaced`, async () => {
+      const actor = await system.actor(name)
+      return actor.pid !== pid && actor.state === 'ready'
+    })
+  }
+  await load.more(100)
+  const history = await load.stop()
+  assert.deepEqual(history.failures, [])
+  await assertNothingWrong(system, history)
+})
+
+test('messages 3 -> 1 -> 3 with 200,000 waiting: the union never shrinks, what waits is shared anew', async (context) => {
+  const handler = new URL('../support/handler.ts', import.meta.url).pathname
+  const system = await System.start(context, ['--messages', '3', '--handler', handler])
+  const lines = Array.from({ length: 200_000 }, (_, n) => `{"text":"wait 5 ${n}"}\n`).join('')
+  const response = await fetch(`${system.url}/messages?acks=errors`, {
+    method: 'POST',
+    body: lines,
+    headers: { 'content-type': 'application/x-ndjson' },
+  })
+  const { accepted } = JSON.parse((await response.text()).trimEnd().split('\n').at(-1)!)
+  assert.equal(accepted, 200_000)
+  let union = new Set<string>()
+  const grown = async () => {
+    const now = new Set<string>()
+    for (const name of await system.messagesActors()) {
+      for (const { id } of await system.storeOf(name)) {
+        assert.ok(!now.has(id), `${id} in two lists`)
+        now.add(id)
+      }
+    }
+    assert.deepEqual(
+      [...union].filter((id) => !now.has(id)),
+      [],
+      'the union has shrunk',
+    )
+    assert.ok(now.size > union.size, 'the union has grown')
+    union = now
+  }
+  await grown()
+  for (const count of [1, 3]) {
+    await system.send('PUT', '/actors/messages', { count })
+    await system.until('what waits is shared', async () => {
+      const actors = (await system.actors()).filter(({ role }) => role === 'messages')
+      return actors.length === count && actors.every(({ waiting = 0 }) => waiting > 0)
+    })
+    await grown()
+  }
+})
+
+test('a full disk: posts are refused with 503, reads go on, nothing exits, writes work within 5 s of space', async (context) => {
+  const disk = smallDisk(context, 64)
+  if (disk === undefined) return
+  const system = await System.start(context, [], { data: join(disk, 'data') })
+  const load = new Load(context, system.url, LIGHT)
+  await load.more(100)
+  const pids = (await system.actors()).map(({ pid }) => pid)
+  const filling = join(disk, 'filling')
+  const post = async () => {
+    const response = await fetch(`${system.url}/messages`, {
+      method: 'POST',
+      body: 'x'.repeat(60_000),
+      headers: { 'content-type': 'text/plain' },
+    })
+    return { status: response.status, text: await response.text() }
+  }
+  let refusal = { status: 0, text: '' }
+  await system.until('a post is refused', async () => {
+    fill(filling)
+    refusal = await post()
+    return refusal.status === 503
+  })
+  const { code, outcome } = JSON.parse(refusal.text) as Record<string, string>
+  assert.deepEqual([code, outcome], ['MR_STORE_UNAVAILABLE', 'none'])
+  assert.equal((await system.get<{ items: unknown[] }>('/log?limit=100')).items.length, 100)
+  const history = await load.stop()
+  rmSync(filling)
+  const contention = new Contention(context)
+  await within(
+    system,
+    5000,
+    'a post is accepted again',
+    async () => (await post()).status === 201,
+    contention,
+  )
+  assert.deepEqual(
+    (await system.actors()).map(({ pid }) => pid),
+    pids,
+  )
+  const reasons = new Set(history.failures.map(({ how }) => how))
+  assert.ok(
+    [...reasons].every((how) => how === 503),
+    [...reasons].join(),
+  )
+})
+
+/** These wait more than they work. */
+describe('rows that take their time', { concurrency: 3 }, () => {
+  for (const name of ['facade-2', 'logging-1', 'messages-1']) {
+    test(`SIGSTOP of ${name} for 10 s: replaced within 4 s, and no request outlives its deadline`, async (context) => {
+      const system = await System.start(context, ['--facade', '2'])
+      const load = new Load(context, system.url, LIGHT)
+      await load.more(200)
+      const contention = new Contention(context)
+      const { pid } = await system.actor(name)
+      process.kill(pid, 'SIGSTOP')
+      const since = clock()
+      await within(
+        system,
+        4000,
+        `${name} is replaced`,
+        async () => {
+          const actor = await system.actor(name)
+          return actor.pid !== pid && actor.state === 'ready'
+        },
+        contention,
+      )
+      await sleep(Math.max(0, 10_000 - (clock() - since)))
+      if (isAlive(pid)) process.kill(pid, 'SIGCONT')
+      const history = await load.stop()
+      // What hangs on a frozen facade ends when that is killed; everything else with its deadline.
+      const limitMs = name.startsWith('facade') ? 4000 : DEADLINE_MS
+      const slowestMs = slowestOf(history)
+      assert.ok(slowestMs <= contention.allow(limitMs + OVERHEAD_MS), `one took ${Math.round(slowestMs)} ms`)
+      const avoided = history.took.filter(({ sentAt }) => sentAt > since + 2000 && sentAt < since + 4000)
+      const p50 = percentile(
+        avoided.map(({ ms }) => ms).sort((a, b) => a - b),
+        0.5,
+      )
+      assert.ok(p50 < contention.allow(1000), `after 2 s a request still took ${Math.round(p50)} ms`)
+      await assertNothingWrong(system, history)
+    })
+  }
+
+  test('a whole node frozen for 10 s and thawed: nothing is lost, nothing shows twice', async (context) => {
+    const system = await System.start(context)
+    const load = new Load(context, system.url, LIGHT)
+    await load.more(200)
+    const pids = [system.primary.pid!, ...(await system.actors()).map(({ pid }) => pid)]
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    await sleep(10_000)
+    for (const pid of pids) process.kill(pid, 'SIGCONT')
+    await load.more(200)
+    await assertNothingWrong(system, await load.stop())
+  })
+
+  test('a crash loop in the start of an actor: its breaker opens, readyz says so, siblings go on, it comes back', async (context) => {
+    const directory = mkdtempSync(join(tmpdir(), 'mailroom-crash-'))
+    context.after(() => rmSync(directory, { recursive: true }))
+    const flag = join(directory, 'broken')
+    const handler = join(directory, 'handler.mjs')
+    writeFileSync(
+      handler,
+      `import { existsSync } from 'node:fs'
+     if (existsSync(${JSON.stringify(flag)})) process.exit(1)
+     export default async () => {}`,
+    )
+    const system = await System.start(context, ['--handler', handler])
+    const siblings = (await system.actors()).filter(({ name }) => name !== 'messages-1')
+    writeFileSync(flag, '')
+    process.kill((await system.actor('messages-1')).pid, 'SIGKILL')
+    await system.until(
+      'its breaker is open',
+      async () => (await system.actor('messages-1')).state === 'failed',
+      60_000,
+    )
+    const { restarts } = await system.actor('messages-1')
+    assert.ok(restarts >= 4 && restarts <= 6, `${restarts} restarts`)
+    const unready = await fetch(`${system.url}/readyz`)
+    assert.equal(unready.status, 503)
+    assert.match(await unready.text(), /messages-1: it keeps crashing/)
+    const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'meanwhile' })
+    assert.equal((await system.get<{ text: string }>(`/messages/${id}`)).text, 'meanwhile')
+    rmSync(flag)
+    await system.until('it is back', async () => (await fetch(`${system.url}/readyz`)).ok, 60_000)
+    const pids = new Map((await system.actors()).map(({ name, pid }) => [name, pid]))
+    for (const { name, pid } of siblings) assert.equal(pids.get(name), pid, name)
+  })
+})
