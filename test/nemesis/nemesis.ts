@@ -13,6 +13,8 @@ import { emptyRow, type Row } from './table.ts'
 const CLIENTS = { connections: 16, pauseMs: 10 }
 const BETWEEN_COUNT = 200
 const RECOVERY_MS = 60_000
+const LOOKS = 20
+const LOOK_MS = 500
 
 /** What a test gives to what it begins. */
 export type Ended = Pick<TestContext, 'after' | 'diagnostic'>
@@ -123,12 +125,15 @@ async function verdictOf(system: System, history: History): Promise<Verdict> {
   await system.until('nothing waits', async () =>
     (await system.actors()).every(({ state, waiting = 0 }) => state === 'ready' && waiting === 0),
   )
-  for (let look = 0; ; look++) {
-    const verdict = check(history, await system.lists())
-    // What was delivered a moment ago may not be in what its actor last told.
-    if (look === 20 || Object.values(verdict).every((ids) => ids.length === 0)) return verdict
-    await sleep(250)
+  let verdict: Verdict | undefined
+  const isClean = async () => {
+    verdict = undefined
+    verdict = check(history, await system.lists())
+    return Object.values(verdict).every((ids) => ids.length === 0)
   }
+  // What was delivered a moment ago may not be in what its actor last told; a list may say that it is not whole.
+  for (let look = 0; look < LOOKS && !(await isClean().catch(() => false)); look++) await sleep(LOOK_MS)
+  return verdict ?? assert.fail('no list could be read whole')
 }
 
 /** Mulberry32. */

@@ -15,7 +15,7 @@ export interface HazelcastSystem {
 
 /** Starts clusters of so many members, then a node with these flags. */
 export async function hazelcastSystem(
-  context: TestContext,
+  context: Pick<TestContext, 'after'>,
   { logging: loggingCount = 1, queue: queueCount = 1, args = [] as string[] } = {},
 ): Promise<HazelcastSystem> {
   const [logging, queue] = await Promise.all([

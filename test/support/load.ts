@@ -11,6 +11,8 @@ export interface Failure {
   /** When it was told, and how long that took (ms). */
   at: number
   tookMs: number
+  /** The problem, when there was one. */
+  answer?: string
 }
 
 /** What clients attempted, and what they were told. */
@@ -67,16 +69,16 @@ export class Load {
       const text = `${this.#label} ${++this.#count}`
       this.history.attempted.add(text)
       const startedAt = Date.now()
-      const fail = (how: number | string) => {
+      const fail = (how: number | string, answer?: string) => {
         const at = Date.now()
-        this.history.failures.push({ how, text, at, tookMs: at - startedAt })
+        this.history.failures.push({ how, text, at, tookMs: at - startedAt, ...(answer && { answer }) })
       }
       const sentAt = performance.now()
       try {
         const { status, body } = await this.#post(text)
         this.history.longestMs = Math.max(this.history.longestMs, Date.now() - startedAt)
         if (status === 201) this.history.acknowledged.set((JSON.parse(body) as { id: string }).id, text)
-        else fail(status)
+        else fail(status, body)
         if (status !== 201) await sleep(50)
       } catch (error) {
         fail((error as NodeJS.ErrnoException).code ?? String(error))

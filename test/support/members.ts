@@ -19,7 +19,11 @@ export function onMembers(register: () => void): void {
 }
 
 /** A cluster of this many members on free ports, ended when the test is over. */
-export async function clusterFor(context: TestContext, name: string, count: number): Promise<Cluster> {
+export async function clusterFor(
+  context: Pick<TestContext, 'after'>,
+  name: string,
+  count: number,
+): Promise<Cluster> {
   const cluster = await startCluster({ name, ports: count })
   context.after(() => cluster.end())
   return cluster

@@ -1,0 +1,21 @@
+/** The real program on real Hazelcast members against the nemesis, for one deal. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { onMembers } from '../support/members.ts'
+import { hazelcastArena } from './hazelcast.ts'
+import { nemesis } from './nemesis.ts'
+import { tableOf } from './table.ts'
+
+const SEED = Math.floor(Math.random() * 2 ** 31)
+
+onMembers(() => {
+  test('on Hazelcast, under every fault nothing acknowledged is lost, shows twice or is torn', async (context) => {
+    context.diagnostic(`seed ${SEED}`)
+    const rows = await nemesis(context, { begin: hazelcastArena, seed: SEED, minutes: 0 })
+    for (const line of tableOf(rows).split('\n')) context.diagnostic(line)
+    for (const [name, { wrong, injected }] of rows) {
+      assert.equal(injected, 1, name)
+      assert.deepEqual(wrong, { lost: 0, duplicated: 0, unexpected: 0, torn: 0 }, name)
+    }
+  })
+})
