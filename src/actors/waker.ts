@@ -9,6 +9,12 @@ import type { Peers } from './protocol.ts'
 
 const WAKE_TIMEOUT_MS = 1000
 
+/** A lane's holder, and messages waiting there. */
+interface LaneDepth {
+  holder: string | null
+  waiting: number
+}
+
 /** What `queue.accept` needs to know of the lanes' holders. */
 export class Waker {
   readonly #world: World
@@ -16,16 +22,21 @@ export class Waker {
   readonly #laneCount: number
   readonly #pending = new Map<string, Set<number>>()
   readonly #calling = new Set<string>()
+  /** What follows from the directory alone: made anew when it has changed. */
+  #known: { holders: string[]; depths: LaneDepth[] } | undefined
 
   constructor(world: World, peers: Peers, laneCount: number) {
     this.#world = world
     this.#peers = peers
     this.#laneCount = laneCount
+    world.directory.onChange(() => {
+      this.#known = undefined
+    })
   }
 
   /** Tells the lane's holder, soon. Never throws. */
   wake(lane: number): void {
-    const holder = this.#holders()[lane]
+    const holder = this.#read().holders[lane]
     if (holder === undefined) return
     const lanes = this.#pending.get(holder) ?? new Set()
     this.#pending.set(holder, lanes.add(lane))
@@ -33,17 +44,22 @@ export class Waker {
   }
 
   /** By lane: its holder, and messages waiting there as of the last heartbeat. */
-  depths(): { holder: string | null; waiting: number }[] {
-    const holders = this.#holders()
-    const byName = new Map(this.#world.directory.actors().map((entry) => [entry.name, entry]))
-    return Array.from({ length: this.#laneCount }, (_, lane) => {
-      const holder = holders[lane] ?? null
-      return { holder, waiting: (holder !== null && byName.get(holder)?.lanes?.[lane]) || 0 }
-    })
+  depths(): readonly LaneDepth[] {
+    return this.#read().depths
   }
 
-  #holders(): string[] {
-    return assignLanes(this.#laneCount, livingMessages(this.#world.directory.actors()))
+  #read(): { holders: string[]; depths: LaneDepth[] } {
+    if (this.#known === undefined) {
+      const actors = this.#world.directory.actors()
+      const holders = assignLanes(this.#laneCount, livingMessages(actors))
+      const byName = new Map(actors.map((entry) => [entry.name, entry]))
+      const depths = Array.from({ length: this.#laneCount }, (_, lane) => {
+        const holder = holders[lane] ?? null
+        return { holder, waiting: (holder !== null && byName.get(holder)?.lanes?.[lane]) || 0 }
+      })
+      this.#known = { holders, depths }
+    }
+    return this.#known
   }
 
   async #call(holder: string): Promise<void> {

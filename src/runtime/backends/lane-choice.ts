@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts'
 
 /** By lane: its holder, and messages waiting there as of the last report. */
-export type LaneReport = () => { holder: string | null; waiting: number }[]
+export type LaneReport = () => readonly { holder: string | null; waiting: number }[]
 
 /** How often reports come; what was sent since counts on top of them. */
 const REPORT_PERIOD_MS = 1000
