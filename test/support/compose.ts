@@ -2,7 +2,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { RunningSystem } from './running-system.ts'
+import { type Lists, RunningSystem } from './running-system.ts'
 import { freePort } from './system.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -65,6 +65,14 @@ export class Compose extends RunningSystem {
   async healthy(): Promise<void> {
     const isHealthy = async () => (await this.containers()).every(({ health }) => health === 'healthy')
     await this.until('every container is healthy', isHealthy, 120_000)
+  }
+
+  /** Both lists, read again while a half of them is not whole: on a busy machine a read may run out of time. */
+  override async lists(): ReturnType<RunningSystem['lists']> {
+    await this.until('the lists are whole', async () => {
+      return (await this.get<Lists>('/messages')).partial.length === 0
+    })
+    return super.lists()
   }
 
   /** All containers of these services, or of all; ended ones included. */
