@@ -7,7 +7,7 @@ import { CORPUS } from './corpus/all.ts'
 import { Unharmed } from './unharmed.ts'
 import { type Answer, Wire } from './wire.ts'
 
-const ANSWER_MS = 8000
+const ANSWER_MS = 30_000
 const OLD = [
   'an old message',
   '\uFEFFold, with a byte order mark',
