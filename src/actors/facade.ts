@@ -19,6 +19,8 @@ import { textBytesOf } from './text.ts'
 
 /** Batches in flight; more only add latency (measured, docs/decisions). */
 const CONCURRENCY = 4
+/** Of them, batches of singles: fewer are fuller, and cost everybody after them less a message. */
+const SINGLES_CONCURRENCY = 2
 const BATCH_MAX_BYTES = 1024 * 1024
 const ASK_TIMEOUT_MS = 2000
 const RETRY_MS = 50
@@ -58,7 +60,7 @@ export class FacadeActor extends Actor implements Facade {
       clock: world.clock,
       maxCount: BATCH_MAX_COUNT,
       maxBytes: BATCH_MAX_BYTES,
-      concurrency: CONCURRENCY,
+      concurrency: SINGLES_CONCURRENCY,
       send: (items) => this.#acceptSingles(items),
     })
   }
