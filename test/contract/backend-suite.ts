@@ -647,13 +647,23 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: ids[5]!, as: 'back' },
         ])
         await queue.purge(LANE, ids[2]!)
+        // Of these nothing waits any more: only their outcomes are known.
+        const settled = await appendOld('listed alone', 'dead alone', 'purged alone')
+        await claimAll(queue, LANE, 4) // With what was given back.
+        await queue.settle(LANE, [
+          { id: ids[5]!, as: 'back' },
+          { id: settled[0]!, as: 'done' },
+          { id: settled[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
+          { id: settled[2]!, as: 'dead', reason: 'tried', error: 'Error: no' },
+        ])
+        await queue.purge(LANE, settled[2]!)
         await appendOld('waits', 'waits, too')
         assert.equal(await redrive(), 0)
         assert.deepEqual(textsOf(await claimAll(queue, LANE, 3)).sort(), ['back', 'waits', 'waits, too'])
         assert.equal(await redrive(), 0)
         assert.deepEqual(await queue.claim(LANE, 9, 0), [])
         assert.equal((await queue.find(LANE, ids[4]!)).attempts, 1)
-        assert.deepEqual(textsOf(await queue.dead(LANE, { limit: 9 })), ['dead'])
+        assert.deepEqual(textsOf(await queue.dead(LANE, { limit: 9 })), ['dead', 'dead alone'])
       })
 
       test('what was replayed is left alone, whatever became of it', async () => {

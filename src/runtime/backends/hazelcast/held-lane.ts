@@ -86,8 +86,7 @@ export class HeldLane {
   readonly #gone = new Set<string>()
   /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
   #young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
-  /** Ends with the last look-through or redrive that was begun. */
-  #turns: Promise<void> = Promise.resolve()
+  #looking: Promise<void> = Promise.resolve()
   #cancelLook = () => {}
   #parked: Promise<unknown> | undefined
   #released = false
@@ -213,20 +212,8 @@ export class HeldLane {
     return true
   }
 
-  /** As `Queue.redrive`, each as a lone message. Never together with a look-through, which would take them up, too. */
-  redrive(messages: readonly Message[]): Promise<Message[]> {
-    return this.#inTurn(() => this.#redriveNow(messages))
-  }
-
-  /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */
-  async release(): Promise<void> {
-    this.#released = true
-    this.#cancelLook()
-    this.wake()
-    await this.#parked // What it takes from the queue stands in `pending`.
-  }
-
-  async #redriveNow(messages: readonly Message[]): Promise<Message[]> {
+  /** As `Queue.redrive`, each as a lone message, which the next look-through takes up. @returns Those put back. */
+  async redrive(messages: readonly Message[]): Promise<Message[]> {
     const youngestAt = this.#options.clock.now() - REDRIVE_AGE_MS
     const old = messages.filter(({ id }) => timeOf(id) < youngestAt)
     // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
@@ -238,9 +225,15 @@ export class HeldLane {
       delivered.has(id) || this.dead.has(id) || this.#lone.has(id) || this.#inHand.has(id)
     const lost = absent.filter(({ id }) => !isKnown(id))
     await this.#lone.add(lost)
-    await this.#adopt(lost.map(({ id }) => id))
-    if (lost.length > 0) this.wake()
     return lost
+  }
+
+  /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */
+  async release(): Promise<void> {
+    this.#released = true
+    this.#cancelLook()
+    this.wake()
+    await this.#parked // What it takes from the queue stands in `pending`.
   }
 
   /** Tells which of these messages, ascending, stand in `pending`: alone, or in their batch. */
@@ -501,16 +494,9 @@ export class HeldLane {
 
   /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
   #look(): Promise<void> {
-    return this.#inTurn(() => this.#lookNow())
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turns.then(work)
-    this.#turns = done.then(
-      () => {},
-      () => {},
-    )
-    return done
+    const looked = this.#looking.then(() => this.#lookNow())
+    this.#looking = looked.catch(() => {})
+    return looked
   }
 
   async #lookNow(): Promise<void> {

@@ -67,7 +67,7 @@ export class LoneMessages {
     this.#known.set(id, lone)
   }
 
-  /** Writes new ones, durably, to be loaded then; one that stands there already stays as it is. */
+  /** Writes new ones, durably, without learning of them; one that stands there already stays as it is. */
   async add(messages: readonly Message[]): Promise<void> {
     for (let index = 0; index < messages.length; index += FETCH_COUNT) {
       const chunk = messages.slice(index, index + FETCH_COUNT)
