@@ -73,7 +73,8 @@ export class KeyRange<T extends { id: string }> {
       ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling),
       clock.now() + SKEW_MS,
     )
-    let span = FIRST_SPAN_MS
+    // Where there is little, one look finds all of it; else gaps in time cost a look each time they are widened.
+    let span = (await map.size()) <= MANY_KEYS ? Number.POSITIVE_INFINITY : FIRST_SPAN_MS
     // What lies ahead of our clock is looked at in one go with the first window.
     let at = ascending ? bottom : top
     let first = true
