@@ -188,7 +188,8 @@ export class FacadeActor extends Actor implements Facade {
       if (page.length === 0) return { ...sum, last: null }
       const byLane = Map.groupBy(page, ({ lane }) => lane)
       const counts = await Promise.all(
-        [...byLane].map(([lane, messages]) => this.#messagesOf(lane).redrive(lane, messages)),
+        // Async, so that a lane without a holder does not leave the others' calls to nobody.
+        [...byLane].map(async ([lane, messages]) => this.#messagesOf(lane).redrive(lane, messages)),
       )
       sum.checked += page.length
       for (const count of counts) sum.redriven += count

@@ -363,6 +363,27 @@ test('what cannot be put back now is an error, never passed over', async () => {
   assert.deepEqual(await facade.redrive({ limit: 9 }), { checked: 1, redriven: 1, last: null })
 })
 
+test('a lane without a holder is an error of the redrive alone, whatever becomes of the other lanes', async () => {
+  const system = await open()
+  const { facade, post, store, directory } = system
+  for (const text of [...'abcd']) {
+    await post(text)
+    await settle()
+  }
+  await loseAll(system)
+  store.before = (call) => {
+    if (call === 'redrive') throw lost('a messages actor', 'unknown')
+  }
+  for (const [ready, away] of [
+    ['messages-1', 'messages-2'],
+    ['messages-2', 'messages-1'],
+  ] as const) {
+    directory.set(LOGGING, entryOf(ready), entryOf(away, { state: 'restarting' }))
+    await assert.rejects(facade.redrive({ limit: 9 }), { retryable: true })
+    await settle() // A rejection that nobody waits for would fail this test.
+  }
+})
+
 test('a redrive that takes long answers after two seconds with what it has done', async () => {
   const system = await open({ messages: 1 })
   const { facade, postBatch, store, clock, within } = system
