@@ -29,8 +29,6 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_LANE_ELSEWHERE: { status: 503, title: 'Lane on its way' },
   MR_DATA_LOCKED: { status: 503, title: 'Data locked' },
   MR_DATA_VERSION: { status: 503, title: 'Data version' },
-  MR_DATA_DAMAGED: { status: 503, title: 'Data damaged' },
-  MR_HANDLER_FAILED: { status: 500, title: 'Handler failed' },
   MR_INTERNAL: { status: 500, title: 'Internal error' },
 }
 

@@ -114,16 +114,6 @@ export const ERRORS = {
     'none',
     ({ path, expected, got }) => `Expected ${path} to be ${expected}, got ${got}`,
   ),
-  MR_DATA_DAMAGED: row<{ path: string; reason: string }>(
-    false,
-    'none',
-    ({ path, reason }) => `${path} is damaged: ${reason}`,
-  ),
-  MR_HANDLER_FAILED: row<{ id: string; reason: string }>(
-    true,
-    'unknown',
-    ({ id, reason }) => `The handler failed on message ${id}: ${reason}`,
-  ),
   MR_INTERNAL: row<{ reason: string }>(false, 'unknown', ({ reason }) => `A bug in Mailroom: ${reason}`),
 } as const
 

@@ -142,10 +142,10 @@ test('who refuses is not asked again; when all refuse, so does the pool, at once
 })
 
 test('an error after an attempt in doubt leaves the doubt', async () => {
-  const wrong = new MailroomError('MR_DATA_DAMAGED', { path: 'log-1.1.db', reason: 'torn' })
+  const wrong = new MailroomError('MR_KEY_REUSED', { key: 'a-key-of-16-chars' })
   for (const [error, code] of [
     [full(), 'MR_MAILBOX_FULL'],
-    [wrong, 'MR_DATA_DAMAGED'],
+    [wrong, 'MR_KEY_REUSED'],
   ] as const) {
     const { all, append, asked } = open(2)
     all(() => Promise.reject(asked.length === 1 ? lost('it', 'unknown') : error))
