@@ -357,7 +357,15 @@ export class HeldLane {
 
   async #repair(batchKey: string, texts: readonly string[]): Promise<void> {
     const { lane, clock, repair } = this.#options
-    await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt: clock.now() + LOG_DEADLINE_MS })
+    const deadlineAt = clock.now() + LOG_DEADLINE_MS
+    try {
+      await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt })
+    } catch (error) {
+      // Whatever keeps a logging actor from it, to us the log is away: no reason for this process to end.
+      if (!isMailroomError(error)) throw error
+      const facts = { store: 'log', reason: error.message }
+      throw new MailroomError('MR_STORE_UNAVAILABLE', facts, { outcome: error.outcome, cause: error })
+    }
   }
 
   /** By batch: the places of messages that are delivered, together or alone. */
