@@ -47,9 +47,13 @@ export class Leases {
     const key = laneName(lane)
     const until = clock.monotonic() + LEASE_MS - EARLY_MS
     const found = await map.putIfAbsent(key, this.#value, LEASE_MS)
-    if (found !== undefined) {
-      if (!found.startsWith(`${owner}#`)) return false
-      if (!(await map.replaceIfSame(key, found, this.#value, LEASE_MS))) return false
+    if (found === this.#value) {
+      // From a call of ours whose outcome we did not learn: its time runs since then.
+      if (!(await map.setTtl(key, LEASE_MS))) return false
+    } else if (found !== undefined) {
+      // Not replaced: a replaced entry has no end until a second call gives it one, and that call may be lost.
+      if (!found.startsWith(`${owner}#`) || !(await map.removeIfSame(key, found))) return false
+      if ((await map.putIfAbsent(key, this.#value, LEASE_MS)) !== undefined) return false
     }
     this.#heldUntil.set(lane, until)
     return true
