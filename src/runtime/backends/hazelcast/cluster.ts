@@ -63,8 +63,10 @@ export const FOR_EVER_MS = 0
  * @returns What stands there, durably.
  */
 export async function putOnce(map: ClusterMap, key: string, value: string, ttlMs: number): Promise<string> {
-  const found = await map.putIfAbsent(key, value, ttlMs)
-  if (found === undefined) return value
-  await map.replaceIfSame(key, found, found, ttlMs)
-  return found
+  for (;;) {
+    const found = await map.putIfAbsent(key, value, ttlMs)
+    if (found === undefined) return value
+    // Gone in between: it was on a member that is no more.
+    if (await map.replaceIfSame(key, found, found, ttlMs)) return found
+  }
 }
