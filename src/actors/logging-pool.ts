@@ -35,9 +35,12 @@ export class LoggingPool {
     return this.#call('append', batch.deadlineAt, (logging) => logging.append(batch), only)
   }
 
-  /** Puts a batch into the log unless it is there: whoever was to do so may have died. @throws As `append`. */
+  /**
+   * Puts a batch into the log once more: whoever was to do so may have died. Not only when it is absent: what is
+   * there may be the rest of a write that failed, and not durable. @throws As `append`.
+   */
   async repair(batch: LaneBatch): Promise<void> {
-    if ((await this.get(batch.messages[0]!.id)) === undefined) await this.append(batch)
+    await this.append(batch)
   }
 
   page(range: Range): Promise<Logged[]> {
