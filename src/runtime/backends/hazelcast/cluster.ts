@@ -70,3 +70,22 @@ export async function putOnce(map: ClusterMap, key: string, value: string, ttlMs
     if (await map.replaceIfSame(key, found, found, ttlMs)) return found
   }
 }
+
+/**
+ * Makes sure of entries that were found: each is written again as it stands, as it may be on one member only.
+ *
+ * @returns Those that stood so still.
+ */
+export async function makeSure(
+  map: ClusterMap,
+  found: ReadonlyMap<string, string>,
+  ttlMs: number,
+): Promise<Map<string, string>> {
+  const sure = new Map<string, string>()
+  await Promise.all(
+    [...found].map(async ([key, value]) => {
+      if (await map.replaceIfSame(key, value, value, ttlMs)) sure.set(key, value)
+    }),
+  )
+  return sure
+}

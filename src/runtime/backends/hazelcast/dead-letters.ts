@@ -2,7 +2,7 @@
 import type { Clock } from '../../clock.ts'
 import { MIN_ID } from '../../ids.ts'
 import type { Dead } from '../../ports.ts'
-import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES } from './entries.ts'
 
 const PURGED = '!'
@@ -47,6 +47,15 @@ export class DeadLetters {
   /** True for a dead letter, also one that was purged. */
   has(id: string): boolean {
     return this.#dead.has(id) || this.#purged.has(id)
+  }
+
+  /** True when one is there, durably, or was purged: what `load` found may be on one member only. */
+  async isSure(id: string): Promise<boolean> {
+    if (this.#purged.has(id)) return true
+    const key = this.#keyOf(id)
+    const sure = await makeSure(this.#map, await this.#map.getAll([key]), FOR_EVER_MS)
+    if (!sure.has(key)) this.#dead.delete(id)
+    return sure.has(key)
   }
 
   /** Makes a message a dead letter, durably; repeating it changes nothing. */

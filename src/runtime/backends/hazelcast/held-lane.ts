@@ -25,7 +25,7 @@ import {
   type Settlement,
   type Whereabouts,
 } from '../../ports.ts'
-import { type Cluster, type ClusterMap, type ClusterQueue, putOnce } from './cluster.ts'
+import { type Cluster, type ClusterMap, type ClusterQueue, makeSure, putOnce } from './cluster.ts'
 import { DeadLetters } from './dead-letters.ts'
 import {
   type DeliveredEntry,
@@ -255,7 +255,7 @@ export class HeldLane {
       const lone = this.#lone.get(id)
       if (lone === undefined) continue
       if (this.dead.has(id) && lone.replayed) await this.dead.remove(id)
-      else if (this.dead.has(id)) await this.#forgetLone(id)
+      else if (this.dead.has(id) && (await this.dead.isSure(id))) await this.#forgetLone(id)
       else if (lone.suspect && lone.starts >= MAX_STARTS) await this.#buryKiller(id)
     }
   }
@@ -300,7 +300,7 @@ export class HeldLane {
   async #claimLone(claimed: Claimed[], maxCount: number): Promise<void> {
     const due = this.#lone.due(this.#options.clock.now(), (id) => !this.#inHand.has(id)).slice(0, maxCount)
     if (due.length === 0) return
-    const [entries, delivered] = await Promise.all([this.#lone.fetch(due), this.#deliveredAmong(due)])
+    const [entries, delivered] = await Promise.all([this.#lone.fetch(due), this.#surelyDeliveredAmong(due)])
     for (const id of due) {
       const text = entries.get(id)?.text
       const lone = this.#lone.get(id)
@@ -368,35 +368,33 @@ export class HeldLane {
     }
   }
 
-  /** By batch: the places of messages that are delivered, together or alone. */
+  /** By batch: the places of messages that are delivered, together or alone, durably. */
   async #deliveredPlaces(batchKeys: readonly string[]): Promise<Map<string, Set<number>>> {
-    const { lane } = this.#options
-    const places = new Map<string, Set<number>>()
-    const note = (id: string) => {
-      const noted = places.get(batchKeyOf(id)) ?? new Set()
-      places.set(batchKeyOf(id), noted.add(placeOf(id)))
-    }
-    await Promise.all([
-      this.#delivered.getAll(batchKeys.map((id) => laneKey(lane, id))).then((entries) => {
-        for (const [key, value] of entries) for (const { id } of deliveredOf(partsOf(key).id, value)) note(id)
-      }),
-      ...batchKeys.map(async (batchKey) => {
-        const from = laneKey(lane, batchKey)
-        for (const key of await this.#delivered.keys(from, `${from.slice(0, -2)}~`)) {
-          if (key !== from) note(partsOf(key).id)
-        }
-      }),
-    ])
-    return places
+    const { lane, retentionMs } = this.#options
+    const ranges = batchKeys.map((batchKey) => {
+      const from = laneKey(lane, batchKey)
+      return this.#delivered.keys(from, `${from.slice(0, -2)}~`)
+    })
+    const entries = await this.#delivered.getAll((await Promise.all(ranges)).flat())
+    const ids = idsIn(await makeSure(this.#delivered, entries, retentionMs))
+    return new Map([...Map.groupBy(ids, batchKeyOf)].map(([key, of]) => [key, new Set(of.map(placeOf))]))
   }
 
   /** Which of these messages are delivered. */
   async #deliveredAmong(ids: readonly string[]): Promise<Set<string>> {
+    return new Set(idsIn(await this.#entriesOf(ids)))
+  }
+
+  /** The same, durably: only so may what is in the list leave `pending`. */
+  async #surelyDeliveredAmong(ids: readonly string[]): Promise<Set<string>> {
+    const entries = await this.#entriesOf(ids)
+    return new Set(idsIn(await makeSure(this.#delivered, entries, this.#options.retentionMs)))
+  }
+
+  /** Entries of the list that can hold these messages. */
+  #entriesOf(ids: readonly string[]): Promise<Map<string, string>> {
     const keys = new Set(ids.flatMap((id) => deliveredKeysOf(this.#options.lane, id)))
-    const entries = await this.#delivered.getAll([...keys])
-    return new Set(
-      [...entries].flatMap(([key, value]) => deliveredOf(partsOf(key).id, value).map(({ id }) => id)),
-    )
+    return this.#delivered.getAll([...keys])
   }
 
   /** A wake-up came. One that is late may be of a batch that another holder has begun. */
@@ -569,6 +567,11 @@ export class HeldLane {
     if (!this.#released) return
     throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.#options.lane, name: 'this process' })
   }
+}
+
+/** The messages of entries of the list. */
+function idsIn(entries: ReadonlyMap<string, string>): string[] {
+  return [...entries].flatMap(([key, value]) => deliveredOf(partsOf(key).id, value).map(({ id }) => id))
 }
 
 function onlyAway(error: unknown): void {

@@ -1,7 +1,7 @@
 /** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
 import { timeOf } from '../../ids.ts'
 import type { Message } from '../../ports.ts'
-import { type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
+import { type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type LoneEntry, laneKey } from './entries.ts'
 
 const FETCH_COUNT = 64
@@ -44,7 +44,9 @@ export class LoneMessages {
   /** Learns what these are. A start that is open now is of a holder that is gone: the message is suspect. */
   async load(ids: readonly string[]): Promise<void> {
     for (let index = 0; index < ids.length; index += FETCH_COUNT) {
-      for (const [id, { text: _, ...lone }] of await this.fetch(ids.slice(index, index + FETCH_COUNT))) {
+      const found = await this.#valuesOf(ids.slice(index, index + FETCH_COUNT))
+      // Because of one that is here its batch is left: so it is to be here for sure.
+      for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
         const wasOpen = lone.open ? { open: false, suspect: true, dueAt: 0 } : {}
         this.#known.set(id, { ...lone, ...wasOpen })
       }
@@ -53,11 +55,7 @@ export class LoneMessages {
 
   /** Those that are there, as they are written. */
   async fetch(ids: readonly string[]): Promise<Map<string, LoneEntry>> {
-    const values = await this.#map.getAll(ids.map((id) => laneKey(this.#lane, id)))
-    const entries = [...values].map(
-      ([key, value]) => [key.slice(key.indexOf('/') + 1), JSON.parse(value)] as const,
-    )
-    return new Map(entries)
+    return new Map(parsed(await this.#valuesOf(ids)))
   }
 
   /** Writes one, durably; what stood there before does not matter. */
@@ -105,4 +103,12 @@ export class LoneMessages {
     for (const id of this.#known.keys()) oldest = Math.min(oldest, timeOf(id))
     return oldest
   }
+
+  #valuesOf(ids: readonly string[]): Promise<Map<string, string>> {
+    return this.#map.getAll(ids.map((id) => laneKey(this.#lane, id)))
+  }
+}
+
+function parsed(values: ReadonlyMap<string, string>): [id: string, entry: LoneEntry][] {
+  return [...values].map(([key, value]) => [key.slice(key.indexOf('/') + 1), JSON.parse(value) as LoneEntry])
 }
