@@ -70,6 +70,11 @@ export class Leases {
     await this.#options.map.removeIfSame(laneName(lane), this.#value).catch(onlyAway)
   }
 
+  /** Lets a lease end by itself: a renewal that is under way does not bring it back. */
+  forget(lane: number): void {
+    this.#heldUntil.delete(lane)
+  }
+
   /** Forgets all lanes, without a word to the cluster. */
   close(): void {
     this.#cancel()

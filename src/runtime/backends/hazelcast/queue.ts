@@ -154,6 +154,8 @@ export class HazelcastQueue implements Queue {
     this.#options.logger.warn({ lane }, 'the lease of a lane ended')
     void this.#held.get(lane)?.release()
     this.#held.delete(lane)
+    // Renewed without being held, it would keep the lane from whoever is to hold it, for ever.
+    this.#leases.forget(lane)
   }
 
   async #in<T>(lane: number, work: (held: HeldLane) => Promise<T>): Promise<T> {
