@@ -25,7 +25,14 @@ import {
   type Settlement,
   type Whereabouts,
 } from '../../ports.ts'
-import { type Cluster, type ClusterMap, type ClusterQueue, makeSure, putOnce } from './cluster.ts'
+import {
+  type Cluster,
+  type ClusterMap,
+  type ClusterQueue,
+  FOR_EVER_MS,
+  makeSure,
+  putOnce,
+} from './cluster.ts'
 import { DeadLetters } from './dead-letters.ts'
 import {
   type DeliveredEntry,
@@ -342,7 +349,12 @@ export class HeldLane {
           .map(placeOf)
         if (ready.length === 0) return this.#leavePending(key)
         try {
-          if (!known.isLogged) await this.#repair(batchKey, texts)
+          if (!known.isLogged) {
+            // Found, and perhaps on one member only: it is not to stand in the log alone.
+            const sure = await makeSure(this.#pending, new Map([[key, value]]), FOR_EVER_MS)
+            if (!sure.has(key)) return this.#line.remove(key)
+            await this.#repair(batchKey, texts)
+          }
         } catch (error) {
           this.#line.postpone(key)
           failures.push(error)
