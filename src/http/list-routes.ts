@@ -169,7 +169,8 @@ function olderThan(path: string): (lastId: string | undefined, full: boolean) =>
   return (lastId, full) => (full ? `${path}&before=${lastId}` : null)
 }
 
-function settledCursor(lastId: string | undefined, clock: Clock): string | undefined {
+/** The cursor a follower of the log is handed: its last id, unless ids below that may yet be stored. */
+export function settledCursor(lastId: string | undefined, clock: Clock): string | undefined {
   if (lastId === undefined) return undefined
   const youngest = idAt(clock.now() - SETTLED_AFTER_MS)
   return lastId < youngest ? lastId : youngest

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { assertNothingWrong } from '../support/checker.ts'
 import { Compose } from '../support/compose.ts'
-import { History, Load } from '../support/load.ts'
+import { History } from '../support/history.ts'
+import { Load } from '../support/load.ts'
 import type { Lists } from '../support/running-system.ts'
 
 let compose: Compose
@@ -25,7 +26,7 @@ test('ten messages: each read of the log shows all ten, the messages actors toge
     const text = `msg${number}`
     const { id } = await compose.send<{ id: string }>('POST', '/messages', { text })
     history.attempted.add(text)
-    history.acknowledged.set(id, text)
+    history.acknowledge(id, text, Date.now())
   }
   await compose.until('all ten are delivered', async () => {
     const { stores } = await compose.lists()
@@ -89,6 +90,6 @@ test('docker compose stop: each container of Mailroom drains and ends with exit 
 /** Adds what a load was told to all that was posted; what failed. */
 function add({ attempted, acknowledged, failures }: History): History['failures'] {
   for (const text of attempted) history.attempted.add(text)
-  for (const [id, text] of acknowledged) history.acknowledged.set(id, text)
+  for (const [id, text] of acknowledged) history.acknowledge(id, text, Date.now())
   return failures
 }

@@ -13,11 +13,11 @@ export interface Row {
   recoveryMs: number[]
 }
 
-const COLUMNS = ['lost', 'duplicated', 'unexpected', 'torn'] as const
+const COLUMNS = ['lost', 'duplicated', 'unexpected', 'torn', 'stale', 'stuck'] as const
 
 /** A row of nothing yet. */
 export function emptyRow(): Row {
-  const wrong = { lost: 0, duplicated: 0, unexpected: 0, torn: 0 }
+  const wrong = { lost: 0, duplicated: 0, unexpected: 0, torn: 0, stale: 0, stuck: 0 }
   return { injected: 0, attempted: 0, acknowledged: 0, failed: 0, wrong, recoveryMs: [] }
 }
 

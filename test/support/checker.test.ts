@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { check } from './checker.ts'
-import { History } from './load.ts'
+import { check, NOTHING_WRONG } from './checker.ts'
+import { History } from './history.ts'
 
 const item = (id: string, text: string) => ({ id, text, at: '' })
-const fine = { lost: [], duplicated: [], unexpected: [], torn: [] }
 
 function history(): History {
   const made = new History()
   for (const text of ['one', 'two', 'unanswered']) made.attempted.add(text)
-  made.acknowledged.set('A', 'one').set('B', 'two')
+  made.acknowledge('A', 'one', 10)
+  made.acknowledge('B', 'two', 20)
   return made
 }
 
@@ -17,23 +17,72 @@ const stores = (...lists: ReturnType<typeof item>[][]) =>
   new Map(lists.map((list, index) => [`messages-${index + 1}`, list]))
 const one = item('A', 'one')
 const two = item('B', 'two')
+const both = { logged: [one, two], stores: stores([one], [two]) }
 
 test('finds nothing wrong with a history that is right', () => {
-  assert.deepEqual(check(history(), { logged: [one, two], stores: stores([one], [two]) }), fine)
+  assert.deepEqual(check(history(), { logged: [one, two], stores: stores([one], [two]) }), NOTHING_WRONG)
 })
 
 test('lets an unanswered message be in both lists', () => {
   const third = item('C', 'unanswered')
-  assert.deepEqual(check(history(), { logged: [one, two, third], stores: stores([one, third], [two]) }), fine)
+  assert.deepEqual(
+    check(history(), { logged: [one, two, third], stores: stores([one, third], [two]) }),
+    NOTHING_WRONG,
+  )
 })
 
 test('lets a dead letter stand for a delivery', () => {
-  assert.deepEqual(check(history(), { logged: [one, two], stores: stores([one]), dead: ['B'] }), fine)
+  assert.deepEqual(
+    check(history(), { logged: [one, two], stores: stores([one]), dead: ['B'] }),
+    NOTHING_WRONG,
+  )
 })
 
 test('a history in which nothing was acknowledged is a failure', () => {
   assert.throws(() => check(new History(), { logged: [], stores: stores([]) }), { code: 'ERR_ASSERTION' })
 })
+
+test('a history without a final read is a failure', () => {
+  assert.throws(() => check(history(), undefined), { code: 'ERR_ASSERTION' })
+})
+
+test('a read that began before a 201, or ended above it, need not show it', () => {
+  const made = history()
+  made.logReads.push({ beganAt: 15, ids: ['A'] }, { beganAt: 30, ids: ['B'], above: 'A' })
+  assert.deepEqual(check(made, both), NOTHING_WRONG)
+})
+
+test('finds nothing stale in what is still there', () => {
+  const made = history()
+  made.deliveredReads.push(['A'], ['A', 'B'])
+  made.followed.push(new Set(['A', 'B']))
+  assert.deepEqual(check(made, both), NOTHING_WRONG)
+})
+
+for (const [kind, what, change, ids] of [
+  [
+    'stale',
+    'a 201, then absent from a log read',
+    (made) => made.logReads.push({ beganAt: 21, ids: ['A'] }),
+    ['B'],
+  ],
+  ['stale', 'seen delivered, then gone', (made) => made.deliveredReads.push(['A', 'AB']), ['AB']],
+  ['stale', 'passed by a follower of the log', (made) => made.followed.push(new Set(['B'])), ['A']],
+  ['duplicated', 'twice in a list that was read', (made) => made.deliveredReads.push(['A', 'A']), ['A']],
+  [
+    'unexpected',
+    'out of order in a log read',
+    (made) => made.logReads.push({ beganAt: 0, ids: ['B', 'A'] }),
+    ['A'],
+  ],
+  ['unexpected', 'refused for good, and read', (made) => made.denied.add('two'), ['B']],
+] as const satisfies [string, string, (made: History) => unknown, string[]][]) {
+  test(`finds what is ${kind}: ${what}`, () => {
+    const made = history()
+    change(made)
+    assert.deepEqual(check(made, both)[kind], ids)
+  })
+}
 
 for (const [kind, read, ids] of [
   ['lost', { logged: [one], stores: stores([one]) }, ['B']],
@@ -47,6 +96,8 @@ for (const [kind, read, ids] of [
   ['unexpected', { logged: [one, two, item('D', 'x')], stores: stores([one, two, item('D', 'x')]) }, ['D']],
   ['unexpected', { logged: [one, two], stores: stores([two, one]) }, ['A']],
   ['torn', { logged: [one, two], stores: stores([one]) }, ['B']],
+  ['torn', { logged: [one], stores: stores([one, two]) }, ['B']],
+  ['stuck', { logged: [one, two], stores: stores([one]), pending: ['B'] }, ['B']],
 ] as const) {
   test(`finds what is ${kind}: ${ids}`, () => {
     assert.deepEqual(check(history(), read)[kind], ids)

@@ -1,40 +1,55 @@
-/** The history checker: what clients were told against what the lists hold at the end. */
+/** The history checker: what clients were told against what they read, then and at the end. */
 import assert from 'node:assert/strict'
-import type { History } from './load.ts'
+import type { History } from './history.ts'
 import type { Item, RunningSystem } from './running-system.ts'
 
-/** What is wrong, by kind; all empty when the promise held. */
+/** What is wrong, by kind: ids. All empty when the promise held. */
 export interface Verdict {
   /** Acknowledged, and not in the log. */
   lost: string[]
   /** Twice in one list, in two stores, or one text under two ids. */
   duplicated: string[]
-  /** Read, and never attempted; or under an id with another text. */
+  /** Read, and never attempted, or refused for good; under an id with another text; out of order. */
   unexpected: string[]
   /** In one of the lists only. */
   torn: string[]
+  /** Acknowledged, then absent from a log read begun later; seen delivered, then gone; passed by a follower. */
+  stale: string[]
+  /** Pending at the end. */
+  stuck: string[]
 }
 
-/** The final read of both lists. `dead`: ids of the dead letters, which stand for the delivered list. */
+/** The final read of both lists. */
 export interface FinalRead {
-  logged: readonly Item[]
-  stores: ReadonlyMap<string, readonly Item[]>
+  logged: readonly Pick<Item, 'id' | 'text'>[]
+  stores: ReadonlyMap<string, readonly Pick<Item, 'id' | 'text'>[]>
+  /** Ids of the dead letters, which stand for the delivered list. */
   dead?: readonly string[]
+  /** Ids of what is neither delivered nor dead. */
+  pending?: readonly string[]
+}
+
+/** A verdict on a run that kept the promise. */
+export const NOTHING_WRONG: Verdict = {
+  ...{ lost: [], duplicated: [], unexpected: [], torn: [], stale: [], stuck: [] },
 }
 
 /**
  * Compares a history with a final read.
  *
- * @throws {AssertionError} When nothing was acknowledged: such a run proves nothing.
+ * @param final Undefined when it could not be had.
+ * @throws {AssertionError} When nothing was acknowledged, or there is no final read: such a run proves nothing.
  */
-export function check(history: History, { logged, stores, dead = [] }: FinalRead): Verdict {
+export function check(history: History, final: FinalRead | undefined): Verdict {
   assert.ok(history.acknowledged.size > 0, 'something was acknowledged')
-  const verdict: Verdict = { lost: [], duplicated: [], unexpected: [], torn: [] }
+  assert.ok(final !== undefined, 'the final read succeeded')
+  const { logged, stores, dead = [], pending = [] } = final
+  const verdict: Verdict = { ...structuredClone(NOTHING_WRONG), stuck: [...pending] }
   const log = new Map<string, string>()
   const texts = new Set<string>()
   for (const { id, text } of logged) {
     if (log.has(id) || texts.has(text)) verdict.duplicated.push(id)
-    if (!history.attempted.has(text)) verdict.unexpected.push(id)
+    if (!history.attempted.has(text) || history.denied.has(text)) verdict.unexpected.push(id)
     log.set(id, text)
     texts.add(text)
   }
@@ -49,15 +64,46 @@ export function check(history: History, { logged, stores, dead = [] }: FinalRead
     settled.add(id)
   }
   for (const items of stores.values()) {
-    for (const [index, { id, text }] of items.entries()) {
+    checkOrder(
+      items.map(({ id }) => id),
+      verdict,
+    )
+    for (const { id, text } of items) {
       settle(id)
       if (log.has(id) && log.get(id) !== text) verdict.unexpected.push(id)
-      if (index > 0 && items[index - 1]!.id >= id) verdict.unexpected.push(id)
     }
   }
   for (const id of dead) settle(id)
   for (const id of log.keys()) if (!settled.has(id)) verdict.torn.push(id)
+  checkReads(history, settled, verdict)
   return verdict
+}
+
+/** What was read on the way. */
+function checkReads(history: History, settled: ReadonlySet<string>, verdict: Verdict): void {
+  const { acknowledgedAt, logReads, deliveredReads, followed } = history
+  const stale = new Set<string>()
+  for (const { beganAt, ids, above = '', upTo = '~' } of logReads) {
+    checkOrder(ids, verdict)
+    const shown = new Set(ids)
+    for (const [id, at] of acknowledgedAt) {
+      if (at < beganAt && id > above && id <= upTo && !shown.has(id)) stale.add(id)
+    }
+  }
+  for (const ids of deliveredReads) {
+    checkOrder(ids, verdict)
+    for (const id of ids) if (!settled.has(id)) stale.add(id)
+  }
+  for (const shown of followed) for (const id of acknowledgedAt.keys()) if (!shown.has(id)) stale.add(id)
+  verdict.stale.push(...stale)
+}
+
+/** A list is ascending by id, and shows none twice. */
+function checkOrder(ids: readonly string[], verdict: Verdict): void {
+  for (let index = 1; index < ids.length; index++) {
+    if (ids[index - 1]! === ids[index]!) verdict.duplicated.push(ids[index]!)
+    else if (ids[index - 1]! > ids[index]!) verdict.unexpected.push(ids[index]!)
+  }
 }
 
 /** Waits until nothing waits in `system`, then reads both lists and asserts that the promise held. */
@@ -81,6 +127,6 @@ export async function assertNothingWrong(
       return [...read.stores.values()].reduce((sum, items) => sum + items.length, 0) >= read.logged.length
     })
     .catch(() => {})
-  assert.deepEqual(check(history, read), { lost: [], duplicated: [], unexpected: [], torn: [] })
+  assert.deepEqual(check(history, read), NOTHING_WRONG)
   return read
 }

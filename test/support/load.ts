@@ -1,31 +1,8 @@
 /** Clients that post all the time and write down what they were told. */
 import { Agent, request } from 'node:http'
 import type { TestContext } from 'node:test'
+import { History } from './history.ts'
 import { sleep } from './system.ts'
-
-/** A request that did not end in a 2xx. */
-export interface Failure {
-  /** Status, or the code of the socket's error. */
-  how: number | string
-  text: string
-  /** When it was told, and how long that took (ms). */
-  at: number
-  tookMs: number
-  /** The problem, when there was one. */
-  answer?: string
-}
-
-/** What clients attempted, and what they were told. */
-export class History {
-  readonly attempted = new Set<string>()
-  /** Id -> text, of every 201. */
-  readonly acknowledged = new Map<string, string>()
-  readonly failures: Failure[] = []
-  /** How long the longest request took that was answered. */
-  longestMs = 0
-  /** When each request was sent (`performance.now()`) and how long its end took, whatever it was; in ms. */
-  readonly took: { sentAt: number; ms: number }[] = []
-}
 
 /** `connections` keep-alive connections, each posting one message after another. */
 export class Load {
@@ -77,7 +54,8 @@ export class Load {
       try {
         const { status, body } = await this.#post(text)
         this.history.longestMs = Math.max(this.history.longestMs, Date.now() - startedAt)
-        if (status === 201) this.history.acknowledged.set((JSON.parse(body) as { id: string }).id, text)
+        if (status === 201)
+          this.history.acknowledge((JSON.parse(body) as { id: string }).id, text, Date.now())
         else fail(status, body)
         if (status !== 201) await sleep(50)
       } catch (error) {

@@ -5,7 +5,7 @@
  * comes again when it was told to, not before.
  */
 import { connect, type Socket } from 'node:net'
-import { History } from './load.ts'
+import { History } from './history.ts'
 
 /** What became of the posts of one run. */
 export class Offered {
@@ -53,7 +53,7 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
     busyCount--
     const status = Number(answer.slice(9, 12))
     if (status === 201) {
-      offered.history.acknowledged.set(/\{"id":"(\w+)"/.exec(answer)![1]!, text)
+      offered.history.acknowledge(/\{"id":"(\w+)"/.exec(answer)![1]!, text, performance.now())
       offered.acknowledgedMs.push(tookMs)
       const second = Math.floor((performance.now() - began) / 1000)
       offered.perSecond[second] = (offered.perSecond[second] ?? 0) + 1

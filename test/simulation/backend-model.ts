@@ -1,0 +1,24 @@
+/** What a simulated backend is to the world that runs on it. */
+import type { LaneReport } from '../../src/runtime/backends/lane-choice.ts'
+import type { Backend, LaneBatch } from '../../src/runtime/ports.ts'
+import type { World } from '../../src/runtime/world.ts'
+import type { SimProcess } from './process.ts'
+
+/** What a backend is told by the actor that opens it. */
+export interface BackendHooks {
+  depths?: LaneReport
+  wakeRemote?: (lane: number) => void
+  repair?: (batch: LaneBatch) => Promise<void>
+}
+
+/** What of a backend survives its processes. */
+export interface BackendModel {
+  /** Opens it in one process. */
+  open(world: World, process: SimProcess, hooks: BackendHooks): Backend
+  /** Ids (or keys) of what is neither delivered nor dead, as the stores have it. */
+  pending(): string[]
+  /** True when nothing is under way to the stores that may yet have an effect. */
+  quiet(): boolean
+  /** Ends all faults of the stores. */
+  heal(): void
+}

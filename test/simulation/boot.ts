@@ -1,0 +1,140 @@
+/** Boots the real actors in simulated processes: what `src/worker.ts` does, on a simulated network and backend. */
+import { FacadeActor } from '../../src/actors/facade.ts'
+import type { Handler } from '../../src/actors/handler.ts'
+import { LoggingActor } from '../../src/actors/logging.ts'
+import { LoggingPool } from '../../src/actors/logging-pool.ts'
+import { MessagesActor } from '../../src/actors/messages.ts'
+import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
+import { Waker } from '../../src/actors/waker.ts'
+import { settledCursor } from '../../src/http/list-routes.ts'
+import type { Message, Range } from '../../src/runtime/ports.ts'
+import type { Hosted, World } from '../../src/runtime/world.ts'
+import type { BackendModel } from './backend-model.ts'
+import { type Methods, type Network, SimPeers } from './network.ts'
+import type { SimProcess } from './process.ts'
+
+const GOODBYE_MS = 1000
+const POST_DEADLINE_MS = 3000
+/** Where clients find facades: `public/<process>`. */
+export const PUBLIC = 'public/'
+
+/** What actors are booted with. */
+export interface BootOptions {
+  network: Network
+  backend: BackendModel
+  /** The handler of messages actors, as one process has it. */
+  handler: ((process: SimProcess) => Handler) | null
+}
+
+/** What a client is shown of a half of the lists. */
+export interface ReadHalf {
+  messages: Message[]
+  whole: boolean
+}
+
+/** Boots the actor of a world. */
+export function bootOf(options: BootOptions): (world: World, process: SimProcess) => Promise<Hosted> {
+  return (world, process) => {
+    if (world.role === 'facade') return bootFacade(world, process, options)
+    if (world.role === 'logging') return bootLogging(world, process, options)
+    return bootMessages(world, process, options)
+  }
+}
+
+async function bootFacade(world: World, process: SimProcess, { network, backend: model }: BootOptions) {
+  const peers = new SimPeers(network, process)
+  const waker = new Waker(world, peers, world.config.lanes)
+  const backend = model.open(world, process, {
+    depths: () => waker.depths(),
+    wakeRemote: (lane) => waker.wake(lane),
+  })
+  const actor = new FacadeActor(world, backend, peers)
+  await actor.start()
+  const close = network.serve(PUBLIC + process.name, process, publicMethods(actor, world))
+  return {
+    address: null,
+    status: () => actor.status(),
+    async drain() {
+      actor.announceDrain()
+      await world.clock.sleep(GOODBYE_MS)
+      close()
+      await actor.drain()
+      await backend.close()
+    },
+  }
+}
+
+/** What clients ask, as the HTTP routes do it. */
+function publicMethods(actor: Facade, { clock }: World): Methods {
+  const deadlineAt = () => clock.now() + POST_DEADLINE_MS
+  return {
+    post: (text: string) => actor.post(text, deadlineAt()),
+    postBatch: (texts: string[], key: { value: string; hash: string } | null) =>
+      actor.postBatch(texts, { deadlineAt: deadlineAt(), ...(key !== null && { key }) }),
+    lists: async (limit: number | null) => {
+      const { logged, delivered, deliveredTo } = await actor.lists(limit ?? undefined)
+      return { logged: await readHalf(logged), delivered: await readHalf(delivered), deliveredTo }
+    },
+    follow: async (after: string, limit: number) => {
+      const items = await actor.logPage({ after, limit })
+      const cursor = settledCursor(items.at(-1)?.id, clock)
+      return { items, next: cursor !== undefined && cursor > after ? cursor : after }
+    },
+    store: (name: string, range: Range) => actor.storePage(name, range),
+    find: async (id: string) => (await actor.find(id, 0)) ?? null,
+    dead: () => actor.dead({ limit: 1000 }),
+    replay: (id: string) => actor.replay(id),
+  }
+}
+
+async function readHalf({ pages, whole }: ListHalf): Promise<ReadHalf> {
+  const messages: Message[] = []
+  for await (const page of pages) messages.push(...page)
+  return { messages, whole: whole() }
+}
+
+async function bootLogging(world: World, process: SimProcess, { network, backend: model }: BootOptions) {
+  const backend = model.open(world, process, {})
+  const actor = new LoggingActor(world, backend.log)
+  await actor.start()
+  const close = network.serve(process.name, process, {
+    append: (batch: Parameters<LoggingActor['append']>[0]) => actor.append(batch),
+    page: (range: Range) => actor.page(range),
+    get: (id: string) => actor.get(id),
+  })
+  return {
+    address: process.name,
+    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
+    async drain() {
+      close()
+      await actor.drain()
+      await backend.close()
+    },
+  }
+}
+
+async function bootMessages(world: World, process: SimProcess, options: BootOptions) {
+  const { network, backend: model, handler } = options
+  const logging = new LoggingPool(world, new SimPeers(network, process))
+  const backend = model.open(world, process, { repair: (batch) => logging.repair(batch) })
+  const actor = new MessagesActor(world, backend.queue, handler?.(process) ?? null)
+  const close = network.serve(process.name, process, {
+    wake: (lanes: number[]) => actor.wake(lanes),
+    page: (range: Range) => actor.page(range),
+    find: (lane: number, id: string, waitMs: number) => actor.find(lane, id, waitMs),
+    dead: (range: { after?: string; limit: number }) => actor.dead(range),
+    replay: (id: string) => actor.replay(id),
+    purge: (id: string) => actor.purge(id),
+    redrive: (lane: number, messages: Message[]) => actor.redrive(lane, messages),
+  })
+  await actor.start()
+  return {
+    address: process.name,
+    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
+    async drain() {
+      await actor.drain()
+      close()
+      await backend.close()
+    },
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Planted bugs: each makes a simulated world, never the code under test, go wrong in one way. That they are caught
+ * is the test of the simulation itself.
+ */
+import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backends/hazelcast/cluster.ts'
+import { NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
+import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import type { Backend, Receipt } from '../../src/runtime/ports.ts'
+import type { Plan, Planted } from './run.ts'
+
+/** One planted bug. */
+export interface Bug {
+  name: string
+  backend: Plan['backend']
+  planted: Planted
+}
+
+/** All of them. */
+export const BUGS: readonly Bug[] = [
+  embedded('a 201 before the log is written', { writer: { acknowledgesFirst: true } }),
+  embedded('a log without fdatasync', { disk: { logWithoutSync: true } }),
+  embedded('a failed fdatasync is tried again', { disk: { retriesFailedSync: true } }),
+  embedded('a full disk is told as success', { writer: { swallowsFull: true } }),
+  embedded('the log does not know keys', { writer: { forgetsKeys: true } }),
+  embedded('a logging actor reads its own file only', { readsOwnFileOnly: true }),
+  embedded('the cursor passes what is not settled', { home: { cursorRunsAhead: true } }),
+  embedded('a retry is not written', { home: { losesRetries: true } }),
+  embedded('open starts are not taken up', { home: { forgetsOpenStarts: true } }),
+  embedded('a lane can be locked twice', { locksNothing: true }),
+  {
+    name: 'a lost reply is told as never connected',
+    backend: 'embedded',
+    planted: { network: { liesAboutLoss: true } },
+  },
+  {
+    name: 'a write is acknowledged before its backup has it',
+    backend: 'hazelcast',
+    planted: { hazelcast: { cluster: { withoutSyncBackup: true } } },
+  },
+  {
+    name: 'the log before pending',
+    backend: 'hazelcast',
+    planted: { hazelcast: { wrap: (backend) => logFirst(backend) } },
+  },
+  {
+    name: 'what no wake-up brought is not put into the log',
+    backend: 'hazelcast',
+    planted: { hazelcast: { repairsNothing: true } },
+  },
+  distorted('no look-through', NAMES.pending, () => ({ keys: async () => [] })),
+  distorted('pending expires', NAMES.pending, (map) => ({
+    putIfAbsent: (key, value) => map.putIfAbsent(key, value, 3000),
+  })),
+  distorted('an unknown outcome is taken for success', NAMES.pending, (map) => ({
+    putIfAbsent: (key, value, ttlMs) => orDone(map.putIfAbsent(key, value, ttlMs)),
+  })),
+  distorted('out of pending before it is in the list', NAMES.delivered, (list, cluster) => {
+    const pending = cluster.map(NAMES.pending)
+    return {
+      putIfAbsent: async (key, value, ttlMs) => {
+        for (const each of await pending.keys(key, `${key}~`)) await pending.delete(each)
+        return list.putIfAbsent(key, value, ttlMs)
+      },
+    }
+  }),
+  distorted('the list is overwritten', NAMES.delivered, (list) => ({
+    putIfAbsent: async (key, value, ttlMs) => void (await list.set(key, value, ttlMs)),
+    getAll: async () => new Map(),
+  })),
+  distorted('keys are forgotten', NAMES.keys, () => ({ putIfAbsent: async () => undefined })),
+  distorted('dead letters are not written', NAMES.dead, () => ({ putIfAbsent: async () => undefined })),
+  distorted('starts are not written', NAMES.pending, (map) => ({
+    set: async (key, value, ttlMs) => {
+      if (!(JSON.parse(value) as { open: boolean }).open) await map.set(key, value, ttlMs)
+    },
+  })),
+  distorted('an unknown outcome is told as none', NAMES.pending, (map) => ({
+    putIfAbsent: (key, value, ttlMs) => toldAsNone(map.putIfAbsent(key, value, ttlMs)),
+  })),
+  {
+    name: 'the queue is the truth, not pending',
+    backend: 'hazelcast',
+    planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
+  },
+]
+
+function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {
+  return { name, backend: 'embedded', planted: { embedded: planted } }
+}
+
+/** One map of the clusters behaves otherwise. */
+function distorted(
+  name: string,
+  of: string,
+  change: (map: ClusterMap, cluster: Cluster) => Partial<ClusterMap>,
+): Bug {
+  const distort = (cluster: Cluster): Cluster => ({
+    map: (which) => {
+      const map = cluster.map(which)
+      return which === of ? { ...map, ...change(map, cluster) } : map
+    },
+    queue: (which) => cluster.queue(which),
+    missing: () => cluster.missing(),
+    onConnect: (listener) => cluster.onConnect(listener),
+    close: () => cluster.close(),
+  })
+  return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
+}
+
+/** Appends, and only then lets the queue accept. */
+function logFirst(backend: Backend): Backend {
+  let queue: Backend['queue']
+  try {
+    queue = backend.queue
+  } catch {
+    return backend // A logging actor's has none.
+  }
+  const { laneCount } = queue
+  let next = 0
+  const accept: Backend['queue']['accept'] = async (batch, append) => {
+    if (batch.key !== undefined) return queue.accept(batch, append)
+    const receipts: Receipt[] = await append({ ...batch, lane: next++ % laneCount })
+    await queue.accept(batch, async () => receipts)
+    return receipts
+  }
+  const swapped = new Proxy(queue, {
+    get(target, name) {
+      if (name === 'accept') return accept
+      const value = Reflect.get(target, name, target) as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return Object.create(backend, { queue: { value: swapped } }) as Backend
+}
+
+/** Whoever takes a key from the mail takes its batch out of pending, and keeps it to itself. */
+function takingFromPending(cluster: Cluster): Cluster {
+  const pending = cluster.map(NAMES.pending)
+  const taken = new Map<string, string>()
+  const take = async (keys: readonly string[]) => {
+    for (const [key, value] of await pending.getAll(keys)) taken.set(key, value)
+    await Promise.all(keys.map((key) => pending.delete(key)))
+  }
+  return {
+    map: (name) => {
+      const map = cluster.map(name)
+      if (name !== NAMES.pending) return map
+      return {
+        ...map,
+        getAll: async (keys) => {
+          const found = await map.getAll(keys.filter((key) => !taken.has(key)))
+          for (const key of keys) if (taken.has(key)) found.set(key, taken.get(key)!)
+          return found
+        },
+      }
+    },
+    queue: (name): ClusterQueue => {
+      const queue = cluster.queue(name)
+      return {
+        offer: (item) => queue.offer(item),
+        drain: async (maxCount) => {
+          const keys = await queue.drain(maxCount)
+          if (keys.length > 0) await take(keys)
+          return keys
+        },
+        poll: async (waitMs) => {
+          const key = await queue.poll(waitMs)
+          if (key !== undefined) await take([key])
+          return key
+        },
+      }
+    },
+    missing: () => cluster.missing(),
+    onConnect: (listener) => cluster.onConnect(listener),
+    close: () => cluster.close(),
+  }
+}
+
+async function orDone<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call
+  } catch (error) {
+    if (isMailroomError(error) && error.outcome === 'unknown') return undefined
+    throw error
+  }
+}
+
+async function toldAsNone<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call
+  } catch (error) {
+    if (!isMailroomError(error)) throw error
+    throw new MailroomError(error.code, error.details, { outcome: 'none' })
+  }
+}

@@ -1,0 +1,77 @@
+/** Plans that failed once, each with what they found. They must hold for ever. */
+import type { Plan } from './run.ts'
+
+/** A plan and the fault in the code that it found. */
+export interface Committed {
+  found: string
+  plan: Plan
+}
+
+export const COMMITTED: readonly Committed[] = [
+  {
+    found: 'a page left out what another page, read meanwhile, trimmed from the cache',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1755604167, handler: false },
+      faults: [
+        { kind: 'a process dies at any moment', atMs: 0, forMs: 100, which: 33, strength: 0 },
+        { kind: 'a process dies at a call', atMs: 632, forMs: 100, which: 696, strength: 0.5 },
+      ],
+    },
+  },
+  {
+    found: 'a lease without end: its lane was never taken again',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 5, handler: false },
+      faults: [
+        { kind: 'calls to a cluster are lost', atMs: 73, forMs: 1071, which: 175, strength: 0.9 },
+        { kind: 'a process dies at any moment', atMs: 508, forMs: 1035, which: 545, strength: 0.23 },
+        { kind: 'messages actors are scaled', atMs: 937, forMs: 1427, which: 513, strength: 0.81 },
+      ],
+    },
+  },
+  {
+    found: 'a holder took what it found in the log for durable',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 5, handler: false },
+      faults: [
+        { kind: 'copies stay out', atMs: 73, forMs: 1071, which: 174, strength: 0.9 },
+        { kind: 'a process dies at a call', atMs: 508, forMs: 1035, which: 544, strength: 0.23 },
+        { kind: 'messages actors are scaled', atMs: 937, forMs: 1427, which: 512, strength: 0.81 },
+      ],
+    },
+  },
+  {
+    found: 'a successor took what it found in the list for durable, and out of pending',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 20, handler: true },
+      faults: [
+        { kind: 'calls to a cluster straggle', atMs: 1409, forMs: 2638, which: 226, strength: 0.35 },
+        { kind: 'copies stay out', atMs: 2221, forMs: 1309, which: 837, strength: 0.15 },
+        { kind: 'a process dies at any moment', atMs: 1252, forMs: 1841, which: 54, strength: 0.07 },
+      ],
+    },
+  },
+  {
+    found: 'a lease was renewed for ever by who did not hold the lane',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1890250177, handler: false },
+      faults: [
+        { kind: 'messages actors are scaled', atMs: 0, forMs: 100, which: 0, strength: 0.34 },
+        { kind: 'a member freezes', atMs: 0, forMs: 771, which: 3, strength: 0.02 },
+        { kind: 'a member freezes', atMs: 232, forMs: 1790, which: 3, strength: 0.94 },
+      ],
+    },
+  },
+  {
+    found: 'a holder put into the log what was pending on one member only',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1937745204, handler: true },
+      faults: [
+        { kind: 'copies stay out', atMs: 0, forMs: 1659, which: 87, strength: 0.57 },
+        { kind: 'a process freezes', atMs: 2274, forMs: 2010, which: 663, strength: 0.7 },
+        { kind: 'logging actors are scaled', atMs: 659, forMs: 1726, which: 109, strength: 0.52 },
+        { kind: 'a process dies at any moment', atMs: 2674, forMs: 2535, which: 658, strength: 0.15 },
+      ],
+    },
+  },
+]

@@ -1,0 +1,174 @@
+/**
+ * The embedded backend on a simulated disk. Its lanes in hand (`HeldLane`), its log (`EmbeddedLog`) and its choice
+ * of lanes run unchanged; SQLite's files, and the writer that is bound to them, are models.
+ */
+import { crc32 } from 'node:zlib'
+import type { Damage } from '../../src/runtime/backends/embedded/damage.ts'
+import { HeldLane } from '../../src/runtime/backends/embedded/held-lane.ts'
+import type { Home } from '../../src/runtime/backends/embedded/home.ts'
+import { EmbeddedLog } from '../../src/runtime/backends/embedded/log.ts'
+import type { LogFiles } from '../../src/runtime/backends/embedded/log-files.ts'
+import type { LogWriter } from '../../src/runtime/backends/embedded/log-writer.ts'
+import { faultOf } from '../../src/runtime/backends/embedded/sqlite.ts'
+import { LaneChoice } from '../../src/runtime/backends/lane-choice.ts'
+import { actorNumber } from '../../src/runtime/directory.ts'
+import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Backend, Queue } from '../../src/runtime/ports.ts'
+import type { World } from '../../src/runtime/world.ts'
+import type { BackendHooks, BackendModel } from './backend-model.ts'
+import { Disk, type DiskBugs } from './disk.ts'
+import { type HomeBugs, HomeFile, SimHome } from './home-file.ts'
+import { SimLogFile, SimLogWriter, type WriterBugs } from './log-file.ts'
+import type { SimProcess } from './process.ts'
+import type { Rng } from './rng.ts'
+
+/** What planted bugs there are of this backend. */
+export interface EmbeddedBugs {
+  disk?: DiskBugs
+  writer?: WriterBugs
+  home?: HomeBugs
+  /** A lane can be held twice. */
+  locksNothing?: boolean
+  /** A logging actor reads its own file only. */
+  readsOwnFileOnly?: boolean
+}
+
+/** One data directory, as it survives all processes. */
+export class EmbeddedModel implements BackendModel {
+  readonly disk: Disk
+  readonly #bugs: EmbeddedBugs
+  readonly #logs = new Map<string, SimLogFile>()
+  readonly #homes: HomeFile[]
+
+  constructor(laneCount: number, rng: Rng, bugs: EmbeddedBugs) {
+    this.disk = new Disk(rng, bugs.disk ?? {})
+    this.#bugs = bugs
+    this.#homes = Array.from({ length: laneCount }, () => new HomeFile(this.disk.journal('home')))
+  }
+
+  /** Opens it in one process. */
+  open(world: World, process: SimProcess, hooks: BackendHooks): Backend {
+    const writer = world.role === 'logging' ? this.#writerOf(world, process) : undefined
+    const files = this.#filesFor(world.role === 'logging' ? world.name : undefined)
+    const log = new EmbeddedLog({
+      files: files as unknown as LogFiles,
+      writer: writer as unknown as LogWriter,
+      clock: world.clock,
+      retentionMs: world.config.retentionMs,
+    })
+    const { queue, close } = this.#queue(world, process, files as unknown as LogFiles, hooks)
+    return {
+      log,
+      queue,
+      missing: () => (writer !== undefined && this.disk.full ? ['room on the disk'] : []),
+      damaged: () => [],
+      close: async () => close(),
+    }
+  }
+
+  pending(): string[] {
+    const pending: string[] = []
+    for (const log of this.#logs.values()) {
+      for (const { id, lane } of log.rows()) {
+        const { message, dead } = this.#homes[lane]!
+        if (!message.has(id) && !dead.has(id)) pending.push(id)
+      }
+    }
+    for (const { start } of this.#homes) pending.push(...start.keys())
+    return [...new Set(pending)]
+  }
+
+  quiet(): boolean {
+    return this.disk.writing === 0
+  }
+
+  heal(): void {
+    this.disk.full = false
+    this.disk.failingSyncs = 0
+  }
+
+  #writerOf(world: World, process: SimProcess): SimLogWriter {
+    const path = `log-${actorNumber(world.name)}`
+    if (this.disk.lock(path, process) === undefined)
+      throw new MailroomError('MR_DATA_LOCKED', { path, holder: 'another process' })
+    let file = this.#logs.get(path)
+    if (file === undefined) {
+      file = new SimLogFile(`file of ${path}`, this.disk.journal('log'))
+      this.#logs.set(path, file)
+    }
+    const onBroken = (error: unknown) => world.fail(error)
+    return new SimLogWriter(file, this.disk, process, { onBroken, bugs: this.#bugs.writer ?? {} })
+  }
+
+  /** What is used of `LogFiles`. */
+  #filesFor(reader: string | undefined) {
+    const own = reader !== undefined && this.#bugs.readsOwnFileOnly ? `log-${actorNumber(reader)}` : undefined
+    return {
+      names: () => [...this.#logs.keys()].filter((name) => own === undefined || name === own).sort(),
+      read: <T>(name: string, read: (file: SimLogFile) => T): T => read(this.#logs.get(name)!),
+      intact: <T>(rows: readonly T[]): T[] => [...rows],
+    } satisfies Partial<Record<keyof LogFiles | keyof Damage, unknown>>
+  }
+
+  #queue(world: World, process: SimProcess, files: LogFiles, { depths, wakeRemote }: BackendHooks) {
+    const { clock } = world
+    const laneCount = this.#homes.length
+    const held = new Map<number, HeldLane>()
+    const nobody = () => Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
+    const choice = new LaneChoice(clock, depths ?? nobody)
+    const elsewhere = (lane: number) => new MailroomError('MR_LANE_ELSEWHERE', { lane, name: world.name })
+    const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
+      const holding = held.get(lane)
+      if (holding === undefined) throw elsewhere(lane)
+      return work(holding)
+    }
+    const queue: Queue & { isHeld(lane: number): boolean } = {
+      laneCount,
+      accept: async (batch, append) => {
+        const { key, messages } = batch
+        const lane = key === undefined ? choice.choose(messages.length) : crc32(key.value) % laneCount
+        const receipts = await append({ ...batch, lane })
+        held.get(lane)?.wake()
+        wakeRemote?.(lane)
+        return receipts
+      },
+      wake: (lane) => held.get(lane)?.wake(),
+      isHeld: (lane) => held.has(lane),
+      hold: async (lane) => {
+        if (held.has(lane) || !process.leaves()) return
+        const release = this.#bugs.locksNothing ? () => {} : this.disk.lock(`home-${lane}`, process)
+        if (release === undefined) throw elsewhere(lane)
+        try {
+          const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
+          const lock = { release }
+          held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock }))
+        } catch (error) {
+          release()
+          throw faultOf(error) === 'full'
+            ? new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
+            : error
+        }
+      },
+      release: async (lane) => {
+        held.get(lane)?.release()
+        held.delete(lane)
+      },
+      claim: (lane, maxCount, waitMs) => inLane(lane, (holding) => holding.claim(maxCount, waitMs)),
+      start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
+      settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
+      find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
+      delivered: (lane, range) =>
+        inLane(lane, ({ home }) => home.delivered(range).map(({ damaged: _, ...message }) => message)),
+      depth: (lane) => inLane(lane, (holding) => holding.depth()),
+      dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
+      replay: (lane, id) => inLane(lane, (holding) => holding.replay(id)),
+      purge: (lane, id) => inLane(lane, (holding) => holding.purge(id)),
+      redrive: (lane) => inLane(lane, () => 0),
+    }
+    const close = () => {
+      for (const holding of held.values()) holding.release()
+      held.clear()
+    }
+    return { queue, close }
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * What goes wrong in a simulated world. A fault waits for a post to be under way, so that it hits something, and
+ * says whether it did. All faults end by themselves.
+ */
+import type { Clients } from './clients.ts'
+import type { EmbeddedModel } from './embedded-backend.ts'
+import type { HazelcastModel } from './hazelcast-backend.ts'
+import type { Network } from './network.ts'
+import type { SimNode } from './node.ts'
+import type { SimProcess } from './process.ts'
+import type { Rng } from './rng.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { SimCluster } from './sim-cluster.ts'
+
+/** Faults of any world. */
+export const COMMON_KINDS = [
+  'a process dies at a call',
+  'a process dies at any moment',
+  'a process freezes',
+  'a node dies',
+  'requests are lost',
+  'replies are lost',
+  'the network is slow',
+  'the wall clock steps',
+  'messages actors are scaled',
+  'logging actors are scaled',
+  'a role is restarted',
+] as const
+
+/** Faults of the embedded backend's disk. */
+export const DISK_KINDS = ['the power fails', 'the disk is full', 'fdatasync fails'] as const
+
+/** Faults of the Hazelcast backend's clusters. */
+export const CLUSTER_KINDS = [
+  'a cluster is away',
+  'a member dies',
+  'a member freezes',
+  'calls to a cluster are lost',
+  'copies stay out',
+  'calls to a cluster straggle',
+] as const
+
+export type FaultKind = (typeof COMMON_KINDS | typeof DISK_KINDS | typeof CLUSTER_KINDS)[number]
+
+/** One fault. JSON: failing runs are kept as such. */
+export interface Fault {
+  kind: FaultKind
+  /** When it comes, in ms since the clients began; it waits for the next post then. */
+  atMs: number
+  forMs: number
+  /** Chooses whom it hits. */
+  which: number
+  /** 0 to 1 */
+  strength: number
+}
+
+/** What faults happen to. */
+export interface Faulty {
+  scheduler: Scheduler
+  rng: Rng
+  network: Network
+  nodes: readonly SimNode[]
+  clients: Clients
+  embedded: EmbeddedModel | undefined
+  hazelcast: HazelcastModel | undefined
+  /** Nothing is to go wrong any more. */
+  calm: boolean
+}
+
+/** How a fault happens: returns a function that says, when it is over, whether it hit something. */
+type Effect = (world: Faulty, fault: Fault) => () => boolean
+
+const EFFECTS: Record<FaultKind, Effect> = {
+  'a process dies at a call': (world, { which, strength }) => {
+    const process = processOf(world, which)
+    process?.dieAtCall(1 + Math.floor(strength * 12), which % 2 === 0)
+    return () => process !== undefined && !process.alive
+  },
+  'a process dies at any moment': (world, { which }) =>
+    whenBusy(world, processOf(world, which), (process) => process.die()),
+  'a process freezes': (world, { which, forMs }) =>
+    whenBusy(world, processOf(world, which), (process) => {
+      process.freeze()
+      world.scheduler.after(forMs * 3, () => process.thaw())
+    }),
+  'a node dies': (world, fault) => nodeDies(world, fault),
+  'requests are lost': ({ network, scheduler }, { strength, forMs }) => {
+    const before = network.lostCount
+    network.weather = { ...network.weather, lossOfRequest: 0.05 + strength * 0.5 }
+    scheduler.after(forMs, () => network.calm())
+    return () => network.lostCount > before
+  },
+  'replies are lost': ({ network, scheduler }, { strength, forMs }) => {
+    const before = network.lostCount
+    network.weather = { ...network.weather, lossOfReply: 0.05 + strength * 0.5 }
+    scheduler.after(forMs, () => network.calm())
+    return () => network.lostCount > before
+  },
+  'the network is slow': ({ network, scheduler, clients }, { strength, forMs }) => {
+    const hit = clients.posting > 0
+    network.weather = { ...network.weather, delayMs: 20 + strength * 3000 }
+    scheduler.after(forMs, () => network.calm())
+    return () => hit
+  },
+  'the wall clock steps': ({ nodes, clients }, { which, strength }) => {
+    nodes[which % nodes.length]!.machine.clockOffsetMs += (strength - 0.5) * 20_000
+    const hit = clients.posting > 0
+    return () => hit
+  },
+  'messages actors are scaled': (world, { which, strength }) => {
+    nodeOf(world, which).scale('messages', 1 + Math.floor(strength * 3))
+    const hit = world.clients.posting > 0
+    return () => hit
+  },
+  'logging actors are scaled': (world, { which, strength }) => {
+    nodeOf(world, which).scale('logging', 1 + Math.floor(strength * 3))
+    const hit = world.clients.posting > 0
+    return () => hit
+  },
+  'a role is restarted': (world, { which, strength }) => {
+    const roles = ['facade', 'logging', 'messages'] as const
+    nodeOf(world, which).restart(roles[Math.floor(strength * 3) % 3]!)
+    const hit = world.clients.posting > 0
+    return () => hit
+  },
+  'the power fails': (world, fault) => {
+    const over = nodeDies(world, fault)
+    world.embedded?.disk.losePower()
+    return over
+  },
+  'the disk is full': ({ embedded, scheduler }, { forMs }) => {
+    const disk = embedded!.disk
+    const before = disk.refusedCount
+    disk.full = true
+    scheduler.after(forMs, () => {
+      disk.full = false
+    })
+    return () => disk.refusedCount > before
+  },
+  'fdatasync fails': ({ embedded }, { strength }) => {
+    const disk = embedded!.disk
+    disk.failingSyncs += 1 + Math.floor(strength * 2)
+    return () => disk.failingSyncs === 0
+  },
+  'a cluster is away': (world, { which, forMs }) => {
+    const cluster = clusterOf(world, which)
+    const hit = cluster.inFlight > 0
+    cluster.goAway()
+    world.scheduler.after(forMs, () => cluster.comeBack())
+    return () => hit
+  },
+  'a member dies': (world, { which }) => {
+    const cluster = clusterOf(world, which)
+    const hit = cluster.inFlight > 0
+    cluster.loseMember((which >> 1) % 3)
+    return () => hit
+  },
+  'a member freezes': (world, { which, forMs }) => {
+    const cluster = clusterOf(world, which)
+    const hit = cluster.inFlight > 0
+    cluster.freezeMember((which >> 1) % 3, forMs * 2)
+    return () => hit
+  },
+  'calls to a cluster are lost': (world, fault) => {
+    const { strength } = fault
+    const lossOfRequest = strength * 0.2
+    return clusterWeather(world, fault, { lossOfRequest, lossOfReply: 0.02 + strength * 0.3 })
+  },
+  'copies stay out': (world, fault) => {
+    const { which, forMs, strength } = fault
+    const cluster = clusterOf(world, which)
+    // What only a primary had goes with it.
+    if (which % 3 === 0) world.scheduler.after(forMs, () => cluster.loseMember((which >> 1) % 3))
+    return clusterWeather(world, fault, { lossOfCopy: 0.05 + strength * 0.4 })
+  },
+  'calls to a cluster straggle': (world, fault) => {
+    const cluster = clusterOf(world, fault.which)
+    const hit = cluster.inFlight > 0
+    clusterWeather(world, fault, { straggleMs: 200 + fault.strength * 6000 })
+    return () => hit
+  },
+}
+
+/** Brings a fault about in time. @returns Says, at the end, whether it hit something in flight. */
+export function schedule(world: Faulty, fault: Fault): () => boolean {
+  const { scheduler, clients, rng } = world
+  let over = () => false
+  let begun = false
+  const begin = () => {
+    if (begun || world.calm) return
+    begun = true
+    scheduler.note(`fault: ${fault.kind}`)
+    over = EFFECTS[fault.kind](world, fault)
+  }
+  scheduler.after(fault.atMs, () => {
+    const before = clients.onPost
+    clients.onPost = () => {
+      before()
+      if (!begun) scheduler.after(rng.between(0, 8), begin)
+    }
+    scheduler.after(1000, begin)
+  })
+  return () => over()
+}
+
+function nodeDies(world: Faulty, { which, forMs }: Fault): () => boolean {
+  const node = nodeOf(world, which)
+  const hit = node.processes().some(({ inFlight }) => inFlight > 0)
+  node.crash()
+  world.scheduler.after(forMs, () => node.start())
+  return () => hit
+}
+
+function clusterWeather(
+  world: Faulty,
+  { which, forMs }: Fault,
+  change: Partial<SimCluster['weather']>,
+): () => boolean {
+  const cluster = clusterOf(world, which)
+  const before = cluster.lostCount
+  cluster.weather = { ...cluster.weather, ...change }
+  world.scheduler.after(forMs, () => cluster.clear())
+  return () => cluster.lostCount > before
+}
+
+function nodeOf({ nodes }: Faulty, which: number): SimNode {
+  return nodes[which % nodes.length]!
+}
+
+/** Strikes a process when it does something, or a second later. */
+function whenBusy(
+  world: Faulty,
+  process: SimProcess | undefined,
+  strike: (process: SimProcess) => void,
+): () => boolean {
+  let hit = false
+  let struck = process === undefined
+  const now = () => {
+    if (struck || world.calm) return
+    struck = true
+    hit = process!.alive && process!.inFlight > 0
+    world.scheduler.note(`${process!.name} is struck`)
+    strike(process!)
+  }
+  if (process === undefined) return () => false
+  process.onLeave = () => {
+    process.onLeave = () => {}
+    world.scheduler.after(world.rng.between(0, 1), now)
+  }
+  world.scheduler.after(1000, now)
+  return () => hit
+}
+
+/** One that runs; all roles alike. */
+function processOf({ nodes }: Faulty, which: number): SimProcess | undefined {
+  const processes = nodes.flatMap((node) => node.processes())
+  return processes.length === 0 ? undefined : processes[which % processes.length]
+}
+
+function clusterOf({ hazelcast }: Faulty, which: number): SimCluster {
+  return which % 2 === 0 ? hazelcast!.log : hazelcast!.queue
+}

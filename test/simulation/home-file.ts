@@ -1,0 +1,247 @@
+/**
+ * A simulated home of a lane, as `embedded/home.ts` is one in SQLite: the same tables, each write in a
+ * transaction of the simulated disk.
+ */
+import { MAX_ID, MIN_ID } from '../../src/runtime/ids.ts'
+import {
+  type Claimed,
+  type Dead,
+  type Delivered,
+  MAX_STARTS,
+  type Range,
+  type Settlement,
+  type Whereabouts,
+} from '../../src/runtime/ports.ts'
+import { pageOf } from '../support/memory-backend.ts'
+import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
+import type { SimProcess } from './process.ts'
+
+interface Start {
+  text: string
+  starts: number
+  due: number
+  open: boolean
+  suspect: boolean
+  firstError: string
+  lastError: string
+}
+
+/** How a planted bug makes a home go wrong. */
+export interface HomeBugs {
+  /** A retry is not written. */
+  losesRetries?: boolean
+  /** What its last holder had started is not taken up. */
+  forgetsOpenStarts?: boolean
+  /** The cursor passes what is only in hand. */
+  cursorRunsAhead?: boolean
+}
+
+/** The tables, as they survive their holder. */
+export class HomeFile {
+  readonly journal: Journal
+  readonly message: Table<string, Delivered>
+  readonly cursor: Table<string, number>
+  readonly start: Table<string, Start>
+  readonly dead: Table<string, Dead & { purged: boolean }>
+
+  constructor(journal: Journal) {
+    this.journal = journal
+    this.message = new Table(journal)
+    this.cursor = new Table(journal)
+    this.start = new Table(journal)
+    this.dead = new Table(journal)
+  }
+}
+
+const NO_START: Start = {
+  ...{ text: '', starts: 0, due: 0, open: false, suspect: false, firstError: '', lastError: '' },
+}
+
+/** An open home: what `HeldLane` uses of `Home`. */
+export class SimHome {
+  readonly #file: HomeFile
+  readonly #disk: Disk
+  readonly #process: SimProcess
+  readonly #bugs: HomeBugs
+  #waiting: { write: () => void; resolve: () => void; reject: (error: unknown) => void }[] = []
+  #closed = false
+
+  constructor(file: HomeFile, disk: Disk, process: SimProcess, bugs: HomeBugs) {
+    this.#file = file
+    this.#disk = disk
+    this.#process = process
+    this.#bugs = bugs
+    this.#adoptStarts()
+  }
+
+  cursors(): Map<string, number> {
+    return new Map(this.#file.cursor)
+  }
+
+  commit(write: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ write, resolve, reject })
+      if (this.#waiting.length === 1) this.#process.clock.soon(() => this.#flush())
+    })
+  }
+
+  moveCursor(file: string, seq: number): void {
+    this.#file.cursor.put(file, this.#bugs.cursorRunsAhead ? seq + 3 : seq)
+  }
+
+  start({ id, text }: { id: string; text: string }): void {
+    const before = this.#file.start.get(id) ?? { ...NO_START, text }
+    this.#file.start.put(id, { ...before, starts: before.starts + 1, open: true })
+  }
+
+  settle({ id, text }: { id: string; text: string }, settlement: Settlement): Delivered | undefined {
+    const { message, start, dead } = this.#file
+    const now = this.#process.clock.now()
+    const before = start.get(id)
+    const { starts, firstError } = before ?? NO_START
+    switch (settlement.as) {
+      case 'done': {
+        start.remove(id)
+        const delivered = { id, text, deliveredAt: now, attempts: Math.max(1, starts) }
+        if (message.has(id)) return undefined
+        message.put(id, delivered)
+        return delivered
+      }
+      case 'retry': {
+        if (this.#bugs.losesRetries) return void start.remove(id)
+        const { dueAt, error } = settlement
+        const errors = { firstError: firstError || error, lastError: error }
+        start.put(id, { ...NO_START, text, starts, due: dueAt, ...errors })
+        return undefined
+      }
+      case 'back':
+        start.put(id, {
+          ...(before ?? NO_START),
+          ...{ text, starts: starts - Number(before?.open ?? false), open: false, due: 0 },
+        })
+        return undefined
+      case 'dead':
+        start.remove(id)
+        if (dead.has(id)) return undefined
+        dead.put(id, {
+          ...{ id, text, reason: settlement.reason, attempts: starts, purged: false, deadAt: now },
+          ...{ firstError: firstError || settlement.error, lastError: settlement.error },
+        })
+        return undefined
+    }
+  }
+
+  knows(id: string): boolean {
+    const { message, start, dead } = this.#file
+    return message.has(id) || start.has(id) || dead.has(id)
+  }
+
+  due(limit: number): Claimed[] {
+    const now = this.#process.clock.now()
+    return [...this.#file.start]
+      .filter(([, { open, due }]) => !open && due <= now)
+      .sort(([, a], [, b]) => a.due - b.due)
+      .slice(0, limit)
+      .map(([id, { text, starts, suspect }]) => ({ id, text, starts, suspect }))
+  }
+
+  nextDueAt(): number | undefined {
+    const now = this.#process.clock.now()
+    let next: number | undefined
+    for (const { open, due } of this.#file.start.values()) {
+      if (!open && due > now && (next === undefined || due < next)) next = due
+    }
+    return next
+  }
+
+  starts(): { count: number; oldest: string | null } {
+    return { count: this.#file.start.size, oldest: [...this.#file.start.keys()].sort()[0] ?? null }
+  }
+
+  deadCount(): number {
+    return [...this.#file.dead.values()].filter(({ purged }) => !purged).length
+  }
+
+  find(id: string): Whereabouts | undefined {
+    const { message, dead, start } = this.#file
+    const delivered = message.get(id)
+    if (delivered !== undefined) {
+      const { deliveredAt, attempts } = delivered
+      return { state: 'delivered', deliveredAt, attempts }
+    }
+    const letter = dead.get(id)
+    if (letter !== undefined) return { state: 'dead', attempts: letter.attempts, deliveredAt: null }
+    const started = start.get(id)
+    return started && { state: 'queued', attempts: started.starts, deliveredAt: null }
+  }
+
+  delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
+    const range = { before, ...(after !== undefined && { after }), limit }
+    return pageOf(this.#file.message.values(), range).map((message) => ({ ...message, damaged: false }))
+  }
+
+  dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
+    const letters = [...this.#file.dead.values()].filter(({ purged }) => !purged)
+    return pageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
+  }
+
+  replay(id: string): boolean {
+    const letter = this.#file.dead.get(id)
+    if (letter === undefined || letter.purged) return false
+    this.#file.dead.remove(id)
+    this.#file.start.put(id, { ...NO_START, text: letter.text })
+    return true
+  }
+
+  purge(id: string): boolean {
+    const letter = this.#file.dead.get(id)
+    if (letter === undefined || letter.purged) return false
+    this.#file.dead.put(id, { ...letter, text: '', purged: true })
+    return true
+  }
+
+  removeOld(): boolean {
+    return false
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the home was closed'))
+  }
+
+  /** At once and durable: it opens the file in one blocking transaction. */
+  #adoptStarts(): void {
+    const { start, dead, journal } = this.#file
+    const open = [...start].filter((entry) => entry[1].open)
+    if (open.length === 0 || this.#bugs.forgetsOpenStarts) return
+    if (this.#disk.full) throw new DiskError('database or disk is full', FULL)
+    const deadAt = this.#process.clock.now()
+    const lastError = 'the worker died'
+    for (const [id, { text, starts, firstError }] of open) {
+      if (starts < MAX_STARTS) {
+        start.put(id, { ...start.get(id)!, open: false, suspect: true, due: 0 })
+        continue
+      }
+      const reason = `Its worker died ${starts} times while the handler ran`
+      const errors = { firstError: firstError || lastError, lastError }
+      dead.put(id, { id, text, reason, attempts: starts, ...errors, deadAt, purged: false })
+      start.remove(id)
+    }
+    journal.synced()
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting.splice(0)
+    if (waiting.length === 0 || this.#closed) return
+    this.#disk.commit(
+      this.#process,
+      this.#file.journal,
+      () => {
+        for (const { write } of waiting) write()
+      },
+      (error) => {
+        for (const { resolve, reject } of waiting) error === undefined ? resolve() : reject(error)
+      },
+    )
+  }
+}

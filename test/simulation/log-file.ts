@@ -1,0 +1,193 @@
+/** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
+import { MailroomError } from '../../src/runtime/errors.ts'
+import { timeOf } from '../../src/runtime/ids.ts'
+import type { LaneBatch, Message, Receipt } from '../../src/runtime/ports.ts'
+import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
+import type { SimProcess } from './process.ts'
+
+interface Row extends Message {
+  seq: number
+  lane: number
+  damaged: false
+}
+
+interface Kept {
+  hash: string
+  ids: string[]
+}
+
+interface Waiting extends PromiseWithResolvers<Receipt[]> {
+  batch: LaneBatch
+}
+
+/** One file. Readers see what is committed. */
+export class SimLogFile {
+  /** Its own random id. */
+  readonly file: string
+  readonly journal: Journal
+  readonly keys: Table<string, Kept>
+  readonly #rows: Row[] = []
+  readonly #ids: Table<string, Row>
+  #committed = 0
+
+  constructor(file: string, journal: Journal) {
+    this.file = file
+    this.journal = journal
+    this.keys = new Table(journal)
+    this.#ids = new Table(journal)
+  }
+
+  /** Within a transaction. */
+  insert(lane: number, { id, text }: Message): void {
+    if (this.#ids.has(id)) return
+    const row: Row = { seq: this.#rows.length + 1, id, text, lane, damaged: false }
+    this.#rows.push(row)
+    this.journal.note(() => {
+      this.#rows.pop()
+      this.#committed = Math.min(this.#committed, this.#rows.length)
+    })
+    this.#ids.put(id, row)
+  }
+
+  /** What has been written is there for readers. */
+  commit(): void {
+    this.#committed = this.#rows.length
+  }
+
+  rows(): readonly Row[] {
+    return this.#committed === this.#rows.length ? this.#rows : this.#rows.slice(0, this.#committed)
+  }
+
+  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): Row[] {
+    const inside = this.rows()
+      .filter(({ id }) => id > after && id < before)
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    return (order === 'ascending' ? inside : inside.reverse()).slice(0, limit)
+  }
+
+  get(id: string): Row | undefined {
+    const row = this.#ids.get(id)
+    return row !== undefined && row.seq <= this.#committed ? row : undefined
+  }
+
+  ofLane(lane: number, afterSeq: number, limit: number): Row[] {
+    const found: Row[] = []
+    for (let index = afterSeq; index < this.#committed && found.length < limit; index++) {
+      const row = this.#rows[index]!
+      if (row.lane === lane) found.push(row)
+    }
+    return found
+  }
+
+  countOf(lane: number, afterSeq: number): { count: number; last: number } {
+    const rows = this.ofLane(lane, afterSeq, Number.POSITIVE_INFINITY)
+    return { count: rows.length, last: rows.at(-1)?.seq ?? afterSeq }
+  }
+
+  nextOf(lane: number, afterSeq: number): string | undefined {
+    return this.ofLane(lane, afterSeq, 1)[0]?.id
+  }
+}
+
+/** How a planted bug makes a writer go wrong. */
+export interface WriterBugs {
+  /** It acknowledges before it has written. */
+  acknowledgesFirst?: boolean
+  /** It does not know keys. */
+  forgetsKeys?: boolean
+  /** A full disk is told as success. */
+  swallowsFull?: boolean
+}
+
+/** The one writer of a file: by the rules of `embedded/log-writer.ts`, one transaction for all that wait. */
+export class SimLogWriter {
+  readonly #file: SimLogFile
+  readonly #disk: Disk
+  readonly #process: SimProcess
+  readonly #onBroken: (error: unknown) => void
+  readonly #bugs: WriterBugs
+  #waiting: Waiting[] = []
+  #broken = false
+
+  constructor(
+    file: SimLogFile,
+    disk: Disk,
+    process: SimProcess,
+    { onBroken, bugs }: { onBroken: (error: unknown) => void; bugs: WriterBugs },
+  ) {
+    this.#file = file
+    this.#disk = disk
+    this.#process = process
+    this.#onBroken = onBroken
+    this.#bugs = bugs
+    // What a predecessor wrote whole is recovered.
+    file.commit()
+  }
+
+  append(batch: LaneBatch): Promise<Receipt[]> {
+    const waiting = { batch, ...Promise.withResolvers<Receipt[]>() }
+    this.#waiting.push(waiting)
+    if (this.#waiting.length === 1) this.#process.clock.soon(() => this.#commit())
+    return waiting.promise
+  }
+
+  #commit(): void {
+    const batches = this.#waiting
+    this.#waiting = []
+    const settle: (() => void)[] = []
+    const fail = (reason: string, outcome: 'none' | 'unknown') => {
+      for (const { reject } of batches)
+        reject(new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason }, { outcome }))
+    }
+    if (this.#broken) {
+      fail('an earlier write failed', 'unknown')
+      return
+    }
+    if (this.#bugs.acknowledgesFirst) {
+      for (const { batch, resolve } of batches)
+        resolve(batch.messages.map(({ id }) => ({ id, replayed: false })))
+    }
+    this.#disk.commit(
+      this.#process,
+      this.#file.journal,
+      () => {
+        for (const waiting of batches) settle.push(this.#write(waiting))
+      },
+      (error?: DiskError) => {
+        if (error === undefined) {
+          this.#file.commit()
+          for (const each of settle) each()
+        } else if (error.errcode === FULL && this.#bugs.swallowsFull) {
+          for (const { batch, resolve } of batches)
+            resolve(batch.messages.map(({ id }) => ({ id, replayed: false })))
+        } else if (error.errcode === FULL) {
+          fail('the disk is full', 'none')
+        } else {
+          this.#broken = true
+          fail(error.message, 'unknown')
+          this.#onBroken(error)
+        }
+      },
+    )
+  }
+
+  #write({ batch, resolve, reject }: Waiting): () => void {
+    const { messages, key, lane, deadlineAt } = batch
+    if (this.#process.clock.now() > deadlineAt) {
+      const facts = {
+        what: 'Appending to the log',
+        deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
+      }
+      return () => reject(new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' }))
+    }
+    const ids = messages.map(({ id }) => id)
+    const kept = key && !this.#bugs.forgetsKeys && this.#file.keys.get(key.value)
+    if (kept) {
+      if (kept.hash !== key.hash) return () => reject(new MailroomError('MR_KEY_REUSED', { key: key.value }))
+      return () => resolve(kept.ids.map((id) => ({ id, replayed: kept.ids[0] !== ids[0] })))
+    }
+    if (key !== undefined) this.#file.keys.put(key.value, { hash: key.hash, ids })
+    for (const message of messages) this.#file.insert(lane, message)
+    return () => resolve(ids.map((id) => ({ id, replayed: false })))
+  }
+}

@@ -1,0 +1,12 @@
+/** One history again, told event by event. */
+import { isWrong, type Plan, runHistory } from './run.ts'
+
+/** Runs a plan and says all that happens in it. @returns Whether it kept the promise. */
+export async function replay(plan: Plan, say: (line: string) => void): Promise<boolean> {
+  const outcome = await runHistory(plan, { traced: true })
+  for (const line of outcome.trace) say(line)
+  say(JSON.stringify(outcome.verdict))
+  for (const problem of outcome.problems) say(problem)
+  say(`${outcome.events} events, event hash ${outcome.hash.toString(16)}`)
+  return !isWrong(outcome)
+}

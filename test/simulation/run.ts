@@ -1,0 +1,192 @@
+/** One history: a world from a seed, clients, faults; then calm, and a final read that the checker judges. */
+import { resolveConfig } from '../../src/runtime/config.ts'
+import type { Role } from '../../src/runtime/directory.ts'
+import { createLogger } from '../../src/runtime/logger.ts'
+import type { Settled } from '../../src/runtime/world.ts'
+import { check, type FinalRead, NOTHING_WRONG, type Verdict } from '../support/checker.ts'
+import type { History } from '../support/history.ts'
+import { bootOf } from './boot.ts'
+import { Clients } from './clients.ts'
+import { type EmbeddedBugs, EmbeddedModel } from './embedded-backend.ts'
+import { type Fault, type FaultKind, type Faulty, schedule } from './faults.ts'
+import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
+import { Network } from './network.ts'
+import { SimNode } from './node.ts'
+import { handlerOf } from './poison.ts'
+import { Rng } from './rng.ts'
+import { Scheduler } from './scheduler.ts'
+
+const LANES = 3
+const START_MS = 5000
+const LOAD_MS = 3500
+/** Everything must be delivered so long after the last fault: poison may need five probes of a breaker, 30 s each. */
+const CALM_MS = 600_000
+
+/** So often, a second apart, a final read waits for what is delivered to be shown. */
+const SHOW_TURNS = 6
+
+const CONFIG: Settled = {
+  ...resolveConfig({ flags: {}, env: {} }),
+  ...{ lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
+}
+const LOGGER = createLogger('silent', {})
+
+/** What a history is made from. JSON: failing ones are kept as such. */
+export interface Plan {
+  backend: 'embedded' | 'hazelcast'
+  seed: number
+  /** Messages actors have a handler, and some messages are poison. */
+  handler: boolean
+  faults: Fault[]
+}
+
+/** What is planted in the world to see whether it is caught. Production code has none of it. */
+export interface Planted {
+  embedded?: EmbeddedBugs
+  hazelcast?: HazelcastBugs
+  network?: { liesAboutLoss: boolean }
+}
+
+/** What came of a history. */
+export interface Outcome {
+  /** All zeros when the promise held. */
+  verdict: Verdict
+  /** What is wrong beyond lists: code that threw what it should not, a final read that could not be had. */
+  problems: string[]
+  /** Of all that happened. */
+  hash: number
+  events: number
+  acknowledged: number
+  /** By kind of fault: whether it hit operations in flight. */
+  hits: Map<FaultKind, boolean>
+  trace: readonly string[]
+  history: History
+}
+
+/** Runs one history. Equal plans, equal outcomes. */
+export async function runHistory(
+  plan: Plan,
+  { planted = {}, traced = false }: { planted?: Planted; traced?: boolean } = {},
+): Promise<Outcome> {
+  const scheduler = new Scheduler({ traced })
+  const rng = new Rng(plan.seed)
+  const network = new Network(scheduler, rng.fork())
+  network.liesAboutLoss = planted.network?.liesAboutLoss ?? false
+  const problems = network.bugs
+  const embedded =
+    plan.backend === 'embedded' ? new EmbeddedModel(LANES, rng.fork(), planted.embedded ?? {}) : undefined
+  const hazelcast =
+    plan.backend === 'hazelcast'
+      ? new HazelcastModel(scheduler, rng.fork(), planted.hazelcast ?? {})
+      : undefined
+  const backend = (embedded ?? hazelcast)!
+  const boot = bootOf({ network, backend, handler: plan.handler ? handlerOf : null })
+  const onBug = (what: string) => problems.push(what)
+  const onRejection = (reason: unknown) => {
+    onBug(`unhandled rejection: ${reason instanceof Error ? reason.stack : String(reason)}`)
+  }
+  process.on('unhandledRejection', onRejection)
+  const nodes = layoutOf(plan, rng).map(
+    ([name, counts]) =>
+      new SimNode(name, counts, { scheduler, rng: rng.fork(), config: CONFIG, logger: LOGGER, boot, onBug }),
+  )
+  for (const node of nodes) node.peers.push(...nodes)
+  const clients = new Clients({
+    ...{ scheduler, network, rng: rng.fork() },
+    posters: 2 + rng.below(2),
+    poison: plan.handler ? 0.06 : 0,
+  })
+
+  for (const node of nodes) node.start()
+  await passUntil(scheduler, START_MS, () => nodes.every((node) => node.settled()))
+  clients.start()
+  const world: Faulty = {
+    ...{ scheduler, rng: rng.fork(), network, nodes, clients, embedded, hazelcast, calm: false },
+  }
+  const over = plan.faults.map((fault) => [fault.kind, schedule(world, fault)] as const)
+  await scheduler.pass(LOAD_MS)
+  world.calm = true
+  network.calm()
+  backend.heal()
+  const hits = new Map<FaultKind, boolean>()
+  for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))
+  await within(scheduler, CALM_MS, clients.stop())
+  await passUntil(
+    scheduler,
+    CALM_MS,
+    () => nodes.every((node) => node.settled()) && backend.pending().length === 0 && backend.quiet(),
+  )
+  const final = await finalRead(scheduler, clients, nodes)
+  // A cursor is as good as the clocks: what a host that went back makes ids of lies behind it.
+  if (plan.faults.some(({ kind }) => kind === 'the wall clock steps')) clients.history.followed.length = 0
+  process.off('unhandledRejection', onRejection)
+  if (final === undefined) problems.push('the final read could not be had')
+  if (clients.history.acknowledged.size === 0) problems.push('nothing was acknowledged')
+  const verdict =
+    problems.length > 0 && (final === undefined || clients.history.acknowledged.size === 0)
+      ? NOTHING_WRONG
+      : check(clients.history, { ...final!, pending: backend.pending() })
+  return {
+    ...{ verdict, problems, hits, hash: scheduler.hash, events: scheduler.eventCount },
+    acknowledged: clients.history.acknowledged.size,
+    trace: scheduler.trace ?? [],
+    history: clients.history,
+  }
+}
+
+/** True when a history shows something wrong. */
+export function isWrong({ verdict, problems }: Outcome): boolean {
+  return problems.length > 0 || Object.values(verdict).some((ids: string[]) => ids.length > 0)
+}
+
+/** Nodes and their actors. */
+function layoutOf({ backend }: Plan, rng: Rng): [string, Record<Role, number>][] {
+  const one = { facade: 1 + rng.below(2), logging: 2 + rng.below(2), messages: 2 + rng.below(2) }
+  if (backend === 'embedded' || rng.chance(0.4)) return [['here', one]]
+  return [
+    ['a', { facade: 1, logging: 1, messages: 1 + rng.below(2) }],
+    ['b', { facade: rng.below(2), logging: 1, messages: 1 }],
+  ]
+}
+
+/** While lanes move, two stores can show the same: read again then. */
+async function finalRead(scheduler: Scheduler, clients: Clients, nodes: readonly SimNode[]) {
+  const holders = () => nodes.flatMap((node) => node.entries()).filter(({ role }) => role === 'messages')
+  const standing = () =>
+    JSON.stringify(
+      holders().map(({ name, state, restarts, lanes }) => [name, state, restarts, Object.keys(lanes ?? {})]),
+    )
+  for (let turn = 0; turn < 20; turn++) {
+    await passUntil(scheduler, CALM_MS, () => nodes.every((node) => node.settled()))
+    const before = standing()
+    const names = holders().map(({ name }) => name)
+    const read = await within(scheduler, 20_000, clients.finalRead(names))
+    if (read !== undefined && standing() === before && (turn > SHOW_TURNS || showsAll(read))) return read
+    // A former holder's late write stands in the list, and is shown once the lane is loaded anew.
+    if (turn === SHOW_TURNS) for (const node of nodes) node.restart('messages')
+    await scheduler.pass(1000)
+  }
+  return undefined
+}
+
+/** Durably delivered is not yet shown: its holder may wait for the last answer of its settlement. */
+function showsAll({ logged, stores, dead = [] }: Omit<FinalRead, 'pending'>): boolean {
+  const shown = [...stores.values()].reduce((sum, items) => sum + items.length, dead.length)
+  return shown >= logged.length
+}
+
+async function passUntil(scheduler: Scheduler, maxMs: number, condition: () => boolean): Promise<void> {
+  const endAt = scheduler.now + maxMs
+  while (!condition() && scheduler.now < endAt) await scheduler.pass(100)
+}
+
+/** What a promise comes to in virtual time; undefined when it takes too long. */
+async function within<T>(scheduler: Scheduler, maxMs: number, promise: Promise<T>): Promise<T | undefined> {
+  let settled = false
+  const end = () => {
+    settled = true
+  }
+  promise.then(end, end)
+  await passUntil(scheduler, maxMs, () => settled)
+  return settled ? promise : undefined
+}

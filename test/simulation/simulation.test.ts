@@ -1,0 +1,114 @@
+/** The deterministic simulation: thousands of histories with faults, all of which must keep the promise. */
+import assert from 'node:assert/strict'
+import test, { after, before } from 'node:test'
+import { BUGS } from './bugs.ts'
+import { COMMITTED } from './committed.ts'
+import type { FaultKind } from './faults.ts'
+import { type Job, type JobReport, runJob, wrongWith } from './job.ts'
+import { kindsOf } from './plans.ts'
+import { runJobs } from './pool.ts'
+import type { Plan } from './run.ts'
+
+/** Histories in a job, and jobs of each backend: 5,000 histories together. */
+const JOB_COUNT = 100
+const JOBS = { embedded: 26, hazelcast: 24 } as const
+/** A planted bug must be caught within so many histories. */
+const CATCH_WITHIN = 500
+/** The part of its histories in which a kind of fault must hit operations in flight. */
+const HIT_PART = 0.3
+/** A machine that is busy with other things may take its time. */
+const TIMEOUT_MS = 30 * 60_000
+
+const BACKENDS = ['embedded', 'hazelcast'] as const
+
+let reports: JobReport[] = []
+
+before(
+  async () => {
+    await runJobs(allJobs(), (report) => reports.push(report))
+  },
+  { timeout: TIMEOUT_MS },
+)
+
+after(() => {
+  reports = []
+})
+
+/** The dear ones first, so that no core stands idle at the end. */
+function* allJobs(): Generator<Job, undefined> {
+  for (const backend of ['hazelcast', 'embedded'] as const) {
+    for (let seed = 1; seed <= JOBS[backend]; seed++) yield { backend, seed, count: JOB_COUNT }
+  }
+  for (const { name, backend } of BUGS) yield { backend, seed: 1, count: CATCH_WITHIN, bug: name }
+  return undefined
+}
+
+function histories(backend: Plan['backend']): JobReport[] {
+  return reports.filter(({ job }) => job.backend === backend && job.bug === undefined)
+}
+
+for (const backend of BACKENDS) {
+  const count = JOBS[backend] * JOB_COUNT
+  test(`${count} histories on the ${backend} backend keep the promise`, (context) => {
+    const done = histories(backend)
+    const failures = done.flatMap(({ failure }) => (failure === undefined ? [] : [failure]))
+    const [first] = failures
+    assert.equal(
+      first,
+      undefined,
+      `npm run soak -- --plan '${JSON.stringify(first?.plan)}' : ${first?.wrong}`,
+    )
+    const sum = (of: (report: JobReport) => number) => done.reduce((total, report) => total + of(report), 0)
+    assert.equal(
+      sum((report) => report.histories),
+      count,
+    )
+    context.diagnostic(
+      `${sum(({ events }) => events)} events, ${sum(({ acknowledged }) => acknowledged)} acknowledged`,
+    )
+    context.diagnostic(
+      `event hash ${done
+        .map(({ job, hash }) => `${job.seed}:${hash.toString(16)}`)
+        .sort()
+        .join(' ')}`,
+    )
+  })
+
+  test(`each kind of fault hits operations in flight in 30 % of its histories on the ${backend} backend`, () => {
+    for (const kind of kindsOf(backend)) {
+      const { had, hit } = faultsOf(histories(backend), kind)
+      assert.ok(had >= 100 && hit / had >= HIT_PART, `${kind}: ${hit} of ${had}`)
+    }
+  })
+
+  test(`the same seed gives the same event hash on the ${backend} backend`, async () => {
+    const job = { backend, seed: 7, count: 5 }
+    const [first, second] = [await runJob(job), await runJob(job)]
+    assert.equal(first.hash, second.hash)
+    assert.notEqual(first.hash, (await runJob({ ...job, seed: 8 })).hash)
+  })
+}
+
+for (const { found, plan } of COMMITTED) {
+  test(`does not happen again: ${found}`, async () => {
+    assert.equal(await wrongWith(plan), '')
+  })
+}
+
+for (const { name, backend } of BUGS) {
+  test(`catches a planted bug of the ${backend} backend: ${name}`, (context) => {
+    const report = reports.find(({ job }) => job.bug === name)!
+    assert.notEqual(report.failure, undefined, `not within ${report.histories} histories`)
+    context.diagnostic(`after ${report.histories} histories: ${report.failure!.wrong}`)
+  })
+}
+
+function faultsOf(of: readonly JobReport[], kind: FaultKind): { had: number; hit: number } {
+  const all = { had: 0, hit: 0 }
+  for (const { faults } of of) {
+    const { had = 0, hit = 0 } = faults.get(kind) ?? {}
+    all.had += had
+    all.hit += hit
+  }
+  return all
+}
