@@ -19,7 +19,8 @@ import type { Backend } from '../src/runtime/ports.ts'
 import { type Cluster, startCluster } from '../tools/hazelcast/cluster.ts'
 
 const CONNECTIONS = 64
-const IN_FLIGHT = 4
+/** As a facade has it. */
+const IN_FLIGHT = 2
 const BATCH_COUNT = CONNECTIONS / IN_FLIGHT
 const LANES = 16
 const ROUND_SECONDS = 10

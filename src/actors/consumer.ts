@@ -11,7 +11,7 @@
  */
 import type { Semaphore } from 'async-mutex'
 import type { Clock, Random } from '../runtime/clock.ts'
-import { isMailroomError } from '../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { atOf } from '../runtime/ids.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { type Claimed, type Delivered, MAX_STARTS, type Queue, type Settlement } from '../runtime/ports.ts'
@@ -55,6 +55,7 @@ export class Consumer {
   readonly #options: ConsumerOptions
   readonly #stop = new AbortController()
   readonly #cut = new AbortController()
+  #isAbandoned = false
   /** Attempts begun and not yet settled. */
   readonly #attempts = new Set<Promise<void>>()
   /** Messages in hand: begun, or waiting for a slot. */
@@ -84,6 +85,15 @@ export class Consumer {
     await this.#loop
     await Promise.all(this.#attempts)
     cancel()
+  }
+
+  /**
+   * The lane was lost: nothing of it is this consumer's any more. Its handlers are cut short, and nothing more is
+   * written: the lane may be held again by this very process, with the same messages in other hands.
+   */
+  abandon(): void {
+    this.#isAbandoned = true
+    void this.stop(0)
   }
 
   async #consume(): Promise<void> {
@@ -167,6 +177,10 @@ export class Consumer {
   /** Repeats a call while the store is away (a full disk, say): it changes nothing to repeat it. */
   async #insist<T>(call: () => Promise<T>, until = this.#cut.signal): Promise<T> {
     for (;;) {
+      if (this.#isAbandoned) {
+        const facts = { lane: this.#options.lane, name: 'this consumer' }
+        throw new MailroomError('MR_LANE_ELSEWHERE', facts)
+      }
       try {
         return await call()
       } catch (error) {

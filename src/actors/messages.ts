@@ -267,7 +267,7 @@ export class MessagesActor extends Actor implements Messages {
       for (const lane of lanes) {
         this.#store.removeLane(lane)
         // Nothing more can be written of what its handlers did; whoever has the lane now begins anew.
-        void this.#consumers.get(lane)?.stop(0)
+        this.#consumers.get(lane)?.abandon()
         this.#consumers.delete(lane)
         this.#depths.delete(lane)
       }
