@@ -14,6 +14,8 @@ import { emptyRow, type Row } from './table.ts'
 const CLIENTS = { connections: 16, pauseMs: 10 }
 const BETWEEN_COUNT = 200
 const RECOVERY_MS = 60_000
+const READ_MS = 100
+const PAGE_COUNT = 300
 const LOOKS = 20
 const LOOK_MS = 500
 
@@ -92,6 +94,7 @@ interface Strike {
 async function strike({ fault, system, dice, row, history, context }: Strike): Promise<void> {
   const label = `${fault.name}: ${history.attempted.size}`
   const load = new Load(context, system.url, { ...CLIENTS, label })
+  const reader = readLog(system, history)
   await load.more(BETWEEN_COUNT)
   const since = await fault.strike(system, dice).catch((cause) => {
     throw new Error(fault.name, { cause })
@@ -99,14 +102,38 @@ async function strike({ fault, system, dice, row, history, context }: Strike): P
   await system.until(`it is well after ${fault.name}`, () => isWell(system, history), RECOVERY_MS)
   row.recoveryMs.push(performance.now() - since)
   await load.more(BETWEEN_COUNT)
-  const { attempted, acknowledged, failures } = await load.stop()
+  await reader.stop()
+  const { attempted, acknowledged, acknowledgedAt, failures } = await load.stop()
   row.injected++
   row.attempted += attempted.size
   row.acknowledged += acknowledged.size
   row.failed += failures.length
   for (const text of attempted) history.attempted.add(text)
-  for (const [id, text] of acknowledged) history.acknowledged.set(id, text)
+  for (const [id, text] of acknowledged) history.acknowledge(id, text, acknowledgedAt.get(id)!)
   if (fault.silent) assert.deepEqual(failures, [], `${fault.name}: no client may notice`)
+}
+
+/** Reads the newest page of the log all the time: what was acknowledged before a read began must be in it. */
+function readLog(system: System, history: History): { stop(): Promise<void> } {
+  let stopped = false
+  const reading = (async () => {
+    while (!stopped) {
+      const beganAt = Date.now()
+      const page = await system
+        .get<{ items: { id: string }[] }>(`/log?limit=${PAGE_COUNT}`)
+        .catch(() => undefined)
+      const ids = (page?.items ?? []).map(({ id }) => id).reverse()
+      if (ids.length > 0)
+        history.logReads.push({ beganAt, ids, ...(ids.length === PAGE_COUNT && { above: ids[0]! }) })
+      await sleep(READ_MS)
+    }
+  })()
+  return {
+    stop() {
+      stopped = true
+      return reading
+    },
+  }
 }
 
 /** Every actor is there and ready, a message is accepted, and it is delivered. */
@@ -117,7 +144,7 @@ async function isWell(system: System, history: History): Promise<boolean> {
   const text = `probe: ${history.attempted.size}`
   history.attempted.add(text)
   const { id } = await system.send<{ id: string }>('POST', '/messages', { text })
-  history.acknowledged.set(id, text)
+  history.acknowledge(id, text, Date.now())
   return (await system.get<{ state: string }>(`/messages/${id}?wait=2`)).state === 'delivered'
 }
 
