@@ -263,6 +263,8 @@ describe('rows that take their time', { concurrency: 3 }, () => {
      export default async () => {}`,
     )
     const system = await System.start(context, ['--handler', handler])
+    // Until all are ready it is still starting, and an actor that keeps crashing then ends the start.
+    await system.until('it has started', async () => system.output.includes('Mailroom is ready'))
     const siblings = (await system.actors()).filter(({ name }) => name !== 'messages-1')
     writeFileSync(flag, '')
     process.kill((await system.actor('messages-1')).pid, 'SIGKILL')
