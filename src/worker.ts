@@ -96,7 +96,12 @@ async function bootMessages(world: World): Promise<Hosted> {
 }
 
 /** Waits a while for what the backend needs: whoever takes another's place must not refuse what that one took. */
-async function backendReached({ clock }: World, backend: { missing(): string[] }): Promise<void> {
+async function backendReached(
+  { clock, directory, role }: World,
+  backend: { missing(): string[] },
+): Promise<void> {
+  // At the start of a node nobody's place is taken: it is up at once, and says what is missing.
+  if (!directory.actors().some((actor) => actor.role === role && actor.state === 'ready')) return
   const endAt = clock.monotonic() + REACH_MS
   while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(REACH_LOOK_MS)
 }

@@ -71,7 +71,8 @@ export class ClusterMark {
         await putOnce(cluster.map(NAMES.meta), KEY, JSON.stringify(own), FOR_EVER_MS),
       ) as Begun
       if (this.#known !== undefined && this.#known.epoch !== found.epoch) {
-        this.#lossAt = new Date(clock.now()).toISOString()
+        // To the minute: all who notice say the same.
+        this.#lossAt = `${new Date(clock.now()).toISOString().slice(0, 16)}Z`
         logger.error(`the ${store}'s cluster came back empty: what it held is lost`)
       }
       this.#known = found
