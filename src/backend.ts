@@ -12,8 +12,8 @@ export interface Given {
   /** A facade: how busy the lanes' holders are, and how to tell one that something waits. */
   depths?: LaneReport
   wakeRemote?: (lane: number) => void
-  /** A messages actor: puts a batch into the log unless it is there. */
-  repair?: (batch: LaneBatch) => Promise<void>
+  /** A messages actor: puts a batch into the log, once more. */
+  repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
 /** Opens the backend of `--backend` for the actor of this worker. */

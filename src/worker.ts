@@ -71,7 +71,7 @@ async function bootMessages(world: World): Promise<Hosted> {
   const handler = world.config.handler === null ? null : await loadHandler(world.config.handler)
   const peers = new HttpPeers(world)
   const logging = new LoggingPool(world, peers)
-  const backend = openBackend(world, { repair: (batch) => logging.repair(batch) })
+  const backend = openBackend(world, { repair: (batch) => logging.append(batch) })
   const actor = new MessagesActor(world, backend.queue, handler)
   const methods: Methods<Messages> = {
     wake: (lanes) => actor.wake(lanes),

@@ -35,14 +35,6 @@ export class LoggingPool {
     return this.#call('append', batch.deadlineAt, (logging) => logging.append(batch), only)
   }
 
-  /**
-   * Puts a batch into the log once more: whoever was to do so may have died. Not only when it is absent: what is
-   * there may be the rest of a write that failed, and not durable. @throws As `append`.
-   */
-  async repair(batch: LaneBatch): Promise<void> {
-    await this.append(batch)
-  }
-
   page(range: Range): Promise<Logged[]> {
     return this.#read('page', (logging) => logging.page(range))
   }

@@ -8,7 +8,7 @@ import type { SimProcess } from './process.ts'
 export interface BackendHooks {
   depths?: LaneReport
   wakeRemote?: (lane: number) => void
-  repair?: (batch: LaneBatch) => Promise<void>
+  repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
 /** What of a backend survives its processes. */

@@ -116,7 +116,7 @@ async function bootLogging(world: World, process: SimProcess, { network, backend
 async function bootMessages(world: World, process: SimProcess, options: BootOptions) {
   const { network, backend: model, handler } = options
   const logging = new LoggingPool(world, new SimPeers(network, process))
-  const backend = model.open(world, process, { repair: (batch) => logging.repair(batch) })
+  const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
   const actor = new MessagesActor(world, backend.queue, handler?.(process) ?? null)
   const close = network.serve(process.name, process, {
     wake: (lanes: number[]) => actor.wake(lanes),

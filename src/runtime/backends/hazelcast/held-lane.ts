@@ -2,7 +2,7 @@
  * A lane in the hands of its holder. What stands in `pending` is the truth; the lane's queue only wakes.
  *
  *   wake-up (from the lane's queue) ─▶ line ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
- *   look-through (taking the lane, then every 2 s) ─▶ log it, if absent ─┘      │ started, or to be retried
+ *   look-through (taking the lane, then every 2 s) ─▶ log it, once more ─┘      │ started, or to be retried
  *                                                                 lone message ◀┘ (an entry of its own)
  *
  * Every write may be repeated, by us or by a former holder that was frozen: an outcome is put once and stays, and
@@ -73,8 +73,8 @@ export interface HeldLaneOptions {
   clock: Clock
   logger: Logger
   retentionMs: number
-  /** Puts a batch into the log, unless it is there. */
-  repair: (batch: LaneBatch) => Promise<void>
+  /** Puts a batch into the log, once more. */
+  repair: (batch: LaneBatch) => Promise<unknown>
 }
 
 /** A held lane. All throw `MR_STORE_UNAVAILABLE`, or `MR_LANE_ELSEWHERE` once it was released. */

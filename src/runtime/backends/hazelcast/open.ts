@@ -31,8 +31,8 @@ export interface HazelcastOptions {
   retentionMs: number
   /** For a facade: how busy the lanes' holders are. */
   depths?: LaneReport
-  /** For a messages actor: puts a batch into the log unless it is there. */
-  repair?: (batch: LaneBatch) => Promise<void>
+  /** For a messages actor: puts a batch into the log, once more. */
+  repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
 /** Opens the backend for one process. Asking for a half that it was not given is a bug. */

@@ -37,8 +37,8 @@ export interface HazelcastQueueOptions {
   incarnation: string
   /** How busy the lanes' holders are; without it all count alike. */
   depths?: LaneReport | undefined
-  /** Puts a batch into the log unless it is there: its facade may have died before it did. */
-  repair: (batch: LaneBatch) => Promise<void>
+  /** Puts a batch into the log, once more: its facade may have died before it did, and what is found there need not be durable. */
+  repair: (batch: LaneBatch) => Promise<unknown>
 }
 
 /** Answers `Queue`. */
