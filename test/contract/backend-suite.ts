@@ -597,7 +597,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         }
         assert.deepEqual(await depth(), { waiting: 6, inHand: 0, dead: 0 })
         assert.ok((await queue.depth(LANE)).oldestAt! <= Date.now())
-        await queue.claim(LANE, 4, 0)
+        await queue.claim(LANE, 4, 5000)
         assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
         await queue.start(LANE, [ids[0]!, ids[1]!])
         assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
