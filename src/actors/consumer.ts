@@ -42,11 +42,11 @@ export interface ConsumerOptions {
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called after a settlement, with all ids it was about. */
   onSettled: (ids: readonly string[]) => void
-  /** A message was found whose start was open when a worker died. */
-  onSuspect: () => void
   /** The lane was lost without being given up: nothing is done with it here any more. */
   onLost: () => void
-  /** The consumer cannot go on in this process: a bug, or a handler that ignores its signal. */
+  /** A handler ignores its signal: it runs until this process ends. */
+  onRunaway: (error: Error) => void
+  /** The consumer cannot go on in this process: a bug. */
   onFatal: (error: unknown) => void
 }
 
@@ -112,10 +112,7 @@ export class Consumer {
         if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
         continue
       }
-      for (const message of claimed) {
-        if (message.suspect) this.#options.onSuspect()
-        void this.#handle(handler, message)
-      }
+      for (const message of claimed) void this.#handle(handler, message)
     }
   }
 
@@ -158,8 +155,8 @@ export class Consumer {
     } else {
       await this.#settle([{ id, as: run.as === 'cut' ? 'back' : 'done' }])
     }
-    // Still running, and not to be stopped in any other way: its worker ends, the start is already settled.
-    if (ignored) this.#options.onFatal(new Error(`The handler of message ${id} ignored its signal`))
+    // The start is settled: this message alone is blamed.
+    if (ignored) this.#options.onRunaway(new Error(`The handler of message ${id} ignored its signal`))
   }
 
   #backoffMs(attempt: number): number {

@@ -203,7 +203,10 @@ export class MessagesActor extends Actor implements Messages {
   async #takeUp(lane: number): Promise<void> {
     if (this.draining) return
     try {
-      await this.#queue.hold(lane)
+      const leftOpenCount = await this.#queue.hold(lane)
+      this.#suspects += leftOpenCount
+      // Told before any of them runs again.
+      if (leftOpenCount > 0) this.world.changed()
       const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.world.clock)
       this.#depths.set(lane, await this.#queue.depth(lane))
       await this.#storeMutex.runExclusive(() => {
@@ -230,12 +233,12 @@ export class MessagesActor extends Actor implements Messages {
       slotCount: config.handlerConcurrency,
       onDelivered: (from, delivered) => this.#show(from, delivered),
       onSettled: (ids) => this.#waiters.wake(ids),
-      onSuspect: () => {
-        this.#suspects++
-        this.world.changed()
-      },
       onLost: () => void this.#drop([lane]),
       // Draining it ends anyway, and the other lanes are to be given back first.
+      onRunaway: (error) =>
+        this.draining
+          ? logger.warn({ err: error, lane }, 'handler runs on')
+          : this.world.failForMessage(error),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
     })

@@ -21,7 +21,7 @@ export interface ActorStatus {
   /** Of a messages actor: dead letters, and the instant (ms) of its oldest unsettled message. */
   dead?: number
   oldestAt?: number | null
-  /** Of a messages actor: messages it found started and not settled: they, not it, ended its last process. */
+  /** Of a messages actor: starts it found left open: their messages, not it, ended its last process. */
   suspects?: number
   /** What it lacks to do its work, in words for people. */
   missing: string[]

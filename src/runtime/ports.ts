@@ -144,8 +144,13 @@ export interface Queue {
   wake(lane: number): void
   /** True while the lane is held here. A lane may be lost without being released: when this process stood still. */
   isHeld(lane: number): boolean
-  /** Takes a free lane. @throws {MailroomError} `MR_LANE_ELSEWHERE` while another holds it. */
-  hold(lane: number): Promise<void>
+  /**
+   * Takes a free lane.
+   *
+   * @returns How many starts its last holder left open: they, not it, ended its process, if it ended.
+   * @throws {MailroomError} `MR_LANE_ELSEWHERE` while another holds it.
+   */
+  hold(lane: number): Promise<number>
   /** Gives a lane back; what is in hand is in nobody's hand. Nothing happens when it is not held. */
   release(lane: number): Promise<void>
   /**

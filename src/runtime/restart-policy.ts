@@ -34,12 +34,13 @@ export class RestartPolicy {
     this.#readyAt = this.#clock.monotonic()
   }
 
-  /** The actor's process ended without being asked to. */
-  crashed(): Verdict {
+  /** The actor's process ended without being asked to; `forMessage`: a message's handler made it, which does not count. */
+  crashed(forMessage = false): Verdict {
     const now = this.#clock.monotonic()
     if (this.#readyAt !== null && now - this.#readyAt >= WINDOW_MS) this.#open = false
     this.#readyAt = null
-    this.#crashes = [...this.#crashes.filter((at) => now - at < WINDOW_MS), now]
+    this.#crashes = this.#crashes.filter((at) => now - at < WINDOW_MS)
+    if (!forMessage) this.#crashes.push(now)
     if (this.#crashes.length >= BREAKER_COUNT) this.#open = true
     if (this.#open) return { delayMs: MAX_MS, failed: true }
     return {
@@ -48,7 +49,7 @@ export class RestartPolicy {
     }
   }
 
-  /** The last crash was a message's doing (its handler was running), not the actor's. */
+  /** The last crash was a message's doing, as is found out only now. */
   forgive(): void {
     this.#crashes.pop()
   }

@@ -37,21 +37,27 @@ export function fill(slot: Slot, process: WorkerProcess): void {
   const { address, status } = process.boot!
   slot.policy.ready()
   slot.bootFailure = undefined
-  Object.assign(slot.entry, status, { pid: process.pid, state: 'ready', address })
+  update(slot, status)
+  Object.assign(slot.entry, { pid: process.pid, state: 'ready', address })
 }
 
 /** Its process tells how it is. */
-export function update({ entry, policy }: Slot, status: ActorStatus): void {
+export function update({ entry, policy }: Pick<Slot, 'entry' | 'policy'>, status: ActorStatus): void {
   // What an open start of a killed worker proves is known only once its successor holds the lanes.
   if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
   Object.assign(entry, status)
 }
 
-/** Its process crashed. @returns When to start the next one, and whether that is only a probe. */
-export function vacate(slot: Slot): { delayMs: number; failed: boolean } {
+/**
+ * Its process crashed.
+ *
+ * @param forMessage A message made it end: that does not count against the actor.
+ * @returns When to start the next one, and whether that is only a probe.
+ */
+export function vacate(slot: Slot, forMessage: boolean): { delayMs: number; failed: boolean } {
   const { entry } = slot
   slot.process = undefined
-  const { delayMs, failed } = slot.policy.crashed()
+  const { delayMs, failed } = slot.policy.crashed(forMessage)
   Object.assign(entry, {
     ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null },
     ...{ missing: [], damaged: [], suspects: 0, restarts: entry.restarts + 1 },

@@ -20,7 +20,7 @@ import type { Logger } from './logger.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
-import { WorkerProcess } from './worker-process.ts'
+import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 const DRAIN_MS = 10_000
 /** How long each role may take when everything stops: together within 10 s. */
@@ -200,7 +200,7 @@ export class Supervisor {
     const { node, config, secret, clock, logger } = this.#options
     const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
       onMessage: (message, from) => this.#hear(message, from),
-      onExit: (from, failure) => this.#exited(from, failure),
+      onExit: (from, end) => this.#exited(from, end),
     })
     this.#options.onChange()
     return process
@@ -276,14 +276,14 @@ export class Supervisor {
     this.#changed()
   }
 
-  #exited(from: WorkerProcess, failure: MailroomError | undefined): void {
+  #exited(from: WorkerProcess, { failure, forMessage }: WorkerEnd): void {
     this.#options.onChange()
     const slot = this.#slots.get(from.name)
     if (slot?.process !== from || slot.entry.state === 'draining') return
     if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
       slot.bootFailure = failure
     }
-    const { delayMs, failed } = vacate(slot)
+    const { delayMs, failed } = vacate(slot, forMessage)
     this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
     slot.cancelRestart = this.#options.clock.after(delayMs, () => {
       slot.cancelRestart = undefined

@@ -4,7 +4,7 @@ import type { ActorEntry, Directory } from './directory.ts'
 import { fromWire, isMailroomError, toWire } from './errors.ts'
 import { exit, onBug, onEverySignal } from './lifecycle.ts'
 import { createLogger } from './logger.ts'
-import { type BootFacts, HEARTBEAT_MS, type ToPrimary, type ToWorker } from './wire.ts'
+import { type BootFacts, HEARTBEAT_MS, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 import type { Catalog, Hosted, World } from './world.ts'
 
 /** A directory that is told its contents. */
@@ -106,6 +106,10 @@ async function boot(
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: tellStatus,
     fail,
+    failForMessage: (error) => {
+      logger.error({ err: error }, 'actor ends because of a message')
+      exit(MESSAGE_EXIT_CODE)
+    },
   }
   try {
     hosted = await catalog[facts.role](world)

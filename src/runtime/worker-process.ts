@@ -10,7 +10,7 @@ import type { Cancel, Clock } from './clock.ts'
 import type { ActorStatus } from './directory.ts'
 import { fromWire, MailroomError } from './errors.ts'
 import type { Logger } from './logger.ts'
-import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
+import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
 const LOOK_MS = 250
 const LATE_MS = 250
@@ -18,12 +18,20 @@ const SILENT_MS = 2000
 const PING_MS = 1000
 const START_TIMEOUT_MS = 30_000
 
+/** How a worker's process ended. */
+export interface WorkerEnd {
+  /** Why it could not boot, when it said so. */
+  failure: MailroomError | undefined
+  /** A message made it end: that is not the actor's fault. */
+  forMessage: boolean
+}
+
 /** What the supervisor wants to hear. */
 export interface WorkerListener {
   /** Everything the worker says; it is told to boot after its `hello` has been heard here. */
   onMessage(message: ToPrimary, worker: WorkerProcess): void
-  /** The process is gone. `failure`: why it could not boot, when it said so. */
-  onExit(worker: WorkerProcess, failure: MailroomError | undefined): void
+  /** The process is gone. */
+  onExit(worker: WorkerProcess, end: WorkerEnd): void
 }
 
 /** A forked worker. */
@@ -72,7 +80,7 @@ export class WorkerProcess {
         this.#cancelLook()
         if (this.#draining === undefined)
           logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
-        listener.onExit(this, this.#failure)
+        listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
         booted.resolve(false)
         resolve()
       })

@@ -31,6 +31,8 @@ export interface World {
   changed(): void
   /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
   fail(error: unknown): never
+  /** As `fail`, because of what a message's handler does: it does not count against this actor. Never returns. */
+  failForMessage(error: unknown): never
 }
 
 /** A booted actor, as the worker sees it. */

@@ -339,6 +339,35 @@ test('while it lacks a lane it does not deny what may be in it', async () => {
   await assert.rejects(actor.purge(`${MIN_ID}`), refused)
 })
 
+test('a handler that ignores its signal ends the worker, which is the message’s doing', async () => {
+  const bench = new MessagesBench()
+  const { world } = await bench.boot(1, { handler: () => new Promise(() => {}) })
+  await bench.live(1)
+  await bench.add(0, 'a')
+  await bench.clock.advance(world.config.handlerTimeoutMs + 1000)
+  assert.match(String(world.runaways[0]), /ignored its signal/)
+  assert.deepEqual(world.failures, [])
+})
+
+test('starts that a predecessor left open are told of before any of their messages runs again', async () => {
+  const bench = new MessagesBench()
+  const before = bench.store.open()
+  const [id] = await bench.add(2, 'a')
+  await before.queue.hold(2)
+  await before.queue.claim(2, 1, 0)
+  await before.queue.start(2, [id!])
+  await before.queue.release(2)
+  let suspectsThen: number | undefined
+  const { actor } = await bench.boot(1, {
+    handler: async () => {
+      suspectsThen = actor.status().suspects
+    },
+  })
+  await bench.live(1)
+  await bench.clock.advance(100)
+  assert.equal(suspectsThen, 1)
+})
+
 test('a bug in a consumer ends the worker; a handler that ignores a drain does not stand in its way', async () => {
   const bench = new MessagesBench()
   const broken = await bench.boot(1)

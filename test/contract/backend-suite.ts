@@ -484,7 +484,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await messages.queue.start(LANE, [id])
         await bed.die(messages)
         const next = await bed.messages(1)
-        await next.queue.hold(LANE)
+        assert.equal(await next.queue.hold(LANE), 1, 'its successor is told')
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
           again.map(({ text, starts, suspect }) => ({ text, starts, suspect })),
@@ -513,8 +513,10 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           await claimAll(messages.queue, LANE, 1)
           await messages.queue.start(LANE, [id])
           await messages.queue.release(LANE)
-          await messages.queue.hold(LANE)
+          assert.equal(await messages.queue.hold(LANE), 1, 'the last one, too, is told of')
         }
+        await messages.queue.release(LANE)
+        assert.equal(await messages.queue.hold(LANE), 0)
         assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
         const [letter] = await messages.queue.dead(LANE, { limit: 9 })
         assert.deepEqual([letter!.id, letter!.text, letter!.attempts], [id, 'poison', MAX_STARTS])

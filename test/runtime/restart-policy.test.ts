@@ -42,10 +42,14 @@ test('crashes more than 60 s ago are forgotten', async () => {
   }
 })
 
-test('a crash that was a message’s doing does not count', () => {
+test('a crash that was a message’s doing does not count, whether that is known at once or later', () => {
   const { policy } = open()
   for (let crash = 1; crash <= 50; crash++) {
     assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
     policy.forgive()
+    assert.deepEqual(policy.crashed(true), { failed: false, delayMs: 50 })
   }
+  for (let crash = 1; crash <= 4; crash++) assert.equal(policy.crashed().failed, false)
+  assert.equal(policy.crashed(true).failed, false)
+  assert.equal(policy.crashed().failed, true)
 })

@@ -135,13 +135,14 @@ export class EmbeddedModel implements BackendModel {
       wake: (lane) => held.get(lane)?.wake(),
       isHeld: (lane) => held.has(lane),
       hold: async (lane) => {
-        if (held.has(lane) || !process.leaves()) return
+        if (held.has(lane) || !process.leaves()) return 0
         const release = this.#bugs.locksNothing ? () => {} : this.disk.lock(`home-${lane}`, process)
         if (release === undefined) throw elsewhere(lane)
         try {
           const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
           const lock = { release }
           held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock }))
+          return home.leftOpenCount
         } catch (error) {
           release()
           throw faultOf(error) === 'full'

@@ -59,6 +59,7 @@ const NO_START: Start = {
 
 /** An open home: what `HeldLane` uses of `Home`. */
 export class SimHome {
+  readonly leftOpenCount: number
   readonly #file: HomeFile
   readonly #disk: Disk
   readonly #process: SimProcess
@@ -71,7 +72,7 @@ export class SimHome {
     this.#disk = disk
     this.#process = process
     this.#bugs = bugs
-    this.#adoptStarts()
+    this.leftOpenCount = this.#adoptStarts()
   }
 
   cursors(): Map<string, number> {
@@ -210,10 +211,10 @@ export class SimHome {
   }
 
   /** At once and durable: it opens the file in one blocking transaction. */
-  #adoptStarts(): void {
+  #adoptStarts(): number {
     const { start, dead, journal } = this.#file
     const open = [...start].filter((entry) => entry[1].open)
-    if (open.length === 0 || this.#bugs.forgetsOpenStarts) return
+    if (open.length === 0 || this.#bugs.forgetsOpenStarts) return 0
     if (this.#disk.full) throw new DiskError('database or disk is full', FULL)
     const deadAt = this.#process.clock.now()
     const lastError = 'the worker died'
@@ -228,6 +229,7 @@ export class SimHome {
       start.remove(id)
     }
     journal.synced()
+    return open.length
   }
 
   #flush(): void {

@@ -7,6 +7,7 @@ import { type ActorEntry, actorName, actorNumber, ROLES, type Role } from '../..
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
 import { RestartPolicy } from '../../src/runtime/restart-policy.ts'
+import { update } from '../../src/runtime/slot.ts'
 import type { Hosted, Settled, World } from '../../src/runtime/world.ts'
 import { TestDirectory } from '../support/world.ts'
 import { type Machine, SimProcess } from './process.ts'
@@ -26,8 +27,7 @@ export class SimulatedFault extends Error {}
 
 /** What an actor may end for. */
 function isExpected(error: unknown): boolean {
-  if (error instanceof SimulatedFault || isMailroomError(error, 'MR_DATA_LOCKED')) return true
-  return error instanceof Error && error.message.endsWith('ignored its signal')
+  return error instanceof SimulatedFault || isMailroomError(error, 'MR_DATA_LOCKED')
 }
 
 /** What nodes of one world share. */
@@ -49,6 +49,8 @@ interface Slot {
   hosted: Hosted | undefined
   directory: TestDirectory
   silentSince: number | undefined
+  /** A message made its process end. */
+  forMessage: boolean
   wanted: boolean
 }
 
@@ -185,7 +187,7 @@ export class SimNode {
           mailbox: { depth: 0, capacity: config.mailboxCapacity, refused: 0 },
         },
         policy: new RestartPolicy(clock, rng.next),
-        ...{ process: undefined, hosted: undefined, silentSince: undefined, wanted: true },
+        ...{ process: undefined, hosted: undefined, silentSince: undefined, forMessage: false, wanted: true },
         directory: new TestDirectory(),
       }
       this.#slots.set(name, slot)
@@ -204,6 +206,7 @@ export class SimNode {
     slot.process = process
     slot.hosted = undefined
     slot.silentSince = undefined
+    slot.forMessage = false
     slot.directory = new TestDirectory()
     slot.entry.pid = this.#incarnation
     process.onDeath(() => this.#exited(slot, process))
@@ -232,6 +235,12 @@ export class SimNode {
         process.die()
         return undefined as never
       },
+      failForMessage: (error) => {
+        scheduler.note(`${process.name} ends for a message: ${error}`)
+        slot.forMessage ||= slot.process === process
+        process.die()
+        return undefined as never
+      },
     }
     boot(world, process).then(
       (hosted) => {
@@ -240,7 +249,7 @@ export class SimNode {
         slot.entry.address = hosted.address
         if (slot.entry.state !== 'draining') slot.entry.state = 'ready'
         slot.policy.ready()
-        Object.assign(slot.entry, hosted.status())
+        update(slot, hosted.status())
         scheduler.note(`${process.name} ready`)
         this.#changed()
       },
@@ -255,7 +264,7 @@ export class SimNode {
     slot.process = undefined
     slot.hosted = undefined
     if (slot.entry.state === 'draining') return
-    const { delayMs, failed } = slot.policy.crashed()
+    const { delayMs, failed } = slot.policy.crashed(slot.forMessage)
     Object.assign(slot.entry, { state: failed ? 'failed' : 'restarting', pid: 0, address: null, suspects: 0 })
     delete slot.entry.lanes
     slot.entry.restarts++
@@ -297,8 +306,7 @@ export class SimNode {
     if (slot.process !== process || slot.hosted === undefined || !process.alive) return
     const before = JSON.stringify(slot.entry)
     const status = slot.hosted.status()
-    if ((status.suspects ?? 0) > 0 && (slot.entry.suspects ?? 0) === 0) slot.policy.forgive()
-    Object.assign(slot.entry, status)
+    update(slot, status)
     if (JSON.stringify(slot.entry) !== before) this.#changed()
   }
 

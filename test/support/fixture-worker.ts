@@ -11,6 +11,7 @@ import type { Hosted, World } from '../../src/runtime/world.ts'
 async function boot(world: World): Promise<Hosted> {
   const orders = (what: string) => existsSync(`${world.config.data}/${world.name}.${what}`)
   if (orders('crash')) process.kill(process.pid, 'SIGKILL')
+  if (orders('message')) world.failForMessage(new Error('as ordered'))
   if (orders('invalid')) throw new MailroomError('MR_CONFIG_INVALID', { problems: ['as ordered'] })
   const server = createServer(async (request, response) => {
     try {

@@ -156,15 +156,16 @@ export class MemoryStore {
       hold: async (number) => {
         await this.before('hold', number)
         const lane = this.lanes[number]!
-        if (lane.holder === handle) return
+        if (lane.holder === handle) return 0
         if (lane.holder !== undefined || this.#closed.has(handle))
           throw new MailroomError('MR_LANE_ELSEWHERE', { lane: number, name: 'this handle' })
         lane.holder = handle
-        for (const started of lane.started.values()) {
-          if (!started.open) continue
+        const open = [...lane.started.values()].filter((started) => started.open)
+        for (const started of open) {
           if (started.starts < MAX_STARTS) Object.assign(started, { open: false, suspect: true, dueAt: 0 })
           else bury(lane, started, `Its worker died ${started.starts} times`, 'the worker died', clock.now())
         }
+        return open.length
       },
       release: async (number) => {
         await this.before('release', number)

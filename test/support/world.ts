@@ -36,8 +36,9 @@ export class TestDirectory implements Directory {
 export interface TestWorld extends World {
   clock: FakeClock
   directory: TestDirectory
-  /** What the actor failed with. */
+  /** What the actor failed with, and what because of a message. */
   failures: unknown[]
+  runaways: unknown[]
 }
 
 /** Makes a world. Worlds of one system share `clock` and `directory`. */
@@ -55,8 +56,9 @@ export function testWorld({
   config?: Partial<Settled>
 } = {}): TestWorld {
   const failures: unknown[] = []
+  const runaways: unknown[] = []
   return {
-    ...{ name, clock, directory, random, failures },
+    ...{ name, clock, directory, random, failures, runaways },
     role: name.slice(0, name.indexOf('-')) as Role,
     node: 'here',
     config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
@@ -67,6 +69,7 @@ export function testWorld({
     changed() {},
     // A real one ends the process: whoever called it sees no more.
     fail: (error) => failures.push(error) as never,
+    failForMessage: (error) => runaways.push(error) as never,
   }
 }
 

@@ -44,6 +44,8 @@ interface HomeRow extends Omit<Delivered, 'text'> {
 
 /** An open home. All errors are SQLite's own. */
 export class Home {
+  /** Starts that the last holder left open. */
+  readonly leftOpenCount: number
   readonly #clock: Clock
   readonly #retentionMs: number
   readonly #open: OpenFile
@@ -60,7 +62,7 @@ export class Home {
       for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
       return open
     })
-    this.#adoptStarts()
+    this.leftOpenCount = this.#adoptStarts()
   }
 
   /** By log file: the row up to which (inclusive) everything of this lane is settled or in `start`. */
@@ -224,16 +226,17 @@ export class Home {
     this.#open.database.close()
   }
 
-  /** The last holder died with these started: they run alone from now on, or never again. */
-  #adoptStarts(): void {
-    transact(this.#open.database, () => {
+  /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
+  #adoptStarts(): number {
+    return transact(this.#open.database, () => {
       this.#sql(
         `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
            CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
          FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
       ).run(this.#clock.now(), MAX_STARTS)
-      this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
-      this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
+      const buried = this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+      const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
+      return Number(buried.changes) + Number(adopted.changes)
     })
   }
 

@@ -73,17 +73,19 @@ export class EmbeddedQueue implements Queue {
     return this.#held.has(lane)
   }
 
-  async hold(lane: number): Promise<void> {
+  async hold(lane: number): Promise<number> {
     const { data, clock, files } = this.#options
     // Opening files holds the event loop, longer on a slow disk: a supervisor wants to hear from us in between.
     this.#turns = this.#turns.then(() => new Promise((resolve) => clock.soon(resolve)))
     await this.#turns
-    if (this.#held.has(lane)) return
+    if (this.#held.has(lane)) return 0
     let lock: Lock | undefined
     try {
       lock = takeLock(join(data, `home-${lane}.lock`))
       if (lock === undefined) throw elsewhere(lane)
-      this.#held.set(lane, new HeldLane({ lane, home: this.#openHome(lane), lock, files, clock }))
+      const home = this.#openHome(lane)
+      this.#held.set(lane, new HeldLane({ lane, home, lock, files, clock }))
+      return home.leftOpenCount
     } catch (error) {
       lock?.release()
       throw faultOf(error) === 'full' ? noRoom(error) : error

@@ -117,14 +117,16 @@ export class HeldLane {
     })
   }
 
-  /** Takes up all that waits: its wake-ups may have died with the last holder. */
-  async load(): Promise<void> {
+  /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
+  async load(): Promise<number> {
     const { lane, clock } = this.#options
     await this.dead.load()
     const found = (await this.#pending.keys(...laneBounds(lane))).sort()
     for (const key of found) if (partsOf(key).count !== undefined) this.#line.found(key)
-    await this.#adopt(found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id))
+    const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
+    const leftOpenCount = await this.#adopt(lone)
     this.#cancelLook = clock.every(LOOK_MS, () => void this.#look().catch(onlyAway))
+    return leftOpenCount
   }
 
   wake(): void {
@@ -255,9 +257,9 @@ export class HeldLane {
     return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
   }
 
-  /** Learns of lone messages. Those that kept killing their workers are buried, half-made moves ended. */
-  async #adopt(ids: readonly string[]): Promise<void> {
-    await this.#lone.load(ids)
+  /** Learns of lone messages. Those that kept killing their workers are buried, half-made moves ended. @returns Starts open. */
+  async #adopt(ids: readonly string[]): Promise<number> {
+    const openCount = await this.#lone.load(ids)
     for (const id of ids) {
       const lone = this.#lone.get(id)
       if (lone === undefined) continue
@@ -265,6 +267,7 @@ export class HeldLane {
       else if (this.dead.has(id) && (await this.dead.isSure(id))) await this.#forgetLone(id)
       else if (lone.suspect && lone.starts >= MAX_STARTS) await this.#buryKiller(id)
     }
+    return openCount
   }
 
   async #buryKiller(id: string): Promise<void> {

@@ -41,16 +41,19 @@ export class LoneMessages {
     return this.#known.get(id)
   }
 
-  /** Learns what these are. A start that is open now is of a holder that is gone: the message is suspect. */
-  async load(ids: readonly string[]): Promise<void> {
+  /** Learns what these are. A start that is open now is of a holder that is gone: the message is suspect. @returns How many. */
+  async load(ids: readonly string[]): Promise<number> {
+    let openCount = 0
     for (let index = 0; index < ids.length; index += FETCH_COUNT) {
       const found = await this.#valuesOf(ids.slice(index, index + FETCH_COUNT))
       // Because of one that is here its batch is left: so it is to be here for sure.
       for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
         const wasOpen = lone.open ? { open: false, suspect: true, dueAt: 0 } : {}
         this.#known.set(id, { ...lone, ...wasOpen })
+        if (lone.open) openCount++
       }
     }
+    return openCount
   }
 
   /** Those that are there, as they are written. */

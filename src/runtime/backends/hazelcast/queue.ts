@@ -70,19 +70,20 @@ export class HazelcastQueue implements Queue {
     this.#held.get(lane)?.wake()
   }
 
-  async hold(lane: number): Promise<void> {
-    if (this.isHeld(lane)) return
+  async hold(lane: number): Promise<number> {
+    if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
     const { cluster, clock, logger, retentionMs, repair } = this.#options
     const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair })
     this.#held.set(lane, held)
     try {
-      await held.load()
+      const leftOpenCount = await held.load()
+      if (this.isHeld(lane)) return leftOpenCount
     } catch (error) {
       await this.release(lane)
       throw error
     }
-    if (!this.isHeld(lane)) throw elsewhere(lane)
+    throw elsewhere(lane)
   }
 
   isHeld(lane: number): boolean {
