@@ -4,15 +4,15 @@ import { join } from 'node:path'
 import type { Actor } from '../support/running-system.ts'
 import { fill } from '../support/small-disk.ts'
 import { isAlive, type System, sleep } from '../support/system.ts'
-
-/** Evenly distributed in [0, 1), the same for the same seed. */
-export type Dice = () => number
+import { type Dice, diceOf } from './dice.ts'
 
 /** One kind of fault. */
 export interface Fault {
   name: string
   /** Whether no client may notice: not one request fails. */
   silent: boolean
+  /** What it strikes. One at an actor may come together with any other, but with a drain of the whole node. */
+  at: 'actor' | 'actors' | 'node' | 'drain' | 'member' | 'disk'
   /** Strikes; resolves with the moment, in ms of `performance.now()`, from which the node may recover. */
   strike(system: System, dice: Dice): Promise<number>
 }
@@ -51,6 +51,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
 const kill = (role: Role): Fault => ({
   name: `SIGKILL of a ${role} actor`,
   silent: role !== 'facade',
+  at: 'actor',
   async strike(system, dice) {
     signal((await anyOf(system, role, dice)).pid, 'SIGKILL')
     return performance.now()
@@ -60,6 +61,7 @@ const kill = (role: Role): Fault => ({
 const freeze = (role: Role): Fault => ({
   name: `SIGSTOP of a ${role} actor`,
   silent: false,
+  at: 'actor',
   async strike(system, dice) {
     const { pid } = await anyOf(system, role, dice)
     signal(pid, 'SIGSTOP')
@@ -71,6 +73,37 @@ const freeze = (role: Role): Fault => ({
   },
 })
 
+/**
+ * Two faults at once: one at an actor, and one of another kind that begins up to a second later.
+ *
+ * @param faults All that there are.
+ */
+export function pairOf(faults: readonly Fault[], dice: Dice): Fault {
+  const first = pick(
+    faults.filter(({ at }) => at === 'actor'),
+    dice,
+  )
+  const second = pick(
+    faults.filter((fault) => fault !== first && fault.at !== 'drain'),
+    dice,
+  )
+  return {
+    name: `${first.name} + ${second.name}`,
+    silent: false,
+    at: 'node',
+    async strike(system, dice) {
+      const delayMs = dice() * 1000
+      // Dice of its own: they roll at the same time.
+      const others = diceOf(dice() * 2 ** 31)
+      const [one, other] = await Promise.all([
+        first.strike(system, dice),
+        sleep(delayMs).then(() => second.strike(system, others)),
+      ])
+      return Math.max(one, other)
+    },
+  }
+}
+
 /** The faults of a node on the embedded backend, but a full disk. */
 export const FAULTS: readonly Fault[] = [
   ...ROLES.map(kill),
@@ -78,6 +111,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGKILL of all workers',
     silent: false,
+    at: 'node',
     async strike(system) {
       for (const { pid } of await told(() => system.actors())) signal(pid, 'SIGKILL')
       return performance.now()
@@ -86,6 +120,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGKILL of the primary',
     silent: false,
+    at: 'node',
     async strike(system, dice) {
       system.kill('SIGKILL')
       await system.exited
@@ -97,6 +132,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGTERM of the primary',
     silent: false,
+    at: 'drain',
     async strike(system) {
       system.kill('SIGTERM')
       const [code] = await system.exited
@@ -108,6 +144,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGTERM of a worker',
     silent: true,
+    at: 'actor',
     async strike(system, dice) {
       signal((await anyOf(system, pick(ROLES, dice), dice)).pid, 'SIGTERM')
       return performance.now()
@@ -116,6 +153,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'a frozen node',
     silent: false,
+    at: 'node',
     async strike(system, dice) {
       const pids = [system.primary.pid!, ...(await told(() => system.actors())).map(({ pid }) => pid)]
       for (const pid of pids) signal(pid, 'SIGSTOP')
@@ -127,6 +165,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'a slow logging actor',
     silent: true,
+    at: 'actor',
     async strike(system, dice) {
       const { pid } = await anyOf(system, 'logging', dice)
       for (let turn = 0; turn < 8; turn++) {
@@ -141,6 +180,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'scaling',
     silent: true,
+    at: 'actors',
     async strike(system, dice) {
       const role = pick(ROLES, dice)
       for (const count of [1 + Math.floor(dice() * 4), role === 'logging' ? 3 : 2]) {
@@ -152,6 +192,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'a rolling restart',
     silent: true,
+    at: 'actors',
     async strike(system, dice) {
       const role = pick(ROLES, dice)
       await told(() => system.send('POST', `/actors/${role}/restart`))
@@ -164,6 +205,7 @@ export const FAULTS: readonly Fault[] = [
 export const FULL_DISK: Fault = {
   name: 'a full disk',
   silent: false,
+  at: 'disk',
   async strike(system, dice) {
     const path = join(system.data, FILLING)
     fill(path)

@@ -14,7 +14,7 @@ onMembers(() => {
     const rows = await nemesis(context, { begin: hazelcastArena, seed: SEED, minutes: 0 })
     for (const line of tableOf(rows).split('\n')) context.diagnostic(line)
     for (const [name, { wrong, injected }] of rows) {
-      assert.equal(injected, 1, name)
+      assert.ok(injected >= 1, name)
       assert.deepEqual(wrong, emptyRow().wrong, name)
     }
   })

@@ -12,7 +12,7 @@ test('under every fault nothing acknowledged is lost, nothing shows twice, nothi
   context.diagnostic(`seed ${SEED}`)
   const rows = await nemesis(context, { begin: embeddedArena, seed: SEED, minutes: 0 })
   for (const line of tableOf(rows).split('\n')) context.diagnostic(line)
-  for (const { name } of FAULTS) assert.equal(rows.get(name)?.injected, 1, name)
+  for (const { name } of FAULTS) assert.ok(rows.get(name)!.injected >= 1, name)
   for (const [name, { wrong }] of rows) {
     assert.deepEqual(wrong, emptyRow().wrong, name)
   }

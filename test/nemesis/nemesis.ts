@@ -1,6 +1,6 @@
 /**
- * The nemesis: under load, one fault after another strikes a node, in an order that a seed decides; each kind
- * comes once in every deal. At the end of a deal the checker compares what clients were told with both lists.
+ * The nemesis: under load, faults strike a node, in an order that a seed decides; each kind comes once in every deal,
+ * and some come two at once. At the end of a deal the checker compares what clients were told with both lists.
  */
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
@@ -8,11 +8,13 @@ import { check, type Verdict } from '../support/checker.ts'
 import { History } from '../support/history.ts'
 import { Load } from '../support/load.ts'
 import { isAlive, type System, sleep } from '../support/system.ts'
-import type { Dice, Fault } from './faults.ts'
+import { type Dice, diceOf } from './dice.ts'
+import { type Fault, pairOf } from './faults.ts'
 import { emptyRow, type Row } from './table.ts'
 
 const CLIENTS = { connections: 16, pauseMs: 10 }
 const BETWEEN_COUNT = 200
+const PAIRS = 4
 const RECOVERY_MS = 60_000
 const READ_MS = 100
 const PAGE_COUNT = 300
@@ -47,7 +49,7 @@ export async function nemesis(
   return rows
 }
 
-/** Every fault once. */
+/** Every fault once, and some two at once. */
 async function deal(
   context: Ended,
   { begin, dice, rows }: { begin: (context: Ended) => Promise<Arena>; dice: Dice; rows: Map<string, Row> },
@@ -64,7 +66,8 @@ async function deal(
   context.after(endAll)
   const { system, faults } = await begin(inside)
   const history = new History()
-  for (const fault of shuffled(faults, dice)) {
+  const pairs = Array.from({ length: PAIRS }, () => pairOf(faults, dice))
+  for (const fault of shuffled([...faults, ...pairs], dice)) {
     const row = rows.get(fault.name) ?? emptyRow()
     rows.set(fault.name, row)
     await strike({ fault, system, dice, row, history, context: inside })
@@ -162,17 +165,6 @@ async function verdictOf(system: System, history: History): Promise<Verdict> {
   // What was delivered a moment ago may not be in what its actor last told; a list may say that it is not whole.
   for (let look = 0; look < LOOKS && !(await isClean().catch(() => false)); look++) await sleep(LOOK_MS)
   return verdict ?? assert.fail('no list could be read whole')
-}
-
-/** Mulberry32. */
-function diceOf(seed: number): Dice {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 function shuffled<T>(items: readonly T[], dice: Dice): T[] {

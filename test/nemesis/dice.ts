@@ -1,0 +1,15 @@
+/** Chance that a seed decides. */
+
+/** Evenly distributed in [0, 1), the same for the same seed. */
+export type Dice = () => number
+
+/** Dice of their own for a seed, a whole number (Mulberry32). */
+export function diceOf(seed: number): Dice {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
