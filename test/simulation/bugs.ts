@@ -82,6 +82,7 @@ export const BUGS: readonly Bug[] = [
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
   },
+  distorted('a lane has two holders at once', NAMES.leases, () => alwaysLeased()),
 ]
 
 function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {
@@ -131,6 +132,16 @@ function logFirst(backend: Backend): Backend {
     },
   })
   return Object.create(backend, { queue: { value: swapped } }) as Backend
+}
+
+/** Leases that say yes to everyone. */
+function alwaysLeased(): Partial<ClusterMap> {
+  const taken = new Map<string, string>()
+  return {
+    putIfAbsent: async (key, value) => void taken.set(key, value),
+    getAll: async () => taken,
+    setTtl: async () => true,
+  }
 }
 
 /** Whoever takes a key from the mail takes its batch out of pending, and keeps it to itself. */

@@ -74,4 +74,11 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found: 'a consumer of a lane that was lost started a message in the hands of the one after it',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 608782856, handler: true },
+      faults: [{ kind: 'calls to a cluster are lost', atMs: 0, forMs: 2872, which: 725, strength: 0.03 }],
+    },
+  },
 ]

@@ -157,6 +157,7 @@ export class EmbeddedModel implements BackendModel {
       claim: (lane, maxCount, waitMs) => inLane(lane, (holding) => holding.claim(maxCount, waitMs)),
       start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
+      late: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
       delivered: (lane, range) =>
         inLane(lane, ({ home }) => home.delivered(range).map(({ damaged: _, ...message }) => message)),

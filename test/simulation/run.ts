@@ -162,8 +162,6 @@ async function finalRead(scheduler: Scheduler, clients: Clients, nodes: readonly
     const names = holders().map(({ name }) => name)
     const read = await within(scheduler, 20_000, clients.finalRead(names))
     if (read !== undefined && standing() === before && (turn > SHOW_TURNS || showsAll(read))) return read
-    // A former holder's late write stands in the list, and is shown once the lane is loaded anew.
-    if (turn === SHOW_TURNS) for (const node of nodes) node.restart('messages')
     await scheduler.pass(1000)
   }
   return undefined

@@ -25,28 +25,11 @@ import {
   type Settlement,
   type Whereabouts,
 } from '../../ports.ts'
-import {
-  type Cluster,
-  type ClusterMap,
-  type ClusterQueue,
-  FOR_EVER_MS,
-  makeSure,
-  putOnce,
-} from './cluster.ts'
+import { type Cluster, type ClusterMap, type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
 import { DeadLetters } from './dead-letters.ts'
-import {
-  type DeliveredEntry,
-  deliveredKeysOf,
-  deliveredOf,
-  laneBounds,
-  laneKey,
-  mailOf,
-  messagesOf,
-  NAMES,
-  type PendingEntry,
-  partsOf,
-} from './entries.ts'
-import { KeyRange } from './key-range.ts'
+import { DeliveredList } from './delivered-list.ts'
+import { laneBounds, laneKey, mailOf, messagesOf, NAMES, type PendingEntry, partsOf } from './entries.ts'
+import { Leaving } from './leaving.ts'
 import { type Batch, Line } from './line.ts'
 import { LoneMessages, UNSTARTED } from './lone-messages.ts'
 
@@ -82,15 +65,14 @@ export class HeldLane {
   readonly dead: DeadLetters
   readonly #options: HeldLaneOptions
   readonly #pending: ClusterMap
-  readonly #delivered: ClusterMap
   readonly #mail: ClusterQueue
-  readonly #list: KeyRange<Delivered>
+  readonly #list: DeliveredList
   readonly #line = new Line()
   readonly #lone: LoneMessages
   readonly #inHand = new Map<string, Hand>()
-  /** Keys that are to be out of `pending`, and those that went since the last look-through began. */
-  readonly #leaving = new Set<string>()
-  readonly #gone = new Set<string>()
+  /** What was found in the list, and not put there here. */
+  readonly #late = new Map<string, Delivered>()
+  readonly #leaving: Leaving
   /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
   #young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
   #looking: Promise<void> = Promise.resolve()
@@ -105,23 +87,26 @@ export class HeldLane {
     const { lane, cluster, clock, retentionMs } = options
     this.#options = options
     this.#pending = cluster.map(NAMES.pending)
-    this.#delivered = cluster.map(NAMES.delivered)
+    this.#list = new DeliveredList({ lane, cluster, clock, retentionMs })
+    this.#leaving = new Leaving(this.#pending)
     this.#mail = cluster.queue(mailOf(lane))
     this.#lone = new LoneMessages(this.#pending, lane)
     this.dead = new DeadLetters({
       ...{ lane, cluster, clock, retentionMs },
-      delivered: (ids) => this.#deliveredAmong(ids),
-    })
-    this.#list = new KeyRange({
-      ...{ map: this.#delivered, prefix: laneKey(lane, ''), clock, retentionMs, itemsOf: deliveredOf },
+      delivered: async (ids) => {
+        const found = await this.#list.findSure(ids)
+        this.#foundDelivered(found)
+        return new Set(found.keys())
+      },
     })
   }
 
   /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
   async load(): Promise<number> {
     const { lane, clock } = this.#options
-    await this.dead.load()
+    // Before anything else is read: what its last holder settles meanwhile, it settles first and takes out then.
     const found = (await this.#pending.keys(...laneBounds(lane))).sort()
+    await this.dead.load()
     for (const key of found) if (partsOf(key).count !== undefined) this.#line.found(key)
     const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
     const leftOpenCount = await this.#adopt(lone)
@@ -154,7 +139,7 @@ export class HeldLane {
       hands.map(async (hand) => {
         const { starts, ...lone } = this.#lone.get(hand.id) ?? UNSTARTED
         await this.#lone.write(hand.id, hand.text, { ...lone, starts: starts + 1, open: true })
-        await this.#leaveBatch(hand)
+        this.#leaveBatch(hand)
       }),
     )
   }
@@ -172,16 +157,20 @@ export class HeldLane {
     ])
     // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
     for (const { hand } of pairs) this.#inHand.delete(hand.id)
-    await Promise.all(pairs.map(({ hand, settlement }) => this.#putAway(hand, settlement)))
+    for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)
     return shown.sort((a, b) => (a.id < b.id ? -1 : 1))
   }
 
+  /** As `Queue.late`. */
+  late(): Delivered[] {
+    const late = [...this.#late.values()]
+    this.#late.clear()
+    return late.sort((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
   async find(id: string): Promise<Whereabouts> {
-    const [alone, inBatch] = deliveredKeysOf(this.#options.lane, id)
-    const entries = await this.#delivered.getAll([alone, inBatch])
-    for (const [key, value] of entries) {
-      const found = deliveredOf(partsOf(key).id, value).find((message) => message.id === id)
-      if (found === undefined) continue
+    const found = (await this.#list.find([id])).get(id)
+    if (found !== undefined) {
       const { deliveredAt, attempts } = found
       return { state: 'delivered', attempts, deliveredAt }
     }
@@ -215,6 +204,7 @@ export class HeldLane {
   async replay(id: string): Promise<boolean> {
     const letter = await this.dead.get(id)
     if (letter === undefined) return false
+    await this.#leaving.out(laneKey(this.#options.lane, id)) // Else it would go with what it was before.
     await this.#lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
     await this.dead.remove(id)
     this.wake()
@@ -228,7 +218,7 @@ export class HeldLane {
     // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
     const waits = await this.#waitingAmong(old)
     const absent = old.filter(({ id }) => !waits(id))
-    const delivered = await this.#deliveredAmong(absent.map(({ id }) => id))
+    const delivered = await this.#list.find(absent.map(({ id }) => id))
     this.#refuseReleased()
     const isKnown = (id: string) =>
       delivered.has(id) || this.dead.has(id) || this.#lone.has(id) || this.#inHand.has(id)
@@ -243,6 +233,7 @@ export class HeldLane {
     this.#cancelLook()
     this.wake()
     await this.#parked // What it takes from the queue stands in `pending`.
+    await this.#leaving.rest()
   }
 
   /** Tells which of these messages, ascending, stand in `pending`: alone, or in their batch. */
@@ -257,14 +248,27 @@ export class HeldLane {
     return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
   }
 
+  /** Lone messages were found, and are gone: a former holder has settled them, after the list and the dead were read. */
+  async #foundGone(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
+    const delivered = await this.#list.findSure(ids)
+    this.#foundDelivered(delivered)
+    await this.dead.learn(ids.filter((id) => !delivered.has(id)))
+  }
+
+  #foundDelivered(found: ReadonlyMap<string, Delivered>): void {
+    for (const [id, message] of found) this.#late.set(id, message)
+  }
+
   /** Learns of lone messages. Those that kept killing their workers are buried, half-made moves ended. @returns Starts open. */
   async #adopt(ids: readonly string[]): Promise<number> {
     const openCount = await this.#lone.load(ids)
+    await this.#foundGone(ids.filter((id) => !this.#lone.has(id)))
     for (const id of ids) {
       const lone = this.#lone.get(id)
       if (lone === undefined) continue
       if (this.dead.has(id) && lone.replayed) await this.dead.remove(id)
-      else if (this.dead.has(id) && (await this.dead.isSure(id))) await this.#forgetLone(id)
+      else if (this.dead.has(id) && (await this.dead.isSure(id))) this.#forgetLone(id)
       else if (lone.suspect && lone.starts >= MAX_STARTS) await this.#buryKiller(id)
     }
     return openCount
@@ -282,7 +286,7 @@ export class HeldLane {
       firstError: firstError || died,
       lastError: died,
     })
-    await this.#forgetLone(id)
+    this.#forgetLone(id)
   }
 
   /** What has been taken in hand is returned, whatever fails after it. */
@@ -293,7 +297,7 @@ export class HeldLane {
       while (!this.#released && claimed.length < maxCount) {
         for (const hand of this.#line.take(maxCount - claimed.length)) {
           if (this.#lone.has(hand.id)) {
-            await this.#leaveBatch(hand) // A start that seemed to have failed was written after all.
+            this.#leaveBatch(hand) // A start that seemed to have failed was written after all.
             continue
           }
           this.#inHand.set(hand.id, hand)
@@ -310,17 +314,19 @@ export class HeldLane {
   async #claimLone(claimed: Claimed[], maxCount: number): Promise<void> {
     const due = this.#lone.due(this.#options.clock.now(), (id) => !this.#inHand.has(id)).slice(0, maxCount)
     if (due.length === 0) return
-    const [entries, delivered] = await Promise.all([this.#lone.fetch(due), this.#surelyDeliveredAmong(due)])
+    const [entries, delivered] = await Promise.all([this.#lone.fetch(due), this.#list.findSure(due)])
+    this.#foundDelivered(delivered)
+    await this.#foundGone(due.filter((id) => !entries.has(id) && !delivered.has(id)))
     for (const id of due) {
       const text = entries.get(id)?.text
       const lone = this.#lone.get(id)
       if (lone === undefined) continue
-      if (text === undefined || delivered.has(id)) {
-        await this.#forgetLone(id)
-        continue
+      if (delivered.has(id)) this.#forgetLone(id)
+      else if (text === undefined) this.#lone.forget(id)
+      else {
+        this.#inHand.set(id, { id, text, batch: undefined })
+        claimed.push({ id, text, starts: lone.starts, suspect: lone.suspect })
       }
-      this.#inHand.set(id, { id, text, batch: undefined })
-      claimed.push({ id, text, starts: lone.starts, suspect: lone.suspect })
     }
   }
 
@@ -332,11 +338,15 @@ export class HeldLane {
     const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
     const chosen = this.#line.next(maxCount, CLAIM_BYTES, bytesOf)
     if (chosen.length === 0) return false
-    const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => partsOf(key).id)
+    const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => key)
     const [values, delivered] = await Promise.all([
       this.#pending.getAll(chosen.map(({ key }) => key)),
-      this.#deliveredPlaces(unsure),
+      this.#list.batchesSure(unsure.map((key) => partsOf(key).id)),
     ])
+    this.#foundDelivered(delivered)
+    // A former holder settled these, perhaps only after the list was looked into.
+    const gone = unsure.filter((key) => !values.has(key)).map((key) => partsOf(key).id)
+    if (gone.length > 0) this.#foundDelivered(await this.#list.batchesSure(gone))
     const failures: unknown[] = []
     await Promise.all(
       chosen.map(async ({ key, known }) => {
@@ -346,9 +356,7 @@ export class HeldLane {
         const { texts } = JSON.parse(value) as PendingEntry
         const ready = messagesOf(batchKey, texts)
           .map(({ id }) => id)
-          .filter(
-            (id) => !this.dead.has(id) && !this.#lone.has(id) && !delivered.get(batchKey)?.has(placeOf(id)),
-          )
+          .filter((id) => !this.dead.has(id) && !this.#lone.has(id) && !delivered.has(id))
           .map(placeOf)
         if (ready.length === 0) return this.#leavePending(key)
         try {
@@ -383,35 +391,6 @@ export class HeldLane {
     }
   }
 
-  /** By batch: the places of messages that are delivered, together or alone, durably. */
-  async #deliveredPlaces(batchKeys: readonly string[]): Promise<Map<string, Set<number>>> {
-    const { lane, retentionMs } = this.#options
-    const ranges = batchKeys.map((batchKey) => {
-      const from = laneKey(lane, batchKey)
-      return this.#delivered.keys(from, `${from.slice(0, -2)}~`)
-    })
-    const entries = await this.#delivered.getAll((await Promise.all(ranges)).flat())
-    const ids = idsIn(await makeSure(this.#delivered, entries, retentionMs))
-    return new Map([...Map.groupBy(ids, batchKeyOf)].map(([key, of]) => [key, new Set(of.map(placeOf))]))
-  }
-
-  /** Which of these messages are delivered. */
-  async #deliveredAmong(ids: readonly string[]): Promise<Set<string>> {
-    return new Set(idsIn(await this.#entriesOf(ids)))
-  }
-
-  /** The same, durably: only so may what is in the list leave `pending`. */
-  async #surelyDeliveredAmong(ids: readonly string[]): Promise<Set<string>> {
-    const entries = await this.#entriesOf(ids)
-    return new Set(idsIn(await makeSure(this.#delivered, entries, this.#options.retentionMs)))
-  }
-
-  /** Entries of the list that can hold these messages. */
-  #entriesOf(ids: readonly string[]): Promise<Map<string, string>> {
-    const keys = new Set(ids.flatMap((id) => deliveredKeysOf(this.#options.lane, id)))
-    return this.#delivered.getAll([...keys])
-  }
-
   /** A wake-up came. One that is late may be of a batch that another holder has begun. */
   #arrived(key: string): void {
     const { id, count } = partsOf(key)
@@ -434,23 +413,13 @@ export class HeldLane {
 
   async #deliverTogether({ batchKey, texts, open }: Batch, hands: readonly Hand[]): Promise<Delivered[]> {
     const own = texts.map((text, index) => (open.has(index + 1) ? text : null))
-    const stands = new Map((await this.#enlist(batchKey, own, 1)).map((message) => [message.id, message]))
+    const stands = new Map((await this.#list.put(batchKey, own, 1)).map((message) => [message.id, message]))
     return Promise.all(hands.map((hand) => stands.get(hand.id) ?? this.#deliverAlone(hand)))
   }
 
   async #deliverAlone({ id, text }: Hand): Promise<Delivered> {
-    const [message] = await this.#enlist(id, [text], Math.max(1, this.#lone.get(id)?.starts ?? 0))
+    const [message] = await this.#list.put(id, [text], Math.max(1, this.#lone.get(id)?.starts ?? 0))
     return message!
-  }
-
-  /** One entry of the lane's list. @returns What stands there. */
-  async #enlist(id: string, texts: (string | null)[], attempts: number): Promise<Delivered[]> {
-    const { lane, clock, retentionMs } = this.#options
-    const entry: DeliveredEntry = { texts, deliveredAt: clock.now(), attempts }
-    return deliveredOf(
-      id,
-      await putOnce(this.#delivered, laneKey(lane, id), JSON.stringify(entry), retentionMs),
-    )
   }
 
   /** Writes an outcome other than delivered, durably. */
@@ -478,39 +447,34 @@ export class HeldLane {
   }
 
   /** Takes a settled message from where it was. */
-  async #putAway(hand: Hand, { as }: Settlement): Promise<void> {
+  #putAway(hand: Hand, { as }: Settlement): void {
     if (as === 'back' && hand.batch !== undefined && !this.#lone.has(hand.id)) {
       hand.batch.ready.unshift(placeOf(hand.id))
       this.wake()
       return
     }
-    await this.#leaveBatch(hand)
-    if (as === 'done' || as === 'dead') await this.#forgetLone(hand.id)
+    this.#leaveBatch(hand)
+    if (as === 'done' || as === 'dead') this.#forgetLone(hand.id)
     else this.wake()
   }
 
-  async #leaveBatch(hand: Hand): Promise<void> {
+  #leaveBatch(hand: Hand): void {
     const { id, batch } = hand
     if (batch === undefined) return
     hand.batch = undefined
     batch.open.delete(placeOf(id))
-    if (batch.open.size === 0) await this.#leavePending(batch.key)
+    if (batch.open.size === 0) this.#leavePending(batch.key)
   }
 
-  async #forgetLone(id: string): Promise<void> {
+  #forgetLone(id: string): void {
     if (!this.#lone.has(id)) return
     this.#lone.forget(id)
-    await this.#leavePending(laneKey(this.#options.lane, id))
+    this.#leavePending(laneKey(this.#options.lane, id))
   }
 
-  /** Takes an entry out of `pending`, now or with a later look-through. */
-  async #leavePending(key: string): Promise<void> {
+  #leavePending(key: string): void {
     this.#line.remove(key)
     this.#leaving.add(key)
-    await this.#pending.delete(key).then(() => {
-      this.#leaving.delete(key)
-      this.#gone.add(key)
-    }, onlyAway)
   }
 
   /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
@@ -523,15 +487,14 @@ export class HeldLane {
   async #lookNow(): Promise<void> {
     const { lane, clock, logger } = this.#options
     if (this.#released) return
-    this.#gone.clear()
-    for (const key of this.#leaving) await this.#leavePending(key)
+    this.#leaving.again()
     const found = await this.#pending.keys(...laneBounds(lane))
     const now = clock.now()
     const young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
     const strangers: string[] = []
     let overdue = 0
     for (const key of found.sort()) {
-      if (this.#line.has(key) || this.#leaving.has(key) || this.#gone.has(key)) continue
+      if (this.#line.has(key) || this.#leaving.hasOrHad(key)) continue
       const { id, count } = partsOf(key)
       if (count === undefined) {
         if (!this.#lone.has(id) && !this.#inHand.has(id)) strangers.push(id)
@@ -582,11 +545,6 @@ export class HeldLane {
     if (!this.#released) return
     throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.#options.lane, name: 'this process' })
   }
-}
-
-/** The messages of entries of the list. */
-function idsIn(entries: ReadonlyMap<string, string>): string[] {
-  return [...entries].flatMap(([key, value]) => deliveredOf(partsOf(key).id, value).map(({ id }) => id))
 }
 
 function onlyAway(error: unknown): void {

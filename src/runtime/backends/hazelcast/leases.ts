@@ -1,6 +1,7 @@
 /**
- * Who holds which lane: an entry a lane that ends by itself after 5 s unless its holder renews it. A lease is
- * for speed, never for safety: two holders at once are harmless, as every write of a holder may be repeated.
+ * Who holds which lane: an entry a lane that ends by itself after 5 s unless its holder renews it. Nothing stored
+ * depends on it: every write of a holder may be repeated, or come late. But of two holders at once, neither would
+ * show what the other has taken.
  *
  * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say.
  */

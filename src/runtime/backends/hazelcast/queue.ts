@@ -113,6 +113,10 @@ export class HazelcastQueue implements Queue {
     return this.#in(lane, (held) => held.settle(settlements))
   }
 
+  late(lane: number): Delivered[] {
+    return this.#held.get(lane)?.late() ?? []
+  }
+
   find(lane: number, id: string): Promise<Whereabouts> {
     return this.#in(lane, (held) => held.find(id))
   }
