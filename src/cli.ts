@@ -16,6 +16,7 @@ const EXIT_CONFIG = 78
 /** The exit code of a program whose reader went away, as in `mailroom dead list | head`. */
 const EXIT_PIPE = 141
 const WIDEST = 110
+const COMMAND_WORDS = new Set(['dead', ...[...CLIENT_COMMANDS, ...DEAD_COMMANDS].map(nameOf)])
 
 type Arguments = Record<string, unknown> & { _: (string | number)[] }
 
@@ -71,7 +72,8 @@ function commands(cli: Argv): Argv {
       // Without a message it is a command that failed, not what was typed.
       if (message === null) throw error
       if (isMailroomError(error)) throw error
-      const words = typed.filter((word) => !word.startsWith('-')).join(' ')
+      // The words of the command alone: what belongs to a flag looks like one, too.
+      const words = typed.filter((word) => COMMAND_WORDS.has(word)).join(' ')
       throw invalid(
         message.startsWith('Not enough non-option')
           ? `Expected more words after \`mailroom ${words}\`; see mailroom ${words} --help`

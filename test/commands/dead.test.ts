@@ -1,0 +1,138 @@
+/** `mailroom dead` in front of the real API, and against nodes that do what the test says. */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { Dead } from '../../src/runtime/ports.ts'
+import { run } from '../support/command.ts'
+import { FakeNode, refusal } from '../support/fake-node.ts'
+import { startApi } from '../support/public-api.ts'
+
+const DEAD_AT = Date.UTC(2026, 0, 1)
+const idOf = (number: number) => `01KAXB5Z7T4N8V2M6Q0R${String(number).padStart(6, '0')}`
+const ABSENT = idOf(999_999)
+
+/** An API with so many dead letters. */
+async function withLetters(context: TestContext, count: number, more: Partial<Dead> = {}) {
+  const { facade, server } = await startApi(context)
+  for (let number = 1; number <= count; number++) {
+    facade.deadLetters.push({
+      ...{ id: idOf(number), text: `text ${number}`, reason: 'The handler failed 5 times', attempts: 5 },
+      ...{ firstError: 'Error: first', lastError: 'Error: last', deadAt: DEAD_AT, ...more },
+    })
+  }
+  const dead = (...args: string[]) =>
+    run(['dead', ...args], { env: { MAILROOM_URL: `http://127.0.0.1:${server.port}` } })
+  return { facade, dead }
+}
+
+test('list shows one letter a line, oldest first, over all pages', async (t) => {
+  const { dead } = await withLetters(t, 1001)
+  const { code, stdout, stderr } = await dead('list')
+  assert.deepEqual([code, stderr], [0, ''])
+  const lines = stdout.trimEnd().split('\n')
+  assert.equal(lines.length, 1001)
+  assert.equal(lines[0], `${idOf(1)}  2026-01-01T00:00:00.000Z  5x  "Error: last"  "text 1"`)
+  assert.match(lines[1000]!, new RegExp(`^${idOf(1001)} `))
+})
+
+test('list shortens long texts and errors, and nothing in them reaches the terminal as it is', async (t) => {
+  const { dead } = await withLetters(t, 1, { text: `\x1b[2J${'x'.repeat(100)}`, lastError: '\u202eevil\n' })
+  const { stdout } = await dead('list')
+  assert.equal(stdout.slice(stdout.indexOf('5x')), `5x  "\\u202eevil\\n"  "\\u001b[2J${'x'.repeat(56)}…"\n`)
+})
+
+test('list --json prints whole letters, one a line', async (t) => {
+  const text = 'x'.repeat(100)
+  const { dead } = await withLetters(t, 2, { text })
+  const { code, stdout } = await dead('list', '--json')
+  assert.equal(code, 0)
+  const [first, second, ...rest] = stdout.trimEnd().split('\n')
+  const { id, at, ...letter } = JSON.parse(first!)
+  assert.deepEqual([id, rest], [idOf(1), []])
+  assert.match(at, /^\d{4}-.*Z$/)
+  assert.deepEqual(letter, {
+    ...{ text, reason: 'The handler failed 5 times', attempts: 5, firstError: 'Error: first' },
+    ...{ lastError: 'Error: last', deadAt: '2026-01-01T00:00:00.000Z' },
+  })
+  assert.equal(JSON.parse(second!).id, idOf(2))
+})
+
+test('an empty list is said to people and not to scripts', async (t) => {
+  const { dead } = await withLetters(t, 0)
+  const told = await dead('list')
+  assert.deepEqual([told.code, told.stdout, told.stderr], [0, '', 'There are no dead letters\n'])
+  const { code, stdout, stderr } = await dead('list', '--json')
+  assert.deepEqual([code, stdout, stderr], [0, '', ''])
+})
+
+test('show prints one letter as JSON, replay and purge take it away, each tells so', async (t) => {
+  const { facade, dead } = await withLetters(t, 3)
+  const shown = await dead('show', idOf(2))
+  assert.equal(shown.code, 0)
+  assert.match(shown.stdout, /^\{\n {2}"id"/)
+  assert.equal(JSON.parse(shown.stdout).text, 'text 2')
+  assert.equal((await dead('replay', idOf(2))).stdout, `${idOf(2)} waits again\n`)
+  assert.equal((await dead('purge', idOf(3))).stdout, `${idOf(3)} is gone; it stays in the log\n`)
+  assert.deepEqual(
+    facade.deadLetters.map(({ id }) => id),
+    [idOf(1)],
+  )
+})
+
+test('a letter that is not there is told by the node, whatever is to be done with it', async (t) => {
+  const { facade, dead } = await withLetters(t, 1)
+  for (const what of ['show', 'replay', 'purge']) {
+    const { code, stdout, stderr } = await dead(what, ABSENT)
+    assert.deepEqual([code, stdout], [1, ''], what)
+    assert.equal(stderr, `mailroom: There is no dead letter ${ABSENT} (MR_NOT_FOUND)\n`)
+  }
+  assert.equal(facade.deadLetters.length, 1)
+})
+
+test('what is no id is refused by the node, and leads to no other path', async (t) => {
+  const { facade, dead } = await withLetters(t, 1)
+  for (const id of ['../actors', 'a/b', '%2e%2e', '?limit=1']) {
+    const { code, stderr } = await dead('purge', id)
+    assert.equal(code, 1, id)
+    assert.match(stderr, /^mailroom: .*id.*\(MR_REQUEST_INVALID\)\n$/)
+  }
+  assert.equal(facade.deadLetters.length, 1)
+})
+
+test('replay --all puts all back, and counts', async (t) => {
+  const { facade, dead } = await withLetters(t, 3)
+  assert.equal((await dead('replay', '--all')).stdout, '3 messages wait again\n')
+  assert.deepEqual(facade.deadLetters, [])
+  const { code, stdout } = await dead('replay', '--all')
+  assert.deepEqual([code, stdout], [0, '0 messages wait again\n'])
+})
+
+test('replay --all passes over what somebody else replayed, and ends at any other refusal', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const items = [1, 2, 3].map((number) => ({ id: idOf(number) }))
+  let fault = refusal(404, 'MR_NOT_FOUND', 'gone')
+  node.script = ({ method, path }) => {
+    if (method === 'GET') return { status: 200, body: { items, next: null } }
+    return path.includes(idOf(2)) ? fault : { status: 200, body: {} }
+  }
+  const replayAll = () => run(['dead', 'replay', '--all', '--url', node.url])
+  assert.equal((await replayAll()).stdout, '2 messages wait again\n')
+  fault = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
+  node.calls.length = 0
+  const { code, stdout, stderr } = await replayAll()
+  assert.deepEqual([code, stdout], [1, ''])
+  assert.equal(stderr, 'mailroom: the queue is away (MR_STORE_UNAVAILABLE)\n')
+  assert.equal(node.calls.length, 3, 'the third was not tried')
+})
+
+test('replay wants either an id or --all, and asks nobody before it has one', async (t) => {
+  const { node } = await FakeNode.start(t)
+  for (const [args, got] of [
+    [[], 'neither'],
+    [[ABSENT, '--all'], 'both'],
+  ] as const) {
+    const { code, stderr } = await run(['dead', 'replay', ...args, '--url', node.url])
+    assert.equal(code, 78)
+    assert.match(stderr, new RegExp(`Expected either an id or \`--all\`, got ${got}\n$`))
+  }
+  assert.equal(node.calls.length, 0)
+})

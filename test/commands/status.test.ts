@@ -1,0 +1,122 @@
+/** `mailroom status` in front of the real API, and against nodes that do what the test says. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type TestContext, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { begin, run } from '../support/command.ts'
+import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
+import { startApi } from '../support/public-api.ts'
+
+const ACTOR = {
+  ...{ name: 'messages-1', role: 'messages', pid: 7, state: 'ready', restarts: 0, handled: 0 },
+  mailbox: { depth: 0, capacity: 10, refused: 0 },
+}
+
+test('it says that all is ready, and shows the actors', async (t) => {
+  const { server } = await startApi(t)
+  const { code, stdout, stderr } = await run(['status', '--url', `http://127.0.0.1:${server.port}/`])
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /^Ready\n\nACTOR .*\nfacade-1 +ready .*\nmessages-1 +draining .*\nmessages-2 .*\n$/)
+})
+
+test('it says what is missing and what is damaged, which is no failure of its own', async (t) => {
+  const { facade, server } = await startApi(t)
+  facade.missingThings.push('a ready logging actor', 'messages-1: it keeps crashing')
+  facade.damagedThings.push('home-3.db was damaged and has been set aside')
+  const { code, stdout } = await run(['status', '--url', `http://127.0.0.1:${server.port}`])
+  assert.equal(code, 0)
+  assert.match(
+    stdout,
+    /^Not ready: a ready logging actor; messages-1: it keeps crashing\nDamaged: home-3.db was damaged.*\n\nACTOR/,
+  )
+})
+
+test('with --json it prints what the API says of the actors, on one line', async (t) => {
+  const { server, ask } = await startApi(t)
+  const { code, stdout } = await run(['status', '--json', '--url', `http://127.0.0.1:${server.port}`])
+  assert.equal(code, 0)
+  assert.equal(stdout.indexOf('\n'), stdout.length - 1)
+  assert.deepEqual(JSON.parse(stdout), (await ask('GET', '/actors')).json)
+})
+
+test('on a terminal what is not ready stands out', async (t) => {
+  const { facade, server } = await startApi(t)
+  facade.missingThings.push('a ready logging actor')
+  const env = { FORCE_COLOR: '1', MAILROOM_URL: `http://127.0.0.1:${server.port}` }
+  const { stdout } = await run(['status'], { env })
+  const [title, , heads, ready, draining] = stdout.split('\n')
+  assert.equal(title, '\x1b[31mNot ready: a ready logging actor\x1b[39m')
+  assert.ok(heads!.startsWith('\x1b[1mACTOR'), heads)
+  assert.equal(ready, stripVTControlCharacters(ready!))
+  assert.ok(draining!.startsWith('\x1b[33mmessages-1'), draining)
+})
+
+/** Watches a node until it has shown so many looks. */
+async function watch(context: TestContext, node: FakeNode, lookCount: number, ...flags: string[]) {
+  const { child, ended } = begin(['status', '--watch', ...flags, '--url', node.url])
+  context.after(() => child.kill())
+  let shown = ''
+  child.stdout!.on('data', (piece: Buffer) => {
+    shown += String(piece)
+  })
+  const isLook = flags.includes('--json') ? /^\[/gm : /^ACTOR/gm
+  while ((shown.match(isLook)?.length ?? 0) < lookCount) await once(child.stdout!, 'data')
+  child.kill('SIGINT')
+  return ended
+}
+
+/** Answers `GET /actors` with what the look says. */
+function script(node: FakeNode, lookOf: (look: number) => Reply | undefined): void {
+  let look = 0
+  node.script = ({ path }) => {
+    if (path === '/readyz') return { status: 200, body: { status: 'ready', missing: [] } }
+    return lookOf(++look) ?? { status: 200, body: [{ ...ACTOR, handled: look * 1000 }] }
+  }
+}
+
+test('watched from a pipe it looks every second, with rates from the second look on, until a signal', async (t) => {
+  const { node } = await FakeNode.start(t)
+  script(node, () => undefined)
+  const { signal, stdout, stderr } = await watch(t, node, 3)
+  assert.deepEqual([signal, stderr], ['SIGINT', ''])
+  const [first, second, third] = stdout.split('Ready\n\n').slice(1)
+  assert.match(first!, /DEAD\nmessages-1/)
+  for (const look of [second!, third!]) {
+    const rate = Number(/PER SECOND\nmessages-1 .* (\d+)\n$/.exec(look)?.[1])
+    // A thousand more each look, and a look takes a second or, on a busy machine, longer.
+    assert.ok(rate > 100 && rate <= 1000, look)
+  }
+})
+
+test('watched with --json it prints a line a look', async (t) => {
+  const { node } = await FakeNode.start(t)
+  script(node, () => undefined)
+  const { stdout } = await watch(t, node, 2, '--json')
+  const looks = stdout.trimEnd().split('\n')
+  assert.deepEqual(
+    looks.slice(0, 2).map((line) => JSON.parse(line)[0].handled),
+    [1000, 2000],
+  )
+})
+
+test('a node that goes away or refuses while it is watched is told of, and looked at again', async (t) => {
+  const { node } = await FakeNode.start(t)
+  script(node, (look) =>
+    look === 2 ? 'lose' : look === 3 ? refusal(429, 'MR_OVERLOADED', 'Too many readers') : undefined,
+  )
+  const { stdout, stderr } = await watch(t, node, 2)
+  const told = stderr.trimEnd().split('\n')
+  assert.equal(told.length, 2)
+  assert.match(told[0]!, /^Nothing answers at http/)
+  assert.equal(told[1], 'Too many readers (MR_OVERLOADED)')
+  assert.equal(stdout.match(/^ACTOR/gm)!.length, 2)
+})
+
+test('a first look that fails ends it, watched or not', async (t) => {
+  const { node } = await FakeNode.start(t)
+  script(node, () => refusal(503, 'MR_DRAINING', 'The node is draining'))
+  for (const flags of [[], ['--watch'], ['--json']]) {
+    const { code, stdout, stderr } = await run(['status', ...flags, '--url', node.url])
+    assert.deepEqual([code, stdout, stderr], [1, '', 'mailroom: The node is draining (MR_DRAINING)\n'])
+  }
+})
