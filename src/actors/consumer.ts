@@ -97,7 +97,7 @@ export class Consumer {
   }
 
   async #consume(): Promise<void> {
-    const { lane, queue, handler } = this.#options
+    const { lane, queue, handler, onDelivered } = this.#options
     const maxCount = handler === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
       const room = maxCount - this.#inHandCount
@@ -108,6 +108,8 @@ export class Consumer {
         continue
       }
       const claimed = await this.#insist(() => queue.claim(lane, room, CLAIM_WAIT_MS), this.#stop.signal)
+      const late = queue.late(lane)
+      if (late.length > 0) await onDelivered(lane, late)
       if (handler === null) {
         if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
         continue

@@ -282,7 +282,10 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #show(lane: number, delivered: readonly Delivered[]): Promise<void> {
-    await this.#storeMutex.runExclusive(() => this.#store.add(lane, delivered))
+    await this.#storeMutex.runExclusive(() => {
+      // Lost while it was settled: whoever has the lane shows it, and takes this from its list.
+      if (this.#consumers.has(lane)) this.#store.add(lane, delivered)
+    })
     this.#delivered += delivered.length
   }
 

@@ -166,6 +166,11 @@ export interface Queue {
    * @returns Those that are in the delivered list by this call, ascending: show these.
    */
   settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]>
+  /**
+   * What was found in a held lane's delivered list since this was asked last, ascending: a former holder put it there,
+   * perhaps so late that it was not there yet when the list was read here. Show these, too; some may be shown already.
+   */
+  late(lane: number): Delivered[]
   /** Of a message that is in the log with this lane. */
   find(lane: number, id: string): Promise<Whereabouts>
   /** One page of a lane's delivered list. */

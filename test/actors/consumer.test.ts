@@ -111,6 +111,23 @@ test('without a handler what waits is delivered, in order, and told', async () =
   assert.deepEqual(bench.shown, ['a', 'b', 'c'])
 })
 
+test('what a former holder delivered late is shown with the next claim, without a handler', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const { queue } = bench.backend
+  const [id] = (await bench.add(0, 'late')) as [string]
+  const late = { id, text: 'late', deliveredAt: 1, attempts: 1 }
+  bench.store.lanes[0]!.delivered.set(id, late)
+  const found = [late]
+  queue.late = (lane) => (lane === 0 ? found.splice(0) : [])
+  await bench.add(0, 'a')
+  await bench.consume()
+  assert.deepEqual(bench.shown, ['late'])
+  runs[0]!.gate.resolve()
+  await settle()
+  assert.deepEqual([bench.shown, runs.length], [['late', 'a'], 1])
+})
+
 test('what no wake told of is found within half a second', async () => {
   const bench = new Bench(null)
   await bench.consume()

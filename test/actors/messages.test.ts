@@ -417,3 +417,26 @@ test('a lane that was lost is not shown, from the next page on, and is taken aga
   assert.deepEqual(await textsOf(first), ['b', 'a'])
   assert.deepEqual(first.world.failures, [])
 })
+
+test('what is settled while its lane is lost is not shown by who has lost it', async () => {
+  const bench = new MessagesBench()
+  const first = await bench.boot(1)
+  await bench.live(1)
+  const answered = Promise.withResolvers<void>()
+  const { queue } = first.backend
+  const settleNow = queue.settle
+  queue.settle = async (...args) => {
+    const shown = await settleNow(...args)
+    await answered.promise
+    return shown
+  }
+  await bench.add(0, 'a')
+  const other = bench.store.open()
+  bench.store.lanes[0]!.holder = undefined
+  await other.queue.hold(0)
+  assert.equal((await other.queue.delivered(0, { limit: 9 })).length, 1)
+  assert.deepEqual(await textsOf(first), [])
+  answered.resolve()
+  await settle()
+  assert.deepEqual(await textsOf(first), [])
+})

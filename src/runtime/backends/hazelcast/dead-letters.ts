@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts'
 import { MIN_ID } from '../../ids.ts'
 import type { Dead } from '../../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
-import { type DeadEntry, laneBounds, laneKey, NAMES } from './entries.ts'
+import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
 
 const PURGED = '!'
 const FETCH_COUNT = 64
@@ -14,7 +14,7 @@ export interface DeadLettersOptions {
   cluster: Cluster
   clock: Clock
   retentionMs: number
-  /** Which of these messages are delivered: whatever a former holder wrote late, delivered wins. */
+  /** Which of these messages are delivered, durably: whatever a former holder wrote late, delivered wins. */
   delivered: (ids: readonly string[]) => Promise<Set<string>>
 }
 
@@ -38,6 +38,13 @@ export class DeadLetters {
       else this.#dead.add(id)
     }
     for (const id of this.#purged) this.#dead.delete(id)
+  }
+
+  /** Learns of those of these messages that are dead, durably: a former holder may have buried them after `load`. */
+  async learn(ids: readonly string[]): Promise<void> {
+    const found = await this.#map.getAll(ids.map((id) => this.#keyOf(id)))
+    const sure = await makeSure(this.#map, found, FOR_EVER_MS)
+    for (const key of sure.keys()) this.#dead.add(partsOf(key).id)
   }
 
   get count(): number {

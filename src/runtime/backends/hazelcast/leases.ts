@@ -1,6 +1,7 @@
 /**
- * Who holds which lane: an entry a lane that ends by itself after 5 s unless its holder renews it. A lease is
- * for speed, never for safety: two holders at once are harmless, as every write of a holder may be repeated.
+ * Who holds which lane: an entry a lane that ends by itself after 5 s unless its holder renews it. Nothing stored
+ * depends on it: every write of a holder may be repeated, or come late. But of two holders at once, neither would
+ * show what the other has taken.
  *
  * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say.
  */
@@ -17,7 +18,6 @@ const RENEW_MS = 1500
 /** What keeps leases. */
 export interface LeasesOptions {
   map: ClusterMap
-  laneCount: number
   /** The actor's name: its successor takes over at once what it held. */
   owner: string
   /** One process of the owner. */
@@ -35,7 +35,6 @@ export class Leases {
   readonly #heldUntil = new Map<number, number>()
   readonly #cancel: () => void
   #renewing = false
-  #isAlone = false
 
   constructor(options: LeasesOptions) {
     this.#options = options
@@ -46,7 +45,6 @@ export class Leases {
   /** Takes a lane. @returns False while another has it. @throws {MailroomError} As `ClusterMap`. */
   async take(lane: number): Promise<boolean> {
     const { map, owner, clock } = this.#options
-    if (!this.#isAlone) await this.#freePredecessor()
     const key = laneName(lane)
     const until = clock.monotonic() + LEASE_MS - EARLY_MS
     const found = await map.putIfAbsent(key, this.#value, LEASE_MS)
@@ -82,15 +80,6 @@ export class Leases {
   close(): void {
     this.#cancel()
     this.#heldUntil.clear()
-  }
-
-  /** What an earlier process of the owner held is free: others to whom it was dealt need not wait for its end. */
-  async #freePredecessor(): Promise<void> {
-    const { map, owner, laneCount } = this.#options
-    const found = await map.getAll(Array.from({ length: laneCount }, (_, lane) => laneName(lane)))
-    const others = [...found].filter(([, value]) => value.startsWith(`${owner}#`) && value !== this.#value)
-    await Promise.all(others.map(([key, value]) => map.removeIfSame(key, value)))
-    this.#isAlone = true
   }
 
   async #renew(): Promise<void> {

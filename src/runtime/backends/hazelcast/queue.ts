@@ -57,7 +57,7 @@ export class HazelcastQueue implements Queue {
     const choice = new LaneChoice(clock, depths ?? nobody)
     this.#acceptor = new Acceptor({ cluster, clock, laneCount, choice, bound })
     this.#leases = new Leases({
-      ...{ map: cluster.map(NAMES.leases), laneCount, owner, incarnation, clock },
+      ...{ map: cluster.map(NAMES.leases), owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),
     })
   }
@@ -111,6 +111,10 @@ export class HazelcastQueue implements Queue {
 
   settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]> {
     return this.#in(lane, (held) => held.settle(settlements))
+  }
+
+  late(lane: number): Delivered[] {
+    return this.#held.get(lane)?.late() ?? []
   }
 
   find(lane: number, id: string): Promise<Whereabouts> {
