@@ -160,8 +160,13 @@ async function finalRead(scheduler: Scheduler, clients: Clients, nodes: readonly
     await passUntil(scheduler, CALM_MS, () => nodes.every((node) => node.settled()))
     const before = standing()
     const names = holders().map(({ name }) => name)
-    const read = await within(scheduler, 20_000, clients.finalRead(names))
-    if (read !== undefined && standing() === before && (turn > SHOW_TURNS || showsAll(read))) return read
+    let stood = true
+    // All the while, not only at its end: a lane may leave and come back.
+    const look = () => {
+      stood &&= standing() === before
+    }
+    const read = await within(scheduler, 20_000, clients.finalRead(names), look)
+    if (read !== undefined && stood && (turn > SHOW_TURNS || showsAll(read))) return read
     await scheduler.pass(1000)
   }
   return undefined
@@ -178,13 +183,21 @@ async function passUntil(scheduler: Scheduler, maxMs: number, condition: () => b
   while (!condition() && scheduler.now < endAt) await scheduler.pass(100)
 }
 
-/** What a promise comes to in virtual time; undefined when it takes too long. */
-async function within<T>(scheduler: Scheduler, maxMs: number, promise: Promise<T>): Promise<T | undefined> {
+/** What a promise comes to in virtual time; undefined when it takes too long. @param look Called meanwhile, and at the end. */
+async function within<T>(
+  scheduler: Scheduler,
+  maxMs: number,
+  promise: Promise<T>,
+  look: () => void = () => {},
+): Promise<T | undefined> {
   let settled = false
   const end = () => {
     settled = true
   }
   promise.then(end, end)
-  await passUntil(scheduler, maxMs, () => settled)
+  await passUntil(scheduler, maxMs, () => {
+    look()
+    return settled
+  })
   return settled ? promise : undefined
 }
