@@ -26,6 +26,8 @@ const LANES = 16
 const ROUND_SECONDS = 10
 const WARM_UP_SECONDS = 3
 const TEXT = 'x'.repeat(400)
+/** As in compose.yaml: a member that collects garbage for seconds is not what is measured. */
+const HEAP_MIB = 2048
 /** Clock ticks of /proc/<pid>/stat. */
 const TICK_MS = 10
 
@@ -39,8 +41,8 @@ interface Round {
 
 const logger = createLogger('warn', {})
 const say = (what: string) => console.log(what)
-const logging = await startCluster({ name: 'logging', ports: 3, say })
-const queue = await startCluster({ name: 'queue', ports: 1, say })
+const logging = await startCluster({ name: 'logging', ports: 3, heapMiB: HEAP_MIB, say })
+const queue = await startCluster({ name: 'queue', ports: 1, heapMiB: HEAP_MIB, say })
 const memberPids = [...logging.members, ...queue.members].map((member) => member.pid!)
 try {
   say(

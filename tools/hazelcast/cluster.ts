@@ -23,6 +23,7 @@ export interface Cluster {
  *
  * @param options.ports One member each, on 127.0.0.1; free ones when a count is given.
  * @param options.config Path of another configuration than that of `config/`; it is told the same properties.
+ * @param options.heapMiB The most each member's heap may take: enough for a test, or all that Mailroom lets in (2048).
  * @param options.say Is told what takes time.
  * @throws {Error} In words for people: what is missing, or the last that a member wrote. Nothing is left running.
  */
@@ -30,12 +31,13 @@ export async function startCluster(options: {
   name: string
   ports: readonly number[] | number
   config?: string
+  heapMiB?: number
   say?: (what: string) => void
 }): Promise<Cluster> {
-  const { name, config, say = () => {} } = options
+  const { name, config, heapMiB = 256, say = () => {} } = options
   const program = memberProgram(say)
   const ports = typeof options.ports === 'number' ? await freePorts(options.ports) : options.ports
-  const members = ports.map((port) => new Member({ program, cluster: name, port, ports, config }))
+  const members = ports.map((port) => new Member({ program, cluster: name, port, ports, config, heapMiB }))
   const cluster: Cluster = {
     name,
     members,

@@ -37,6 +37,8 @@ export interface MemberOptions {
   ports: readonly number[]
   /** Path of another configuration than ours. */
   config?: string | undefined
+  /** The most its heap may take. */
+  heapMiB: number
 }
 
 /** A member. A state is asked for and then waited for: the promises settle when it is reached. */
@@ -48,13 +50,13 @@ export class Member {
   #exited: Promise<unknown> = Promise.resolve()
   #output = ''
 
-  constructor({ program, cluster, port, ports, config = CONFIG }: MemberOptions) {
+  constructor({ program, cluster, port, ports, config = CONFIG, heapMiB }: MemberOptions) {
     this.#port = port
     this.address = `127.0.0.1:${port}`
     this.#command = [
       program.java,
       ...JAVA_INTERNALS,
-      ...['-Xmx256m', '-XX:+UseSerialGC'],
+      ...[`-Xmx${heapMiB}m`, '-XX:+UseSerialGC'],
       // Open to this machine only.
       '-Dhazelcast.socket.bind.any=false',
       `-Dhazelcast.config=${config}`,

@@ -4,6 +4,9 @@
  */
 import { type Cluster, startCluster } from './cluster.ts'
 
+/** As docs/operations.md has it: Mailroom refuses posts before it is full. */
+const HEAP_MIB = 2048
+
 const [loggingPort = 5701, queuePort = 5702] = process.argv.slice(2).map(Number)
 const addresses =
   process.argv.length > 2
@@ -17,7 +20,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => a
 const running: Cluster[] = []
 try {
   for (const [name, port] of Object.entries({ logging: loggingPort, queue: queuePort })) {
-    running.push(await startCluster({ name, ports: [port], say }))
+    running.push(await startCluster({ name, ports: [port], heapMiB: HEAP_MIB, say }))
     say(`Cluster ${name} is ready on 127.0.0.1:${port}.`)
   }
   say(`
