@@ -23,8 +23,10 @@ export interface LookThroughOptions {
 export class LookThrough {
   readonly #options: LookThroughOptions
   readonly #state: LaneState
-  /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
-  #young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
+  /** Batches that came too recently for a look-through to touch, and since when at the most (monotonic, ms). */
+  #young = new Map<string, number>()
+  /** When the last look-through began (monotonic, ms): what it did not see came later. */
+  #lookedAt = 0
   #looking: Promise<void> = Promise.resolve()
   #cancel = () => {}
 
@@ -33,13 +35,20 @@ export class LookThrough {
     this.#state = options.state
   }
 
+  /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
   get young(): { messages: number; oldestAt: number } {
-    return this.#young
+    const young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
+    for (const { id, count } of [...this.#young.keys()].map(partsOf)) {
+      young.messages += count!
+      young.oldestAt = Math.min(young.oldestAt, timeOf(id))
+    }
+    return young
   }
 
   /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
   async begin(): Promise<number> {
     const { lane, pending, dead, line } = this.#state
+    this.#lookedAt = this.#options.clock.monotonic()
     // Before anything else is read: what its last holder settles meanwhile, it settles first and takes out then.
     const found = (await pending.keys(...laneBounds(lane))).sort()
     await dead.load()
@@ -66,25 +75,27 @@ export class LookThrough {
     const { lane, line, lone, inHand, leaving, pending, released } = this.#state
     if (released) return
     leaving.again()
+    const lookedAt = clock.monotonic()
     const found = await pending.keys(...laneBounds(lane))
     const now = clock.now()
-    const young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
+    const young = new Map<string, number>()
     const strangers: string[] = []
     let overdue = 0
     for (const key of found.sort()) {
       if (line.has(key) || leaving.hasOrHad(key)) continue
       const { id, count } = partsOf(key)
+      const cameAt = this.#young.get(key) ?? this.#lookedAt
       if (count === undefined) {
         if (!lone.has(id) && !inHand.has(id)) strangers.push(id)
-      } else if (now - timeOf(id) < OVERDUE_MS) {
-        young.messages += count
-        young.oldestAt = Math.min(young.oldestAt, timeOf(id))
+      } else if (now - timeOf(id) < OVERDUE_MS && lookedAt - cameAt < OVERDUE_MS) {
+        young.set(key, cameAt) // By our own clock, too: whoever made its id may have one that is ahead.
       } else {
         line.found(key)
         overdue++
       }
     }
     this.#young = young
+    this.#lookedAt = lookedAt
     await this.#adopt(strangers)
     if (overdue > 0) logger.info({ lane, overdue }, 'batches that no wake-up brought')
     if (overdue + strangers.length > 0) wake()
