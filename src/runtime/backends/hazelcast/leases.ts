@@ -18,6 +18,7 @@ const RENEW_MS = 1500
 /** What keeps leases. */
 export interface LeasesOptions {
   map: ClusterMap
+  laneCount: number
   /** The actor's name: its successor takes over at once what it held. */
   owner: string
   /** One process of the owner. */
@@ -35,6 +36,7 @@ export class Leases {
   readonly #heldUntil = new Map<number, number>()
   readonly #cancel: () => void
   #renewing = false
+  #isAlone = false
 
   constructor(options: LeasesOptions) {
     this.#options = options
@@ -45,6 +47,7 @@ export class Leases {
   /** Takes a lane. @returns False while another has it. @throws {MailroomError} As `ClusterMap`. */
   async take(lane: number): Promise<boolean> {
     const { map, owner, clock } = this.#options
+    if (!this.#isAlone) await this.#freePredecessor()
     const key = laneName(lane)
     const until = clock.monotonic() + LEASE_MS - EARLY_MS
     const found = await map.putIfAbsent(key, this.#value, LEASE_MS)
@@ -80,6 +83,15 @@ export class Leases {
   close(): void {
     this.#cancel()
     this.#heldUntil.clear()
+  }
+
+  /** What an earlier process of the owner held is free: others to whom it was dealt need not wait for its end. */
+  async #freePredecessor(): Promise<void> {
+    const { map, owner, laneCount } = this.#options
+    const found = await map.getAll(Array.from({ length: laneCount }, (_, lane) => laneName(lane)))
+    const others = [...found].filter(([, value]) => value.startsWith(`${owner}#`) && value !== this.#value)
+    await Promise.all(others.map(([key, value]) => map.removeIfSame(key, value)))
+    this.#isAlone = true
   }
 
   async #renew(): Promise<void> {

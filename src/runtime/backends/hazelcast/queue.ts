@@ -57,7 +57,7 @@ export class HazelcastQueue implements Queue {
     const choice = new LaneChoice(clock, depths ?? nobody)
     this.#acceptor = new Acceptor({ cluster, clock, laneCount, choice, bound })
     this.#leases = new Leases({
-      ...{ map: cluster.map(NAMES.leases), owner, incarnation, clock },
+      ...{ map: cluster.map(NAMES.leases), laneCount, owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),
     })
   }
