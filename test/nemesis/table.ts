@@ -17,7 +17,7 @@ const COLUMNS = ['lost', 'duplicated', 'unexpected', 'torn', 'stale', 'stuck'] a
 
 /** A row of nothing yet. */
 export function emptyRow(): Row {
-  const wrong = { lost: 0, duplicated: 0, unexpected: 0, torn: 0, stale: 0, stuck: 0 }
+  const wrong = { lost: 0, duplicated: 0, unexpected: 0, torn: 0, stale: 0, stuck: 0, late: 0 }
   return { injected: 0, attempted: 0, acknowledged: 0, failed: 0, wrong, recoveryMs: [] }
 }
 

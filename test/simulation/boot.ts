@@ -7,7 +7,7 @@ import { MessagesActor } from '../../src/actors/messages.ts'
 import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
 import { Waker } from '../../src/actors/waker.ts'
 import { settledCursor } from '../../src/http/list-routes.ts'
-import type { Message, Range } from '../../src/runtime/ports.ts'
+import type { Message, Queue, Range } from '../../src/runtime/ports.ts'
 import type { Hosted, World } from '../../src/runtime/world.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Methods, type Network, SimPeers } from './network.ts'
@@ -24,6 +24,8 @@ export interface BootOptions {
   backend: BackendModel
   /** The handler of messages actors, as one process has it. */
   handler: ((process: SimProcess) => Handler) | null
+  /** Messages came into a messages actor's list, or came with one. */
+  onShown: (messages: readonly Pick<Message, 'id'>[]) => void
 }
 
 /** What a client is shown of a half of the lists. */
@@ -114,10 +116,13 @@ async function bootLogging(world: World, process: SimProcess, { network, backend
 }
 
 async function bootMessages(world: World, process: SimProcess, options: BootOptions) {
-  const { network, backend: model, handler } = options
+  const { network, backend: model, handler, onShown } = options
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(world, backend.queue, handler?.(process) ?? null)
+  const queue = watched(backend.queue, (messages) => {
+    if (process.alive) onShown(messages)
+  })
+  const actor = new MessagesActor(world, queue, handler?.(process) ?? null)
   const close = network.serve(process.name, process, {
     wake: (lanes: number[]) => actor.wake(lanes),
     page: (range: Range) => actor.page(range),
@@ -137,4 +142,28 @@ async function bootMessages(world: World, process: SimProcess, options: BootOpti
       await backend.close()
     },
   }
+}
+
+/** Tells of all that comes into the list of who holds lanes: what it settles, finds settled, or reads of a lane. */
+function watched(queue: Queue, onShown: BootOptions['onShown']): Queue {
+  const told = async <T extends Pick<Message, 'id'>>(messages: Promise<T[]>): Promise<T[]> => {
+    onShown(await messages)
+    return messages
+  }
+  const watch: Pick<Queue, 'settle' | 'delivered' | 'late'> = {
+    settle: (lane, settlements) => told(queue.settle(lane, settlements)),
+    delivered: (lane, range) => told(queue.delivered(lane, range)),
+    late: (lane) => {
+      const late = queue.late(lane)
+      onShown(late)
+      return late
+    },
+  }
+  return new Proxy(queue, {
+    get(target, name) {
+      if (name in watch) return watch[name as keyof typeof watch]
+      const value = Reflect.get(target, name, target) as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }

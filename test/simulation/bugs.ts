@@ -6,7 +6,10 @@ import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backen
 import { NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import type { Backend, Receipt } from '../../src/runtime/ports.ts'
+import type { World } from '../../src/runtime/world.ts'
 import type { Plan, Planted } from './run.ts'
+
+const MINUTE_MS = 60_000
 
 /** One planted bug. */
 export interface Bug {
@@ -27,6 +30,12 @@ export const BUGS: readonly Bug[] = [
   embedded('a retry is not written', { home: { losesRetries: true } }),
   embedded('open starts are not taken up', { home: { forgetsOpenStarts: true } }),
   embedded('a lane can be locked twice', { locksNothing: true }),
+  embedded('nobody is woken, and who waits looks every 20 s', { sleepsMs: 20_000 }),
+  {
+    name: 'a dead worker is started again after 20 s',
+    backend: 'embedded',
+    planted: { node: { restartAfterMs: 20_000 } },
+  },
   {
     name: 'a lost reply is told as never connected',
     backend: 'embedded',
@@ -54,7 +63,7 @@ export const BUGS: readonly Bug[] = [
   distorted('an unknown outcome is taken for success', NAMES.pending, (map) => ({
     putIfAbsent: (key, value, ttlMs) => orDone(map.putIfAbsent(key, value, ttlMs)),
   })),
-  distorted('out of pending before it is in the list', NAMES.delivered, (list, cluster) => {
+  distorted('out of pending before it is in the list', NAMES.delivered, (list, _, cluster) => {
     const pending = cluster.map(NAMES.pending)
     return {
       putIfAbsent: async (key, value, ttlMs) => {
@@ -78,6 +87,26 @@ export const BUGS: readonly Bug[] = [
     putIfAbsent: (key, value, ttlMs) => toldAsNone(map.putIfAbsent(key, value, ttlMs)),
   })),
   {
+    name: 'no wake-up is sent',
+    backend: 'hazelcast',
+    planted: { hazelcast: { distort: (cluster) => withQueue(cluster, { offer: async () => true }) } },
+  },
+  distorted('a look-through once a minute', NAMES.pending, (map, { clock }) => {
+    let nextAt = 0
+    return {
+      keys: async (from, to) => {
+        if (clock.monotonic() < nextAt) return []
+        const found = await map.keys(from, to)
+        nextAt = clock.monotonic() + MINUTE_MS
+        return found
+      },
+    }
+  }),
+  distorted('a lease lasts a minute', NAMES.leases, (map) => ({
+    putIfAbsent: (key, value) => map.putIfAbsent(key, value, MINUTE_MS),
+    setTtl: (key) => map.setTtl(key, MINUTE_MS),
+  })),
+  {
     name: 'the queue is the truth, not pending',
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
@@ -93,19 +122,32 @@ function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug 
 function distorted(
   name: string,
   of: string,
-  change: (map: ClusterMap, cluster: Cluster) => Partial<ClusterMap>,
+  change: (map: ClusterMap, world: World, cluster: Cluster) => Partial<ClusterMap>,
 ): Bug {
-  const distort = (cluster: Cluster): Cluster => ({
+  const distort = (cluster: Cluster, world: World): Cluster => ({
+    ...plain(cluster),
     map: (which) => {
       const map = cluster.map(which)
-      return which === of ? { ...map, ...change(map, cluster) } : map
+      return which === of ? { ...map, ...change(map, world, cluster) } : map
     },
-    queue: (which) => cluster.queue(which),
+  })
+  return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
+}
+
+/** The queues of a cluster behave otherwise. */
+function withQueue(cluster: Cluster, change: Partial<ClusterQueue>): Cluster {
+  return { ...plain(cluster), queue: (name) => ({ ...cluster.queue(name), ...change }) }
+}
+
+/** A cluster as an object of its own, to be changed. */
+function plain(cluster: Cluster): Cluster {
+  return {
+    map: (name) => cluster.map(name),
+    queue: (name) => cluster.queue(name),
     missing: () => cluster.missing(),
     onConnect: (listener) => cluster.onConnect(listener),
     close: () => cluster.close(),
-  })
-  return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
+  }
 }
 
 /** Appends, and only then lets the queue accept. */
@@ -153,6 +195,7 @@ function takingFromPending(cluster: Cluster): Cluster {
     await Promise.all(keys.map((key) => pending.delete(key)))
   }
   return {
+    ...plain(cluster),
     map: (name) => {
       const map = cluster.map(name)
       if (name !== NAMES.pending) return map
@@ -181,9 +224,6 @@ function takingFromPending(cluster: Cluster): Cluster {
         },
       }
     },
-    missing: () => cluster.missing(),
-    onConnect: (listener) => cluster.onConnect(listener),
-    close: () => cluster.close(),
   }
 }
 

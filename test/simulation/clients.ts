@@ -66,6 +66,14 @@ export class Clients {
     this.#running = []
   }
 
+  /** Single messages, one after the other, none of them poison. */
+  async postPlainly(count: number): Promise<void> {
+    for (let index = 0; index < count; index++) {
+      await this.#postSingle(`text ${++this.#count}`)
+      await this.#pause(PAUSE_MS)
+    }
+  }
+
   /** Both lists, the dead letters; all followers are at the end then. Undefined when it cannot be had now. */
   async finalRead(stores: readonly string[]): Promise<Omit<FinalRead, 'pending'> | undefined> {
     try {
@@ -103,8 +111,7 @@ export class Clients {
     }
   }
 
-  async #postSingle(): Promise<void> {
-    const text = this.#text()
+  async #postSingle(text = this.#text()): Promise<void> {
     const receipt = (await this.#attempt('post', [text], [text])) as Receipt | undefined
     if (receipt === undefined) return
     this.#acknowledge([receipt], [text])

@@ -81,4 +81,22 @@ export const COMMITTED: readonly Committed[] = [
       faults: [{ kind: 'calls to a cluster are lost', atMs: 0, forMs: 2872, which: 725, strength: 0.03 }],
     },
   },
+  {
+    found:
+      'a holder whose clock went back took what no wake-up brought for too young, as long as that was so',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1482766645, handler: false },
+      faults: [
+        { kind: 'calls to a cluster are lost', atMs: 2798, forMs: 2233, which: 959, strength: 0.9 },
+        { kind: 'the wall clock steps', atMs: 2040, forMs: 103, which: 4, strength: 0.08 },
+      ],
+    },
+  },
+  {
+    found: 'a lane that was to move waited for the end of a lease whose holder had died, and was there again',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 499684110, handler: false },
+      faults: [{ kind: 'a process dies at any moment', atMs: 3, forMs: 1282, which: 810, strength: 0.71 }],
+    },
+  },
 ]

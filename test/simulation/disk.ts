@@ -87,6 +87,8 @@ export class Disk {
   full = false
   /** So many of the next calls of fdatasync fail. */
   failingSyncs = 0
+  /** Told of each that did. */
+  onFailedSync: () => void = () => {}
   /** Transactions that found no room. */
   refusedCount = 0
   /** Transactions under way. */
@@ -144,6 +146,7 @@ export class Disk {
       }
       this.failingSyncs--
       process.scheduler.note(`${process.name}: fdatasync fails`)
+      this.onFailedSync()
       // A second one reports success, and the data stays where it was: nowhere but in memory.
       if (this.#bugs.retriesFailedSync) return end()
       if (this.#rng.chance(0.5)) journal.synced()

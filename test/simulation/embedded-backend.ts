@@ -29,6 +29,8 @@ export interface EmbeddedBugs {
   home?: HomeBugs
   /** A lane can be held twice. */
   locksNothing?: boolean
+  /** Nobody is woken, and who waits for a message looks for one so seldom. */
+  sleepsMs?: number
   /** A logging actor reads its own file only. */
   readsOwnFileOnly?: boolean
 }
@@ -132,7 +134,7 @@ export class EmbeddedModel implements BackendModel {
         wakeRemote?.(lane)
         return receipts
       },
-      wake: (lane) => held.get(lane)?.wake(),
+      wake: (lane) => (this.#bugs.sleepsMs === undefined ? held.get(lane)?.wake() : undefined),
       isHeld: (lane) => held.has(lane),
       hold: async (lane) => {
         if (held.has(lane) || !process.leaves()) return 0
@@ -154,7 +156,8 @@ export class EmbeddedModel implements BackendModel {
         held.get(lane)?.release()
         held.delete(lane)
       },
-      claim: (lane, maxCount, waitMs) => inLane(lane, (holding) => holding.claim(maxCount, waitMs)),
+      claim: (lane, maxCount, waitMs) =>
+        inLane(lane, (holding) => holding.claim(maxCount, this.#bugs.sleepsMs ?? waitMs)),
       start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
       late: () => [],

@@ -42,6 +42,14 @@ export const CLUSTER_KINDS = [
 
 export type FaultKind = (typeof COMMON_KINDS | typeof DISK_KINDS | typeof CLUSTER_KINDS)[number]
 
+/** What is promised after a noticed death: all deaths on one machine are. */
+export const NOTICED_MS = 2000
+/** On Hazelcast a node is silent: its lanes are free after 5 s; what died on the way to a taker is found then. */
+export const SILENT_MS = 8000
+
+/** Where there are others, a node is away so many times as long: they are to notice. */
+const SILENCE = 6
+
 /** One fault. JSON: failing runs are kept as such. */
 export interface Fault {
   kind: FaultKind
@@ -65,6 +73,50 @@ export interface Faulty {
   hazelcast: HazelcastModel | undefined
   /** Nothing is to go wrong any more. */
   calm: boolean
+  /** When that will be so. */
+  calmAt: number
+  /** When something went wrong: times without faults are judged. */
+  disturbances: Disturbance[]
+}
+
+/** Something is wrong meanwhile, in virtual time; so long after it (ms), all that waits is delivered. */
+export interface Disturbance {
+  from: number
+  until: number
+  recoveryMs: number
+}
+
+/** Something is wrong for so long, or was so for a moment. */
+function disturb(world: Faulty, forMs = 0, recoveryMs = recoveryOf(world)): Disturbance {
+  const { now } = world.scheduler
+  const disturbance = { from: now, until: now + forMs, recoveryMs }
+  world.disturbances.push(disturbance)
+  return disturbance
+}
+
+/** A worker's death is noticed. With a facade on Hazelcast, wake-ups die that nobody misses at once. */
+function death(world: Faulty, process: SimProcess): void {
+  disturb(world, 0, process.name.startsWith('facade') ? recoveryOf(world) : NOTICED_MS)
+  // What a queue gives to the dead is found when it is old.
+  if (world.hazelcast) world.hazelcast.queue.onSwallowed = () => void disturb(world)
+}
+
+function recoveryOf({ hazelcast }: Faulty): number {
+  return hazelcast === undefined ? NOTICED_MS : SILENT_MS
+}
+
+/** A fault that has an end: then `end` happens, or it is calm before. What it delayed comes so much later. */
+function lift(world: Faulty, afterMs: number, end: () => void, delayMs = 0): void {
+  disturb(world, Math.min(afterMs, world.calmAt - world.scheduler.now) + delayMs)
+  world.scheduler.after(afterMs, end)
+}
+
+/** An operation is no fault, but lanes move, and actors come and go. */
+function operation(world: Faulty, done: Promise<unknown>): void {
+  const disturbance = disturb(world, Number.POSITIVE_INFINITY)
+  void done.then(() => {
+    disturbance.until = world.scheduler.now
+  })
 }
 
 /** How a fault happens: returns a function that says, when it is over, whether it hit something. */
@@ -74,52 +126,67 @@ const EFFECTS: Record<FaultKind, Effect> = {
   'a process dies at a call': (world, { which, strength }) => {
     const process = processOf(world, which)
     process?.dieAtCall(1 + Math.floor(strength * 12), which % 2 === 0)
+    process?.onDeath(() => death(world, process))
     return () => process !== undefined && !process.alive
   },
   'a process dies at any moment': (world, { which }) =>
-    whenBusy(world, processOf(world, which), (process) => process.die()),
+    whenBusy(world, processOf(world, which), (process) => {
+      process.die()
+      death(world, process)
+    }),
   'a process freezes': (world, { which, forMs }) =>
     whenBusy(world, processOf(world, which), (process) => {
       process.freeze()
+      const disturbance = disturb(world, forMs * 3)
+      process.onDeath(() => {
+        // Noticed, and killed.
+        disturbance.until = Math.min(disturbance.until, world.scheduler.now)
+      })
       world.scheduler.after(forMs * 3, () => process.thaw())
     }),
   'a node dies': (world, fault) => nodeDies(world, fault),
-  'requests are lost': ({ network, scheduler }, { strength, forMs }) => {
+  'requests are lost': (world, { strength, forMs }) => {
+    const { network } = world
     const before = network.lostCount
     network.weather = { ...network.weather, lossOfRequest: 0.05 + strength * 0.5 }
-    scheduler.after(forMs, () => network.calm())
+    lift(world, forMs, () => network.calm())
     return () => network.lostCount > before
   },
-  'replies are lost': ({ network, scheduler }, { strength, forMs }) => {
+  'replies are lost': (world, { strength, forMs }) => {
+    const { network } = world
     const before = network.lostCount
     network.weather = { ...network.weather, lossOfReply: 0.05 + strength * 0.5 }
-    scheduler.after(forMs, () => network.calm())
+    lift(world, forMs, () => network.calm())
     return () => network.lostCount > before
   },
-  'the network is slow': ({ network, scheduler, clients }, { strength, forMs }) => {
+  'the network is slow': (world, { strength, forMs }) => {
+    const { network, clients } = world
     const hit = clients.posting > 0
-    network.weather = { ...network.weather, delayMs: 20 + strength * 3000 }
-    scheduler.after(forMs, () => network.calm())
+    const delayMs = 20 + strength * 3000
+    network.weather = { ...network.weather, delayMs }
+    lift(world, forMs, () => network.calm(), delayMs)
     return () => hit
   },
-  'the wall clock steps': ({ nodes, clients }, { which, strength }) => {
+  'the wall clock steps': (world, { which, strength }) => {
+    const { nodes, clients } = world
+    disturb(world)
     nodes[which % nodes.length]!.machine.clockOffsetMs += (strength - 0.5) * 20_000
     const hit = clients.posting > 0
     return () => hit
   },
   'messages actors are scaled': (world, { which, strength }) => {
-    nodeOf(world, which).scale('messages', 1 + Math.floor(strength * 3))
+    operation(world, nodeOf(world, which).scale('messages', 1 + Math.floor(strength * 3)))
     const hit = world.clients.posting > 0
     return () => hit
   },
   'logging actors are scaled': (world, { which, strength }) => {
-    nodeOf(world, which).scale('logging', 1 + Math.floor(strength * 3))
+    operation(world, nodeOf(world, which).scale('logging', 1 + Math.floor(strength * 3)))
     const hit = world.clients.posting > 0
     return () => hit
   },
   'a role is restarted': (world, { which, strength }) => {
     const roles = ['facade', 'logging', 'messages'] as const
-    nodeOf(world, which).restart(roles[Math.floor(strength * 3) % 3]!)
+    operation(world, nodeOf(world, which).restart(roles[Math.floor(strength * 3) % 3]!))
     const hit = world.clients.posting > 0
     return () => hit
   },
@@ -128,17 +195,18 @@ const EFFECTS: Record<FaultKind, Effect> = {
     world.embedded?.disk.losePower()
     return over
   },
-  'the disk is full': ({ embedded, scheduler }, { forMs }) => {
-    const disk = embedded!.disk
+  'the disk is full': (world, { forMs }) => {
+    const disk = world.embedded!.disk
     const before = disk.refusedCount
     disk.full = true
-    scheduler.after(forMs, () => {
+    lift(world, forMs, () => {
       disk.full = false
     })
     return () => disk.refusedCount > before
   },
-  'fdatasync fails': ({ embedded }, { strength }) => {
-    const disk = embedded!.disk
+  'fdatasync fails': (world, { strength }) => {
+    const disk = world.embedded!.disk
+    disk.onFailedSync = () => void disturb(world)
     disk.failingSyncs += 1 + Math.floor(strength * 2)
     return () => disk.failingSyncs === 0
   },
@@ -146,19 +214,21 @@ const EFFECTS: Record<FaultKind, Effect> = {
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     cluster.goAway()
-    world.scheduler.after(forMs, () => cluster.comeBack())
+    lift(world, forMs, () => cluster.comeBack())
     return () => hit
   },
   'a member dies': (world, { which }) => {
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     cluster.loseMember((which >> 1) % 3)
+    disturb(world)
     return () => hit
   },
   'a member freezes': (world, { which, forMs }) => {
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     cluster.freezeMember((which >> 1) % 3, forMs * 2)
+    disturb(world, forMs * 2)
     return () => hit
   },
   'calls to a cluster are lost': (world, fault) => {
@@ -207,7 +277,13 @@ function nodeDies(world: Faulty, { which, forMs }: Fault): () => boolean {
   const node = nodeOf(world, which)
   const hit = node.processes().some(({ inFlight }) => inFlight > 0)
   node.crash()
-  world.scheduler.after(forMs, () => node.start())
+  const downMs = world.nodes.length > 1 ? forMs * SILENCE : forMs
+  // Others take over, or nobody does until it is back.
+  disturb(world, world.nodes.some((each) => each.up) ? 0 : downMs)
+  world.scheduler.after(downMs, () => {
+    node.start()
+    disturb(world)
+  })
   return () => hit
 }
 
@@ -219,7 +295,7 @@ function clusterWeather(
   const cluster = clusterOf(world, which)
   const before = cluster.lostCount
   cluster.weather = { ...cluster.weather, ...change }
-  world.scheduler.after(forMs, () => cluster.clear())
+  lift(world, forMs, () => cluster.clear(), change.straggleMs)
   return () => cluster.lostCount > before
 }
 

@@ -40,6 +40,13 @@ export interface NodeOptions {
   boot: (world: World, process: SimProcess) => Promise<Hosted>
   /** Something happened that no code should do. */
   onBug: (what: string) => void
+  bugs?: NodeBugs
+}
+
+/** How a planted bug makes a supervisor go wrong. */
+export interface NodeBugs {
+  /** Whatever died is started again so late. */
+  restartAfterMs?: number
 }
 
 interface Slot {
@@ -69,6 +76,7 @@ export class SimNode {
   #life = 0
   #tellScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
+  #died = Promise.withResolvers<void>()
 
   constructor(name: string, counts: Record<Role, number>, options: NodeOptions) {
     this.machine = { name, clockOffsetMs: 0 }
@@ -119,12 +127,14 @@ export class SimNode {
     this.#slots.clear()
     this.#operation = Promise.resolve()
     this.#life++
+    this.#died.resolve()
+    this.#died = Promise.withResolvers()
   }
 
-  /** Runs so many actors of a role; the new ones first, then the others are drained. */
-  scale(role: Role, count: number): void {
+  /** Runs so many actors of a role; the new ones first, then the others are drained. Resolves when it is done. */
+  scale(role: Role, count: number): Promise<unknown> {
     this.#counts[role] = count
-    this.#operate(async () => {
+    return this.#operate(async () => {
       this.#grow(role, count)
       const leaving = [...this.#slots.values()].filter(
         ({ entry }) => entry.role === role && actorNumber(entry.name) > count,
@@ -140,9 +150,9 @@ export class SimNode {
     })
   }
 
-  /** Replaces the processes of a role, one by one. */
-  restart(role: Role): void {
-    this.#operate(async () => {
+  /** Replaces the processes of a role, one by one. Resolves when it is done. */
+  restart(role: Role): Promise<unknown> {
+    return this.#operate(async () => {
       for (const slot of [...this.#slots.values()]) {
         if (slot.entry.role !== role || !slot.wanted) continue
         await this.#drain(slot)
@@ -153,10 +163,11 @@ export class SimNode {
     })
   }
 
-  #operate(work: () => Promise<void>): void {
-    if (!this.#up) return
+  #operate(work: () => Promise<void>): Promise<unknown> {
+    if (!this.#up) return Promise.resolve()
     const life = this.#life
     this.#operation = this.#operation.then(() => (life === this.#life ? work() : undefined))
+    return Promise.race([this.#operation, this.#died.promise])
   }
 
   /** Never resolves when the node dies meanwhile. */
@@ -268,7 +279,7 @@ export class SimNode {
     Object.assign(slot.entry, { state: failed ? 'failed' : 'restarting', pid: 0, address: null, suspects: 0 })
     delete slot.entry.lanes
     slot.entry.restarts++
-    scheduler.after(delayMs, () => {
+    scheduler.after(this.#options.bugs?.restartAfterMs ?? delayMs, () => {
       if (this.#slots.get(slot.entry.name) !== slot || slot.process !== undefined) return
       if (slot.entry.state !== 'draining') this.#fork(slot)
     })

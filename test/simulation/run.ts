@@ -7,11 +7,20 @@ import { check, type FinalRead, NOTHING_WRONG, type Verdict } from '../support/c
 import type { History } from '../support/history.ts'
 import { bootOf } from './boot.ts'
 import { Clients } from './clients.ts'
+import { dueOf } from './due.ts'
 import { type EmbeddedBugs, EmbeddedModel } from './embedded-backend.ts'
-import { type Fault, type FaultKind, type Faulty, schedule } from './faults.ts'
+import {
+  type Disturbance,
+  type Fault,
+  type FaultKind,
+  type Faulty,
+  NOTICED_MS,
+  SILENT_MS,
+  schedule,
+} from './faults.ts'
 import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
 import { Network } from './network.ts'
-import { SimNode } from './node.ts'
+import { type NodeBugs, SimNode } from './node.ts'
 import { handlerOf } from './poison.ts'
 import { Rng } from './rng.ts'
 import { Scheduler } from './scheduler.ts'
@@ -21,6 +30,11 @@ const START_MS = 5000
 const LOAD_MS = 3500
 /** Everything must be delivered so long after the last fault: poison has its five starts, which wait for each other. */
 const CALM_MS = 120_000
+
+/** Part of the messages, in two of three histories with a handler: poison takes the time of its neighbours. */
+const POISON = 0.06
+/** Messages that are posted when all is well again. */
+const LAST_COUNT = 4
 
 /** So often, a second apart, a final read waits for what is delivered to be shown. */
 const SHOW_TURNS = 6
@@ -45,6 +59,7 @@ export interface Planted {
   embedded?: EmbeddedBugs
   hazelcast?: HazelcastBugs
   network?: { liesAboutLoss: boolean }
+  node?: NodeBugs
 }
 
 /** What came of a history. */
@@ -60,6 +75,8 @@ export interface Outcome {
   /** By kind of fault: whether it hit operations in flight. */
   hits: Map<FaultKind, boolean>
   trace: readonly string[]
+  disturbances: readonly Disturbance[]
+  recoveredAt: number
   history: History
 }
 
@@ -80,21 +97,29 @@ export async function runHistory(
       ? new HazelcastModel(scheduler, rng.fork(), planted.hazelcast ?? {})
       : undefined
   const backend = (embedded ?? hazelcast)!
-  const boot = bootOf({ network, backend, handler: plan.handler ? handlerOf : null })
   const onBug = (what: string) => problems.push(what)
   const onRejection = (reason: unknown) => {
     onBug(`unhandled rejection: ${reason instanceof Error ? reason.stack : String(reason)}`)
   }
   process.on('unhandledRejection', onRejection)
+  const boot = bootOf({
+    ...{ network, backend, handler: plan.handler ? handlerOf : null },
+    onShown: (messages) => {
+      for (const { id } of messages) clients.history.show(id, scheduler.now)
+    },
+  })
   const nodes = layoutOf(plan, rng).map(
     ([name, counts]) =>
-      new SimNode(name, counts, { scheduler, rng: rng.fork(), config: CONFIG, logger: LOGGER, boot, onBug }),
+      new SimNode(name, counts, {
+        ...{ scheduler, rng: rng.fork(), config: CONFIG, logger: LOGGER, boot, onBug },
+        bugs: planted.node ?? {},
+      }),
   )
   for (const node of nodes) node.peers.push(...nodes)
   const clients = new Clients({
     ...{ scheduler, network, rng: rng.fork() },
     posters: 2 + rng.below(2),
-    poison: plan.handler ? 0.06 : 0,
+    poison: plan.handler && plan.seed % 3 !== 1 ? POISON : 0,
   })
 
   for (const node of nodes) node.start()
@@ -102,6 +127,7 @@ export async function runHistory(
   clients.start()
   const world: Faulty = {
     ...{ scheduler, rng: rng.fork(), network, nodes, clients, embedded, hazelcast, calm: false },
+    ...{ calmAt: scheduler.now + LOAD_MS, disturbances: [] },
   }
   const over = plan.faults.map((fault) => [fault.kind, schedule(world, fault)] as const)
   await scheduler.pass(LOAD_MS)
@@ -116,6 +142,10 @@ export async function runHistory(
     CALM_MS,
     () => nodes.every((node) => node.settled()) && backend.pending().length === 0 && backend.quiet(),
   )
+  await scheduler.pass(embedded === undefined ? SILENT_MS : NOTICED_MS)
+  const recoveredAt = scheduler.now
+  await within(scheduler, CALM_MS, clients.postPlainly(LAST_COUNT))
+  await passUntil(scheduler, CALM_MS, () => backend.pending().length === 0 && backend.quiet())
   const final = await finalRead(scheduler, clients, nodes)
   // A cursor is as good as the clocks: what a host that went back makes ids of lies behind it.
   if (plan.faults.some(({ kind }) => kind === 'the wall clock steps')) clients.history.followed.length = 0
@@ -125,13 +155,27 @@ export async function runHistory(
   const verdict =
     problems.length > 0 && (final === undefined || clients.history.acknowledged.size === 0)
       ? NOTHING_WRONG
-      : check(clients.history, { ...final!, pending: backend.pending() })
+      : check(
+          clients.history,
+          { ...final!, pending: backend.pending() },
+          dueOf({
+            ...{ disturbances: world.disturbances, recoveredAt },
+            isSlow: slowIn(clients.history),
+          }),
+        )
   return {
     ...{ verdict, problems, hits, hash: scheduler.hash, events: scheduler.eventCount },
     acknowledged: clients.history.acknowledged.size,
     trace: scheduler.trace ?? [],
+    ...{ disturbances: world.disturbances, recoveredAt },
     history: clients.history,
   }
+}
+
+/** Whose time a handler took: what it fails for, and everything where it stands still or ends its worker. */
+function slowIn({ attempted, acknowledged }: History): (id: string) => boolean {
+  const all = [...attempted].some((text) => /^(hangs|ignores|kills)/.test(text))
+  return (id) => all || acknowledged.get(id)!.startsWith('throws')
 }
 
 /** True when a history shows something wrong. */

@@ -84,6 +84,8 @@ export class SimCluster {
   straggling = 0
   /** Calls under way. */
   inFlight = 0
+  /** Told when an item of a queue was given to a process that is dead. */
+  onSwallowed: () => void = () => {}
   readonly #scheduler: Scheduler
   readonly #rng: Rng
   readonly #bugs: ClusterBugs
@@ -233,7 +235,13 @@ export class SimCluster {
     const call = { what: `poll ${name}`, path: name, answer: give, fail: () => {} }
     const reply = (item: string | undefined) =>
       this.#reply({ ...call, effect: () => ({ answer: item }) }, item)
-    const parked = { process, give: reply }
+    const parked: Parked = {
+      process,
+      give: (item) => {
+        if (!process.alive) this.onSwallowed()
+        reply(item)
+      },
+    }
     queue.parked.push(parked)
     const leave = (then: () => void) => {
       const index = queue.parked.indexOf(parked)
@@ -243,7 +251,9 @@ export class SimCluster {
     }
     this.#scheduler.after(waitMs, () => leave(() => reply(undefined)))
     // A dead taker is noticed only when its connection is.
-    process.onDeath(() => void this.#scheduler.after(this.#rng.between(0, 50), () => leave(() => {})))
+    const forget = () => void this.#scheduler.after(this.#rng.between(0, 50), () => leave(() => {}))
+    if (process.alive) process.onDeath(forget)
+    else forget()
   }
 
   #queueOf(name: string) {

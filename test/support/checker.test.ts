@@ -103,3 +103,16 @@ for (const [kind, read, ids] of [
     assert.deepEqual(check(history(), read)[kind], ids)
   })
 }
+
+test('finds what is late, and what never came, by the clock of the acknowledgements', () => {
+  const made = history()
+  made.show('A', 1010)
+  made.show('A', 5000)
+  const late = (afterMs: number) => check(made, both, (_, at) => at + afterMs).late
+  assert.deepEqual(late(1000), ['B'])
+  made.show('B', 1021)
+  assert.deepEqual(late(1000), ['B'])
+  made.show('C', 1)
+  assert.deepEqual(late(1001), [])
+  assert.deepEqual(late(Number.POSITIVE_INFINITY), [])
+})

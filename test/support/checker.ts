@@ -17,7 +17,12 @@ export interface Verdict {
   stale: string[]
   /** Pending at the end. */
   stuck: string[]
+  /** Acknowledged, and in a messages actor's list only after it was to be there. */
+  late: string[]
 }
+
+/** When a message is to be in a list, on the clock of the acknowledgements; infinite: not judged. */
+export type DueAt = (id: string, acknowledgedAt: number) => number
 
 /** The final read of both lists. */
 export interface FinalRead {
@@ -31,16 +36,17 @@ export interface FinalRead {
 
 /** A verdict on a run that kept the promise. */
 export const NOTHING_WRONG: Verdict = {
-  ...{ lost: [], duplicated: [], unexpected: [], torn: [], stale: [], stuck: [] },
+  ...{ lost: [], duplicated: [], unexpected: [], torn: [], stale: [], stuck: [], late: [] },
 }
 
 /**
  * Compares a history with a final read.
  *
  * @param final Undefined when it could not be had.
+ * @param dueAt Without it, times are not judged.
  * @throws {AssertionError} When nothing was acknowledged, or there is no final read: such a run proves nothing.
  */
-export function check(history: History, final: FinalRead | undefined): Verdict {
+export function check(history: History, final: FinalRead | undefined, dueAt?: DueAt): Verdict {
   assert.ok(history.acknowledged.size > 0, 'something was acknowledged')
   assert.ok(final !== undefined, 'the final read succeeded')
   const { logged, stores, dead = [], pending = [] } = final
@@ -76,7 +82,15 @@ export function check(history: History, final: FinalRead | undefined): Verdict {
   for (const id of dead) settle(id)
   for (const id of log.keys()) if (!settled.has(id)) verdict.torn.push(id)
   checkReads(history, settled, verdict)
+  if (dueAt !== undefined) checkTimes(history, dueAt, verdict)
   return verdict
+}
+
+function checkTimes({ acknowledgedAt, shownAt }: History, dueAt: DueAt, verdict: Verdict): void {
+  for (const [id, at] of acknowledgedAt) {
+    const due = dueAt(id, at)
+    if (Number.isFinite(due) && !((shownAt.get(id) ?? Number.POSITIVE_INFINITY) <= due)) verdict.late.push(id)
+  }
 }
 
 /** What was read on the way. */

@@ -42,10 +42,17 @@ export class History {
   readonly deliveredReads: (readonly string[])[] = []
   /** Ids each follower of the log was shown, from its beginning to the end of the run. */
   readonly followed: ReadonlySet<string>[] = []
+  /** Id -> when a messages actor first had it in its list; of a run whose times are judged. */
+  readonly shownAt = new Map<string, number>()
 
   /** A 201 reached the client. */
   acknowledge(id: string, text: string, at: number): void {
     this.acknowledged.set(id, text)
     if (!this.acknowledgedAt.has(id)) this.acknowledgedAt.set(id, at)
+  }
+
+  /** A messages actor has it in its list. */
+  show(id: string, at: number): void {
+    if (!this.shownAt.has(id)) this.shownAt.set(id, at)
   }
 }
