@@ -11,8 +11,8 @@ export interface Fault {
   name: string
   /** Whether no client may notice: not one request fails. */
   silent: boolean
-  /** What it strikes. One at an actor may come together with any other, but with a drain of the whole node. */
-  at: 'actor' | 'actors' | 'node' | 'drain' | 'member' | 'disk'
+  /** What it strikes. One at an actor may come together with any other, but with the end of the primary. */
+  at: 'actor' | 'actors' | 'node' | 'primary' | 'member' | 'disk'
   /** Strikes; resolves with the moment, in ms of `performance.now()`, from which the node may recover. */
   strike(system: System, dice: Dice): Promise<number>
 }
@@ -84,7 +84,7 @@ export function pairOf(faults: readonly Fault[], dice: Dice): Fault {
     dice,
   )
   const second = pick(
-    faults.filter((fault) => fault !== first && fault.at !== 'drain'),
+    faults.filter((fault) => fault !== first && fault.at !== 'primary'),
     dice,
   )
   return {
@@ -120,7 +120,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGKILL of the primary',
     silent: false,
-    at: 'node',
+    at: 'primary',
     async strike(system, dice) {
       system.kill('SIGKILL')
       await system.exited
@@ -132,7 +132,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'SIGTERM of the primary',
     silent: false,
-    at: 'drain',
+    at: 'primary',
     async strike(system) {
       system.kill('SIGTERM')
       const [code] = await system.exited

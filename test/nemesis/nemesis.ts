@@ -98,6 +98,7 @@ async function strike({ fault, system, dice, row, history, context }: Strike): P
   const label = `${fault.name}: ${history.attempted.size}`
   const load = new Load(context, system.url, { ...CLIENTS, label })
   const reader = readLog(system, history)
+  context.after(() => reader.stop())
   await load.more(BETWEEN_COUNT)
   const since = await fault.strike(system, dice).catch((cause) => {
     throw new Error(fault.name, { cause })
