@@ -85,10 +85,10 @@ export const COMMITTED: readonly Committed[] = [
     found:
       'a holder whose clock went back took what no wake-up brought for too young, as long as that was so',
     plan: {
-      ...{ backend: 'hazelcast', seed: 1482766645, handler: false },
+      ...{ backend: 'hazelcast', seed: 2147483636, handler: false },
       faults: [
-        { kind: 'calls to a cluster are lost', atMs: 2798, forMs: 2233, which: 959, strength: 0.9 },
-        { kind: 'the wall clock steps', atMs: 2040, forMs: 103, which: 4, strength: 0.08 },
+        { kind: 'calls to a cluster are lost', atMs: 1424, forMs: 2110, which: 947, strength: 0.9 },
+        { kind: 'the wall clock steps', atMs: 1424, forMs: 2110, which: 946, strength: 0.03 },
       ],
     },
   },
