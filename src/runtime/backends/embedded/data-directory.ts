@@ -15,6 +15,7 @@ import { FORMAT_VERSION, faultOf } from './sqlite.ts'
 
 const ORPHAN_WAIT_MS = 5000
 const ORPHAN_LOOK_MS = 20
+const RECORD_RETRY_MS = 1000
 
 /** Begins the argument by which a worker's command line says whose it is; the data directory follows. */
 export const DATA_ARGUMENT = '--mailroom-data='
@@ -29,7 +30,7 @@ interface NodeRecord {
 /** A data directory that is ours. */
 export interface DataDirectory {
   laneCount: number
-  /** Writes down who runs here. */
+  /** Writes down who runs here; while the disk is full, as soon as there is room. */
   record(node: NodeRecord): void
   /** Lets another start have it. */
   close(): void
@@ -51,10 +52,23 @@ export async function openDataDirectory(
   try {
     const laneCount = settle(database, data, lanes)
     await endOrphans(data, clock, logger)
+    let cancelRetry = () => {}
+    const record = (node: NodeRecord): void => {
+      cancelRetry()
+      try {
+        writeNode(data, node)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+        cancelRetry = clock.after(RECORD_RETRY_MS, () => record(node))
+      }
+    }
     return {
       laneCount,
-      record: (node) => writeNode(data, node),
-      close: () => database.close(),
+      record,
+      close() {
+        cancelRetry()
+        database.close()
+      },
     }
   } catch (error) {
     database.close()
