@@ -16,7 +16,7 @@ import { systemClock as clock, systemRandom as random } from '../src/runtime/clo
 import { idGenerator } from '../src/runtime/ids.ts'
 import { createLogger } from '../src/runtime/logger.ts'
 import type { Backend } from '../src/runtime/ports.ts'
-import { type Cluster, startCluster } from '../tools/hazelcast/cluster.ts'
+import { type Cluster, HEAP_MIB, startCluster } from '../tools/hazelcast/cluster.ts'
 
 const CONNECTIONS = 64
 /** As a facade has it. */
@@ -26,8 +26,6 @@ const LANES = 16
 const ROUND_SECONDS = 10
 const WARM_UP_SECONDS = 3
 const TEXT = 'x'.repeat(400)
-/** As in compose.yaml: a member that collects garbage for seconds is not what is measured. */
-const HEAP_MIB = 2048
 /** Clock ticks of /proc/<pid>/stat. */
 const TICK_MS = 10
 

@@ -53,6 +53,11 @@ export function idGenerator(clock: Clock, random: Random): (count: number) => st
   }
 }
 
+/** Sorts what has ids, ascending. */
+export function byId(a: { id: string }, b: { id: string }): number {
+  return a.id < b.id ? -1 : 1
+}
+
 /** The instant (ms since 1970 UTC) an id was made at. */
 export function timeOf(id: string): number {
   let time = 0

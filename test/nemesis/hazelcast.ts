@@ -18,48 +18,43 @@ export async function hazelcastArena(context: Ended): Promise<Arena> {
     ...{ logging: MEMBERS, queue: MEMBERS },
     args: ['--facade', '2'],
   })
-  return {
-    system,
-    faults: [...FAULTS, memberKill(logging), memberKill(queue), memberFreeze(logging), memberFreeze(queue)],
-  }
+  const ofMembers = [logging, queue].flatMap((cluster) => [killOf(cluster), freezeOf(cluster)])
+  return { system, faults: [...FAULTS, ...ofMembers] }
 }
 
-function memberKill(cluster: Cluster): Fault {
+function killOf(cluster: Cluster): Fault {
+  return memberFault(cluster, 'SIGKILL', async (member, dice) => {
+    await member.kill()
+    await sleep(2000 + dice() * 4000)
+    await member.start()
+  })
+}
+
+function freezeOf(cluster: Cluster): Fault {
+  return memberFault(cluster, 'SIGSTOP', async (member, dice) => {
+    await member.freeze()
+    // Short enough to be overlooked, or long enough to be expelled.
+    await sleep(dice() < 0.5 ? 1000 + dice() * 6000 : EXPELLED_MS + dice() * 4000)
+    member.thaw()
+  })
+}
+
+/** One member may be away at a time: it ends when all have everything again. */
+function memberFault(
+  cluster: Cluster,
+  signal: string,
+  hurt: (member: Member, dice: Dice) => Promise<void>,
+): Fault {
+  const { name, members } = cluster
   return {
-    name: `SIGKILL of a member of the ${cluster.name} cluster`,
+    name: `${signal} of a member of the ${name} cluster`,
     silent: false,
     at: 'member',
     async strike(_, dice) {
-      const member = anyOf(cluster, dice)
-      await member.kill()
       const since = performance.now()
-      await sleep(2000 + dice() * 4000)
-      await member.start()
-      // One member may be away at a time: the next fault waits until all have everything again.
+      await hurt(members[Math.floor(dice() * members.length)]!, dice)
       await cluster.whole()
       return since
     },
   }
-}
-
-function memberFreeze(cluster: Cluster): Fault {
-  return {
-    name: `SIGSTOP of a member of the ${cluster.name} cluster`,
-    silent: false,
-    at: 'member',
-    async strike(_, dice) {
-      const member = anyOf(cluster, dice)
-      const since = performance.now()
-      await member.freeze()
-      // Short enough to be overlooked, or long enough to be expelled.
-      await sleep(dice() < 0.5 ? 1000 + dice() * 6000 : EXPELLED_MS + dice() * 4000)
-      member.thaw()
-      await cluster.whole()
-      return since
-    },
-  }
-}
-
-function anyOf({ members }: Cluster, dice: Dice): Member {
-  return members[Math.floor(dice() * members.length)]!
 }

@@ -1,6 +1,6 @@
 /** The rows of the fault table that ask for more than the checker's zeros: each measures what its row demands. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -199,6 +199,41 @@ test('a full disk: posts are refused with 503, reads go on, nothing exits, write
     [...reasons].every((how) => how === 503),
     [...reasons].join(),
   )
+})
+
+test('a worker that dies while the disk is full: the primary goes on, and all is well within 5 s of space', async (context) => {
+  const disk = smallDisk(context, 64)
+  if (disk === undefined) return
+  const system = await System.start(context, [], { data: join(disk, 'data') })
+  const filling = join(disk, 'filling')
+  const killed = await system.actor('messages-1')
+  fill(filling)
+  process.kill(killed.pid, 'SIGKILL')
+  await system.until('another process has its place', async () => {
+    fill(filling)
+    const { pid, restarts } = await system.actor('messages-1')
+    return restarts > 0 && pid !== killed.pid
+  })
+  rmSync(filling)
+  const contention = new Contention(context)
+  await within(
+    system,
+    5000,
+    'a post is delivered',
+    async () => {
+      const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'after' })
+      return (await system.get<{ state: string }>(`/messages/${id}?wait=2`)).state === 'delivered'
+    },
+    contention,
+  )
+  // Else a start after a crash would not find those it has to end.
+  await system.until('all workers are written down', async () => {
+    const { workers } = JSON.parse(readFileSync(join(system.data, 'node.json'), 'utf8')) as {
+      workers: number[]
+    }
+    const pids = (await system.actors()).map(({ pid }) => pid)
+    return pids.every((pid) => workers.includes(pid))
+  })
 })
 
 /** These wait more than they work. */

@@ -17,13 +17,16 @@ export interface Cluster {
   end(): Promise<void>
 }
 
+/** A member's heap (MiB) that holds all that Mailroom lets in, as in compose.yaml; a smaller one is for small tests. */
+export const HEAP_MIB = 2048
+
 /**
  * Starts a cluster with the configuration of `config/`, and waits until it is whole. One member takes 1.5 s, three
  * take 5 s. They end with this process, however it ends.
  *
  * @param options.ports One member each, on 127.0.0.1; free ones when a count is given.
  * @param options.config Path of another configuration than that of `config/`; it is told the same properties.
- * @param options.heapMiB The most each member's heap may take: enough for a test, or all that Mailroom lets in (2048).
+ * @param options.heapMiB The most each member's heap may take.
  * @param options.say Is told what takes time.
  * @throws {Error} In words for people: what is missing, or the last that a member wrote. Nothing is left running.
  */

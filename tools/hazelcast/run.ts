@@ -2,10 +2,7 @@
  * `npm run hazelcast`: one member of each cluster in the foreground, for trying Mailroom on Hazelcast. Other ports:
  * `npm run hazelcast -- 6701 6702`.
  */
-import { type Cluster, startCluster } from './cluster.ts'
-
-/** As docs/operations.md has it: Mailroom refuses posts before it is full. */
-const HEAP_MIB = 2048
+import { type Cluster, HEAP_MIB, startCluster } from './cluster.ts'
 
 const [loggingPort = 5701, queuePort = 5702] = process.argv.slice(2).map(Number)
 const addresses =

@@ -58,7 +58,7 @@ export async function openDataDirectory(
       try {
         writeNode(data, node)
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+        if (faultOf(error) !== 'full') throw error
         cancelRetry = clock.after(RECORD_RETRY_MS, () => record(node))
       }
     }

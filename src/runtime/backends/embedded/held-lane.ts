@@ -10,7 +10,7 @@
  */
 import type { Clock } from '../../clock.ts'
 import { MailroomError } from '../../errors.ts'
-import { timeOf } from '../../ids.ts'
+import { byId, timeOf } from '../../ids.ts'
 import type { Claimed, Delivered, Depth, Settlement, Whereabouts } from '../../ports.ts'
 import type { Home, InHand } from './home.ts'
 import type { Lock } from './lock-file.ts'
@@ -152,7 +152,7 @@ export class HeldLane {
       if (hand.row !== undefined) hand.row.settled = true
       this.#inHand.delete(hand.id)
     }
-    return delivered.sort((a, b) => (a.id < b.id ? -1 : 1))
+    return delivered.sort(byId)
   }
 
   find(id: string): Whereabouts {

@@ -24,16 +24,17 @@ const NOT_A_DATABASE = 26
 /** Readers meet a lock only while a file is being recovered after a crash, which takes milliseconds. */
 const READER_TIMEOUT_MS = 250
 
-/** What went wrong, of the kinds that matter; undefined for an error that is none of SQLite's. */
+/** What went wrong, of the kinds that matter. */
 export type Fault = 'busy' | 'full' | 'damaged' | 'gone' | 'io' | 'other'
 
 /** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
 class NotOurs extends Error {}
 
-/** Tells what kind of SQLite error this is. */
+/** Tells what kind of error of SQLite's this is, or of a full file system; undefined for any other. */
 export function faultOf(error: unknown): Fault | undefined {
   const { code, errcode } = error as { code?: string; errcode?: number }
   if (error instanceof NotOurs) return 'damaged'
+  if (code === 'ENOSPC') return 'full'
   if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return undefined
   if (errcode === NO_ROOM_FOR_INDEX) return 'full'
   switch (errcode & 0xff) {

@@ -6,6 +6,7 @@
  * when the call never left this process, else `unknown`: it may have happened, and may yet happen. What is
  * unknown is not durable: the primary may have it and its backup not.
  */
+import { isMailroomError } from '../../errors.ts'
 
 /**
  * A distributed map of strings. Keys sort as JavaScript compares them (ASCII only). Times to live count in whole
@@ -51,6 +52,11 @@ export interface Cluster {
   onConnect(listener: () => void): void
   /** Leaves the cluster. May be called twice. */
   close(): Promise<void>
+}
+
+/** Passes over a call that failed and is tried again some other time. @throws What is no failed call: a bug. */
+export function onlyAway(error: unknown): void {
+  if (!isMailroomError(error)) throw error
 }
 
 /** A time to live that does not end. */

@@ -3,7 +3,7 @@
  * streamed, so a range is read in windows of time: wider when there was little in one, narrower when much.
  */
 import type { Clock } from '../../clock.ts'
-import { batchKeyOf, idAt, MAX_ID, timeOf } from '../../ids.ts'
+import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../../ids.ts'
 import type { Range } from '../../ports.ts'
 import type { ClusterMap } from './cluster.ts'
 
@@ -103,7 +103,7 @@ export class KeyRange<T extends { id: string }> {
       const { found, bytes } = await this.#fetch(chunk.flat())
       for (const batch of chunk) {
         const items = batch.flatMap((id) => found.get(id) ?? [])
-        yield batch.length === 1 ? items : items.sort((a, b) => (a.id < b.id ? -1 : 1))
+        yield batch.length === 1 ? items : items.sort(byId)
       }
       const each = Math.max(1, bytes / chunk.length)
       count = Math.max(1, Math.min(FETCH_MAX_COUNT, count * 2, Math.floor(FETCH_BYTES / each)))

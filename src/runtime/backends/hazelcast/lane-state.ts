@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../clock.ts'
 import { MailroomError } from '../../errors.ts'
-import { placeOf } from '../../ids.ts'
+import { byId, placeOf } from '../../ids.ts'
 import type { Delivered } from '../../ports.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -112,6 +112,6 @@ export class LaneState {
   late(): Delivered[] {
     const late = [...this.#late.values()]
     this.#late.clear()
-    return late.sort((a, b) => (a.id < b.id ? -1 : 1))
+    return late.sort(byId)
   }
 }

@@ -6,8 +6,7 @@
  * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say.
  */
 import type { Clock } from '../../clock.ts'
-import { isMailroomError } from '../../errors.ts'
-import type { ClusterMap } from './cluster.ts'
+import { type ClusterMap, onlyAway } from './cluster.ts'
 import { laneName } from './entries.ts'
 
 const LEASE_MS = 5000
@@ -122,8 +121,4 @@ export class Leases {
   #lose(lane: number): void {
     if (this.#heldUntil.delete(lane)) this.#options.onLost(lane)
   }
-}
-
-function onlyAway(error: unknown): void {
-  if (!isMailroomError(error)) throw error
 }

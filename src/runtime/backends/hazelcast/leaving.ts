@@ -1,6 +1,6 @@
 /** What is to be out of a held lane's `pending`. That is no outcome: nobody waits for it, and it is tried until it succeeds. */
-import { isMailroomError, MailroomError } from '../../errors.ts'
-import type { ClusterMap } from './cluster.ts'
+import { MailroomError } from '../../errors.ts'
+import { type ClusterMap, onlyAway } from './cluster.ts'
 
 /** The keys of one lane's entries that leave `pending`. */
 export class Leaving {
@@ -33,7 +33,7 @@ export class Leaving {
         this.#gone.add(key)
       },
       (error: unknown) => {
-        if (!isMailroomError(error)) throw error
+        onlyAway(error)
         this.#keys.set(key, undefined)
       },
     )

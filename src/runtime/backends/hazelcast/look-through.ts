@@ -1,10 +1,10 @@
 /** Looks through a held lane's `pending`: when the lane is taken, then every 2 s. It finds what no wake-up brought. */
 import type { Clock } from '../../clock.ts'
-import { isMailroomError } from '../../errors.ts'
 import { timeOf } from '../../ids.ts'
 import type { Logger } from '../../logger.ts'
 import { MAX_STARTS } from '../../ports.ts'
 import { OVERDUE_MS } from './claimer.ts'
+import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
 
@@ -131,8 +131,4 @@ export class LookThrough {
     })
     this.#state.forgetLone(id)
   }
-}
-
-function onlyAway(error: unknown): void {
-  if (!isMailroomError(error)) throw error
 }

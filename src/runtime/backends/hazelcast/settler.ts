@@ -1,6 +1,6 @@
 /** Starts and settles what is in hand of a held lane. An outcome is put once and stays; repeating it changes nothing. */
 import { MailroomError } from '../../errors.ts'
-import { placeOf } from '../../ids.ts'
+import { byId, placeOf } from '../../ids.ts'
 import type { Delivered, Settlement } from '../../ports.ts'
 import type { Hand, LaneState } from './lane-state.ts'
 import type { Batch } from './line.ts'
@@ -46,7 +46,7 @@ export class Settler {
     // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
     for (const { hand } of pairs) inHand.delete(hand.id)
     for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)
-    return shown.sort((a, b) => (a.id < b.id ? -1 : 1))
+    return shown.sort(byId)
   }
 
   /** Puts messages into the lane's list: a batch's rest in one entry, else each in one of its own. */
