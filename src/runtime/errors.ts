@@ -107,7 +107,7 @@ export const ERRORS = {
   MR_DATA_LOCKED: row<{ path: string; holder: string }>(
     false,
     'none',
-    ({ path, holder }) => `${path} is in use by ${holder}`,
+    ({ path, holder }) => `${path} is in use by ${holder}: end that, or start with another --data`,
   ),
   MR_DATA_VERSION: row<{ path: string; expected: string; got: string }>(
     false,

@@ -225,7 +225,10 @@ test('a start that cannot be says why, and leaves nothing running', async (conte
   const second = await start('--port', '0', '--data', system.data)
   assert.equal(second.code, 1)
   const holder = `in use by the Mailroom on ${system.url} (process ${system.primary.pid})`
-  assert.equal(second.stderr, `mailroom: ${system.data} is ${holder}\n`)
+  assert.equal(
+    second.stderr,
+    `mailroom: ${system.data} is ${holder}: end that, or start with another --data\n`,
+  )
 
   const unwritable = await start('--port', '0', '--data', join(at, 'five.mjs'))
   assert.equal(unwritable.code, 78)
