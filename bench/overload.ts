@@ -55,12 +55,12 @@ async function run(
     textOf: (count) => `${name} ${count} `.padEnd(400, 'x'),
     until: (_, elapsedMs) => elapsedMs >= seconds * 1000,
   })
-  const { history, refused, badRefusals, unsentCount, acknowledgedMs, refusedMs } = offered
+  const { history, refused, badRefusals, unsentCount, acknowledgedMs, refusedMs, lateMs } = offered
   for (const id of history.acknowledged.keys()) ids.push(id)
   const times = (sorted: readonly number[]) =>
     [0.5, 0.99, 1].map((share) => Math.round(percentile(sorted, share))).join('/')
   console.log(
-    `${name.padEnd(11)} ${perSecond === undefined ? '' : `${Math.round(perSecond)} due/s, ${Math.round(unsentCount / seconds)} had no client; `}` +
+    `${name.padEnd(11)} ${perSecond === undefined ? '' : `${Math.round(perSecond)} due/s, ${Math.round(unsentCount / seconds)} had no client, sent ${times(lateMs)} ms late; `}` +
       `${Math.round(rateOf(offered))} acknowledged/s in ${times(acknowledgedMs)} ms (p50/p99/max), ` +
       `${Math.round(refused.size / seconds)} refused/s in ${times(refusedMs)} ms, ` +
       `${badRefusals.length} badly, ${history.failures.length} failed ${[...new Set(history.failures.map(({ how }) => how))].join()}`,

@@ -5,6 +5,9 @@
 import type { Clock } from './clock.ts'
 import type { Mailbox } from './mailbox.ts'
 
+/** Results told in one turn: each may become an answer to a client, and others are to be heard in between. */
+const TOLD_COUNT = 32
+
 /** How items become batches. */
 export interface BatcherOptions<T, R> {
   /** Bounds the items inside, and runs the batches. */
@@ -75,6 +78,7 @@ export class Batcher<T, R> {
     try {
       const results = await this.#options.send(batch.map(({ item }) => item))
       for (const [index, { leave, resolve }] of batch.entries()) {
+        if (index > 0 && index % TOLD_COUNT === 0) await this.#turn()
         leave()
         resolve(results[index]!)
       }
@@ -84,6 +88,10 @@ export class Batcher<T, R> {
         reject(error)
       }
     }
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.soon(resolve))
   }
 
   #take(): Waiting<T, R>[] {

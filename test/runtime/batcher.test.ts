@@ -93,3 +93,21 @@ test('items that wait for their batch count in the mailbox, and leave it', async
   assert.equal(mailbox.depth, 0)
   assert.equal(mailbox.handled, 3)
 })
+
+test('what else is to happen comes between the results of a large batch', async () => {
+  const { sent, batcher } = open({ concurrency: 1, maxCount: 100 })
+  const told: (number | string)[] = []
+  const results = Array.from({ length: 100 }, (_, item) =>
+    batcher.add(item, 1).then((result) => told.push(result / 10)),
+  )
+  await settle()
+  void sent[0]!.gate.promise.then(() => setImmediate(() => told.push('another')))
+  sent[0]!.gate.resolve()
+  await Promise.all(results)
+  const place = told.indexOf('another')
+  assert.ok(place > 0 && place < 100, `it came at place ${place}`)
+  assert.deepEqual(
+    told.filter((each) => each !== 'another'),
+    Array.from({ length: 100 }, (_, item) => item),
+  )
+})

@@ -20,6 +20,8 @@ export class Offered {
   /** From the moment a post was due, in ms; sorted. */
   readonly acknowledgedMs: number[] = []
   readonly refusedMs: number[] = []
+  /** How much of that passed before this process came to send it; sorted. */
+  readonly lateMs: number[] = []
   /** Acknowledged in each second. */
   readonly perSecond: number[] = []
 }
@@ -80,6 +82,7 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
     }
     if (!open.has(connection)) newcomers++
     open.add(connection)
+    offered.lateMs.push(performance.now() - dueAt)
     const text = textOf(dueCount)
     offered.history.attempted.add(text)
     busyCount++
@@ -112,8 +115,7 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
   const endAt = performance.now() + ANSWER_MS
   while (busyCount > 0 && performance.now() < endAt) await new Promise((resolve) => setTimeout(resolve, 10))
   for (const connection of open) connection.close()
-  offered.acknowledgedMs.sort((a, b) => a - b)
-  offered.refusedMs.sort((a, b) => a - b)
+  for (const times of [offered.acknowledgedMs, offered.refusedMs, offered.lateMs]) times.sort((a, b) => a - b)
   return offered
 }
 
