@@ -1,6 +1,7 @@
 /**
  * What three times too much does to Mailroom: peak, overload and recovery in one run on one data directory, by
- * one generator, so that the figures are ratios of each other.
+ * one generator, so that the figures are ratios of each other. Posts are sent at their times, whatever becomes of
+ * those before; an acknowledgement counts from when its post was due, a refusal from when it was sent.
  *
  *   node bench/overload.ts [seconds of overload, 20]
  */

@@ -19,8 +19,9 @@ export class Offered {
   unsentCount = 0
   /** From the moment a post was due, in ms; sorted. */
   readonly acknowledgedMs: number[] = []
+  /** From the moment it was sent: how fast the door says no. */
   readonly refusedMs: number[] = []
-  /** How much of that passed before this process came to send it; sorted. */
+  /** From the moment a post was due until this process came to send it. */
   readonly lateMs: number[] = []
   /** Acknowledged in each second. */
   readonly perSecond: number[] = []
@@ -51,18 +52,18 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
   let busyCount = 0
   let newcomers = 0
 
-  const settle = (connection: Connection, { answer, text, tookMs }: Answered) => {
+  const settle = (connection: Connection, { answer, text, dueMs, sentMs }: Answered) => {
     busyCount--
     const status = Number(answer.slice(9, 12))
     if (status === 201) {
       offered.history.acknowledge(/\{"id":"(\w+)"/.exec(answer)![1]!, text, performance.now())
-      offered.acknowledgedMs.push(tookMs)
+      offered.acknowledgedMs.push(dueMs)
       const second = Math.floor((performance.now() - began) / 1000)
       offered.perSecond[second] = (offered.perSecond[second] ?? 0) + 1
     } else if (status === 429 || status === 503) {
       offered.refused.add(text)
-      offered.refusedMs.push(tookMs)
-    } else offered.history.failures.push({ how: status, text, at: Date.now(), tookMs })
+      offered.refusedMs.push(sentMs)
+    } else offered.history.failures.push({ how: status, text, at: Date.now(), tookMs: dueMs })
     const retryAfter = /\r\nretry-after: ([1-9]\d*)\r\n/i.exec(answer)?.[1]
     if (status === 201 || retryAfter === undefined) idle.push(connection)
     else setTimeout(() => idle.push(connection), Number(retryAfter) * 1000).unref()
@@ -127,7 +128,10 @@ export function percentile(sorted: readonly number[], share: number): number {
 interface Answered {
   answer: string
   text: string
-  tookMs: number
+  /** Since it was due. */
+  dueMs: number
+  /** Since it was sent. */
+  sentMs: number
 }
 
 interface Ends {
@@ -139,7 +143,7 @@ interface Ends {
 class Connection {
   readonly #socket: Socket
   #heard = ''
-  #underWay: { text: string; dueAt: number; ends: Ends } | undefined
+  #underWay: { text: string; dueAt: number; sentAt: number; ends: Ends } | undefined
 
   constructor(port: number) {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -148,18 +152,19 @@ class Connection {
       this.#heard += piece
       // Every answer here is one JSON object: the answer is whole when that is.
       if (this.#underWay === undefined || !this.#heard.endsWith('}')) return
-      const { text, dueAt, ends } = this.#underWay
+      const { text, dueAt, sentAt, ends } = this.#underWay
+      const now = performance.now()
       const answer = this.#heard
       this.#heard = ''
       this.#underWay = undefined
-      ends.answered({ answer, text, tookMs: performance.now() - dueAt })
+      ends.answered({ answer, text, dueMs: now - dueAt, sentMs: now - sentAt })
     })
     this.#socket.on('error', () => {})
     this.#socket.on('close', () => this.#underWay?.ends.broken())
   }
 
   ask(text: string, dueAt: number, ends: Ends): void {
-    this.#underWay = { text, dueAt, ends }
+    this.#underWay = { text, dueAt, sentAt: performance.now(), ends }
     this.#socket.write(
       `POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
     )
