@@ -4,9 +4,9 @@ import { loadHandler } from './actors/handler.ts'
 import { LoggingActor } from './actors/logging.ts'
 import { LoggingPool } from './actors/logging-pool.ts'
 import { MessagesActor } from './actors/messages.ts'
-import type { Logging, Messages } from './actors/protocol.ts'
 import { Waker } from './actors/waker.ts'
 import { openBackend } from './backend.ts'
+import { methodsOfLogging, methodsOfMessages } from './http/calls.ts'
 import { serveInternal } from './http/internal-server.ts'
 import { HttpPeers } from './http/peers.ts'
 import { servePublic } from './http/public-server.ts'
@@ -48,14 +48,9 @@ async function bootFacade(world: World): Promise<Hosted> {
 async function bootLogging(world: World): Promise<Hosted> {
   const backend = openBackend(world)
   const actor = new LoggingActor(world, backend.log)
-  const methods: Methods<Logging> = {
-    append: (batch) => actor.append(batch),
-    page: (range) => actor.page(range),
-    get: (id) => actor.get(id),
-  }
   await actor.start()
   await backendReached(world, backend)
-  const server = await serveInternal({ ...world, methods })
+  const server = await serveInternal({ ...world, methods: methodsOfLogging(actor) })
   return {
     address: server.address,
     status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
@@ -73,16 +68,7 @@ async function bootMessages(world: World): Promise<Hosted> {
   const logging = new LoggingPool(world, peers)
   const backend = openBackend(world, { repair: (batch) => logging.append(batch) })
   const actor = new MessagesActor(world, backend.queue, handler)
-  const methods: Methods<Messages> = {
-    wake: (lanes) => actor.wake(lanes),
-    page: (range) => actor.page(range),
-    find: (lane, id, waitMs) => actor.find(lane, id, waitMs),
-    dead: (range) => actor.dead(range),
-    replay: (id) => actor.replay(id),
-    purge: (id) => actor.purge(id),
-    redrive: (lane, messages) => actor.redrive(lane, messages),
-  }
-  const server = await serveInternal({ ...world, methods })
+  const server = await serveInternal({ ...world, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
     address: server.address,
@@ -105,8 +91,5 @@ async function backendReached(
   const endAt = clock.monotonic() + REACH_MS
   while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(REACH_LOOK_MS)
 }
-
-/** All methods of a protocol, so that a new one cannot be forgotten here. */
-type Methods<P> = { [M in keyof P]: P[M] }
 
 bootWorker(catalog)

@@ -12,10 +12,8 @@ import type { Config } from '../runtime/config.ts'
 import { MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { inUrl } from '../runtime/setting-values.ts'
+import type { Methods } from './calls.ts'
 import { SECRET_HEADER, secretCheck } from './secret.ts'
-
-/** What an actor answers to: method name -> function of the arguments in the call. */
-export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
 /** A listening internal server. */
 export interface InternalServer {

@@ -8,6 +8,7 @@ import type { Logging, Messages, Peers } from '../actors/protocol.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Directory } from '../runtime/directory.ts'
 import { fromWire, MailroomError } from '../runtime/errors.ts'
+import { type Ask, loggingBy, messagesBy } from './calls.ts'
 import { SECRET_HEADER } from './secret.ts'
 
 const CONNECTIONS_PER_PEER = 32
@@ -29,25 +30,11 @@ export class HttpPeers implements Peers {
   }
 
   logging(address: string, timeoutMs: number): Logging {
-    const ask = this.#asker(address, timeoutMs)
-    return {
-      append: (batch) => ask('append', [batch]) as ReturnType<Logging['append']>,
-      page: (range) => ask('page', [range]) as ReturnType<Logging['page']>,
-      get: (id) => ask('get', [id]) as ReturnType<Logging['get']>,
-    }
+    return loggingBy(this.#asker(address, timeoutMs))
   }
 
   messages(address: string, timeoutMs: number): Messages {
-    const ask = this.#asker(address, timeoutMs)
-    return {
-      wake: (lanes) => ask('wake', [lanes]) as Promise<void>,
-      page: (range) => ask('page', [range]) as ReturnType<Messages['page']>,
-      find: (lane, id, waitMs) => ask('find', [lane, id, waitMs], waitMs) as ReturnType<Messages['find']>,
-      dead: (range) => ask('dead', [range]) as ReturnType<Messages['dead']>,
-      replay: (id) => ask('replay', [id]) as Promise<boolean>,
-      purge: (id) => ask('purge', [id]) as Promise<boolean>,
-      redrive: (lane, messages) => ask('redrive', [lane, messages]) as Promise<number>,
-    }
+    return messagesBy(this.#asker(address, timeoutMs))
   }
 
   /** Closes all connections; calls under way settle first. */
@@ -57,9 +44,8 @@ export class HttpPeers implements Peers {
     this.#pools.clear()
   }
 
-  #asker(address: string, timeoutMs: number) {
-    return (method: string, args: unknown[], extraMs = 0) =>
-      this.#ask(address, method, args, timeoutMs + extraMs)
+  #asker(address: string, timeoutMs: number): Ask {
+    return (method, args, extraMs = 0) => this.#ask(address, method, args, timeoutMs + extraMs)
   }
 
   async #ask(address: string, method: string, args: unknown[], timeoutMs: number): Promise<unknown> {

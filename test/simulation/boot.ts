@@ -6,11 +6,12 @@ import { LoggingPool } from '../../src/actors/logging-pool.ts'
 import { MessagesActor } from '../../src/actors/messages.ts'
 import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
 import { Waker } from '../../src/actors/waker.ts'
+import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/calls.ts'
 import { settledCursor } from '../../src/http/list-routes.ts'
 import type { Message, Queue, Range } from '../../src/runtime/ports.ts'
 import type { Hosted, World } from '../../src/runtime/world.ts'
 import type { BackendModel } from './backend-model.ts'
-import { type Methods, type Network, SimPeers } from './network.ts'
+import { type Network, SimPeers } from './network.ts'
 import type { SimProcess } from './process.ts'
 
 const GOODBYE_MS = 1000
@@ -99,11 +100,7 @@ async function bootLogging(world: World, process: SimProcess, { network, backend
   const backend = model.open(world, process, {})
   const actor = new LoggingActor(world, backend.log)
   await actor.start()
-  const close = network.serve(process.name, process, {
-    append: (batch: Parameters<LoggingActor['append']>[0]) => actor.append(batch),
-    page: (range: Range) => actor.page(range),
-    get: (id: string) => actor.get(id),
-  })
+  const close = network.serve(process.name, process, methodsOfLogging(actor))
   return {
     address: process.name,
     status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
@@ -123,15 +120,7 @@ async function bootMessages(world: World, process: SimProcess, options: BootOpti
     if (process.alive) onShown(messages)
   })
   const actor = new MessagesActor(world, queue, handler?.(process) ?? null)
-  const close = network.serve(process.name, process, {
-    wake: (lanes: number[]) => actor.wake(lanes),
-    page: (range: Range) => actor.page(range),
-    find: (lane: number, id: string, waitMs: number) => actor.find(lane, id, waitMs),
-    dead: (range: { after?: string; limit: number }) => actor.dead(range),
-    replay: (id: string) => actor.replay(id),
-    purge: (id: string) => actor.purge(id),
-    redrive: (lane: number, messages: Message[]) => actor.redrive(lane, messages),
-  })
+  const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()
   return {
     address: process.name,

@@ -4,6 +4,7 @@
  * when it is thawed, whoever still waits.
  */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
+import { type Ask, loggingBy, type Methods, messagesBy } from '../../src/http/calls.ts'
 import { fromWire, MailroomError, toWire } from '../../src/runtime/errors.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
@@ -17,9 +18,6 @@ export interface Weather {
   /** The longest a request or a reply takes, in ms. */
   delayMs: number
 }
-
-/** What a process answers to: method -> function of its arguments. */
-export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
 const CALM: Weather = { lossOfRequest: 0, lossOfReply: 0, delayMs: 3 }
 /** A lost connection is noticed so fast. */
@@ -161,29 +159,15 @@ export class SimPeers implements Peers {
   }
 
   logging(address: string, timeoutMs: number): Logging {
-    const ask = this.#asker(address, timeoutMs)
-    return {
-      append: (batch) => ask('append', [batch]) as ReturnType<Logging['append']>,
-      page: (range) => ask('page', [range]) as ReturnType<Logging['page']>,
-      get: (id) => ask('get', [id]) as ReturnType<Logging['get']>,
-    }
+    return loggingBy(this.#asker(address, timeoutMs))
   }
 
   messages(address: string, timeoutMs: number): Messages {
-    const ask = this.#asker(address, timeoutMs)
-    return {
-      wake: (lanes) => ask('wake', [lanes]) as Promise<void>,
-      page: (range) => ask('page', [range]) as ReturnType<Messages['page']>,
-      find: (lane, id, waitMs) => ask('find', [lane, id, waitMs], waitMs) as ReturnType<Messages['find']>,
-      dead: (range) => ask('dead', [range]) as ReturnType<Messages['dead']>,
-      replay: (id) => ask('replay', [id]) as Promise<boolean>,
-      purge: (id) => ask('purge', [id]) as Promise<boolean>,
-      redrive: (lane, messages) => ask('redrive', [lane, messages]) as Promise<number>,
-    }
+    return messagesBy(this.#asker(address, timeoutMs))
   }
 
-  #asker(address: string, timeoutMs: number) {
-    return (method: string, args: unknown[], extraMs = 0) =>
+  #asker(address: string, timeoutMs: number): Ask {
+    return (method, args, extraMs = 0) =>
       this.#network.call(this.#process, address, method, args, timeoutMs + extraMs)
   }
 }
