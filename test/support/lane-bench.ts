@@ -29,8 +29,8 @@ export class LaneBench {
   readonly #nextIds: ReturnType<typeof idGenerator>
   readonly pending: ClusterMap
   readonly queue: Queue
-  /** Called before the holder takes something out of `pending`; may wait, or throw. */
-  beforeDelete: () => Promise<void> = async () => {}
+  /** Called before the holder takes something out of a map; may wait, or throw. `remove`: what it was about to do. */
+  beforeDelete: (remove: () => Promise<unknown>) => Promise<void> = async () => {}
 
   constructor() {
     const machine = { name: 'a', clockOffsetMs: 0 }
@@ -114,15 +114,17 @@ export class LaneBench {
   /** The cluster as the holder sees it. */
   #seen(): Cluster {
     const cluster = this.#cluster
-    const pending: ClusterMap = {
-      ...this.pending,
-      delete: async (key) => {
-        await this.beforeDelete()
-        await this.pending.delete(key)
-      },
+    const removing = async <T>(remove: () => Promise<T>): Promise<T> => {
+      await this.beforeDelete(remove)
+      return remove()
     }
+    const seen = (map: ClusterMap): ClusterMap => ({
+      ...map,
+      delete: (key) => removing(() => map.delete(key)),
+      removeIfSame: (key, value) => removing(() => map.removeIfSame(key, value)),
+    })
     return {
-      map: (name) => (name === NAMES.pending ? pending : cluster.map(name)),
+      map: (name) => seen(cluster.map(name)),
       queue: (name) => cluster.queue(name),
       missing: () => cluster.missing(),
       onConnect: (listener) => cluster.onConnect(listener),

@@ -101,7 +101,7 @@ export class Claimer {
       const text = entries.get(id)?.text
       const lone = state.lone.get(id)
       if (lone === undefined) continue
-      if (delivered.has(id)) state.forgetLone(id)
+      if (delivered.has(id)) state.forgetDelivered(id)
       else if (text === undefined) state.lone.forget(id)
       else {
         state.inHand.set(id, { id, text, batch: undefined })

@@ -95,22 +95,24 @@ export class DeadLetters {
   async get(id: string): Promise<DeadEntry | undefined> {
     if (!this.#dead.has(id)) return undefined
     const value = await this.#map.get(this.#keyOf(id))
+    if (value === undefined) this.#dead.delete(id)
     if (value === undefined || (await this.#options.delivered([id])).has(id)) return undefined
     return JSON.parse(value) as DeadEntry
   }
 
-  /** Takes one away that is in the line again. */
-  async remove(id: string): Promise<void> {
-    await this.#map.delete(this.#keyOf(id))
+  /** Takes this letter away, as its message is in the line again. One that the message becomes later stays. */
+  async remove(id: string, letter: DeadEntry): Promise<void> {
+    await this.#map.removeIfSame(this.#keyOf(id), JSON.stringify(letter))
     this.#dead.delete(id)
   }
 
   /** As `Queue.purge`: first the mark, then the letter goes. */
   async purge(id: string): Promise<boolean> {
-    if ((await this.get(id)) === undefined) return false
+    const letter = await this.get(id)
+    if (letter === undefined) return false
     await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
     this.#purged.add(id)
-    await this.remove(id)
+    await this.remove(id, letter)
     return true
   }
 

@@ -132,7 +132,7 @@ export class HeldLane {
     if (letter === undefined) return false
     await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
     await lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
-    await dead.remove(id)
+    await dead.remove(id, letter)
     this.wake()
     return true
   }

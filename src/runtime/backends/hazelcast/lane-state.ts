@@ -9,7 +9,7 @@ import type { Delivered } from '../../ports.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { DeliveredList } from './delivered-list.ts'
-import { laneKey, NAMES } from './entries.ts'
+import { type LoneEntry, laneKey, NAMES } from './entries.ts'
 import { Leaving } from './leaving.ts'
 import { type Batch, Line } from './line.ts'
 import { LoneMessages } from './lone-messages.ts'
@@ -82,11 +82,18 @@ export class LaneState {
     if (batch.open.size === 0) this.leavePending(batch.key)
   }
 
-  /** A lone message is settled: it leaves `pending`. */
-  forgetLone(id: string): void {
+  /** A lone message is delivered: it leaves `pending`. */
+  forgetDelivered(id: string): void {
     if (!this.lone.has(id)) return
     this.lone.forget(id)
     this.leavePending(laneKey(this.lane, id))
+  }
+
+  /** A lone message is dead: it leaves `pending` as it stands there. If it is replayed, it stands there otherwise. */
+  forgetDead(id: string, entry: LoneEntry): void {
+    if (!this.lone.has(id)) return
+    this.lone.forget(id)
+    this.leaving.add(laneKey(this.lane, id), JSON.stringify(entry))
   }
 
   /** Takes an entry out of `pending`. */

@@ -109,11 +109,25 @@ export class LookThrough {
     for (const id of ids) {
       const known = lone.get(id)
       if (known === undefined) continue
-      if (dead.has(id) && known.replayed) await dead.remove(id)
-      else if (dead.has(id) && (await dead.isSure(id))) this.#state.forgetLone(id)
-      else if (known.suspect && known.starts >= MAX_STARTS) await this.#buryKiller(id)
+      if (dead.has(id) && (await this.#endMove(id))) continue
+      if (known.suspect && known.starts >= MAX_STARTS) await this.#buryKiller(id)
     }
     return openCount
+  }
+
+  /** It waits and is dead: the one of the two goes that it was before. @returns False when it is not dead for sure. */
+  async #endMove(id: string): Promise<boolean> {
+    const { lone, dead } = this.#state
+    // What is taken away was there before the other was looked at: if they change meanwhile, it is not taken.
+    const letter = await dead.get(id)
+    const entry = (await lone.fetch([id])).get(id)
+    if (entry?.replayed) {
+      if (letter !== undefined) await dead.remove(id, letter)
+      return true
+    }
+    if (!(await dead.isSure(id))) return false
+    if (entry !== undefined) this.#state.forgetDead(id, entry)
+    return true
   }
 
   async #buryKiller(id: string): Promise<void> {
@@ -129,6 +143,6 @@ export class LookThrough {
       firstError: firstError || died,
       lastError: died,
     })
-    this.#state.forgetLone(id)
+    this.#state.forgetDead(id, entry)
   }
 }

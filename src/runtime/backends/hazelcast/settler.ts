@@ -108,8 +108,10 @@ export class Settler {
       return
     }
     this.#state.leaveBatch(hand)
-    if (as === 'done' || as === 'dead') this.#state.forgetLone(hand.id)
-    else this.#wake()
+    const known = this.#state.lone.get(hand.id)
+    if (as === 'done') this.#state.forgetDelivered(hand.id)
+    else if (as !== 'dead') this.#wake()
+    else if (known !== undefined) this.#state.forgetDead(hand.id, { text: hand.text, ...known })
   }
 
   #handOf(id: string): Hand {

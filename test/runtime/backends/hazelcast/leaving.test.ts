@@ -71,6 +71,58 @@ test('a dead letter that cannot be taken out of its line is not replayed now', a
   assert.deepEqual((await bench.claim()).claimed, [id])
 })
 
+/** Fails every removal, as one whose outcome is unknown; what is returned has them happen after all. */
+function straggle(bench: LaneBench): { comeLate(): Promise<void> } {
+  const late: (() => Promise<unknown>)[] = []
+  bench.beforeDelete = async (remove) => {
+    late.push(remove)
+    throw away()
+  }
+  return {
+    async comeLate() {
+      assert.ok(late.length > 0)
+      for (const remove of late) await bench.run(remove())
+    },
+  }
+}
+
+test('a removal that comes late does not take along what was replayed meanwhile', async () => {
+  const { bench, id, open } = await held()
+  open()
+  await bench.run(bench.queue.start(LANE, [id]))
+  const stragglers = straggle(bench)
+  await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
+  bench.beforeDelete = async () => {}
+  assert.equal(await bench.run(bench.queue.replay(LANE, id)), true)
+  await stragglers.comeLate()
+  await bench.pass(5000)
+  assert.equal((await bench.waiting()).length, 1)
+  assert.deepEqual((await bench.claim()).claimed, [id])
+})
+
+test('nor does one that was to end a replay take along a later letter of the same message', async () => {
+  const { bench, id, open } = await held()
+  open()
+  const die = async () => {
+    await bench.run(bench.queue.start(LANE, [id]))
+    await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
+  }
+  await die()
+  await bench.pass(10)
+  const stragglers = straggle(bench)
+  await assert.rejects(bench.run(bench.queue.replay(LANE, id)), { code: 'MR_STORE_UNAVAILABLE' })
+  bench.beforeDelete = async () => {}
+  assert.equal(await bench.run(bench.queue.replay(LANE, id)), true)
+  assert.deepEqual((await bench.claim()).claimed, [id])
+  await die()
+  await stragglers.comeLate()
+  const letters = await bench.run(bench.queue.dead(LANE, { limit: 9 }))
+  assert.deepEqual(
+    letters.map((letter) => letter.id),
+    [id],
+  )
+})
+
 test('a lane is given back when nothing leaves it any more', async () => {
   const { bench, id, open } = await held()
   await bench.settle(id)
