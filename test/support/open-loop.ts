@@ -120,9 +120,9 @@ export async function offer({ port, perSecond, connectionsMax, textOf, until }: 
   return offered
 }
 
-/** The value below which `share` of sorted values lie; 0 when there are none. */
+/** The smallest of sorted values that `share` (0 to 1) of them do not exceed; 0 when there are none. */
 export function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0
 }
 
 interface Answered {
