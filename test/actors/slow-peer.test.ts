@@ -55,15 +55,13 @@ test('one slow logging actor, 2 s an answer: within 2 s p99 is back under 1.5 ti
   await load(30)
   await clock.advance(SLOW_MS)
 
-  const p99 = (from: number, to: number) => {
-    const times = took.filter(({ sentAt }) => sentAt >= from && sentAt < to).map(({ ms }) => ms)
-    return percentile(
-      times.sort((a, b) => a - b),
-      0.99,
-    )
+  const timesOf = (from: number, to: number) => {
+    const sent = took.filter(({ sentAt }) => sentAt >= from && sentAt < to)
+    return sent.map(({ ms }) => ms).sort((a, b) => a - b)
   }
+  const p99 = (from: number, to: number) => percentile(timesOf(from, to), 0.99)
   assert.deepEqual(failures, [])
-  assert.ok(p99(beganAt, beganAt + 1000) >= 1000, 'it was noticed')
+  assert.ok(timesOf(beganAt, beganAt + 1000).at(-1)! >= 1000, 'it was noticed')
   const before = p99(0, beganAt - USUAL_MS)
   const after = p99(beganAt + 2000, beganAt + 30_000)
   assert.ok(after <= 1.5 * before, `p99 from ${before} to ${after} ms`)
