@@ -98,7 +98,7 @@ function disturb(world: Faulty, forMs = 0, recoveryMs = recoveryOf(world)): Dist
 function death(world: Faulty, process: SimProcess): void {
   disturb(world, 0, process.name.startsWith('facade') ? recoveryOf(world) : NOTICED_MS)
   // What a queue gives to the dead is found when it is old.
-  if (world.hazelcast) world.hazelcast.queue.onSwallowed = () => void disturb(world)
+  if (world.hazelcast) world.hazelcast.queue.queues.onSwallowed = () => void disturb(world)
 }
 
 function recoveryOf({ hazelcast }: Faulty): number {

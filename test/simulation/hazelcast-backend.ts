@@ -51,7 +51,7 @@ export class HazelcastModel implements BackendModel {
   }
 
   pending(): string[] {
-    return [...this.queue.entries(NAMES.pending).keys()]
+    return [...this.queue.partitions.entries(NAMES.pending).keys()]
   }
 
   quiet(): boolean {
