@@ -3,7 +3,7 @@ import { openEmbedded } from './runtime/backends/embedded/open.ts'
 import { HazelcastCluster } from './runtime/backends/hazelcast/client.ts'
 import { openHazelcast } from './runtime/backends/hazelcast/open.ts'
 import type { LaneReport } from './runtime/backends/lane-choice.ts'
-import { actorNumber } from './runtime/directory.ts'
+import { actorNumber, isHeldElsewhere } from './runtime/directory.ts'
 import type { Backend, LaneBatch } from './runtime/ports.ts'
 import type { World } from './runtime/world.ts'
 
@@ -29,5 +29,5 @@ export function openBackend(world: World, given: Given = {}): Backend {
   const store = role === 'logging' ? 'log' : 'queue'
   const address = role === 'logging' ? config.hazelcastLogging : config.hazelcastQueue
   const cluster = new HazelcastCluster({ ...address, store, instanceName: owner, clock, logger })
-  return openHazelcast({ ...common, owner, [store]: cluster })
+  return openHazelcast({ ...common, owner, [store]: cluster, isElsewhere: isHeldElsewhere(world) })
 }

@@ -79,3 +79,8 @@ export function livingMessages(actors: readonly ActorEntry[]): string[] {
     .filter(({ role, state }) => role === 'messages' && (state === 'ready' || state === 'restarting'))
     .map(({ name }) => name)
 }
+
+/** Says of a lane whether another than the actor of this name holds it, as far as the directory knows. */
+export function isHeldElsewhere(own: { directory: Directory; name: string }): (lane: number) => boolean {
+  return (lane) => own.directory.actors().some(({ name, lanes = {} }) => name !== own.name && lane in lanes)
+}

@@ -13,6 +13,7 @@ import type { Hosted, World } from '../../src/runtime/world.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
 import type { SimProcess } from './process.ts'
+import type { Holder, Showing } from './showing.ts'
 
 const GOODBYE_MS = 1000
 const POST_DEADLINE_MS = 3000
@@ -25,8 +26,8 @@ export interface BootOptions {
   backend: BackendModel
   /** The handler of messages actors, as one process has it. */
   handler: ((process: SimProcess) => Handler) | null
-  /** Messages came into a messages actor's list, or came with one. */
-  onShown: (messages: readonly Pick<Message, 'id'>[]) => void
+  /** Watches what messages actors show. */
+  showing: Showing
 }
 
 /** What a client is shown of a half of the lists. */
@@ -87,6 +88,7 @@ function publicMethods(actor: Facade, { clock }: World): Methods {
     find: async (id: string) => (await actor.find(id, 0)) ?? null,
     dead: () => actor.dead({ limit: 1000 }),
     replay: (id: string) => actor.replay(id),
+    redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
   }
 }
 
@@ -113,13 +115,16 @@ async function bootLogging(world: World, process: SimProcess, { network, backend
 }
 
 async function bootMessages(world: World, process: SimProcess, options: BootOptions) {
-  const { network, backend: model, handler, onShown } = options
+  const { network, backend: model, handler, showing } = options
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
-  const queue = watched(backend.queue, (messages) => {
-    if (process.alive) onShown(messages)
-  })
-  const actor = new MessagesActor(world, queue, handler?.(process) ?? null)
+  const { queue } = backend
+  const holder: Holder = {
+    process,
+    isHeld: (lane) => queue.isHeld(lane),
+    isShowing: (lane) => queue.isHeld(lane) && lane in (actor.status().lanes ?? {}),
+  }
+  const actor = new MessagesActor(world, watched(queue, holder, showing), handler?.(process) ?? null)
   const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()
   return {
@@ -134,17 +139,40 @@ async function bootMessages(world: World, process: SimProcess, options: BootOpti
 }
 
 /** Tells of all that comes into the list of who holds lanes: what it settles, finds settled, or reads of a lane. */
-function watched(queue: Queue, onShown: BootOptions['onShown']): Queue {
-  const told = async <T extends Pick<Message, 'id'>>(messages: Promise<T[]>): Promise<T[]> => {
-    onShown(await messages)
+function watched(queue: Queue, holder: Holder, showing: Showing): Queue {
+  const show = <T extends Pick<Message, 'id'>>(lane: number, messages: readonly T[]) => {
+    if (holder.process.alive)
+      showing.show(
+        holder,
+        lane,
+        messages.map(({ id }) => id),
+      )
+  }
+  const told = async <T extends Pick<Message, 'id'>>(lane: number, messages: Promise<T[]>): Promise<T[]> => {
+    show(lane, await messages)
     return messages
   }
-  const watch: Pick<Queue, 'settle' | 'delivered' | 'late'> = {
-    settle: (lane, settlements) => told(queue.settle(lane, settlements)),
-    delivered: (lane, range) => told(queue.delivered(lane, range)),
+  const watch: Pick<Queue, 'hold' | 'release' | 'start' | 'settle' | 'delivered' | 'late'> = {
+    hold: (lane) => {
+      showing.shutLane(holder, lane)
+      return queue.hold(lane)
+    },
+    release: (lane) => {
+      showing.shutLane(holder, lane)
+      return queue.release(lane)
+    },
+    start: (lane, ids) => {
+      showing.begin(ids)
+      return queue.start(lane, ids)
+    },
+    settle: (lane, settlements) => {
+      showing.begin(settlements.map(({ id }) => id))
+      return told(lane, queue.settle(lane, settlements))
+    },
+    delivered: (lane, range) => told(lane, queue.delivered(lane, range)),
     late: (lane) => {
       const late = queue.late(lane)
-      onShown(late)
+      show(lane, late)
       return late
     },
   }

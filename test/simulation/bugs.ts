@@ -2,10 +2,17 @@
  * Planted bugs: each makes a simulated world, never the code under test, go wrong in one way. That they are caught
  * is the test of the simulation itself.
  */
-import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backends/hazelcast/cluster.ts'
-import { NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
+import {
+  type Cluster,
+  type ClusterMap,
+  type ClusterQueue,
+  FOR_EVER_MS,
+  onlyAway,
+} from '../../src/runtime/backends/hazelcast/cluster.ts'
+import { laneKey, NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
+import { UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
-import type { Backend, Receipt } from '../../src/runtime/ports.ts'
+import type { Backend, Queue, Receipt } from '../../src/runtime/ports.ts'
 import type { World } from '../../src/runtime/world.ts'
 import type { Plan, Planted } from './run.ts'
 
@@ -112,6 +119,31 @@ export const BUGS: readonly Bug[] = [
     planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
   },
   distorted('a lane has two holders at once', NAMES.leases, () => alwaysLeased()),
+  distorted('a loss is not noticed', NAMES.meta, (map) => alwaysTheFirst(map)),
+  {
+    name: 'who reconnects puts back what it once took',
+    backend: 'hazelcast',
+    planted: { hazelcast: { distort: (cluster) => puttingBack(cluster) } },
+  },
+  redriving('a redrive does not look at what is settled', (_, pending) => async (lane, messages) => {
+    for (const { id, text } of messages) {
+      await pending.putIfAbsent(laneKey(lane, id), JSON.stringify({ text, ...UNSTARTED }), FOR_EVER_MS)
+    }
+    return messages.length
+  }),
+  redriving('a redrive leaves out the last of a page', (queue) => (lane, messages) => {
+    return queue.redrive(lane, messages.slice(0, -1))
+  }),
+  distorted('a redrive believes what its holder remembers', NAMES.leases, (map) => {
+    const own = new Map<string, string>()
+    return {
+      putIfAbsent: (key, value, ttlMs) => {
+        own.set(key, value)
+        return map.putIfAbsent(key, value, ttlMs)
+      },
+      get: async (key) => own.get(key),
+    }
+  }),
 ]
 
 function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {
@@ -134,6 +166,39 @@ function distorted(
   return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
 }
 
+/** Redrives go otherwise, for who holds a lane. */
+function redriving(name: string, change: (queue: Queue, pending: ClusterMap) => Queue['redrive']): Bug {
+  const clusters = new WeakMap<World, Cluster>()
+  const distort = (cluster: Cluster, world: World): Cluster => {
+    clusters.set(world, cluster)
+    return cluster
+  }
+  const wrap = (backend: Backend, world: World): Backend =>
+    withBackendQueue(backend, (queue) => ({
+      redrive: change(queue, clusters.get(world)!.map(NAMES.pending)),
+    }))
+  return { name, backend: 'hazelcast', planted: { hazelcast: { distort, wrap } } }
+}
+
+/** The queue of a backend, if it has one, behaves otherwise. */
+function withBackendQueue(backend: Backend, change: (queue: Queue) => Partial<Queue>): Backend {
+  let queue: Queue
+  try {
+    queue = backend.queue
+  } catch {
+    return backend // A logging actor's has none.
+  }
+  const changed: Partial<Queue> = change(queue)
+  const swapped = new Proxy(queue, {
+    get(target, name) {
+      if (name in changed) return changed[name as keyof Queue]
+      const value = Reflect.get(target, name, target) as unknown
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return Object.create(backend, { queue: { value: swapped } }) as Backend
+}
+
 /** The queues of a cluster behave otherwise. */
 function withQueue(cluster: Cluster, change: Partial<ClusterQueue>): Cluster {
   return { ...plain(cluster), queue: (name) => ({ ...cluster.queue(name), ...change }) }
@@ -152,28 +217,52 @@ function plain(cluster: Cluster): Cluster {
 
 /** Appends, and only then lets the queue accept. */
 function logFirst(backend: Backend): Backend {
-  let queue: Backend['queue']
-  try {
-    queue = backend.queue
-  } catch {
-    return backend // A logging actor's has none.
-  }
-  const { laneCount } = queue
   let next = 0
-  const accept: Backend['queue']['accept'] = async (batch, append) => {
-    if (batch.key !== undefined) return queue.accept(batch, append)
-    const receipts: Receipt[] = await append({ ...batch, lane: next++ % laneCount })
-    await queue.accept(batch, async () => receipts)
-    return receipts
-  }
-  const swapped = new Proxy(queue, {
-    get(target, name) {
-      if (name === 'accept') return accept
-      const value = Reflect.get(target, name, target) as unknown
-      return typeof value === 'function' ? value.bind(target) : value
+  return withBackendQueue(backend, (queue) => ({
+    accept: async (batch, append) => {
+      if (batch.key !== undefined) return queue.accept(batch, append)
+      const receipts: Receipt[] = await append({ ...batch, lane: next++ % queue.laneCount })
+      await queue.accept(batch, async () => receipts)
+      return receipts
     },
+  }))
+}
+
+/** A mark that is what this process first saw of it, whatever stands there. */
+function alwaysTheFirst(map: ClusterMap): Partial<ClusterMap> {
+  const seen = new Map<string, string>()
+  return {
+    getAll: async (keys) => new Map([...(await map.getAll(keys)), ...seen]),
+    putIfAbsent: async (key, value, ttlMs) => {
+      const found = await map.putIfAbsent(key, value, ttlMs)
+      if (key === 'begun' && !seen.has(key)) seen.set(key, found ?? value)
+      return found
+    },
+  }
+}
+
+/** What a process took from pending it puts there again when it is connected again. */
+function puttingBack(cluster: Cluster): Cluster {
+  const pending = cluster.map(NAMES.pending)
+  const taken = new Map<string, string>()
+  cluster.onConnect(() => {
+    for (const [key, value] of taken) pending.putIfAbsent(key, value, FOR_EVER_MS).catch(onlyAway)
   })
-  return Object.create(backend, { queue: { value: swapped } }) as Backend
+  return {
+    ...plain(cluster),
+    map: (name) => {
+      const map = cluster.map(name)
+      if (name !== NAMES.pending) return map
+      return {
+        ...map,
+        getAll: async (keys) => {
+          const found = await map.getAll(keys)
+          for (const [key, value] of found) taken.set(key, value)
+          return found
+        },
+      }
+    },
+  }
 }
 
 /** Leases that say yes to everyone. */

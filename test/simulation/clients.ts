@@ -2,7 +2,7 @@
  * Clients of a simulated Mailroom, beyond its faults: they post singles, batches and batches with keys, which they
  * repeat until they know; read both lists; follow the log; and write down what they were told.
  */
-import type { Found } from '../../src/actors/protocol.ts'
+import type { Found, Redriven } from '../../src/actors/protocol.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import { MIN_ID } from '../../src/runtime/ids.ts'
 import type { Dead, Message, Receipt } from '../../src/runtime/ports.ts'
@@ -20,6 +20,7 @@ const PAUSE_MS = { min: 20, max: 250 }
 const READ_PAUSE_MS = { min: 300, max: 900 }
 const FOLLOW_LIMIT = 40
 const KEY_TRIES = 40
+const REDRIVE_LIMIT = { min: 5, max: 40 }
 
 /** How clients behave. */
 export interface ClientOptions {
@@ -43,6 +44,8 @@ export class Clients {
   readonly #rng: Rng
   /** Where each follower is. */
   readonly #followers: { cursor: string; seen: Set<string> }[] = []
+  /** Texts by their idempotency key. */
+  readonly #keyed = new Map<string, readonly string[]>()
   #running: Promise<void>[] = []
   #stopped = false
   #count = 0
@@ -55,6 +58,7 @@ export class Clients {
   }
 
   start(): void {
+    this.#stopped = false
     for (let index = 0; index < this.#options.posters; index++) this.#running.push(this.#post())
     this.#running.push(this.#read(), this.#follow())
   }
@@ -70,8 +74,38 @@ export class Clients {
   async postPlainly(count: number): Promise<void> {
     for (let index = 0; index < count; index++) {
       await this.#postSingle(`text ${++this.#count}`)
-      await this.#pause(PAUSE_MS)
+      await this.pause(PAUSE_MS)
     }
+  }
+
+  /**
+   * What the command does: page after page of the log, each asked for again until it is answered.
+   *
+   * @param goOn Asked when a page was not answered.
+   * @returns How many messages were put back, as far as that was told: not by pages that were asked for again.
+   * Undefined when it did not go on.
+   */
+  async redrive(goOn: () => boolean): Promise<{ count: number; allTold: boolean } | undefined> {
+    const limit = REDRIVE_LIMIT.min + this.#rng.below(REDRIVE_LIMIT.max - REDRIVE_LIMIT.min)
+    const told = { count: 0, allTold: true }
+    for (let after: string | null = MIN_ID; after !== null; ) {
+      try {
+        const { redriven, last } = (await this.#ask('redrive', [{ after, limit }])) as Redriven
+        told.count += redriven
+        after = last
+      } catch (error) {
+        if (!isMailroomError(error)) throw error
+        if (!goOn()) return undefined
+        told.allTold = false
+        await this.pause(PAUSE_MS)
+      }
+    }
+    return told
+  }
+
+  /** Texts that were posted with one of these keys. */
+  textsWith(keys: ReadonlySet<string>): Set<string> {
+    return new Set([...this.#keyed].flatMap(([key, texts]) => (keys.has(key) ? texts : [])))
   }
 
   /** Both lists, the dead letters; all followers are at the end then. Undefined when it cannot be had now. */
@@ -107,7 +141,7 @@ export class Clients {
       if (kind < 0.7) await this.#postSingle()
       else if (kind < 0.85) await this.#postBatch()
       else await this.#postKeyed()
-      await this.#pause(PAUSE_MS)
+      await this.pause(PAUSE_MS)
     }
   }
 
@@ -128,11 +162,12 @@ export class Clients {
   async #postKeyed(): Promise<void> {
     const texts = Array.from({ length: 1 + this.#rng.below(3) }, () => this.#text())
     const key = { value: `key-${texts[0]!.replaceAll(' ', '-')}`, hash: 'hash' }
+    this.#keyed.set(key.value, texts)
     let again = this.#rng.chance(0.3) ? 2 : 1
     for (let turn = 0; turn < KEY_TRIES && again > 0; turn++) {
       const receipts = (await this.#attempt('postBatch', [texts, key], texts)) as Receipt[] | undefined
       if (receipts === undefined) {
-        await this.#pause({ min: 50, max: 600 })
+        await this.pause({ min: 50, max: 600 })
         continue
       }
       this.#acknowledge(receipts, texts)
@@ -190,7 +225,7 @@ export class Clients {
 
   async #read(): Promise<void> {
     while (!this.#stopped) {
-      await this.#pause(READ_PAUSE_MS)
+      await this.pause(READ_PAUSE_MS)
       const limit = this.#rng.chance(0.5) ? null : 10
       const beganAt = this.#options.scheduler.now
       try {
@@ -209,7 +244,7 @@ export class Clients {
     const follower = { cursor: MIN_ID, seen: new Set<string>() }
     this.#followers.push(follower)
     while (!this.#stopped) {
-      await this.#pause(READ_PAUSE_MS)
+      await this.pause(READ_PAUSE_MS)
       await this.#followOn(follower).catch((error: unknown) => {
         if (!isMailroomError(error)) throw error
       })
@@ -247,7 +282,8 @@ export class Clients {
     return `${kind} ${++this.#count}`
   }
 
-  #pause({ min, max }: { min: number; max: number }): Promise<void> {
+  /** Any time between two, on the clients' clock. */
+  pause({ min, max }: { min: number; max: number }): Promise<void> {
     return this.#process.clock.sleep(this.#rng.between(min, max))
   }
 }

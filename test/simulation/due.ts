@@ -10,6 +10,8 @@ export interface DueOptions {
   disturbances: readonly Disturbance[]
   /** True for a message whose time its handler takes. */
   isSlow: (id: string) => boolean
+  /** True for a message that a cluster held which came back empty. */
+  isLost: (id: string) => boolean
   /** What was acknowledged since then found a system that had recovered, whatever its handlers had done. */
   recoveredAt: number
 }
@@ -18,10 +20,11 @@ export interface DueOptions {
  * A message is due when so much time without faults has passed as the last of them needs: what a fault interrupts
  * begins anew with its end.
  */
-export function dueOf({ disturbances, isSlow, recoveredAt }: DueOptions): DueAt {
+export function dueOf({ disturbances, isSlow, isLost, recoveredAt }: DueOptions): DueAt {
   const inOrder = disturbances.toSorted((a, b) => a.from - b.from)
   return (id, acknowledgedAt) => {
     if (isSlow(id) && acknowledgedAt < recoveredAt) return Number.POSITIVE_INFINITY
+    if (isLost(id)) return Number.POSITIVE_INFINITY
     let since = acknowledgedAt
     let neededMs = QUIET_MS
     for (const { from, until, recoveryMs } of inOrder) {

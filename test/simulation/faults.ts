@@ -33,6 +33,7 @@ export const DISK_KINDS = ['the power fails', 'the disk is full', 'fdatasync fai
 /** Faults of the Hazelcast backend's clusters. */
 export const CLUSTER_KINDS = [
   'a cluster is away',
+  'a cluster comes back empty',
   'a member dies',
   'a member freezes',
   'calls to a cluster are lost',
@@ -214,6 +215,13 @@ const EFFECTS: Record<FaultKind, Effect> = {
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     cluster.goAway()
+    lift(world, forMs, () => cluster.comeBack())
+    return () => hit
+  },
+  'a cluster comes back empty': (world, { which, forMs }) => {
+    const cluster = clusterOf(world, which)
+    const hit = cluster.inFlight > 0
+    world.hazelcast!.empty(cluster)
     lift(world, forMs, () => cluster.comeBack())
     return () => hit
   },

@@ -17,6 +17,11 @@ export interface Machine {
   clockOffsetMs: number
 }
 
+/** A machine's wall clock, in ms since 1970. */
+export function wallClockOf({ now }: Scheduler, { clockOffsetMs }: Machine): number {
+  return Math.floor(EPOCH + now + clockOffsetMs)
+}
+
 /** One process. */
 export class SimProcess {
   readonly name: string
@@ -142,7 +147,7 @@ function clockOf(process: SimProcess): Clock {
     }
   }
   return {
-    now: () => Math.floor(EPOCH + scheduler.now + machine.clockOffsetMs),
+    now: () => wallClockOf(scheduler, machine),
     monotonic: () => scheduler.now,
     after,
     every(periodMs, work) {

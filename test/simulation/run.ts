@@ -19,11 +19,15 @@ import {
   schedule,
 } from './faults.ts'
 import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
+import { Losses } from './losses.ts'
 import { Network } from './network.ts'
 import { type NodeBugs, SimNode } from './node.ts'
 import { handlerOf } from './poison.ts'
+import { Redriving } from './redriving.ts'
 import { Rng } from './rng.ts'
 import { Scheduler } from './scheduler.ts'
+import { Showing } from './showing.ts'
+import { passUntil, within } from './waiting.ts'
 
 const LANES = 3
 const START_MS = 5000
@@ -38,6 +42,9 @@ const LAST_COUNT = 4
 
 /** So often, a second apart, a final read waits for what is delivered to be shown. */
 const SHOW_TURNS = 6
+
+/** In this part of the histories without a loss a redrive is asked for, and has nothing to do. */
+const REDRIVEN = 0.15
 
 const CONFIG: Settled = {
   ...resolveConfig({ flags: {}, env: {} }),
@@ -94,7 +101,7 @@ export async function runHistory(
     plan.backend === 'embedded' ? new EmbeddedModel(LANES, rng.fork(), planted.embedded ?? {}) : undefined
   const hazelcast =
     plan.backend === 'hazelcast'
-      ? new HazelcastModel(scheduler, rng.fork(), planted.hazelcast ?? {})
+      ? new HazelcastModel(LANES, scheduler, rng.fork(), planted.hazelcast ?? {})
       : undefined
   const backend = (embedded ?? hazelcast)!
   const onBug = (what: string) => problems.push(what)
@@ -102,12 +109,9 @@ export async function runHistory(
     onBug(`unhandled rejection: ${reason instanceof Error ? reason.stack : String(reason)}`)
   }
   process.on('unhandledRejection', onRejection)
-  const boot = bootOf({
-    ...{ network, backend, handler: plan.handler ? handlerOf : null },
-    onShown: (messages) => {
-      for (const { id } of messages) clients.history.show(id, scheduler.now)
-    },
-  })
+  const onShown = (id: string) => clients.history.show(id, scheduler.now)
+  const showing = new Showing({ scheduler, onShown, onBug })
+  const boot = bootOf({ network, backend, handler: plan.handler ? handlerOf : null, showing })
   const nodes = layoutOf(plan, rng).map(
     ([name, counts]) =>
       new SimNode(name, counts, {
@@ -124,28 +128,51 @@ export async function runHistory(
 
   for (const node of nodes) node.start()
   await passUntil(scheduler, START_MS, () => nodes.every((node) => node.settled()))
-  clients.start()
+  const losses = hazelcast?.losses ?? new Losses()
+  losses.onQueueLost = () => showing.lose()
   const world: Faulty = {
     ...{ scheduler, rng: rng.fork(), network, nodes, clients, embedded, hazelcast, calm: false },
-    ...{ calmAt: scheduler.now + LOAD_MS, disturbances: [] },
+    ...{ calmAt: 0, disturbances: [] },
   }
-  const over = plan.faults.map((fault) => [fault.kind, schedule(world, fault)] as const)
-  await scheduler.pass(LOAD_MS)
-  world.calm = true
-  network.calm()
-  backend.heal()
-  const hits = new Map<FaultKind, boolean>()
-  for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))
-  await within(scheduler, CALM_MS, clients.stop())
-  await passUntil(
-    scheduler,
-    CALM_MS,
-    () => nodes.every((node) => node.settled()) && backend.pending().length === 0 && backend.quiet(),
-  )
-  await scheduler.pass(embedded === undefined ? SILENT_MS : NOTICED_MS)
+  const isQuiet = () =>
+    nodes.every((node) => node.settled()) && backend.pending().length === 0 && backend.quiet()
+  /** Clients and faults; then calm. */
+  const strike = async (faults: readonly Fault[], meanwhile = async () => {}) => {
+    world.calm = false
+    world.calmAt = scheduler.now + LOAD_MS
+    clients.start()
+    const over = faults.map((fault) => [fault.kind, schedule(world, fault)] as const)
+    const besides = meanwhile()
+    await scheduler.pass(LOAD_MS)
+    world.calm = true
+    network.calm()
+    backend.heal()
+    const hits = new Map<FaultKind, boolean>()
+    for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))
+    await within(scheduler, CALM_MS, Promise.all([clients.stop(), besides]))
+    await passUntil(scheduler, CALM_MS, isQuiet)
+    await scheduler.pass(embedded === undefined ? SILENT_MS : NOTICED_MS)
+    return hits
+  }
+  const hits = await strike(plan.faults)
+  const dice = new Rng(~plan.seed)
+  if (losses.count > 0 || dice.chance(REDRIVEN)) {
+    const clocksAgree = plan.faults.every(({ kind }) => kind !== 'the wall clock steps')
+    const redriving = new Redriving({
+      ...{ scheduler, clients, nodes, showing, hazelcast, clocksAgree, isQuiet, onBug },
+    })
+    await redriving.grow()
+    if (hazelcast && dice.chance(losses.count > 0 ? 0.5 : 0.1)) {
+      await strike(plan.faults.map(otherWise), () => redriving.underFire(() => !world.calm))
+      await redriving.grow()
+      redriving.lookForGone()
+    }
+    await redriving.inCalm()
+  }
   const recoveredAt = scheduler.now
   await within(scheduler, CALM_MS, clients.postPlainly(LAST_COUNT))
   await passUntil(scheduler, CALM_MS, () => backend.pending().length === 0 && backend.quiet())
+  problems.push(...(hazelcast?.untrue() ?? []))
   const final = await finalRead(scheduler, clients, nodes)
   // A cursor is as good as the clocks: what a host that went back makes ids of lies behind it.
   if (plan.faults.some(({ kind }) => kind === 'the wall clock steps')) clients.history.followed.length = 0
@@ -158,10 +185,17 @@ export async function runHistory(
       : check(
           clients.history,
           { ...final!, pending: backend.pending() },
-          dueOf({
-            ...{ disturbances: world.disturbances, recoveredAt },
-            isSlow: slowIn(clients.history),
-          }),
+          {
+            dueAt: dueOf({
+              ...{ disturbances: world.disturbances, recoveredAt },
+              isSlow: slowIn(clients.history),
+              isLost: (id) => losses.logged.has(id) || losses.queued.has(id),
+            }),
+            excused: {
+              ...{ logged: losses.logged, delivered: losses.queued },
+              repeated: clients.textsWith(losses.keys),
+            },
+          },
         )
   return {
     ...{ verdict, problems, hits, hash: scheduler.hash, events: scheduler.eventCount },
@@ -176,6 +210,11 @@ export async function runHistory(
 function slowIn({ attempted, acknowledged }: History): (id: string) => boolean {
   const all = [...attempted].some((text) => /^(hangs|ignores|kills)/.test(text))
   return (id) => all || acknowledged.get(id)!.startsWith('throws')
+}
+
+/** The same kind of fault, elsewhere and of another strength. */
+function otherWise({ which, strength, ...fault }: Fault): Fault {
+  return { ...fault, which: which + 1, strength: 1 - strength }
 }
 
 /** True when a history shows something wrong. */
@@ -220,28 +259,4 @@ async function finalRead(scheduler: Scheduler, clients: Clients, nodes: readonly
 function showsAll({ logged, stores, dead = [] }: Omit<FinalRead, 'pending'>): boolean {
   const shown = [...stores.values()].reduce((sum, items) => sum + items.length, dead.length)
   return shown >= logged.length
-}
-
-async function passUntil(scheduler: Scheduler, maxMs: number, condition: () => boolean): Promise<void> {
-  const endAt = scheduler.now + maxMs
-  while (!condition() && scheduler.now < endAt) await scheduler.pass(100)
-}
-
-/** What a promise comes to in virtual time; undefined when it takes too long. @param look Called meanwhile, and at the end. */
-async function within<T>(
-  scheduler: Scheduler,
-  maxMs: number,
-  promise: Promise<T>,
-  look: () => void = () => {},
-): Promise<T | undefined> {
-  let settled = false
-  const end = () => {
-    settled = true
-  }
-  promise.then(end, end)
-  await passUntil(scheduler, maxMs, () => {
-    look()
-    return settled
-  })
-  return settled ? promise : undefined
 }

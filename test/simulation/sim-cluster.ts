@@ -60,6 +60,8 @@ export class SimCluster {
   readonly #scheduler: Scheduler
   readonly #rng: Rng
   readonly #bugs: ClusterBugs
+  /** Grows when all members stop. */
+  #life = 0
   readonly #connections = new Set<SimConnection>()
 
   constructor(name: string, scheduler: Scheduler, rng: Rng, bugs: ClusterBugs) {
@@ -96,6 +98,15 @@ export class SimCluster {
     for (const connection of this.#connections) connection.break()
   }
 
+  /** All members stop: all that they held is gone, and every call on its way with the connection it came by. */
+  stop(): void {
+    this.#scheduler.note(`${this.name} stops, and what it held is gone`)
+    this.#life++
+    this.partitions.clear()
+    this.queues.clear()
+    this.goAway()
+  }
+
   comeBack(): void {
     if (this.reachable) return
     this.#scheduler.note(`${this.name} is back`)
@@ -126,11 +137,12 @@ export class SimCluster {
       this.#lose(call, 'request')
       return
     }
+    const life = this.#life
     const straggles = straggleMs > 0 && this.#rng.chance(0.3)
     if (straggles) this.straggling++
     this.#scheduler.after(this.#rng.between(0.05, delayMs) + (straggles ? straggleMs : 0), () => {
       if (straggles) this.straggling--
-      this.#serve(call)
+      this.#serve(call, life)
     })
   }
 
@@ -147,18 +159,18 @@ export class SimCluster {
   }
 
   /** The request has come to the primary. */
-  #serve<T>(call: Call<T>): void {
+  #serve<T>(call: Call<T>, life: number): void {
     const { now } = this.#scheduler
     const { servedFrom } = this.partitions.of(call.path)
     if (servedFrom > now) {
       this.straggling++
       this.#scheduler.after(servedFrom - now + 0.01, () => {
         this.straggling--
-        this.#serve(call)
+        this.#serve(call, life)
       })
       return
     }
-    if (!this.reachable) {
+    if (!this.reachable || life !== this.#life) {
       this.#lose(call, 'request')
       return
     }

@@ -59,6 +59,13 @@ export class SimPartitions {
     this.of(path).primary.set(path, { value, endsAt: this.#endOf(ttlMs) })
   }
 
+  /** An entry that has been there for long. */
+  seed(path: string, value: string): void {
+    for (const copy of [this.of(path).primary, this.of(path).backup]) {
+      copy.set(path, { value, endsAt: Number.POSITIVE_INFINITY })
+    }
+  }
+
   /** @returns False when it is not there. */
   prolong(path: string, ttlMs: number): boolean {
     const entry = this.#living(path)
@@ -110,6 +117,14 @@ export class SimPartitions {
       const other = [0, 1, 2].find((each) => each !== member && each !== heir)!
       partition.owners = [heir, other]
       partition.servedFrom = this.#scheduler.now + this.#rng.between(100, 600)
+    }
+  }
+
+  /** All members stop, and with them what they held. */
+  clear(): void {
+    for (const partition of this.#partitions) {
+      Object.assign(partition, { primary: new Map(), backup: new Map(), servedFrom: 0 })
+      partition.owners = [...partition.owners]
     }
   }
 

@@ -61,6 +61,11 @@ export class SimQueues {
     for (const queue of this.#queues.values()) queue.items = queue.items.filter(() => this.#rng.chance(0.7))
   }
 
+  /** All members stop: items are gone, and takers wait for nothing. */
+  clear(): void {
+    this.#queues.clear()
+  }
+
   #queueOf(name: string) {
     let queue = this.#queues.get(name)
     if (queue === undefined) {

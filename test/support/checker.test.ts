@@ -108,11 +108,34 @@ test('finds what is late, and what never came, by the clock of the acknowledgeme
   const made = history()
   made.show('A', 1010)
   made.show('A', 5000)
-  const late = (afterMs: number) => check(made, both, (_, at) => at + afterMs).late
+  const late = (afterMs: number) => check(made, both, { dueAt: (_, at) => at + afterMs }).late
   assert.deepEqual(late(1000), ['B'])
   made.show('B', 1021)
   assert.deepEqual(late(1000), ['B'])
   made.show('C', 1)
   assert.deepEqual(late(1001), [])
   assert.deepEqual(late(Number.POSITIVE_INFINITY), [])
+})
+
+test('excuses what is said to be lost, and nothing else', () => {
+  const excused = { logged: new Set(['B']), delivered: new Set<string>(), repeated: new Set(['two']) }
+  const made = history()
+  made.logReads.push({ beganAt: 30, ids: [] })
+  made.followed.push(new Set(['A']))
+  made.deliveredReads.push(['A', 'B'])
+  const read = { logged: [one], stores: stores([one]) }
+  assert.deepEqual(check(made, read, { excused }), { ...NOTHING_WRONG, stale: ['A', 'B'] })
+  const nowhere = { ...excused, delivered: new Set(['A', 'B']) }
+  assert.deepEqual(check(made, read, { excused: nowhere }), { ...NOTHING_WRONG, stale: ['A'] })
+  const inOne = { logged: [one, two], stores: stores([one]) }
+  assert.deepEqual(check(history(), inOne, { excused: nowhere }), { ...NOTHING_WRONG, torn: ['B'] })
+})
+
+test('excuses a text under two ids when its key is forgotten, and no id that is there twice', () => {
+  const excused = { logged: new Set<string>(), delivered: new Set<string>(), repeated: new Set(['two']) }
+  const again = item('C', 'two')
+  const twice = { logged: [one, two, again], stores: stores([one, two, again]) }
+  assert.deepEqual(check(history(), twice, { excused }), NOTHING_WRONG)
+  const shownTwice = { ...twice, stores: stores([one, two, again], [two]) }
+  assert.deepEqual(check(history(), shownTwice, { excused }), { ...NOTHING_WRONG, duplicated: ['B'] })
 })

@@ -24,6 +24,16 @@ export interface Verdict {
 /** When a message is to be in a list, on the clock of the acknowledgements; infinite: not judged. */
 export type DueAt = (id: string, acknowledgedAt: number) => number
 
+/** What a run lost that the promise does not cover: only this is excused, and nothing else. */
+export interface Excused {
+  /** Ids that need not be in the log any more. */
+  logged: ReadonlySet<string>
+  /** Ids that, if they are not in the log, need not be in a list either. */
+  delivered: ReadonlySet<string>
+  /** Texts that may stand under more than one id: their idempotency key is forgotten. */
+  repeated: ReadonlySet<string>
+}
+
 /** The final read of both lists. */
 export interface FinalRead {
   logged: readonly Pick<Item, 'id' | 'text'>[]
@@ -39,14 +49,21 @@ export const NOTHING_WRONG: Verdict = {
   ...{ lost: [], duplicated: [], unexpected: [], torn: [], stale: [], stuck: [], late: [] },
 }
 
+const NOTHING_LOST: Excused = { logged: new Set(), delivered: new Set(), repeated: new Set() }
+
 /**
  * Compares a history with a final read.
  *
  * @param final Undefined when it could not be had.
- * @param dueAt Without it, times are not judged.
+ * @param options.dueAt Without it, times are not judged.
+ * @param options.excused Nothing, when not told.
  * @throws {AssertionError} When nothing was acknowledged, or there is no final read: such a run proves nothing.
  */
-export function check(history: History, final: FinalRead | undefined, dueAt?: DueAt): Verdict {
+export function check(
+  history: History,
+  final: FinalRead | undefined,
+  { dueAt, excused = NOTHING_LOST }: { dueAt?: DueAt; excused?: Excused } = {},
+): Verdict {
   assert.ok(history.acknowledged.size > 0, 'something was acknowledged')
   assert.ok(final !== undefined, 'the final read succeeded')
   const { logged, stores, dead = [], pending = [] } = final
@@ -54,19 +71,20 @@ export function check(history: History, final: FinalRead | undefined, dueAt?: Du
   const log = new Map<string, string>()
   const texts = new Set<string>()
   for (const { id, text } of logged) {
-    if (log.has(id) || texts.has(text)) verdict.duplicated.push(id)
+    if (log.has(id) || (texts.has(text) && !excused.repeated.has(text))) verdict.duplicated.push(id)
     if (!history.attempted.has(text) || history.denied.has(text)) verdict.unexpected.push(id)
     log.set(id, text)
     texts.add(text)
   }
   for (const [id, text] of history.acknowledged) {
-    if (!log.has(id)) verdict.lost.push(id)
-    else if (log.get(id) !== text) verdict.unexpected.push(id)
+    if (!log.has(id)) {
+      if (!excused.logged.has(id)) verdict.lost.push(id)
+    } else if (log.get(id) !== text) verdict.unexpected.push(id)
   }
   const settled = new Set<string>()
   const settle = (id: string) => {
     if (settled.has(id)) verdict.duplicated.push(id)
-    if (!log.has(id)) verdict.torn.push(id)
+    if (!log.has(id) && !excused.logged.has(id)) verdict.torn.push(id)
     settled.add(id)
   }
   for (const items of stores.values()) {
@@ -81,7 +99,8 @@ export function check(history: History, final: FinalRead | undefined, dueAt?: Du
   }
   for (const id of dead) settle(id)
   for (const id of log.keys()) if (!settled.has(id)) verdict.torn.push(id)
-  checkReads(history, settled, verdict)
+  const isGone = (id: string) => !log.has(id) && excused.logged.has(id) && excused.delivered.has(id)
+  checkReads(history, { settled, isGone, forgotten: excused.logged }, verdict)
   if (dueAt !== undefined) checkTimes(history, dueAt, verdict)
   return verdict
 }
@@ -93,22 +112,34 @@ function checkTimes({ acknowledgedAt, shownAt }: History, dueAt: DueAt, verdict:
   }
 }
 
+/** What the end of a run says about what was read on the way. */
+interface End {
+  settled: ReadonlySet<string>
+  /** True for what need not be in any list. */
+  isGone: (id: string) => boolean
+  /** What the log need not show. */
+  forgotten: ReadonlySet<string>
+}
+
 /** What was read on the way. */
-function checkReads(history: History, settled: ReadonlySet<string>, verdict: Verdict): void {
+function checkReads(history: History, { settled, isGone, forgotten }: End, verdict: Verdict): void {
   const { acknowledgedAt, logReads, deliveredReads, followed } = history
   const stale = new Set<string>()
   for (const { beganAt, ids, above = '', upTo = '~' } of logReads) {
     checkOrder(ids, verdict)
     const shown = new Set(ids)
     for (const [id, at] of acknowledgedAt) {
-      if (at < beganAt && id > above && id <= upTo && !shown.has(id)) stale.add(id)
+      if (at >= beganAt || forgotten.has(id)) continue
+      if (id > above && id <= upTo && !shown.has(id)) stale.add(id)
     }
   }
   for (const ids of deliveredReads) {
     checkOrder(ids, verdict)
-    for (const id of ids) if (!settled.has(id)) stale.add(id)
+    for (const id of ids) if (!settled.has(id) && !isGone(id)) stale.add(id)
   }
-  for (const shown of followed) for (const id of acknowledgedAt.keys()) if (!shown.has(id)) stale.add(id)
+  for (const shown of followed) {
+    for (const id of acknowledgedAt.keys()) if (!shown.has(id) && !forgotten.has(id)) stale.add(id)
+  }
   verdict.stale.push(...stale)
 }
 

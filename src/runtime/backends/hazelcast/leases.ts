@@ -3,11 +3,14 @@
  * depends on it: every write of a holder may be repeated, or come late. But of two holders at once, neither would
  * show what the other has taken.
  *
- * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say.
+ * A holder trusts its own clock: 4 s after it last asked it has lost the lane, whatever the cluster would say. So a
+ * cluster that came back empty does not know all who hold. As long as it is young, a lane is taken by its last holder
+ * only; or by who never knew another cluster, if the directory names nobody who holds it.
  */
 import type { Clock } from '../../clock.ts'
 import { type ClusterMap, onlyAway } from './cluster.ts'
 import { laneName } from './entries.ts'
+import type { ClusterMark } from './mark.ts'
 
 const LEASE_MS = 5000
 /** Times to live count in whole seconds: the cluster may end a lease so much earlier. */
@@ -17,6 +20,10 @@ const RENEW_MS = 1500
 /** What keeps leases. */
 export interface LeasesOptions {
   map: ClusterMap
+  /** Knows whether the cluster came back empty. */
+  mark: Pick<ClusterMark, 'confirm' | 'isYoung' | 'cameBack'>
+  /** True while another is known to hold a lane, as far as it told. */
+  isElsewhere: (lane: number) => boolean
   laneCount: number
   /** The actor's name: its successor takes over at once what it held. */
   owner: string
@@ -33,6 +40,8 @@ export class Leases {
   readonly #value: string
   /** Lane -> until when (monotonic, ms). */
   readonly #heldUntil = new Map<number, number>()
+  /** Of lanes whose leases were gone before their time: until then nobody else takes them. */
+  readonly #lostUntil = new Map<number, number>()
   readonly #cancel: () => void
   #renewing = false
   #isAlone = false
@@ -45,7 +54,11 @@ export class Leases {
 
   /** Takes a lane. @returns False while another has it. @throws {MailroomError} As `ClusterMap`. */
   async take(lane: number): Promise<boolean> {
-    const { map, owner, clock } = this.#options
+    const { map, mark, owner, clock } = this.#options
+    if (!this.#isFree(lane)) {
+      await mark.confirm()
+      if (!this.#isFree(lane)) return false
+    }
     if (!this.#isAlone) await this.#freePredecessor()
     const key = laneName(lane)
     const until = clock.monotonic() + LEASE_MS - EARLY_MS
@@ -58,6 +71,12 @@ export class Leases {
       if (!found.startsWith(`${owner}#`) || !(await map.removeIfSame(key, found))) return false
       if ((await map.putIfAbsent(key, this.#value, LEASE_MS)) !== undefined) return false
     }
+    // Only after this can what was taken not be of a cluster that we do not know yet.
+    await mark.confirm()
+    if (!this.#isFree(lane)) {
+      await map.removeIfSame(key, this.#value)
+      return false
+    }
     this.#heldUntil.set(lane, until)
     return true
   }
@@ -65,6 +84,12 @@ export class Leases {
   /** True while the lane is ours by our own clock. */
   isHeld(lane: number): boolean {
     return (this.#heldUntil.get(lane) ?? 0) > this.#options.clock.monotonic()
+  }
+
+  /** Asks the cluster. @returns False, and the lane is lost, when it knows nothing of our lease. */
+  async confirm(lane: number): Promise<boolean> {
+    if ((await this.#options.map.get(laneName(lane))) !== this.#value) this.#lose(lane)
+    return this.isHeld(lane)
   }
 
   /** Gives a lane back; one that cannot be given back now ends by itself. */
@@ -82,6 +107,13 @@ export class Leases {
   close(): void {
     this.#cancel()
     this.#heldUntil.clear()
+  }
+
+  /** False while another may hold it of whom the cluster knows nothing any more. */
+  #isFree(lane: number): boolean {
+    const { mark, clock, isElsewhere } = this.#options
+    if (!mark.isYoung || clock.monotonic() < (this.#lostUntil.get(lane) ?? 0)) return true
+    return !mark.cameBack && !isElsewhere(lane)
   }
 
   /** What an earlier process of the owner held is free: others to whom it was dealt need not wait for its end. */
@@ -119,6 +151,10 @@ export class Leases {
   }
 
   #lose(lane: number): void {
-    if (this.#heldUntil.delete(lane)) this.#options.onLost(lane)
+    const until = this.#heldUntil.get(lane)
+    if (until === undefined) return
+    this.#heldUntil.delete(lane)
+    this.#lostUntil.set(lane, until)
+    this.#options.onLost(lane)
   }
 }

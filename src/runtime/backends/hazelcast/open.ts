@@ -29,6 +29,8 @@ export interface HazelcastOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** For a messages actor: whether another is known to hold a lane; without it nobody is. */
+  isElsewhere?: (lane: number) => boolean
   /** For a facade: how busy the lanes' holders are. */
   depths?: LaneReport
   /** For a messages actor: puts a batch into the log, once more. */
@@ -42,14 +44,15 @@ export function openHazelcast(options: HazelcastOptions): Backend {
     ...(log === undefined ? [] : [watch('log', log, options)]),
     ...(queue === undefined ? [] : [watch('queue', queue, options)]),
   ]
-  const boundOf = (store: string) => halves.find((half) => half.store === store)!.bound
+  const halfOf = (store: string) => halves.find((half) => half.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ cluster: log, clock, retentionMs, bound: boundOf('log') })
+    log && new HazelcastLog({ cluster: log, clock, retentionMs, bound: halfOf('log').bound })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
       ...{ cluster: queue, laneCount, clock, logger, retentionMs, owner, depths },
-      bound: boundOf('queue'),
+      ...{ bound: halfOf('queue').bound, mark: halfOf('queue').mark },
+      isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
     })

@@ -23,10 +23,14 @@ import type { Cluster } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import { HeldLane } from './held-lane.ts'
 import { Leases } from './leases.ts'
+import type { ClusterMark } from './mark.ts'
 
 /** What a queue needs. */
 export interface HazelcastQueueOptions {
   cluster: Cluster
+  mark: ClusterMark
+  /** True while another actor is known to hold a lane. */
+  isElsewhere: (lane: number) => boolean
   laneCount: number
   clock: Clock
   logger: Logger
@@ -50,14 +54,14 @@ export class HazelcastQueue implements Queue {
   readonly #held = new Map<number, HeldLane>()
 
   constructor(options: HazelcastQueueOptions) {
-    const { cluster, clock, laneCount, bound, owner, incarnation, depths } = options
+    const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
     this.laneCount = laneCount
     this.#options = options
     const nobody = () => Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
     const choice = new LaneChoice(clock, depths ?? nobody)
     this.#acceptor = new Acceptor({ cluster, clock, laneCount, choice, bound })
     this.#leases = new Leases({
-      ...{ map: cluster.map(NAMES.leases), laneCount, owner, incarnation, clock },
+      ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),
     })
   }
@@ -144,9 +148,13 @@ export class HazelcastQueue implements Queue {
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
     const { bound } = this.#options
     bound.check()
-    const lost = await this.#in(lane, (held) => held.redrive(messages))
-    for (const { text } of lost) bound.added(text.length)
-    return lost.length
+    return this.#in(lane, async (held) => {
+      const lost = await held.redrive(messages)
+      for (const { text } of lost) bound.added(text.length)
+      // What the holder keeps in mind it may have learned from a cluster that has come back empty since.
+      if (!(await this.#leases.confirm(lane)) || this.#held.get(lane) !== held) throw elsewhere(lane)
+      return lost.length
+    })
   }
 
   /** Gives all lanes back. */

@@ -1,0 +1,63 @@
+/** What emptied clusters held: exactly that may be missed, and nothing else. And who has to tell of it. */
+import {
+  deliveredOf,
+  type LogEntry,
+  messagesOf,
+  NAMES,
+  partsOf,
+} from '../../src/runtime/backends/hazelcast/entries.ts'
+import { idAtPlace } from '../../src/runtime/ids.ts'
+import type { SimCluster } from './sim-cluster.ts'
+
+/** All losses of one history. */
+export class Losses {
+  /** Ids of messages that an emptied log held. */
+  readonly logged = new Set<string>()
+  /** Ids of messages that an emptied queue held: pending, delivered or dead. */
+  readonly queued = new Set<string>()
+  /** Idempotency keys that an emptied queue held. */
+  readonly keys = new Set<string>()
+  /** Told when a queue has lost all it held. */
+  onQueueLost: () => void = () => {}
+  /** So many times a log, or a queue, lost all it held. */
+  logCount = 0
+  queueCount = 0
+
+  get count(): number {
+    return this.logCount + this.queueCount
+  }
+
+  /** A log is about to lose what it holds. */
+  ofLog(log: SimCluster): void {
+    this.logCount++
+    for (const id of loggedIn(log)) this.logged.add(id)
+  }
+
+  /** A queue is about to lose what it holds. */
+  ofQueue(queue: SimCluster): void {
+    this.queueCount++
+    for (const id of queuedIn(queue)) this.queued.add(id)
+    for (const key of queue.partitions.entries(NAMES.keys).keys()) this.keys.add(key)
+    this.onQueueLost()
+  }
+}
+
+/** Ids of all messages in a log. */
+export function loggedIn(log: SimCluster): string[] {
+  return [...log.partitions.entries(NAMES.log)].flatMap(([batchKey, value]) =>
+    messagesOf(batchKey, (JSON.parse(value) as LogEntry).texts).map(({ id }) => id),
+  )
+}
+
+/** Ids of all messages in a queue: pending, delivered or dead. */
+export function queuedIn({ partitions }: SimCluster): Set<string> {
+  const pending = [...partitions.entries(NAMES.pending).keys()].flatMap((key) => {
+    const { id, count } = partsOf(key)
+    return count === undefined ? [id] : Array.from({ length: count }, (_, index) => idAtPlace(id, index + 1))
+  })
+  const delivered = [...partitions.entries(NAMES.delivered)].flatMap(([key, value]) =>
+    deliveredOf(partsOf(key).id, value).map(({ id }) => id),
+  )
+  const dead = [...partitions.entries(NAMES.dead).keys()].map((key) => partsOf(key).id)
+  return new Set([...pending, ...delivered, ...dead])
+}

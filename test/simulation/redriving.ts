@@ -1,0 +1,118 @@
+/** Redrive in a simulated world: what it has to bring back, and what it has to leave alone. */
+import { timeOf } from '../../src/runtime/ids.ts'
+import { REDRIVE_AGE_MS } from '../../src/runtime/ports.ts'
+import type { Clients } from './clients.ts'
+import type { HazelcastModel } from './hazelcast-backend.ts'
+import { Losses, loggedIn } from './losses.ts'
+import type { SimNode } from './node.ts'
+import { wallClockOf } from './process.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { Showing } from './showing.ts'
+import { passUntil, within } from './waiting.ts'
+
+/** A redrive, and all it brings back, has an end by then: poison has its five starts again. */
+const CALM_MS = 120_000
+
+/** What it needs of its world. */
+export interface RedrivingOptions {
+  scheduler: Scheduler
+  clients: Clients
+  nodes: readonly SimNode[]
+  showing: Showing
+  /** The embedded backend loses nothing: nothing is to be brought back. */
+  hazelcast: HazelcastModel | undefined
+  /** False: a wall clock steps, so that a message may become younger. */
+  clocksAgree: boolean
+  /** True when nothing waits, and nothing is under way. */
+  isQuiet: () => boolean
+  onBug: (what: string) => void
+}
+
+/** All redrives of one history. */
+export class Redriving {
+  readonly #options: RedrivingOptions
+  readonly #losses: Losses
+  /** What a redrive has looked at since the queue lost something last: it is somewhere, and stays. */
+  readonly #redriven = new Set<string>()
+  #lossCount = 0
+
+  constructor(options: RedrivingOptions) {
+    this.#options = options
+    this.#losses = options.hazelcast?.losses ?? new Losses()
+  }
+
+  /** Lets time pass until nothing in the log is too young. */
+  async grow(): Promise<void> {
+    const { scheduler } = this.#options
+    const newestAt = Math.max(0, ...this.#logged().map(timeOf))
+    const endAt = newestAt + REDRIVE_AGE_MS + 1
+    await scheduler.pass(Math.max(0, endAt - this.#earliestNow()))
+  }
+
+  /** Again and again while faults happen. */
+  async underFire(goOn: () => boolean): Promise<void> {
+    while (goOn()) {
+      await this.once(goOn)
+      await this.#options.clients.pause({ min: 50, max: 500 })
+    }
+  }
+
+  /** The whole log, once. @returns As `Clients.redrive`. */
+  async once(goOn: () => boolean): Promise<{ count: number; allTold: boolean } | undefined> {
+    const { clients, showing, clocksAgree, onBug } = this.#options
+    showing.ask()
+    const { logCount, queueCount } = this.#losses
+    const old = this.#logged().filter((id) => timeOf(id) < this.#earliestNow() - REDRIVE_AGE_MS)
+    const told = await clients.redrive(goOn)
+    if (told === undefined) return undefined
+    if (this.#losses.queueCount === 0 && told.count > 0) onBug(`${told.count} put back, and nothing was lost`)
+    if (!clocksAgree) return told
+    if (this.#losses.logCount === logCount && this.#losses.queueCount === queueCount) {
+      this.#since(queueCount)
+      for (const id of old) this.#redriven.add(id)
+    }
+    return told
+  }
+
+  /** When all is quiet: once brings back all that is in the log only, and a second time nothing. */
+  async inCalm(): Promise<void> {
+    const { scheduler, isQuiet, onBug } = this.#options
+    for (const count of [this.#nowhere().length, 0]) {
+      const redrive = this.once(() => true)
+      const told = await within(scheduler, CALM_MS, redrive)
+      if (told === undefined) onBug('a redrive does not come to its end')
+      else if (told.allTold && told.count !== count) onBug(`${told.count} put back instead of ${count}`)
+      await passUntil(scheduler, CALM_MS, isQuiet)
+      this.lookForGone()
+    }
+  }
+
+  /** When all is quiet. Tells of what a redrive has looked at, and that is gone again. */
+  lookForGone(): void {
+    this.#since(this.#losses.queueCount)
+    const gone = this.#nowhere().filter((id) => this.#redriven.has(id))
+    if (gone.length > 0) this.#options.onBug(`redriven, and gone again: ${gone.slice(0, 3).join(' ')}`)
+  }
+
+  /** Ids of messages that are in the log only. */
+  #nowhere(): string[] {
+    return this.#options.hazelcast?.nowhere() ?? []
+  }
+
+  #since(queueCount: number): void {
+    if (this.#lossCount === queueCount) return
+    this.#lossCount = queueCount
+    this.#redriven.clear()
+  }
+
+  #logged(): string[] {
+    const { hazelcast } = this.#options
+    return hazelcast === undefined ? [] : loggedIn(hazelcast.log)
+  }
+
+  /** By the slowest clock. */
+  #earliestNow(): number {
+    const { nodes, scheduler } = this.#options
+    return Math.min(...nodes.map(({ machine }) => wallClockOf(scheduler, machine)))
+  }
+}
