@@ -87,11 +87,14 @@ export class Redriving {
     }
   }
 
-  /** When all is quiet. Tells of what a redrive has looked at, and that is gone again. */
+  /** When all is quiet. What is in the log only was in a queue that lost it, and no redrive has looked at it since. */
   lookForGone(): void {
+    const { onBug } = this.#options
     this.#since(this.#losses.queueCount)
-    const gone = this.#nowhere().filter((id) => this.#redriven.has(id))
-    if (gone.length > 0) this.#options.onBug(`redriven, and gone again: ${gone.slice(0, 3).join(' ')}`)
+    for (const id of this.#nowhere()) {
+      if (this.#redriven.has(id)) onBug(`redriven, and gone again: ${id}`)
+      else if (!this.#losses.queued.has(id)) onBug(`in the log only, and no queue lost it: ${id}`)
+    }
   }
 
   /** Ids of messages that are in the log only. */

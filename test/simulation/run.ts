@@ -161,6 +161,7 @@ export async function runHistory(
     const redriving = new Redriving({
       ...{ scheduler, clients, nodes, showing, hazelcast, clocksAgree, isQuiet, onBug },
     })
+    redriving.lookForGone()
     await redriving.grow()
     if (hazelcast && dice.chance(losses.count > 0 ? 0.5 : 0.1)) {
       await strike(plan.faults.map(otherWise), () => redriving.underFire(() => !world.calm))
