@@ -10,7 +10,7 @@ import type { SimNode } from './node.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { SimCluster } from './sim-cluster.ts'
+import { MEMBER_START_MS, type SimCluster } from './sim-cluster.ts'
 
 /** Faults of any world. */
 export const COMMON_KINDS = [
@@ -222,7 +222,9 @@ const EFFECTS: Record<FaultKind, Effect> = {
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     world.hazelcast!.empty(cluster)
-    lift(world, forMs, () => cluster.comeBack())
+    const awayMs = Math.max(MEMBER_START_MS, Math.min(forMs, world.calmAt - world.scheduler.now))
+    disturb(world, awayMs)
+    world.scheduler.after(awayMs, () => cluster.comeBack())
     return () => hit
   },
   'a member dies': (world, { which }) => {

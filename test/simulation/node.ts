@@ -117,6 +117,8 @@ export class SimNode {
   start(): void {
     if (this.#up) return
     this.#up = true
+    // At its first start nobody else is there yet.
+    if (this.#life > 0) this.#listen()
     for (const role of ROLES) this.#grow(role, this.#counts[role])
   }
 
@@ -338,6 +340,12 @@ export class SimNode {
       scheduler.note(`${process.name} is silent, and killed`)
       process.die()
     }
+    this.#listen()
+  }
+
+  /** Hears what the other nodes tell. */
+  #listen(): void {
+    const { scheduler } = this.#options
     let changed = false
     for (const peer of this.peers) {
       if (peer === this) continue

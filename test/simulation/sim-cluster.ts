@@ -13,6 +13,8 @@ import { SimQueues } from './sim-queues.ts'
 
 /** A lost connection to the cluster stands again so long after it can. */
 const RECONNECT_MS = 400
+/** So long a member takes to start (measured). */
+export const MEMBER_START_MS = 1400
 
 /** How bad the way to the cluster is now. */
 export interface ClusterWeather {
@@ -62,6 +64,8 @@ export class SimCluster {
   readonly #bugs: ClusterBugs
   /** Grows when all members stop. */
   #life = 0
+  /** Not reachable before. */
+  #backFrom = 0
   readonly #connections = new Set<SimConnection>()
 
   constructor(name: string, scheduler: Scheduler, rng: Rng, bugs: ClusterBugs) {
@@ -102,6 +106,7 @@ export class SimCluster {
   stop(): void {
     this.#scheduler.note(`${this.name} stops, and what it held is gone`)
     this.#life++
+    this.#backFrom = this.#scheduler.now + MEMBER_START_MS
     this.partitions.clear()
     this.queues.clear()
     this.goAway()
@@ -109,6 +114,8 @@ export class SimCluster {
 
   comeBack(): void {
     if (this.reachable) return
+    const waitMs = this.#backFrom - this.#scheduler.now
+    if (waitMs > 0) return void this.#scheduler.after(waitMs, () => this.comeBack())
     this.#scheduler.note(`${this.name} is back`)
     this.reachable = true
     for (const connection of this.#connections) {
