@@ -91,6 +91,8 @@ export class HeldLane {
   readonly #tracks = new Map<string, Track>()
   readonly #inHand = new Map<string, Hand>()
   #released = false
+  /** Why this lane is out of use. */
+  #broken: { error: unknown } | undefined
   /** Set by a wake that nobody waited for. */
   #woken = false
   #wake: (() => void) | undefined
@@ -101,9 +103,9 @@ export class HeldLane {
     this.#cursors = options.home.cursors()
   }
 
-  /** The home, for reading. @throws {MailroomError} `MR_LANE_ELSEWHERE` once released. */
+  /** The home, for reading. @throws {MailroomError} `MR_LANE_ELSEWHERE` once released; what broke the lane. */
   get home(): Home {
-    this.#refuseReleased()
+    this.#refuse()
     return this.#options.home
   }
 
@@ -116,7 +118,7 @@ export class HeldLane {
     const { clock, home } = this.#options
     const endAt = clock.monotonic() + waitMs
     for (;;) {
-      this.#refuseReleased()
+      this.#refuse()
       this.#woken = false
       const claimed = this.#claimNow(maxCount)
       const leftMs = endAt - clock.monotonic()
@@ -135,7 +137,7 @@ export class HeldLane {
   }
 
   async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
-    this.#refuseReleased()
+    this.#refuse()
     const pairs = settlements.flatMap((settlement) => {
       const hand = this.#inHand.get(settlement.id)
       return hand === undefined ? [] : [{ settlement, hand }] // Settled before: nothing changes.
@@ -195,6 +197,20 @@ export class HeldLane {
     while (!this.#released && (await this.#change(() => this.home.removeOld())));
   }
 
+  /**
+   * Its home cannot be trusted any more: what was written last may be gone, and what is written next may say that it
+   * is there. Whoever uses the lane is told so; its consumer ends the process for it, and the next one begins with
+   * what the disk has.
+   *
+   * @returns False when it was broken before.
+   */
+  break(error: unknown): boolean {
+    if (this.#broken !== undefined) return false
+    this.#broken = { error }
+    this.wake()
+    return true
+  }
+
   /** What is in hand is in nobody's hand; a claim that waits is refused. */
   release(): void {
     if (this.#released) return
@@ -250,7 +266,7 @@ export class HeldLane {
   }
 
   #handOf(id: string): Hand {
-    this.#refuseReleased()
+    this.#refuse()
     const hand = this.#inHand.get(id)
     if (hand === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id} in hand` })
     return hand
@@ -269,7 +285,7 @@ export class HeldLane {
    * that is durable, else a write that fails could leave the cursor past a message that is nowhere.
    */
   async #commit(write: () => void): Promise<void> {
-    this.#refuseReleased()
+    this.#refuse()
     try {
       await this.#options.home.commit(() => {
         write()
@@ -280,7 +296,7 @@ export class HeldLane {
       })
       for (const track of this.#tracks.values()) track.savedCursor = track.cursor
     } catch (error) {
-      this.#refuseReleased()
+      this.#refuse()
       throw faultOf(error) === 'full' ? noRoom(error) : error
     }
   }
@@ -292,7 +308,8 @@ export class HeldLane {
     return this.#options.clock.sleep(ms, woken.signal)
   }
 
-  #refuseReleased(): void {
+  #refuse(): void {
+    if (this.#broken !== undefined) throw this.#broken.error
     if (!this.#released) return
     throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.#options.lane, name: 'this process' })
   }

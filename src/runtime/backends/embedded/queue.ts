@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../clock.ts'
-import { MailroomError } from '../../errors.ts'
+import { isMailroomError, MailroomError } from '../../errors.ts'
 import type {
   Batch,
   Claimed,
@@ -161,7 +161,7 @@ export class EmbeddedQueue implements Queue {
 
   /** Removes what is older than the retention from the lanes held. */
   async removeOld(): Promise<void> {
-    for (const held of this.#held.values()) await held.removeOld()
+    for (const lane of [...this.#held.keys()]) await this.#in(lane, (held) => held.removeOld())
   }
 
   close(): void {
@@ -175,8 +175,9 @@ export class EmbeddedQueue implements Queue {
     try {
       return await work(held)
     } catch (error) {
-      // The error ends this process; its successor begins the lane's home anew.
-      if (faultOf(error) === 'damaged') this.#setHomeAside(lane)
+      // It ends this process; its successor begins anew with what is there then.
+      const isFirst = !isMailroomError(error) && held.break(error)
+      if (isFirst && faultOf(error) === 'damaged') this.#setHomeAside(lane)
       throw error
     }
   }
