@@ -88,6 +88,7 @@ function publicMethods(actor: Facade, { clock }: World): Methods {
     find: async (id: string) => (await actor.find(id, 0)) ?? null,
     dead: () => actor.dead({ limit: 1000 }),
     replay: (id: string) => actor.replay(id),
+    purge: (id: string) => actor.purge(id),
     redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
   }
 }

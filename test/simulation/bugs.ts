@@ -85,6 +85,15 @@ export const BUGS: readonly Bug[] = [
   })),
   distorted('keys are forgotten', NAMES.keys, () => ({ putIfAbsent: async () => undefined })),
   distorted('dead letters are not written', NAMES.dead, () => ({ putIfAbsent: async () => undefined })),
+  distorted('a replay is not written', NAMES.pending, (map) => ({
+    set: async (key, value, ttlMs) => {
+      if (!(JSON.parse(value) as { replayed: boolean }).replayed) await map.set(key, value, ttlMs)
+    },
+  })),
+  distorted('a purged letter leaves no mark', NAMES.dead, (map) => ({
+    putIfAbsent: async (key, value, ttlMs) =>
+      key.endsWith('!') ? undefined : map.putIfAbsent(key, value, ttlMs),
+  })),
   distorted('starts are not written', NAMES.pending, (map) => ({
     set: async (key, value, ttlMs) => {
       if (!(JSON.parse(value) as { open: boolean }).open) await map.set(key, value, ttlMs)

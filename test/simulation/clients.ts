@@ -103,6 +103,21 @@ export class Clients {
     return told
   }
 
+  /** Ids of all dead letters; undefined when they cannot be had now. */
+  async deadLetters(): Promise<string[] | undefined> {
+    return ((await this.#askOnce('dead', [])) as Dead[] | undefined)?.map(({ id }) => id)
+  }
+
+  /** @returns What was answered; undefined when it is not known whether it was done. */
+  replay(id: string): Promise<boolean | undefined> {
+    return this.#askOnce('replay', [id]) as Promise<boolean | undefined>
+  }
+
+  /** @returns As `replay`. */
+  purge(id: string): Promise<boolean | undefined> {
+    return this.#askOnce('purge', [id]) as Promise<boolean | undefined>
+  }
+
   /** Texts that were posted with one of these keys. */
   textsWith(keys: ReadonlySet<string>): Set<string> {
     return new Set([...this.#keyed].flatMap(([key, texts]) => (keys.has(key) ? texts : [])))
@@ -263,6 +278,16 @@ export class Clients {
 
   #lists(limit: number | null): Promise<{ logged: ReadHalf; delivered: ReadHalf }> {
     return this.#ask('lists', [limit]) as Promise<{ logged: ReadHalf; delivered: ReadHalf }>
+  }
+
+  /** As `#ask`; undefined when it fails. */
+  async #askOnce(method: string, args: unknown[]): Promise<unknown> {
+    try {
+      return await this.#ask(method, args)
+    } catch (error) {
+      if (!isMailroomError(error)) throw error
+      return undefined
+    }
   }
 
   /** Any facade that listens. */

@@ -12,7 +12,7 @@ import type { LogWriter } from '../../src/runtime/backends/embedded/log-writer.t
 import { faultOf } from '../../src/runtime/backends/embedded/sqlite.ts'
 import { LaneChoice } from '../../src/runtime/backends/lane-choice.ts'
 import { actorNumber } from '../../src/runtime/directory.ts'
-import { MailroomError } from '../../src/runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import type { Backend, Queue } from '../../src/runtime/ports.ts'
 import type { World } from '../../src/runtime/world.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
@@ -122,7 +122,12 @@ export class EmbeddedModel implements BackendModel {
     const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
       const holding = held.get(lane)
       if (holding === undefined) throw elsewhere(lane)
-      return work(holding)
+      try {
+        return await work(holding)
+      } catch (error) {
+        if (!isMailroomError(error)) holding.break(error)
+        throw error
+      }
     }
     const queue: Queue & { isHeld(lane: number): boolean } = {
       laneCount,

@@ -58,6 +58,7 @@ export function queuedIn({ partitions }: SimCluster): Set<string> {
   const delivered = [...partitions.entries(NAMES.delivered)].flatMap(([key, value]) =>
     deliveredOf(partsOf(key).id, value).map(({ id }) => id),
   )
-  const dead = [...partitions.entries(NAMES.dead).keys()].map((key) => partsOf(key).id)
+  // A purged one has a mark, which is no letter, and is left alone.
+  const dead = [...partitions.entries(NAMES.dead).keys()].map((key) => partsOf(key).id.replace('!', ''))
   return new Set([...pending, ...delivered, ...dead])
 }

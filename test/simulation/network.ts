@@ -6,6 +6,7 @@
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
 import { type Ask, loggingBy, type Methods, messagesBy } from '../../src/http/calls.ts'
 import { fromWire, MailroomError, toWire } from '../../src/runtime/errors.ts'
+import { SimulatedFault } from './node.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -22,6 +23,8 @@ export interface Weather {
 const CALM: Weather = { lossOfRequest: 0, lossOfReply: 0, delayMs: 3 }
 /** A lost connection is noticed so fast. */
 const RESET_MS = 1
+/** Who has to end does it so fast, though it may drain just then. */
+const END_MS = 11_000
 
 /** Carries calls. */
 export class Network {
@@ -136,11 +139,21 @@ export class Network {
       const value = await methods[method]!(...(JSON.parse(body) as never[]))
       return { value: value === undefined ? undefined : JSON.parse(JSON.stringify(value)) }
     } catch (error) {
-      if (!(error instanceof MailroomError)) this.bugs.push(`${process.name} ${method}: ${inFull(error)}`)
+      if (error instanceof SimulatedFault) this.#endsOf(process, error)
+      else if (!(error instanceof MailroomError)) {
+        this.bugs.push(`${process.name} ${method}: ${inFull(error)}`)
+      }
       return { error: JSON.stringify(toWire(error)) }
     } finally {
       process.inFlight--
     }
+  }
+
+  /** Whose disk fails ends for it. */
+  #endsOf(process: SimProcess, fault: SimulatedFault): void {
+    this.#scheduler.after(END_MS, () => {
+      if (process.alive && !process.frozen) this.bugs.push(`${process.name} outlives: ${inFull(fault)}`)
+    })
   }
 
   #delay(): number {

@@ -22,7 +22,9 @@ import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
 import { Losses } from './losses.ts'
 import { Network } from './network.ts'
 import { type NodeBugs, SimNode } from './node.ts'
+import { Operating } from './operating.ts'
 import { handlerOf } from './poison.ts'
+import type { SimProcess } from './process.ts'
 import { Redriving } from './redriving.ts'
 import { Rng } from './rng.ts'
 import { Scheduler } from './scheduler.ts'
@@ -32,6 +34,8 @@ import { passUntil, within } from './waiting.ts'
 const LANES = 3
 const START_MS = 5000
 const LOAD_MS = 3500
+/** Some time after its first start a message that always fails has had its fifth. */
+const DYING_MS = 4000
 /** Everything must be delivered so long after the last fault: poison has its five starts, which wait for each other. */
 const CALM_MS = 120_000
 
@@ -42,6 +46,9 @@ const LAST_COUNT = 4
 
 /** So often, a second apart, a final read waits for what is delivered to be shown. */
 const SHOW_TURNS = 6
+
+/** In this part of the histories with a handler somebody looks after the dead letters. */
+const OPERATED = 0.25
 
 /** In this part of the histories without a loss a redrive is asked for, and has nothing to do. */
 const REDRIVEN = 0.15
@@ -111,7 +118,9 @@ export async function runHistory(
   process.on('unhandledRejection', onRejection)
   const onShown = (id: string) => clients.history.show(id, scheduler.now)
   const showing = new Showing({ scheduler, onShown, onBug })
-  const boot = bootOf({ network, backend, handler: plan.handler ? handlerOf : null, showing })
+  const handling = { mended: false }
+  const handler = plan.handler ? (process: SimProcess) => handlerOf(process, handling) : null
+  const boot = bootOf({ network, backend, handler, showing })
   const nodes = layoutOf(plan, rng).map(
     ([name, counts]) =>
       new SimNode(name, counts, {
@@ -137,13 +146,13 @@ export async function runHistory(
   const isQuiet = () =>
     nodes.every((node) => node.settled()) && backend.pending().length === 0 && backend.quiet()
   /** Clients and faults; then calm. */
-  const strike = async (faults: readonly Fault[], meanwhile = async () => {}) => {
+  const strike = async (faults: readonly Fault[], { meanwhile = async () => {}, loadMs = LOAD_MS } = {}) => {
     world.calm = false
-    world.calmAt = scheduler.now + LOAD_MS
+    world.calmAt = scheduler.now + loadMs
     clients.start()
     const over = faults.map((fault) => [fault.kind, schedule(world, fault)] as const)
     const besides = meanwhile()
-    await scheduler.pass(LOAD_MS)
+    await scheduler.pass(loadMs)
     world.calm = true
     network.calm()
     backend.heal()
@@ -156,6 +165,16 @@ export async function runHistory(
   }
   const hits = await strike(plan.faults)
   const dice = new Rng(~plan.seed)
+  const operating = new Operating({ scheduler, rng: rng.fork(), clients, isQuiet, onBug })
+  if (plan.handler && rng.chance(OPERATED)) {
+    handling.mended = true
+    const faults = plan.faults.filter(({ kind }) => kind !== 'a cluster comes back empty').map(otherWise)
+    await strike(faults.map(laterBy(DYING_MS)), {
+      meanwhile: () => operating.underFire(() => !world.calm || !backend.quiet()),
+      loadMs: DYING_MS + LOAD_MS,
+    })
+    await operating.inCalm()
+  }
   if (losses.count > 0 || dice.chance(REDRIVEN)) {
     const clocksAgree = plan.faults.every(({ kind }) => kind !== 'the wall clock steps')
     const redriving = new Redriving({
@@ -164,7 +183,7 @@ export async function runHistory(
     redriving.lookForGone()
     await redriving.grow()
     if (hazelcast && dice.chance(losses.count > 0 ? 0.5 : 0.1)) {
-      await strike(plan.faults.map(otherWise), () => redriving.underFire(() => !world.calm))
+      await strike(plan.faults.map(otherWise), { meanwhile: () => redriving.underFire(() => !world.calm) })
       await redriving.grow()
       redriving.lookForGone()
     }
@@ -195,6 +214,7 @@ export async function runHistory(
             excused: {
               ...{ logged: losses.logged, delivered: losses.queued },
               repeated: clients.textsWith(losses.keys),
+              purged: operating.purged,
             },
           },
         )
@@ -216,6 +236,10 @@ function slowIn({ attempted, acknowledged }: History): (id: string) => boolean {
 /** The same kind of fault, elsewhere and of another strength. */
 function otherWise({ which, strength, ...fault }: Fault): Fault {
   return { ...fault, which: which + 1, strength: 1 - strength }
+}
+
+function laterBy(ms: number): (fault: Fault) => Fault {
+  return (fault) => ({ ...fault, atMs: fault.atMs + ms })
 }
 
 /** True when a history shows something wrong. */

@@ -118,7 +118,12 @@ test('finds what is late, and what never came, by the clock of the acknowledgeme
 })
 
 test('excuses what is said to be lost, and nothing else', () => {
-  const excused = { logged: new Set(['B']), delivered: new Set<string>(), repeated: new Set(['two']) }
+  const excused = {
+    logged: new Set(['B']),
+    delivered: new Set<string>(),
+    repeated: new Set(['two']),
+    purged: new Set<string>(),
+  }
   const made = history()
   made.logReads.push({ beganAt: 30, ids: [] })
   made.followed.push(new Set(['A']))
@@ -132,10 +137,26 @@ test('excuses what is said to be lost, and nothing else', () => {
 })
 
 test('excuses a text under two ids when its key is forgotten, and no id that is there twice', () => {
-  const excused = { logged: new Set<string>(), delivered: new Set<string>(), repeated: new Set(['two']) }
+  const excused = {
+    logged: new Set<string>(),
+    delivered: new Set<string>(),
+    repeated: new Set(['two']),
+    purged: new Set<string>(),
+  }
   const again = item('C', 'two')
   const twice = { logged: [one, two, again], stores: stores([one, two, again]) }
   assert.deepEqual(check(history(), twice, { excused }), NOTHING_WRONG)
   const shownTwice = { ...twice, stores: stores([one, two, again], [two]) }
   assert.deepEqual(check(history(), shownTwice, { excused }), { ...NOTHING_WRONG, duplicated: ['B'] })
+})
+
+test('lets what was purged be in the log only', () => {
+  const none = new Set<string>()
+  const excused = { logged: none, delivered: none, repeated: none, purged: new Set(['B']) }
+  assert.deepEqual(
+    check(history(), { logged: [one, two], stores: stores([one]) }, { excused }),
+    NOTHING_WRONG,
+  )
+  const neither = { logged: [one, two], stores: stores() }
+  assert.deepEqual(check(history(), neither, { excused }), { ...NOTHING_WRONG, torn: ['A'] })
 })

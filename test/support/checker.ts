@@ -24,7 +24,7 @@ export interface Verdict {
 /** When a message is to be in a list, on the clock of the acknowledgements; infinite: not judged. */
 export type DueAt = (id: string, acknowledgedAt: number) => number
 
-/** What a run lost that the promise does not cover: only this is excused, and nothing else. */
+/** What the promise does not cover in a run: only this is excused, and nothing else. */
 export interface Excused {
   /** Ids that need not be in the log any more. */
   logged: ReadonlySet<string>
@@ -32,6 +32,8 @@ export interface Excused {
   delivered: ReadonlySet<string>
   /** Texts that may stand under more than one id: their idempotency key is forgotten. */
   repeated: ReadonlySet<string>
+  /** Ids that were purged when they were dead letters, or may have been: they need be in the log only. */
+  purged: ReadonlySet<string>
 }
 
 /** The final read of both lists. */
@@ -49,7 +51,12 @@ export const NOTHING_WRONG: Verdict = {
   ...{ lost: [], duplicated: [], unexpected: [], torn: [], stale: [], stuck: [], late: [] },
 }
 
-const NOTHING_LOST: Excused = { logged: new Set(), delivered: new Set(), repeated: new Set() }
+const NOTHING_LOST: Excused = {
+  logged: new Set(),
+  delivered: new Set(),
+  repeated: new Set(),
+  purged: new Set(),
+}
 
 /**
  * Compares a history with a final read.
@@ -98,7 +105,7 @@ export function check(
     }
   }
   for (const id of dead) settle(id)
-  for (const id of log.keys()) if (!settled.has(id)) verdict.torn.push(id)
+  for (const id of log.keys()) if (!settled.has(id) && !excused.purged.has(id)) verdict.torn.push(id)
   const isGone = (id: string) => !log.has(id) && excused.logged.has(id) && excused.delivered.has(id)
   checkReads(history, { settled, isGone, forgotten: excused.logged }, verdict)
   if (dueAt !== undefined) checkTimes(history, dueAt, verdict)
