@@ -127,4 +127,11 @@ export const COMMITTED: readonly Committed[] = [
       faults: [{ kind: 'a cluster comes back empty', atMs: 568, forMs: 100, which: 0, strength: 0 }],
     },
   },
+  {
+    found: 'who could not write that a letter is purged went on with the same file',
+    plan: {
+      ...{ backend: 'embedded', seed: 2147483622, handler: true },
+      faults: [{ kind: 'fdatasync fails', atMs: 830, forMs: 100, which: 0, strength: 0.48 }],
+    },
+  },
 ]
