@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util'
 import { nemesisRing } from './nemesis/soak-ring.ts'
 import { replay } from './simulation/replay.ts'
-import type { Plan } from './simulation/run.ts'
+import type { Plan } from './simulation/sim-world.ts'
 import { simulationRing } from './simulation/soak-ring.ts'
 import type { Ring } from './support/ring.ts'
 

@@ -14,7 +14,7 @@ import { UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import type { Backend, Queue, Receipt } from '../../src/runtime/ports.ts'
 import type { World } from '../../src/runtime/world.ts'
-import type { Plan, Planted } from './run.ts'
+import type { Plan, Planted } from './sim-world.ts'
 
 const MINUTE_MS = 60_000
 

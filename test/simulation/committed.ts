@@ -1,5 +1,5 @@
 /** Plans that failed once, each with what they found. They must hold for ever. */
-import type { Plan } from './run.ts'
+import type { Plan } from './sim-world.ts'
 
 /** A plan and the fault in the code that it found. */
 export interface Committed {

@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { NOTHING_WRONG } from '../support/checker.ts'
 import type { FaultKind } from './faults.ts'
 import { anyPlan } from './plans.ts'
-import { isWrong, type Plan, type Planted, runHistory } from './run.ts'
+import { isWrong, runHistory } from './run.ts'
+import type { Plan, Planted } from './sim-world.ts'
 
 /** So many plans are tried to make one that fails smaller. */
 const SHRINK_MAX = 200

@@ -1,7 +1,7 @@
 /** How fast-check draws and shrinks the plans of histories. */
 import fc from 'fast-check'
 import { CLUSTER_KINDS, COMMON_KINDS, DISK_KINDS, type Fault, type FaultKind } from './faults.ts'
-import type { Plan } from './run.ts'
+import type { Plan } from './sim-world.ts'
 
 /** The last moment a fault can come, in ms since the clients began. */
 const LAST_MS = 2800

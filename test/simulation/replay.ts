@@ -1,5 +1,6 @@
 /** One history again, told event by event. */
-import { isWrong, type Plan, runHistory } from './run.ts'
+import { isWrong, runHistory } from './run.ts'
+import type { Plan } from './sim-world.ts'
 
 /** Runs a plan and says all that happens in it. @returns Whether it kept the promise. */
 export async function replay(plan: Plan, say: (line: string) => void): Promise<boolean> {

@@ -7,7 +7,7 @@ import type { FaultKind } from './faults.ts'
 import { type Job, type JobReport, runJob, wrongWith } from './job.ts'
 import { kindsOf } from './plans.ts'
 import { runJobs } from './pool.ts'
-import type { Plan } from './run.ts'
+import type { Plan } from './sim-world.ts'
 
 /** Histories in a job, and jobs of each backend: 5,000 histories together. */
 const JOB_COUNT = 100
