@@ -8,10 +8,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Offered, offer, percentile } from '../test/support/open-loop.ts'
+import { freePort } from '../tools/free-port.ts'
 
 const SECONDS = Number(process.argv[2] ?? 20)
 const PEAK_CONNECTIONS = 64
@@ -102,15 +102,6 @@ async function verify(): Promise<void> {
   const lost = ids.filter((id) => !logged.has(id))
   if (lost.length > 0) throw new Error(`${lost.length} of ${ids.length} acknowledged are not in the log`)
   console.log(`all ${ids.length} acknowledged messages are in the log`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port: free } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return free
 }
 
 async function until(holds: () => Promise<boolean>): Promise<void> {

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENT_COMMANDS, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
 import { MIN_ID } from '../../src/runtime/ids.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { run } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
-import { freePort } from '../support/system.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters'
 /** Those that try again for a while are not to. */

@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
+import { freePort } from '../../tools/free-port.ts'
 import { begin, run } from '../support/command.ts'
 import { FakeNode } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
-import { freePort, isAlive, System } from '../support/system.ts'
+import { isAlive, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).pathname
 const ROOT = new URL('../../', import.meta.url).pathname

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { REDRIVE_AGE_MS } from '../../src/runtime/ports.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { startCluster } from '../../tools/hazelcast/cluster.ts'
 import { assertNothingWrong } from '../support/checker.ts'
 import { run } from '../support/command.ts'
 import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { onMembers } from '../support/members.ts'
-import { freePort, System, sleep } from '../support/system.ts'
+import { System, sleep } from '../support/system.ts'
 
 onMembers(() => {
   test('without its clusters it is up within 2 s, says what is missing, and accepts within 5 s of their arrival', async (context) => {

@@ -1,11 +1,12 @@
 /** Several nodes on real members: whole nodes killed, and frozen and thawed, under load. */
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
+import { freePort } from '../../tools/free-port.ts'
 import { assertNothingWrong } from '../support/checker.ts'
 import { flagsOf } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
-import { freePort, System, sleep } from '../support/system.ts'
+import { System, sleep } from '../support/system.ts'
 
 /** A facade and two logging actors on one node, a messages actor on each of two others. */
 async function threeNodes(context: TestContext): Promise<{ front: System; back: [System, System] }> {

@@ -6,8 +6,8 @@ import { accessSync, constants, cpSync, mkdtempSync, rmSync, symlinkSync } from 
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { freePort } from '../../tools/free-port.ts'
 import { begin, run } from '../support/command.ts'
-import { freePort } from '../support/system.ts'
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const BIN = join(ROOT, 'bin', 'mailroom.js')

@@ -9,7 +9,8 @@ import { type TestContext, test } from 'node:test'
 import { type ActorEntry, livingMessages, type Role } from '../../src/runtime/directory.ts'
 import { assignLanes } from '../../src/runtime/lanes.ts'
 import type { NodeDirectory } from '../../src/runtime/node-directory.ts'
-import { freePort, sleep } from '../support/system.ts'
+import { freePort } from '../../tools/free-port.ts'
+import { sleep } from '../support/system.ts'
 
 const PRIMARY = new URL('../support/fixture-primary.ts', import.meta.url)
 const LANES = 16

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
 import type { ActorEntry, Role } from '../../src/runtime/directory.ts'
-import { freePort, isAlive } from '../support/system.ts'
+import { freePort } from '../../tools/free-port.ts'
+import { isAlive } from '../support/system.ts'
 
 interface System {
   primary: ChildProcess

@@ -2,8 +2,8 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { freePort } from '../../tools/free-port.ts'
 import { type Lists, RunningSystem } from './running-system.ts'
-import { freePort } from './system.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { freePort } from '../../tools/free-port.ts'
 import { RunningSystem } from './running-system.ts'
 
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
@@ -96,16 +96,6 @@ export class System extends RunningSystem {
       return (await fetch(`${this.url}/readyz`)).ok
     })
   }
-}
-
-/** A port nobody listens on just now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 export function sleep(ms: number): Promise<void> {

@@ -9,9 +9,9 @@ import test, { type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client, Predicates } from 'hazelcast-client'
+import { freePort } from '../../tools/free-port.ts'
 import { memberProgram } from '../../tools/hazelcast/jar.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
-import { freePort } from '../support/system.ts'
 
 test('without Java, with an old one and without Maven it says what is missing', (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'no-java-'))

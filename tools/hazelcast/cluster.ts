@@ -1,6 +1,5 @@
 /** A real Hazelcast cluster on this machine, for tests, benchmarks and `npm run hazelcast`. */
-import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { freePort } from '../free-port.ts'
 import { memberProgram } from './jar.ts'
 import { Member } from './member.ts'
 
@@ -39,7 +38,7 @@ export async function startCluster(options: {
 }): Promise<Cluster> {
   const { name, config, heapMiB = 256, say = () => {} } = options
   const program = memberProgram(say)
-  const ports = typeof options.ports === 'number' ? await freePorts(options.ports) : options.ports
+  const ports = await portsOf(options.ports)
   const members = ports.map((port) => new Member({ program, cluster: name, port, ports, config, heapMiB }))
   const cluster: Cluster = {
     name,
@@ -66,10 +65,6 @@ export async function startCluster(options: {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
+async function portsOf(ports: readonly number[] | number): Promise<readonly number[]> {
+  return typeof ports === 'number' ? Promise.all(Array.from({ length: ports }, freePort)) : ports
 }
