@@ -155,6 +155,20 @@ export const BUGS: readonly Bug[] = [
   }),
 ]
 
+/** One that needs more luck than 500 histories have, and the plan that shows it. */
+export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
+  {
+    ...embedded('what a killed writer left is taken for durable', { disk: { opensWithoutSync: true } }),
+    plan: {
+      ...{ backend: 'embedded', seed: 547086292, handler: false },
+      faults: [
+        { kind: 'a process dies at any moment', atMs: 508, forMs: 1469, which: 884, strength: 0.72 },
+        { kind: 'the power fails', atMs: 970, forMs: 980, which: 40, strength: 0.38 },
+      ],
+    },
+  },
+]
+
 function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {
   return { name, backend: 'embedded', planted: { embedded: planted } }
 }

@@ -134,4 +134,16 @@ export const COMMITTED: readonly Committed[] = [
       faults: [{ kind: 'fdatasync fails', atMs: 830, forMs: 100, which: 0, strength: 0.48 }],
     },
   },
+  {
+    found: 'what was purged while a replay was half made was run for ever, as it kills its worker',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 15, handler: true },
+      faults: [
+        { kind: 'copies stay out', atMs: 547, forMs: 562, which: 0, strength: 0.65 },
+        { kind: 'calls to a cluster straggle', atMs: 1956, forMs: 553, which: 22, strength: 0.27 },
+        { kind: 'a node dies', atMs: 1933, forMs: 1310, which: 448, strength: 0.78 },
+        { kind: 'a process dies at any moment', atMs: 2, forMs: 110, which: 997, strength: 0.61 },
+      ],
+    },
+  },
 ]

@@ -80,6 +80,8 @@ export interface DiskBugs {
   logWithoutSync?: boolean
   /** After a failed fdatasync it is tried again, and reported as done. */
   retriesFailedSync?: boolean
+  /** What a killed writer left is taken for durable. */
+  opensWithoutSync?: boolean
 }
 
 /** One disk, of one machine. */
@@ -129,12 +131,21 @@ export class Disk {
     }
     const before = journal.length
     write()
+    // Killed, its transaction is not there, or there and durable, or there and not durable: until it is opened again.
+    const cut = () => {
+      const fate = this.#rng.below(3)
+      if (fate === 0) journal.revert(before)
+      else if (fate === 1) this.#sync(journal)
+    }
+    if (!process.alive) {
+      cut()
+      return
+    }
     this.writing++
     process.inFlight++
     const forget = process.onDeath(() => {
       this.writing--
-      if (this.#rng.chance(0.5)) this.#sync(journal)
-      else journal.revert(before)
+      cut()
     })
     process.block(this.#rng.between(0.1, SYNC_MS), () => {
       forget()
@@ -153,6 +164,11 @@ export class Disk {
       else journal.revert(before)
       end(new DiskError('disk I/O error', IO_ERROR))
     })
+  }
+
+  /** A file is opened: what a killed writer left in it becomes durable before anybody sees it. */
+  open(journal: Journal): void {
+    if (!this.#bugs.opensWithoutSync) this.#sync(journal)
   }
 
   /** To be called when all processes of the machine are dead. */

@@ -72,6 +72,7 @@ export class SimHome {
     this.#disk = disk
     this.#process = process
     this.#bugs = bugs
+    disk.open(file.journal)
     this.leftOpenCount = this.#adoptStarts()
   }
 

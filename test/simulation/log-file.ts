@@ -121,6 +121,7 @@ export class SimLogWriter {
     this.#onBroken = onBroken
     this.#bugs = bugs
     // What a predecessor wrote whole is recovered.
+    disk.open(file.journal)
     file.commit()
   }
 

@@ -1,7 +1,7 @@
 /** The deterministic simulation: thousands of histories with faults, all of which must keep the promise. */
 import assert from 'node:assert/strict'
 import test, { after, before } from 'node:test'
-import { BUGS } from './bugs.ts'
+import { BUGS, RARE_BUGS } from './bugs.ts'
 import { COMMITTED } from './committed.ts'
 import type { FaultKind } from './faults.ts'
 import { type Job, type JobReport, runJob, wrongWith } from './job.ts'
@@ -100,6 +100,13 @@ for (const { name, backend } of BUGS) {
     const report = reports.find(({ job }) => job.bug === name)!
     assert.notEqual(report.failure, undefined, `not within ${report.histories} histories`)
     context.diagnostic(`after ${report.histories} histories: ${report.failure!.wrong}`)
+  })
+}
+
+for (const { name, backend, planted, plan } of RARE_BUGS) {
+  test(`catches a planted bug of the ${backend} backend by its plan: ${name}`, async () => {
+    assert.notEqual(await wrongWith(plan, planted), '')
+    assert.equal(await wrongWith(plan), '')
   })
 }
 

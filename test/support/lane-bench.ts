@@ -4,10 +4,12 @@ import { FOR_EVER_MS } from '../../src/runtime/backends/hazelcast/cluster.ts'
 import {
   type DeadEntry,
   type DeliveredEntry,
+  type LoneEntry,
   laneBounds,
   laneKey,
   NAMES,
 } from '../../src/runtime/backends/hazelcast/entries.ts'
+import { type Lone, UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts'
 import { openHazelcast } from '../../src/runtime/backends/hazelcast/open.ts'
 import { idGenerator } from '../../src/runtime/ids.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
@@ -83,6 +85,12 @@ export class LaneBench {
     }
     const dead = this.#cluster.map(NAMES.dead)
     await this.run(dead.putIfAbsent(laneKey(LANE, id), JSON.stringify(entry), FOR_EVER_MS))
+  }
+
+  /** A message that waits alone, whoever wrote it. */
+  async wait(id: string, lone: Partial<Lone>): Promise<void> {
+    const entry: LoneEntry = { text: 'a', ...UNSTARTED, ...lone }
+    await this.run(this.pending.set(laneKey(LANE, id), JSON.stringify(entry), FOR_EVER_MS))
   }
 
   /** Keys in `pending`. */

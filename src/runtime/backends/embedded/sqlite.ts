@@ -149,6 +149,7 @@ function checked<T>(
   prepare: (open: OpenFile) => T,
 ): T {
   try {
+    syncLeftover(path)
     database.exec(pragmas)
     const { file, version } = database.prepare('SELECT file, version FROM meta').get() as {
       file: string
@@ -166,9 +167,28 @@ function checked<T>(
   }
 }
 
+/**
+ * What a writer that was killed has left in its write-ahead log may be whole, and on no disk yet. Who opens the file
+ * then sees it, and is to be sure of it: a power loss must not take what was read.
+ */
+function syncLeftover(path: string): void {
+  try {
+    sync(`${path}-wal`)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
 /** A new name is durable only when its directory is. */
 function syncDirectory(path: string): void {
+  sync(path)
+}
+
+function sync(path: string): void {
   const descriptor = openSync(path, 'r')
-  fsyncSync(descriptor)
-  closeSync(descriptor)
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
 }

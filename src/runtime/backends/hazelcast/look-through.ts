@@ -115,15 +115,15 @@ export class LookThrough {
     return openCount
   }
 
-  /** It waits and is dead: the one of the two goes that it was before. @returns False when it is not dead for sure. */
+  /** It waits and is dead: the one of the two goes that it was before. @returns Whether it is dead, and waits no more. */
   async #endMove(id: string): Promise<boolean> {
     const { lone, dead } = this.#state
     // What is taken away was there before the other was looked at: if they change meanwhile, it is not taken.
     const letter = await dead.get(id)
     const entry = (await lone.fetch([id])).get(id)
-    if (entry?.replayed) {
-      if (letter !== undefined) await dead.remove(id, letter)
-      return true
+    if (entry?.replayed && letter !== undefined) {
+      await dead.remove(id, letter)
+      return false
     }
     if (!(await dead.isSure(id))) return false
     if (entry !== undefined) this.#state.forgetDead(id, entry)

@@ -123,6 +123,32 @@ test('nor does one that was to end a replay take along a later letter of the sam
   )
 })
 
+test('a replay that is written late does not bring back what was purged meanwhile', async () => {
+  const { bench, id, open } = await held()
+  open()
+  await bench.run(bench.queue.start(LANE, [id]))
+  await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
+  assert.equal(await bench.run(bench.queue.purge(LANE, id)), true)
+  await bench.wait(id, { replayed: true })
+  await bench.pass(3000)
+  assert.deepEqual(await bench.claim(), { claimed: [], late: [] })
+  assert.deepEqual(await bench.waiting(), [])
+})
+
+test('what was replayed and has killed its workers is dead again, though its old letter still stands', async () => {
+  const bench = new LaneBench()
+  const [id] = (await bench.accept('a')) as [string]
+  await bench.bury(id, 'a')
+  await bench.wait(id, { replayed: true, starts: 5, open: true })
+  await bench.hold()
+  assert.deepEqual(await bench.claim(), { claimed: [], late: [] })
+  const letters = await bench.run(bench.queue.dead(LANE, { limit: 9 }))
+  assert.deepEqual(
+    letters.map(({ reason }) => reason),
+    ['Its worker died 5 times while the handler ran'],
+  )
+})
+
 test('a lane is given back when nothing leaves it any more', async () => {
   const { bench, id, open } = await held()
   await bench.settle(id)
