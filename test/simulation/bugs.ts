@@ -5,7 +5,6 @@
 import {
   type Cluster,
   type ClusterMap,
-  type ClusterQueue,
   FOR_EVER_MS,
   onlyAway,
 } from '../../src/runtime/backends/hazelcast/cluster.ts'
@@ -14,6 +13,7 @@ import { UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import type { Backend, Queue, Receipt } from '../../src/runtime/ports.ts'
 import type { World } from '../../src/runtime/world.ts'
+import { withMap, withQueues } from './other-cluster.ts'
 import type { Plan, Planted } from './sim-world.ts'
 
 const MINUTE_MS = 60_000
@@ -105,7 +105,9 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'no wake-up is sent',
     backend: 'hazelcast',
-    planted: { hazelcast: { distort: (cluster) => withQueue(cluster, { offer: async () => true }) } },
+    planted: {
+      hazelcast: { distort: (cluster) => withQueues(cluster, () => ({ offer: async () => true })) },
+    },
   },
   distorted('a look-through once a minute', NAMES.pending, (map, { clock }) => {
     let nextAt = 0
@@ -179,13 +181,8 @@ function distorted(
   of: string,
   change: (map: ClusterMap, world: World, cluster: Cluster) => Partial<ClusterMap>,
 ): Bug {
-  const distort = (cluster: Cluster, world: World): Cluster => ({
-    ...plain(cluster),
-    map: (which) => {
-      const map = cluster.map(which)
-      return which === of ? { ...map, ...change(map, world, cluster) } : map
-    },
-  })
+  const distort = (cluster: Cluster, world: World) =>
+    withMap(cluster, of, (map) => change(map, world, cluster))
   return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
 }
 
@@ -222,22 +219,6 @@ function withBackendQueue(backend: Backend, change: (queue: Queue) => Partial<Qu
   return Object.create(backend, { queue: { value: swapped } }) as Backend
 }
 
-/** The queues of a cluster behave otherwise. */
-function withQueue(cluster: Cluster, change: Partial<ClusterQueue>): Cluster {
-  return { ...plain(cluster), queue: (name) => ({ ...cluster.queue(name), ...change }) }
-}
-
-/** A cluster as an object of its own, to be changed. */
-function plain(cluster: Cluster): Cluster {
-  return {
-    map: (name) => cluster.map(name),
-    queue: (name) => cluster.queue(name),
-    missing: () => cluster.missing(),
-    onConnect: (listener) => cluster.onConnect(listener),
-    close: () => cluster.close(),
-  }
-}
-
 /** Appends, and only then lets the queue accept. */
 function logFirst(backend: Backend): Backend {
   let next = 0
@@ -271,21 +252,13 @@ function puttingBack(cluster: Cluster): Cluster {
   cluster.onConnect(() => {
     for (const [key, value] of taken) pending.putIfAbsent(key, value, FOR_EVER_MS).catch(onlyAway)
   })
-  return {
-    ...plain(cluster),
-    map: (name) => {
-      const map = cluster.map(name)
-      if (name !== NAMES.pending) return map
-      return {
-        ...map,
-        getAll: async (keys) => {
-          const found = await map.getAll(keys)
-          for (const [key, value] of found) taken.set(key, value)
-          return found
-        },
-      }
+  return withMap(cluster, NAMES.pending, (map) => ({
+    getAll: async (keys) => {
+      const found = await map.getAll(keys)
+      for (const [key, value] of found) taken.set(key, value)
+      return found
     },
-  }
+  }))
 }
 
 /** Leases that say yes to everyone. */
@@ -306,37 +279,25 @@ function takingFromPending(cluster: Cluster): Cluster {
     for (const [key, value] of await pending.getAll(keys)) taken.set(key, value)
     await Promise.all(keys.map((key) => pending.delete(key)))
   }
-  return {
-    ...plain(cluster),
-    map: (name) => {
-      const map = cluster.map(name)
-      if (name !== NAMES.pending) return map
-      return {
-        ...map,
-        getAll: async (keys) => {
-          const found = await map.getAll(keys.filter((key) => !taken.has(key)))
-          for (const key of keys) if (taken.has(key)) found.set(key, taken.get(key)!)
-          return found
-        },
-      }
+  const remembering = withMap(cluster, NAMES.pending, (map) => ({
+    getAll: async (keys) => {
+      const found = await map.getAll(keys.filter((key) => !taken.has(key)))
+      for (const key of keys) if (taken.has(key)) found.set(key, taken.get(key)!)
+      return found
     },
-    queue: (name): ClusterQueue => {
-      const queue = cluster.queue(name)
-      return {
-        offer: (item) => queue.offer(item),
-        drain: async (maxCount) => {
-          const keys = await queue.drain(maxCount)
-          if (keys.length > 0) await take(keys)
-          return keys
-        },
-        poll: async (waitMs) => {
-          const key = await queue.poll(waitMs)
-          if (key !== undefined) await take([key])
-          return key
-        },
-      }
+  }))
+  return withQueues(remembering, (queue) => ({
+    drain: async (maxCount) => {
+      const keys = await queue.drain(maxCount)
+      if (keys.length > 0) await take(keys)
+      return keys
     },
-  }
+    poll: async (waitMs) => {
+      const key = await queue.poll(waitMs)
+      if (key !== undefined) await take([key])
+      return key
+    },
+  }))
 }
 
 async function orDone<T>(call: Promise<T>): Promise<T | undefined> {

@@ -7,6 +7,7 @@ import type { Backend } from '../../src/runtime/ports.ts'
 import type { World } from '../../src/runtime/world.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
 import { Losses, loggedIn, queuedIn } from './losses.ts'
+import { withMap } from './other-cluster.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -112,25 +113,14 @@ function knowing(cluster: Cluster, witness: { knows: boolean }): Cluster {
     witness.knows ||= isLearned
     return answer
   }
-  return {
-    map: (name) => {
-      const map = cluster.map(name)
-      if (name !== NAMES.meta) return map
-      return {
-        ...map,
-        putIfAbsent: async (key, value, ttlMs) => {
-          const found = await map.putIfAbsent(key, value, ttlMs)
-          return learn(found === undefined, found)
-        },
-        replaceIfSame: async (key, value, next, ttlMs) => {
-          const done = await map.replaceIfSame(key, value, next, ttlMs)
-          return learn(done, done)
-        },
-      }
+  return withMap(cluster, NAMES.meta, (map) => ({
+    putIfAbsent: async (key, value, ttlMs) => {
+      const found = await map.putIfAbsent(key, value, ttlMs)
+      return learn(found === undefined, found)
     },
-    queue: (name) => cluster.queue(name),
-    missing: () => cluster.missing(),
-    onConnect: (listener) => cluster.onConnect(listener),
-    close: () => cluster.close(),
-  }
+    replaceIfSame: async (key, value, next, ttlMs) => {
+      const done = await map.replaceIfSame(key, value, next, ttlMs)
+      return learn(done, done)
+    },
+  }))
 }

@@ -1,0 +1,42 @@
+/** Clusters that behave otherwise in a part. */
+import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backends/hazelcast/cluster.ts'
+
+/** One map of a cluster behaves otherwise. */
+export function withMap(
+  cluster: Cluster,
+  name: string,
+  change: (map: ClusterMap) => Partial<ClusterMap>,
+): Cluster {
+  return {
+    ...plain(cluster),
+    map: (each) => {
+      const map = cluster.map(each)
+      return each === name ? { ...map, ...change(map) } : map
+    },
+  }
+}
+
+/** All queues of a cluster behave otherwise. */
+export function withQueues(
+  cluster: Cluster,
+  change: (queue: ClusterQueue) => Partial<ClusterQueue>,
+): Cluster {
+  return {
+    ...plain(cluster),
+    queue: (name) => {
+      const queue = cluster.queue(name)
+      return { ...queue, ...change(queue) }
+    },
+  }
+}
+
+/** As an object of its own, to be changed. */
+function plain(cluster: Cluster): Cluster {
+  return {
+    map: (name) => cluster.map(name),
+    queue: (name) => cluster.queue(name),
+    missing: () => cluster.missing(),
+    onConnect: (listener) => cluster.onConnect(listener),
+    close: () => cluster.close(),
+  }
+}
