@@ -5,11 +5,11 @@ import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/client-commands.ts'
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
-import { CLIENT_SETTINGS, type ClientFlag } from './runtime/client-settings.ts'
-import { resolveClientConfig, resolveConfig, SETTINGS } from './runtime/config.ts'
 import { isMailroomError, MailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
-import { didYouMean, type Settings, variableOf } from './runtime/settings-reader.ts'
+import { CLIENT_SETTINGS, type ClientFlag } from './settings/client-settings.ts'
+import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
+import { didYouMean, type Settings, variableOf } from './settings/settings-reader.ts'
 
 /** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
 const EXIT_CONFIG = 78

@@ -6,22 +6,23 @@ import test from 'node:test'
 
 /** Room -> the rooms it may import. A room is the longest of these prefixes a file's path begins with. */
 const MAY_IMPORT: Record<string, string[]> = {
-  'src/cli.ts': ['src/commands/', 'src/runtime/', 'src/http/'],
-  'src/worker.ts': [
-    'src/backend.ts',
-    'src/actors/',
-    'src/actors/protocol.ts',
+  'src/cli.ts': ['src/commands/', 'src/settings/', 'src/http/', 'src/runtime/'],
+  'src/worker.ts': ['src/actors/', 'src/actors/protocol.ts', 'src/storage/', 'src/http/', 'src/runtime/'],
+  'src/commands/': [
+    'src/commands/',
+    'src/settings/',
+    'src/nodes/',
     'src/http/',
+    'src/storage/',
     'src/runtime/',
-    'src/runtime/backends/',
   ],
-  'src/backend.ts': ['src/runtime/', 'src/runtime/backends/'],
-  'src/commands/': ['src/commands/', 'src/http/', 'src/runtime/', 'src/runtime/backends/'],
-  'src/http/': ['src/http/', 'src/actors/protocol.ts', 'src/runtime/'],
-  'src/actors/': ['src/actors/', 'src/actors/protocol.ts', 'src/runtime/'],
-  'src/actors/protocol.ts': ['src/runtime/'],
-  'src/runtime/backends/': ['src/runtime/backends/', 'src/runtime/'],
-  'src/runtime/': ['src/runtime/'],
+  'src/nodes/': ['src/nodes/', 'src/settings/', 'src/http/', 'src/runtime/'],
+  'src/http/': ['src/http/', 'src/actors/protocol.ts', 'src/settings/', 'src/storage/', 'src/runtime/'],
+  'src/actors/': ['src/actors/', 'src/actors/protocol.ts', 'src/storage/', 'src/runtime/'],
+  'src/actors/protocol.ts': ['src/storage/', 'src/runtime/'],
+  'src/settings/': ['src/settings/', 'src/storage/', 'src/runtime/'],
+  'src/storage/': ['src/storage/', 'src/settings/', 'src/runtime/'],
+  'src/runtime/': ['src/runtime/', 'src/settings/'],
 }
 
 /** Dependency -> the only files (prefixes) that may import it. */
@@ -30,15 +31,15 @@ const DOORS: Record<string, string[]> = {
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
-  undici: ['src/http/'],
-  zod: ['src/http/'],
+  undici: ['src/http/', 'src/nodes/'],
+  zod: ['src/http/', 'src/nodes/'],
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
-  'hazelcast-client': ['src/runtime/backends/hazelcast/'],
-  'node:sqlite': ['src/runtime/backends/embedded/'],
-  'node:cluster': ['src/runtime/'],
-  'node:http': ['src/http/'],
+  'hazelcast-client': ['src/storage/hazelcast/'],
+  'node:sqlite': ['src/storage/embedded/'],
+  'node:cluster': ['src/runtime/cluster/'],
+  'node:http': ['src/http/', 'src/nodes/'],
 }
 
 /** Words that may stand in these files (prefixes) only. */
@@ -47,7 +48,7 @@ const WORDS: Record<string, string[]> = {
   'setTimeout(': ['src/runtime/clock.ts'],
   'setInterval(': ['src/runtime/clock.ts'],
   'process.exit(': ['src/runtime/lifecycle.ts'],
-  'process.env': ['src/runtime/config.ts'],
+  'process.env': ['src/settings/config.ts'],
   'Math.random': ['src/runtime/clock.ts'],
 }
 

@@ -3,8 +3,8 @@
  * carries them: the internal servers and the client speak `Logging` and `Messages`, the public API speaks
  * `Facade`. All errors are `MailroomError`s (see each code's outcome in `runtime/errors.ts`).
  */
-import type { ActorEntry, Role } from '../runtime/directory.ts'
-import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } from '../runtime/ports.ts'
+import type { ActorEntry, Role } from '../runtime/cluster/directory.ts'
+import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } from '../storage/ports.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {

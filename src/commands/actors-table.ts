@@ -1,7 +1,7 @@
 /** Actors as a table for people. */
 import { styleText } from 'node:util'
 import { systemClock as clock } from '../runtime/clock.ts'
-import type { Role } from '../runtime/directory.ts'
+import type { Role } from '../runtime/cluster/directory.ts'
 
 /** An actor as `GET /actors` shows it. */
 export interface ShownActor {

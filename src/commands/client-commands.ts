@@ -1,6 +1,6 @@
 /** The commands that speak to a running node, as a table: what is typed, what it means, what it does. */
 import type { ApiClient } from '../http/api-client.ts'
-import type { ClientConfig, ClientFlag } from '../runtime/client-settings.ts'
+import type { ClientConfig, ClientFlag } from '../settings/client-settings.ts'
 
 /** One command. */
 export interface ClientCommand {

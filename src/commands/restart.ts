@@ -1,6 +1,6 @@
 /** `mailroom restart`: actors one by one, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
-import { ROLES, type Role } from '../runtime/directory.ts'
+import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print } from './print.ts'

@@ -1,8 +1,8 @@
 /** `mailroom scale`: more actors, or fewer. */
 import type { ApiClient } from '../http/api-client.ts'
-import { MAX_ACTORS } from '../runtime/config.ts'
-import { ROLES, type Role } from '../runtime/directory.ts'
+import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
+import { MAX_ACTORS } from '../settings/config.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print } from './print.ts'
 

@@ -1,7 +1,7 @@
 /** What `mailroom send` sends, and what it prints of it. */
 import { statSync } from 'node:fs'
-import type { ClientConfig } from '../runtime/client-settings.ts'
 import { MailroomError } from '../runtime/errors.ts'
+import type { ClientConfig } from '../settings/client-settings.ts'
 
 /** Where the texts come from. */
 export type Source =

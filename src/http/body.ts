@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { GatheredBytes } from './gathered-bytes.ts'
-import { SLOW_REQUEST } from './problem.ts'
+import { SLOW_REQUEST } from './problems.ts'
 
 /** The time a whole body may take to arrive (not NDJSON, which is endless). */
 export const BODY_TIME_MS = 10_000

@@ -1,6 +1,6 @@
 /** Strict query parameters: unknown, repeated or ill-formed ones are refused and named. */
-import { isId } from '../runtime/ids.ts'
-import { badRequest } from './problem.ts'
+import { isId } from '../storage/ids.ts'
+import { badRequest } from './problems.ts'
 
 /** The parameters of a request that were given. */
 export type Query<K extends string = string> = Partial<Record<K, string>>

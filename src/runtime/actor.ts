@@ -1,7 +1,7 @@
 /** The actor: private state, one mailbox, and a life that begins with `start` and ends with `drain`. */
-import type { ActorStatus } from './directory.ts'
+import type { ActorStatus } from './cluster/directory.ts'
+import type { World } from './cluster/world.ts'
 import { Mailbox } from './mailbox.ts'
-import type { World } from './world.ts'
 
 /** Texts in one mailbox, beside the bound in messages (`--mailbox-capacity`). */
 const CAPACITY_BYTES = 64 * 1024 * 1024

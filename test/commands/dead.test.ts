@@ -1,7 +1,7 @@
 /** `mailroom dead` in front of the real API, and against nodes that do what the test says. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Dead } from '../../src/runtime/ports.ts'
+import type { Dead } from '../../src/storage/ports.ts'
 import { run } from '../support/command.ts'
 import { FakeNode, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'

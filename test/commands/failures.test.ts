@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENT_COMMANDS, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
-import { MIN_ID } from '../../src/runtime/ids.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { run } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'

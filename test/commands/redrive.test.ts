@@ -1,7 +1,7 @@
 /** `mailroom redrive` against a node that does what the test says. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MIN_ID } from '../../src/runtime/ids.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
 import { run } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 

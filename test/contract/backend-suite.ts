@@ -1,9 +1,9 @@
 /** What every backend must do: one suite, a function of how to open one. Uses the real clock. */
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
-import type { LaneReport } from '../../src/runtime/backends/lane-choice.ts'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
-import { idGenerator } from '../../src/runtime/ids.ts'
+import { idGenerator } from '../../src/storage/ids.ts'
+import type { LaneReport } from '../../src/storage/lane-choice.ts'
 import {
   type Backend,
   type Batch,
@@ -11,7 +11,7 @@ import {
   type LaneBatch,
   MAX_STARTS,
   type Queue,
-} from '../../src/runtime/ports.ts'
+} from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
 export interface Bed {

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openEmbedded } from '../../src/runtime/backends/embedded/open.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import type { Backend } from '../../src/runtime/ports.ts'
+import { openEmbedded } from '../../src/storage/embedded/open.ts'
+import type { Backend } from '../../src/storage/ports.ts'
 import { backendSuite, onlyLane } from './backend-suite.ts'
 
 backendSuite('embedded', async () => {

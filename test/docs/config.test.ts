@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CLIENT_SETTINGS } from '../../src/runtime/client-settings.ts'
-import { SETTINGS } from '../../src/runtime/config.ts'
-import { Expected } from '../../src/runtime/setting-values.ts'
-import { type Setting, variableOf } from '../../src/runtime/settings-reader.ts'
+import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
+import { SETTINGS } from '../../src/settings/config.ts'
+import { Expected } from '../../src/settings/setting-values.ts'
+import { type Setting, variableOf } from '../../src/settings/settings-reader.ts'
 import { headingsOf, pageOf, rowsOf } from '../support/markdown.ts'
 
 type Any = Setting<unknown>

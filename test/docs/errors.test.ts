@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { NO_TOKEN, problemOf, REQUEST_HEAD, SLOW_REQUEST } from '../../src/http/problem.ts'
+import { NO_TOKEN, problemOf, REQUEST_HEAD, SLOW_REQUEST } from '../../src/http/problems.ts'
 import { ERRORS, type ErrorCode, MailroomError } from '../../src/runtime/errors.ts'
 import { pageOf, rowsOf } from '../support/markdown.ts'
 

@@ -1,8 +1,8 @@
 /** Every route of the table against the real program: without a token, with a wrong one, with the right one. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type Operation, ROUTES, type Route } from '../../src/http/route-table.ts'
-import { MIN_ID } from '../../src/runtime/ids.ts'
+import { type Operation, ROUTES, type Route } from '../../src/http/routes/table.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
 import { System } from '../support/system.ts'
 import { bytes, type Headers, head } from './case.ts'
 import { Wire } from './wire.ts'

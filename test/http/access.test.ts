@@ -1,8 +1,8 @@
 /** Who may call what, over every route of the table. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { ROUTES, type Route } from '../../src/http/route-table.ts'
-import { MIN_ID } from '../../src/runtime/ids.ts'
+import { ROUTES, type Route } from '../../src/http/routes/table.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
 import { startApi, until } from '../support/public-api.ts'
 
 const routes = Object.entries(ROUTES) as [string, Route][]

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { BODY_TIME_MS } from '../../src/http/body.ts'
-import { answerRefusals } from '../../src/http/refusals.ts'
+import { answerRefusals } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { type Api, Raw, startApi, until } from '../support/public-api.ts'
 

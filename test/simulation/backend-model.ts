@@ -1,7 +1,8 @@
 /** What a simulated backend is to the world that runs on it. */
-import type { LaneReport } from '../../src/runtime/backends/lane-choice.ts'
-import type { Backend, LaneBatch } from '../../src/runtime/ports.ts'
-import type { World } from '../../src/runtime/world.ts'
+
+import type { World } from '../../src/runtime/cluster/world.ts'
+import type { LaneReport } from '../../src/storage/lane-choice.ts'
+import type { Backend, LaneBatch } from '../../src/storage/ports.ts'
 import type { SimProcess } from './process.ts'
 
 /** What a backend is told by the actor that opens it. */

@@ -2,17 +2,13 @@
  * Planted bugs: each makes a simulated world, never the code under test, go wrong in one way. That they are caught
  * is the test of the simulation itself.
  */
-import {
-  type Cluster,
-  type ClusterMap,
-  FOR_EVER_MS,
-  onlyAway,
-} from '../../src/runtime/backends/hazelcast/cluster.ts'
-import { laneKey, NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
-import { UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts'
+
+import type { World } from '../../src/runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
-import type { Backend, Queue, Receipt } from '../../src/runtime/ports.ts'
-import type { World } from '../../src/runtime/world.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway } from '../../src/storage/hazelcast/cluster.ts'
+import { laneKey, NAMES } from '../../src/storage/hazelcast/entries.ts'
+import { UNSTARTED } from '../../src/storage/hazelcast/lone-messages.ts'
+import type { Backend, Queue, Receipt } from '../../src/storage/ports.ts'
 import { withMap, withQueues } from './other-cluster.ts'
 import type { Plan, Planted } from './sim-world.ts'
 

@@ -4,8 +4,8 @@
  */
 import type { Found, Redriven } from '../../src/actors/protocol.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
-import { MIN_ID } from '../../src/runtime/ids.ts'
-import type { Dead, Message, Receipt } from '../../src/runtime/ports.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
+import type { Dead, Message, Receipt } from '../../src/storage/ports.ts'
 import type { FinalRead } from '../support/checker.ts'
 import { History } from '../support/history.ts'
 import { PUBLIC, type ReadHalf } from './boot.ts'

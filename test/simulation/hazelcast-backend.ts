@@ -1,10 +1,11 @@
 /** The Hazelcast backend on two simulated clusters: all of its protocol runs unchanged. */
-import type { Cluster } from '../../src/runtime/backends/hazelcast/cluster.ts'
-import { NAMES } from '../../src/runtime/backends/hazelcast/entries.ts'
-import { openHazelcast } from '../../src/runtime/backends/hazelcast/open.ts'
-import { isHeldElsewhere } from '../../src/runtime/directory.ts'
-import type { Backend } from '../../src/runtime/ports.ts'
-import type { World } from '../../src/runtime/world.ts'
+
+import { isHeldElsewhere } from '../../src/runtime/cluster/directory.ts'
+import type { World } from '../../src/runtime/cluster/world.ts'
+import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
+import { NAMES } from '../../src/storage/hazelcast/entries.ts'
+import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
+import type { Backend } from '../../src/storage/ports.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
 import { Losses, loggedIn, queuedIn } from './losses.ts'
 import { withMap } from './other-cluster.ts'

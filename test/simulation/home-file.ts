@@ -2,7 +2,7 @@
  * A simulated home of a lane, as `embedded/home.ts` is one in SQLite: the same tables, each write in a
  * transaction of the simulated disk.
  */
-import { MAX_ID, MIN_ID } from '../../src/runtime/ids.ts'
+import { MAX_ID, MIN_ID } from '../../src/storage/ids.ts'
 import {
   type Claimed,
   type Dead,
@@ -11,7 +11,7 @@ import {
   type Range,
   type Settlement,
   type Whereabouts,
-} from '../../src/runtime/ports.ts'
+} from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'

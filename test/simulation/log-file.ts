@@ -1,7 +1,7 @@
 /** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { timeOf } from '../../src/runtime/ids.ts'
-import type { LaneBatch, Message, Receipt } from '../../src/runtime/ports.ts'
+import { timeOf } from '../../src/storage/ids.ts'
+import type { LaneBatch, Message, Receipt } from '../../src/storage/ports.ts'
 import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 

@@ -5,8 +5,8 @@ import {
   messagesOf,
   NAMES,
   partsOf,
-} from '../../src/runtime/backends/hazelcast/entries.ts'
-import { idAtPlace } from '../../src/runtime/ids.ts'
+} from '../../src/storage/hazelcast/entries.ts'
+import { idAtPlace } from '../../src/storage/ids.ts'
 import type { SimCluster } from './sim-cluster.ts'
 
 /** All losses of one history. */

@@ -4,7 +4,7 @@
  * when it is thawed, whoever still waits.
  */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
-import { type Ask, loggingBy, type Methods, messagesBy } from '../../src/http/calls.ts'
+import { type Ask, loggingBy, type Methods, messagesBy } from '../../src/http/internal/calls.ts'
 import { fromWire, MailroomError, toWire } from '../../src/runtime/errors.ts'
 import { SimulatedFault } from './node.ts'
 import type { SimProcess } from './process.ts'

@@ -3,12 +3,18 @@
  * (`runtime/supervisor.ts`, which is bound to node:cluster): the same restart policy, the same states in the
  * directory, drains in the same order. The supervisor has no faults of its own but to die with its node.
  */
-import { type ActorEntry, actorName, actorNumber, ROLES, type Role } from '../../src/runtime/directory.ts'
+import {
+  type ActorEntry,
+  actorName,
+  actorNumber,
+  ROLES,
+  type Role,
+} from '../../src/runtime/cluster/directory.ts'
+import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
+import { update } from '../../src/runtime/cluster/slot.ts'
+import type { Hosted, Settled, World } from '../../src/runtime/cluster/world.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
-import { RestartPolicy } from '../../src/runtime/restart-policy.ts'
-import { update } from '../../src/runtime/slot.ts'
-import type { Hosted, Settled, World } from '../../src/runtime/world.ts'
 import { TestDirectory } from '../support/world.ts'
 import { type Machine, SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'

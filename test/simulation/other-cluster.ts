@@ -1,5 +1,5 @@
 /** Clusters that behave otherwise in a part. */
-import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backends/hazelcast/cluster.ts'
+import type { Cluster, ClusterMap, ClusterQueue } from '../../src/storage/hazelcast/cluster.ts'
 
 /** One map of a cluster behaves otherwise. */
 export function withMap(

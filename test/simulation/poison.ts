@@ -1,5 +1,5 @@
 /** The handler of simulated messages actors: does what a message's text says. */
-import type { Handler } from '../../src/actors/handler.ts'
+import type { Handler } from '../../src/actors/messages/handler.ts'
 import type { SimProcess } from './process.ts'
 
 /** What a text can ask its handler to do; anything else is handled in some ms. */

@@ -3,7 +3,7 @@
  * reply, each at its own moment; requests and replies may be late or lost, a copy may stay out. When a primary
  * dies, its backup is all there is.
  */
-import type { Cluster } from '../../src/runtime/backends/hazelcast/cluster.ts'
+import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'

@@ -1,6 +1,7 @@
 /** One process's connection to a simulated cluster: the seam of `backends/hazelcast/cluster.ts`. */
-import type { Cluster, ClusterMap, ClusterQueue } from '../../src/runtime/backends/hazelcast/cluster.ts'
+
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Cluster, ClusterMap, ClusterQueue } from '../../src/storage/hazelcast/cluster.ts'
 import type { SimProcess } from './process.ts'
 import type { SimCluster } from './sim-cluster.ts'
 

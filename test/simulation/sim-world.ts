@@ -1,8 +1,9 @@
 /** A simulated Mailroom made from a plan: its processes, stores, network and clients. */
-import { resolveConfig } from '../../src/runtime/config.ts'
-import type { Role } from '../../src/runtime/directory.ts'
+
+import type { Role } from '../../src/runtime/cluster/directory.ts'
+import type { Settled } from '../../src/runtime/cluster/world.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import type { Settled } from '../../src/runtime/world.ts'
+import { resolveConfig } from '../../src/settings/config.ts'
 import type { BackendModel } from './backend-model.ts'
 import { bootOf } from './boot.ts'
 import { Clients } from './clients.ts'

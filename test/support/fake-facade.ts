@@ -1,10 +1,10 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
 import type { Facade, Found, Lists, Redriven } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
-import type { ActorEntry, Role } from '../../src/runtime/directory.ts'
+import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { idGenerator } from '../../src/runtime/ids.ts'
-import type { Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/runtime/ports.ts'
+import { idGenerator } from '../../src/storage/ids.ts'
+import type { Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
 
 /** Everything posted is logged, and delivered to `messages-1` at once. */
 export class FakeFacade implements Facade {

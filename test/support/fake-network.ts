@@ -1,9 +1,10 @@
 /** A network of nodes in memory: names, and who answers where. */
-import type { ActorEntry } from '../../src/runtime/directory.ts'
+
+import { type NodeDirectory, toldBy } from '../../src/nodes/node-directory.ts'
+import type { Network } from '../../src/nodes/nodes.ts'
+import type { ActorEntry } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { type NodeDirectory, toldBy } from '../../src/runtime/node-directory.ts'
-import type { Network } from '../../src/runtime/nodes.ts'
-import { type HostPort, inUrl } from '../../src/runtime/setting-values.ts'
+import { type HostPort, inUrl } from '../../src/settings/setting-values.ts'
 import type { FakeClock } from './fake-clock.ts'
 import { entryOf } from './world.ts'
 

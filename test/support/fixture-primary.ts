@@ -1,11 +1,11 @@
 /** A primary over `fixture-worker.ts`: the supervisor as a process of its own, as cluster wants it. */
 
-import { createNode } from '../../src/commands/node.ts'
+import { createNode } from '../../src/nodes/node.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
+import type { Settled } from '../../src/runtime/cluster/world.ts'
 import { toWire } from '../../src/runtime/errors.ts'
 import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import type { Settled } from '../../src/runtime/world.ts'
 
 const config = JSON.parse(process.argv[2]!) as Settled
 const { supervisor, join, leave } = createNode({

@@ -3,9 +3,9 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { bootWorker } from '../../src/runtime/cluster/worker-boot.ts'
+import type { Hosted, World } from '../../src/runtime/cluster/world.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { bootWorker } from '../../src/runtime/worker-boot.ts'
-import type { Hosted, World } from '../../src/runtime/world.ts'
 
 /** Files beside `--data` whose existence makes an actor misbehave. */
 async function boot(world: World): Promise<Hosted> {

@@ -1,5 +1,5 @@
 /** A handler that does what the text says: `wait <ms>`, `throw`, `hang`, `die`; anything else is fine. */
-import type { Handler } from '../../src/actors/handler.ts'
+import type { Handler } from '../../src/actors/messages/handler.ts'
 
 const handle: Handler = async ({ text }) => {
   const [verb, ms] = text.split(' ')

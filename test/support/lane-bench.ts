@@ -1,6 +1,8 @@
 /** One lane on a simulated Hazelcast cluster, in virtual time: its holder, and what a former one may still write. */
-import type { Cluster, ClusterMap } from '../../src/runtime/backends/hazelcast/cluster.ts'
-import { FOR_EVER_MS } from '../../src/runtime/backends/hazelcast/cluster.ts'
+
+import { createLogger } from '../../src/runtime/logger.ts'
+import type { Cluster, ClusterMap } from '../../src/storage/hazelcast/cluster.ts'
+import { FOR_EVER_MS } from '../../src/storage/hazelcast/cluster.ts'
 import {
   type DeadEntry,
   type DeliveredEntry,
@@ -8,12 +10,11 @@ import {
   laneBounds,
   laneKey,
   NAMES,
-} from '../../src/runtime/backends/hazelcast/entries.ts'
-import { type Lone, UNSTARTED } from '../../src/runtime/backends/hazelcast/lone-messages.ts'
-import { openHazelcast } from '../../src/runtime/backends/hazelcast/open.ts'
-import { idGenerator } from '../../src/runtime/ids.ts'
-import { createLogger } from '../../src/runtime/logger.ts'
-import type { Delivered, Queue } from '../../src/runtime/ports.ts'
+} from '../../src/storage/hazelcast/entries.ts'
+import { type Lone, UNSTARTED } from '../../src/storage/hazelcast/lone-messages.ts'
+import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
+import { idGenerator } from '../../src/storage/ids.ts'
+import type { Delivered, Queue } from '../../src/storage/ports.ts'
 import { SimProcess } from '../simulation/process.ts'
 import { Rng } from '../simulation/rng.ts'
 import { Scheduler } from '../simulation/scheduler.ts'

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { timeOf } from '../../src/runtime/ids.ts'
+import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Backend,
   type Claimed,
@@ -12,7 +12,7 @@ import {
   type Queue,
   type Range,
   REDRIVE_AGE_MS,
-} from '../../src/runtime/ports.ts'
+} from '../../src/storage/ports.ts'
 
 interface Started {
   id: string

@@ -1,8 +1,8 @@
 /** Messages actors of one system in this process, on a store in memory and a clock that stands still. */
-import type { Handler } from '../../src/actors/handler.ts'
-import { MessagesActor } from '../../src/actors/messages.ts'
-import { idGenerator } from '../../src/runtime/ids.ts'
-import type { Backend } from '../../src/runtime/ports.ts'
+import type { Handler } from '../../src/actors/messages/handler.ts'
+import { MessagesActor } from '../../src/actors/messages/messages.ts'
+import { idGenerator } from '../../src/storage/ids.ts'
+import type { Backend } from '../../src/storage/ports.ts'
 import { FakeClock, settle } from './fake-clock.ts'
 import { MemoryStore } from './memory-backend.ts'
 import { entryOf, seeded, TestDirectory, type TestWorld, testWorld } from './world.ts'

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
-import { type PublicServer, servePublic } from '../../src/http/public-server.ts'
+import { type PublicServer, servePublic } from '../../src/http/server.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
 

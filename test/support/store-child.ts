@@ -3,10 +3,10 @@
  * waits in lane 0. It prints the ids of what it was told is durable, one line at a time, synchronously.
  */
 import { writeSync } from 'node:fs'
-import { openEmbedded } from '../../src/runtime/backends/embedded/open.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
-import { idGenerator } from '../../src/runtime/ids.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import { openEmbedded } from '../../src/storage/embedded/open.ts'
+import { idGenerator } from '../../src/storage/ids.ts'
 
 const [what, data, writer] = process.argv.slice(2) as [string, string, string]
 const { log, queue } = openEmbedded({

@@ -1,10 +1,15 @@
 /** What an actor is given, for tests: a clock that stands still, a directory that is told what to say. */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
-import { resolveConfig } from '../../src/runtime/config.ts'
-import { type ActorEntry, actorNumber, type Directory, type Role } from '../../src/runtime/directory.ts'
+import {
+  type ActorEntry,
+  actorNumber,
+  type Directory,
+  type Role,
+} from '../../src/runtime/cluster/directory.ts'
+import type { Settled, World } from '../../src/runtime/cluster/world.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import type { Settled, World } from '../../src/runtime/world.ts'
+import { resolveConfig } from '../../src/settings/config.ts'
 import { FakeClock } from './fake-clock.ts'
 
 /** A directory that tests write. */

@@ -1,5 +1,5 @@
 /** Paths, targets and methods. */
-import { ROUTES } from '../../../src/http/route-table.ts'
+import { ROUTES } from '../../../src/http/routes/table.ts'
 import { bytes, type Case, get, head, post, refused, TEXT, taken } from '../case.ts'
 
 const ID = '01ARZ3NDEKTSV4RRFFQ69G5FAV'

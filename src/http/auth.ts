@@ -1,0 +1,99 @@
+/**
+ * Who may call: the token, where there is one; else only what did not come from somebody's web page. A browser
+ * lets any page send requests to loopback; `Sec-Fetch-Site` tells them, and a name that was made to point at
+ * loopback (DNS rebinding) shows in `Host`.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import { MailroomError } from '../runtime/errors.ts'
+import type { Config } from '../settings/config.ts'
+import { badRequest, NO_TOKEN } from './problems.ts'
+import { ROUTES } from './routes/table.ts'
+
+const MAX_HEADERS = 100
+const HOST = /^[\w.:[\]-]*$/
+const OPEN_PATHS: ReadonlySet<string> = new Set(
+  Object.values(ROUTES)
+    .filter(({ auth }) => auth === 'open')
+    .map(({ path }) => path),
+)
+
+/**
+ * Makes the check every request passes first.
+ *
+ * @returns A function that throws `MR_REQUEST_INVALID` for a head that is not right, `MR_FORBIDDEN` (401 or
+ * 403) for a caller who may not.
+ */
+export function createGuard({
+  token,
+  host,
+}: Pick<Config, 'token' | 'host'>): (request: IncomingMessage, path: string) => void {
+  const digest = token === null ? undefined : digestOf(token)
+  const loopbackOnly = token === null && isLoopback(host)
+  return (request, path) => {
+    const authority = checkHead(request)
+    if (digest !== undefined) {
+      if (!OPEN_PATHS.has(path)) checkToken(request.headers.authorization, digest)
+      return
+    }
+    if (request.headers['sec-fetch-site'] === 'cross-site') {
+      throw new MailroomError('MR_FORBIDDEN', {
+        reason: 'A page of another site may not call without a token',
+      })
+    }
+    if (loopbackOnly) checkHost(authority)
+  }
+}
+
+/** Gives back the host that is asked for; undefined when none is named, which HTTP/1.0 allows. */
+function checkHead({ headers, rawHeaders, httpVersion, url = '' }: IncomingMessage): string | undefined {
+  if (rawHeaders.length > MAX_HEADERS * 2) {
+    const got = String(rawHeaders.length / 2)
+    throw badRequest({ where: 'the number of headers', expected: `at most ${MAX_HEADERS}`, got })
+  }
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw badRequest({ where: 'the version of HTTP', expected: '1.1 or 1.0', got: httpVersion })
+  }
+  if (url.includes('#')) {
+    throw badRequest({ where: 'the target', expected: 'without a fragment', got: 'one with' })
+  }
+  const { host, expect } = headers
+  if (host === undefined ? httpVersion === '1.1' : !HOST.test(host)) {
+    const got = host === undefined ? 'none' : 'something else'
+    throw badRequest({ where: 'the header Host', expected: 'one host, with or without a port', got })
+  }
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
+    throw badRequest({ where: 'the header Expect', expected: '100-continue', got: 'something else' })
+  }
+  // A target that is a whole URL says where to by itself, and overrules Host (RFC 9112, 3.2.2).
+  return /^[a-z][a-z\d+.-]*:\/\/([^/?]*)/i.exec(url)?.[1] ?? host
+}
+
+function checkToken(header: string | undefined, digest: Buffer): void {
+  const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
+  // Digests have one length: neither the token's length nor its beginning shows in the time this takes.
+  if (given === undefined || !timingSafeEqual(digestOf(given), digest)) {
+    throw new MailroomError('MR_FORBIDDEN', { reason: NO_TOKEN })
+  }
+}
+
+function checkHost(header: string | undefined): void {
+  if (header === undefined) return
+  const name = header
+    .replace(/:\d*$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase()
+  if (isIP(name) !== 0 || isLoopback(name)) return
+  throw new MailroomError('MR_FORBIDDEN', {
+    reason: 'Without a token only requests to an address or to localhost are taken, and this Host is neither',
+  })
+}
+
+function isLoopback(host: string): boolean {
+  return /^(127\.\d+\.\d+\.\d+|::1|localhost|.+\.localhost)$/i.test(host)
+}
+
+function digestOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}

@@ -1,0 +1,102 @@
+/**
+ * The client end of the calls between actors: `POST /ask/<method>` with the arguments as a JSON array, over
+ * kept-alive connections, each call within its own time. The counterpart is `server.ts`. The only
+ * door to undici's pools.
+ */
+import { Pool } from 'undici'
+import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Directory } from '../../runtime/cluster/directory.ts'
+import { fromWire, MailroomError } from '../../runtime/errors.ts'
+import { type Ask, loggingBy, messagesBy } from './calls.ts'
+import { SECRET_HEADER } from './secret.ts'
+
+const CONNECTIONS_PER_PEER = 32
+const NEVER_CONNECTED = new Set([
+  ...['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'],
+])
+
+/** `Peers` over HTTP; connections to addresses that left the directory are closed. */
+export class HttpPeers implements Peers {
+  readonly #secret: string
+  readonly #clock: Clock
+  readonly #pools = new Map<string, Pool>()
+  readonly #unwatch: () => void
+
+  constructor(options: { secret: string; clock: Clock; directory: Directory }) {
+    this.#secret = options.secret
+    this.#clock = options.clock
+    this.#unwatch = options.directory.onChange(() => this.#forgetAllBut(options.directory))
+  }
+
+  logging(address: string, timeoutMs: number): Logging {
+    return loggingBy(this.#asker(address, timeoutMs))
+  }
+
+  messages(address: string, timeoutMs: number): Messages {
+    return messagesBy(this.#asker(address, timeoutMs))
+  }
+
+  /** Closes all connections; calls under way settle first. */
+  async close(): Promise<void> {
+    this.#unwatch()
+    await Promise.all([...this.#pools.values()].map((pool) => pool.close()))
+    this.#pools.clear()
+  }
+
+  #asker(address: string, timeoutMs: number): Ask {
+    return (method, args, extraMs = 0) => this.#ask(address, method, args, timeoutMs + extraMs)
+  }
+
+  async #ask(address: string, method: string, args: unknown[], timeoutMs: number): Promise<unknown> {
+    const expired = new AbortController()
+    const cancel = this.#clock.after(timeoutMs, () => expired.abort())
+    try {
+      const { statusCode, body } = await this.#poolOf(address).request({
+        method: 'POST',
+        path: `/ask/${method}`,
+        headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
+        body: JSON.stringify(args),
+        signal: expired.signal,
+      })
+      const text = await body.text()
+      if (statusCode === 200) return text === '' ? undefined : JSON.parse(text)
+      throw fromWire(JSON.parse(text))
+    } catch (error) {
+      if (error instanceof MailroomError) throw error
+      const what = `${method} at ${address}`
+      if (expired.signal.aborted) {
+        throw new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs: timeoutMs })
+      }
+      const { code = '', message } = error as Error & { code?: string }
+      const outcome = NEVER_CONNECTED.has(code) ? 'none' : 'unknown'
+      throw new MailroomError('MR_PEER_LOST', { peer: what, reason: message }, { outcome, cause: error })
+    } finally {
+      cancel()
+    }
+  }
+
+  #poolOf(address: string): Pool {
+    let pool = this.#pools.get(address)
+    if (pool === undefined) {
+      pool = new Pool(`http://${address}`, {
+        connections: CONNECTIONS_PER_PEER,
+        pipelining: 1,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        connect: { timeout: 1000 },
+      })
+      this.#pools.set(address, pool)
+    }
+    return pool
+  }
+
+  #forgetAllBut(directory: Directory): void {
+    const known = new Set(directory.actors().map(({ address }) => address))
+    for (const [address, pool] of this.#pools) {
+      if (known.has(address)) continue
+      this.#pools.delete(address)
+      pool.close().catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The server end of the calls between actors (`client.ts` is the client), closed to anyone who does not
+ * know the system's secret. One route: `POST /ask/<method>`, arguments as a JSON array.
+ */
+import { once } from 'node:events'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Router } from '@koa/router'
+import Koa from 'koa'
+import type { Clock } from '../../runtime/clock.ts'
+import { MailroomError, toWire } from '../../runtime/errors.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import type { Config } from '../../settings/config.ts'
+import { inUrl } from '../../settings/setting-values.ts'
+import type { Methods } from './calls.ts'
+import { SECRET_HEADER, secretCheck } from './secret.ts'
+
+/** A listening internal server. */
+export interface InternalServer {
+  /** `host:port`, as reached from this node. */
+  address: string
+  /** Stops listening; resolves when the calls under way have been answered. */
+  close(): Promise<void>
+}
+
+/** The statuses of an answer that is an error: the body's code says which, these are for whoever looks on. */
+const REFUSED = 503
+/** Whoever listens there is reached by any address of this machine. */
+const EVERY_ADDRESS = new Set(['0.0.0.0', '::'])
+const SWEEP_MS = 50
+const MAX_BODY_BYTES = 16 * 1024 * 1024
+
+/**
+ * Serves an actor's methods on a free port, this worker's alone.
+ *
+ * @returns When it listens.
+ */
+export async function serveInternal(options: {
+  methods: Methods
+  config: Pick<Config, 'internalHost'>
+  secret: string
+  clock: Clock
+  logger: Logger
+}): Promise<InternalServer> {
+  const { methods, logger } = options
+  const { internalHost } = options.config
+  const check = secretCheck(options.secret)
+  const router = new Router()
+  router.post('/ask/:method', async (context) => {
+    check(context.get(SECRET_HEADER))
+    const name = context.params['method'] ?? ''
+    if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
+    const args = JSON.parse(await readBody(context.req)) as never[]
+    const value = await methods[name]!(...args)
+    context.type = 'application/json'
+    context.body = value === undefined ? '' : JSON.stringify(value)
+    context.status = 200
+  })
+  const app = new Koa()
+  app.use(async (context, next) => {
+    try {
+      await next()
+    } catch (error) {
+      if (!(error instanceof MailroomError)) logger.error({ err: error, path: context.path }, 'bug')
+      context.status = REFUSED
+      context.body = toWire(error)
+    }
+  })
+  app.use(router.routes())
+  app.silent = true
+
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, app.callback())
+  server.listen({ host: internalHost, port: 0, exclusive: true })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    address: inUrl({ host: EVERY_ADDRESS.has(internalHost) ? '127.0.0.1' : internalHost, port }),
+    async close() {
+      if (!server.listening) return
+      const closed = once(server, 'close')
+      server.close()
+      // A connection that was busy when the server closed stays open once idle: its caller keeps it alive.
+      const cancel = options.clock.every(SWEEP_MS, () => server.closeIdleConnections())
+      await closed
+      cancel()
+    },
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length
+    if (bytes > MAX_BODY_BYTES) {
+      throw new MailroomError('MR_TOO_LARGE', { what: 'A call between actors', limitBytes: MAX_BODY_BYTES })
+    }
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

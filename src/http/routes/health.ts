@@ -1,0 +1,19 @@
+/** `/livez` and `/readyz`: open to everyone, they say nothing but how it is. */
+import { type Handler, type Reach, replyJson } from '../context.ts'
+
+/** The routes of health. */
+export function healthRoutes({ facade, closing }: Reach): Record<'getLivez' | 'getReadyz', Handler> {
+  return {
+    getLivez(context) {
+      replyJson(context, 200, '{"status":"ok"}')
+    },
+    getReadyz(context) {
+      const missing = facade.missing()
+      const ready = missing.length === 0 && !closing()
+      const status = ready ? 'ready' : 'unready'
+      const damaged = facade.damaged()
+      const body = { status, missing, ...(damaged.length > 0 && { damaged }) }
+      replyJson(context, ready ? 200 : 503, JSON.stringify(body))
+    },
+  }
+}

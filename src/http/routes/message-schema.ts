@@ -1,0 +1,105 @@
+/** What a posted message looks like, and the words for one that does not. */
+import { z } from 'zod'
+import { MailroomError } from '../../runtime/errors.ts'
+import { BATCH_MAX_COUNT } from '../../storage/ids.ts'
+import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
+
+/** The largest text, in bytes of UTF-8. */
+export const TEXT_MAX_BYTES = 65_536
+
+/** One message as posted. The limit is in bytes of UTF-8, which a schema cannot say: see `checkText`. */
+const PostedMessage = z.strictObject({ text: z.string() })
+
+/** A batch as posted. */
+const PostedBatch = z.array(PostedMessage).min(1).max(BATCH_MAX_COUNT)
+
+/** What a JSON body asks to store. `many` decides the shape of the answer. */
+export interface Posted {
+  texts: string[]
+  many: boolean
+}
+
+/**
+ * The texts of a JSON body: one message or a batch.
+ *
+ * @throws {MailroomError} `MR_MESSAGE_INVALID` naming the place (`[3].text`), `MR_TOO_LARGE` for a text.
+ */
+export function parsePosted(source: string): Posted {
+  const value = parse(source, 'the body')
+  if (!Array.isArray(value)) return { texts: [textOf(value, source)], many: false }
+  const { success, data, error } = PostedBatch.safeParse(value)
+  if (!success) throw invalid(error.issues[0]!, value, 'the body')
+  if (hasDuplicateKeys(source, data.length * 2)) throw duplicate('the body')
+  return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`)), many: true }
+}
+
+/** The text of one line of NDJSON. @throws as `parsePosted` does. */
+export function parseLine(source: string): string {
+  return textOf(parse(source, 'the line'), source)
+}
+
+/**
+ * Gives a text back when it can be stored and come back byte for byte.
+ *
+ * @throws {MailroomError} `MR_TOO_LARGE` (413) beyond 65,536 bytes, else `MR_MESSAGE_INVALID`.
+ */
+export function checkText(text: string, where: string): string {
+  if (text === '') throw wrong(where, 'not empty', 'an empty text')
+  if (text.length * 3 > TEXT_MAX_BYTES && Buffer.byteLength(text) > TEXT_MAX_BYTES) {
+    throw new MailroomError('MR_TOO_LARGE', { what: where, limitBytes: TEXT_MAX_BYTES })
+  }
+  if (!text.isWellFormed()) throw wrong(where, 'well-formed Unicode', 'a lone surrogate')
+  return text
+}
+
+function textOf(value: unknown, source: string): string {
+  const { success, data, error } = PostedMessage.safeParse(value)
+  if (!success) throw invalid(error.issues[0]!, value, 'the message')
+  if (hasDuplicateKeys(source, 2)) throw duplicate('the message')
+  return checkText(data.text, 'text')
+}
+
+function parse(source: string, where: string): unknown {
+  try {
+    return parseJson(source)
+  } catch (error) {
+    if (error instanceof JsonFault) throw wrong(where, 'JSON', error.message)
+    throw error
+  }
+}
+
+function invalid(issue: z.core.$ZodIssue, root: unknown, whole: string): MailroomError {
+  const path = issue.path
+    .map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`))
+    .join('')
+  const where = path.replace(/^\./, '') || whole
+  if (issue.code === 'unrecognized_keys') {
+    return wrong(where, '{"text"} and nothing else', `unknown ${issue.keys.map(quoted).join(', ')}`)
+  }
+  if (issue.code === 'too_big' || issue.code === 'too_small') {
+    return wrong(where, `1 to ${BATCH_MAX_COUNT} messages`, `${(root as unknown[]).length}`)
+  }
+  const found = issue.path.reduce<unknown>((value, step) => (value as never)?.[step as never], root)
+  if (issue.code === 'invalid_type' && issue.expected === 'string') {
+    return wrong(where, 'a string', kindOf(found))
+  }
+  return wrong(where, '{"text": string}', kindOf(found))
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'an array' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`
+}
+
+function quoted(key: string): string {
+  return JSON.stringify(key.length > 64 ? `${key.slice(0, 64)}…` : key).toWellFormed()
+}
+
+function duplicate(where: string): MailroomError {
+  return wrong(where, '{"text"} and nothing else', '"text" twice')
+}
+
+function wrong(where: string, expected: string, got: string): MailroomError {
+  return new MailroomError('MR_MESSAGE_INVALID', { where, expected, got })
+}

@@ -1,0 +1,89 @@
+/** Other nodes over the network: names by the system's resolver, directories over HTTP (`server.ts`). */
+import { lookup } from 'node:dns/promises'
+import { Agent } from 'undici'
+import { z } from 'zod'
+import { SECRET_HEADER } from '../http/internal/secret.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { ROLES } from '../runtime/cluster/directory.ts'
+import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
+import { type HostPort, inUrl } from '../settings/setting-values.ts'
+import { areNamedAfterIt, type NodeDirectory } from './node-directory.ts'
+import type { Network } from './nodes.ts'
+
+const Told = z.object({
+  node: z.string(),
+  startId: z.string(),
+  actors: z.array(
+    z.looseObject({
+      ...{ name: z.string(), role: z.enum(ROLES), node: z.string(), pid: z.number() },
+      ...{ restarts: z.number(), handled: z.number(), missing: z.array(z.string()) },
+      state: z.enum(['starting', 'ready', 'draining', 'restarting', 'failed']),
+      mailbox: z.object({ depth: z.number(), capacity: z.number(), refused: z.number() }),
+      port: z.int().nullable(),
+    }),
+  ),
+})
+
+/** `Network` in earnest. */
+export class NodeClient implements Network {
+  readonly #secret: string
+  readonly #clock: Clock
+  readonly #agent = new Agent({ connections: 1, headersTimeout: 0, bodyTimeout: 0 })
+
+  constructor({ secret, clock }: { secret: string; clock: Clock }) {
+    this.#secret = secret
+    this.#clock = clock
+  }
+
+  async addressesOf(host: string): Promise<string[]> {
+    const found = await lookup(host, { all: true })
+    return found.map(({ address }) => address)
+  }
+
+  async directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory> {
+    const where = inUrl(address)
+    const expired = new AbortController()
+    const cancel = this.#clock.after(timeoutMs, () => expired.abort())
+    let status: number
+    let text: string
+    try {
+      const { statusCode, body } = await this.#agent.request({
+        ...{ origin: `http://${where}`, path: '/directory', method: 'GET' },
+        headers: { [SECRET_HEADER]: this.#secret },
+        signal: expired.signal,
+      })
+      status = statusCode
+      text = await body.text()
+    } catch (error) {
+      if (expired.signal.aborted) {
+        throw new MailroomError('MR_DEADLINE_EXPIRED', { what: `node at ${where}`, deadlineMs: timeoutMs })
+      }
+      throw new MailroomError('MR_PEER_LOST', { peer: `node at ${where}`, reason: inWords(error) })
+    } finally {
+      cancel()
+    }
+    return directoryOf(where, status, text)
+  }
+
+  /** Closes all connections. */
+  close(): Promise<void> {
+    return this.#agent.destroy()
+  }
+}
+
+function directoryOf(where: string, status: number, text: string): NodeDirectory {
+  const refused = (expected: string) =>
+    new MailroomError('MR_REQUEST_INVALID', { where: `what ${where} tells`, expected, got: 'something else' })
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw refused('JSON')
+  }
+  if (status !== 200) throw fromWire(value)
+  const { success, data } = Told.safeParse(value)
+  if (!success) throw refused('the directory of a node of the same version')
+  const directory = data as NodeDirectory
+  if (!areNamedAfterIt(directory)) throw refused('actors that carry their node’s name (--peers)')
+  return directory
+}

@@ -1,0 +1,223 @@
+/**
+ * The other nodes of the system. Once a second this node looks up the names it was given, asks every address
+ * for its directory, and keeps what was told:
+ *
+ *   found ──answers──▶ here ──silent 3 s──▶ away ──silent 5 s──▶ (gone; found again by its name)
+ *                        ◀──────answers──────┘
+ *
+ * While a node is away its actors are `restarting`: nobody is sent to them, and their lanes stay theirs.
+ * Silence is counted in looks, not by the clock: while this process was frozen nobody has been silent.
+ */
+import type { Cancel, Clock } from '../runtime/clock.ts'
+import type { ActorEntry } from '../runtime/cluster/directory.ts'
+import { inWords, isMailroomError } from '../runtime/errors.ts'
+import type { Logger } from '../runtime/logger.ts'
+import { type HostPort, inUrl } from '../settings/setting-values.ts'
+import { entriesAt, type NodeDirectory } from './node-directory.ts'
+
+/** How often nodes are asked. */
+export const LOOK_MS = 1000
+const ASK_TIMEOUT_MS = 1000
+/** The third look in a row without an answer. */
+const AWAY_LOOKS = 3
+/** The fifth: it is not asked again. */
+const GONE_LOOKS = 5
+/** Two nodes of one name that both answer so often in a row are no restart of one. */
+const CLASH_ANSWERS = 4
+
+/** How other nodes are reached. */
+export interface Network {
+  /** All addresses of a name; an address is its own. Rejects when there are none. */
+  addressesOf(host: string): Promise<string[]>
+  /**
+   * What a node tells. Settles within `timeoutMs`.
+   *
+   * @throws {MailroomError} A retryable one when it is not there; another when it is not one of us.
+   */
+  directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory>
+}
+
+/** What is known of an address. */
+interface Found {
+  readonly address: HostPort
+  asking: boolean
+  answer: NodeDirectory | undefined
+  /** Answers of this start of the node, in a row. */
+  answerCount: number
+  /** Looks since it answered. */
+  silentLooks: number
+  /** Why it did not answer when last asked; undefined when it did. */
+  failure: unknown
+}
+
+/** What `Nodes` is given. */
+export interface NodesOptions {
+  peers: readonly HostPort[]
+  /** Who this node is: an address that turns out to be its own is passed over. */
+  self: { node: string; startId: string }
+  network: Network
+  clock: Clock
+  logger: Logger
+  /** Called when there is news. */
+  onChange: () => void
+}
+
+/** Keeps what the other nodes tell. */
+export class Nodes {
+  readonly #options: NodesOptions
+  readonly #found = new Map<string, Found>()
+  readonly #lookingUp = new Set<string>()
+  /** What was logged last about a name or an address, so that it is said once. */
+  readonly #said = new Map<string, string>()
+  #cancel: Cancel = () => {}
+
+  constructor(options: NodesOptions) {
+    this.#options = options
+  }
+
+  /** Looks now, and then once a second. */
+  start(): void {
+    if (this.#options.peers.length === 0) return
+    this.#cancel = this.#options.clock.every(LOOK_MS, () => this.#look())
+    this.#look()
+  }
+
+  /** Looks no more. */
+  stop(): void {
+    this.#cancel()
+  }
+
+  /** The actors of the other nodes. */
+  actors(): ActorEntry[] {
+    const byName = new Map<string, Found>()
+    for (const found of this.#others()) {
+      const { node } = found.answer!
+      const rival = byName.get(node)
+      if (node !== this.#options.self.node && (rival === undefined || isRather(found, rival)))
+        byName.set(node, found)
+    }
+    return [...byName.values()].flatMap(({ answer, address, silentLooks }) =>
+      entriesAt(answer!, address.host, { away: silentLooks >= AWAY_LOOKS }),
+    )
+  }
+
+  /** What is wrong among the nodes, in words for people. */
+  problems(): string[] {
+    const refusals = [...this.#found.values()]
+      .filter(({ failure }) => isRefusal(failure))
+      .map(({ address, failure }) => `node at ${inUrl(address)}: ${reasonOf(failure)}`)
+    return [...this.#clashes(), ...refusals]
+  }
+
+  #look(): void {
+    for (const [key, found] of this.#found) {
+      if (++found.silentLooks >= GONE_LOOKS) this.#forget(key, found)
+      else void this.#ask(found)
+    }
+    for (const peer of this.#options.peers) void this.#lookUp(peer)
+    for (const clash of this.#clashes()) this.#say('error', clash, clash)
+  }
+
+  async #lookUp(peer: HostPort): Promise<void> {
+    const key = inUrl(peer)
+    if (this.#lookingUp.has(key)) return
+    this.#lookingUp.add(key)
+    try {
+      for (const host of await this.#options.network.addressesOf(peer.host)) {
+        this.#meet({ host, port: peer.port })
+      }
+      this.#said.delete(peer.host)
+    } catch (error) {
+      this.#say('info', peer.host, `${peer.host} has no address: ${reasonOf(error)}`)
+    } finally {
+      this.#lookingUp.delete(key)
+    }
+  }
+
+  #meet(address: HostPort): void {
+    const key = inUrl(address)
+    if (this.#found.has(key)) return
+    const found: Found = {
+      ...{ address, asking: false, answer: undefined, failure: undefined },
+      ...{ answerCount: 0, silentLooks: 0 },
+    }
+    this.#found.set(key, found)
+    void this.#ask(found)
+  }
+
+  async #ask(found: Found): Promise<void> {
+    if (found.asking) return
+    found.asking = true
+    const { network, logger, onChange } = this.#options
+    const key = inUrl(found.address)
+    try {
+      const answer = await network.directoryAt(found.address, ASK_TIMEOUT_MS)
+      if (answer.startId !== found.answer?.startId) {
+        found.answerCount = 0
+        if (!this.#isSelf(answer)) logger.info({ peer: key, peerNode: answer.node }, 'node found')
+      }
+      found.answerCount++
+      found.silentLooks = 0
+      found.answer = answer
+      found.failure = undefined
+      this.#said.delete(key)
+    } catch (error) {
+      found.failure = error
+      found.answerCount = 0
+      if (isRefusal(error)) this.#say('warn', key, `node at ${key}: ${reasonOf(error)}`)
+    } finally {
+      found.asking = false
+    }
+    onChange()
+  }
+
+  #forget(key: string, { answer }: Found): void {
+    this.#found.delete(key)
+    if (answer === undefined || this.#isSelf(answer)) return
+    this.#options.logger.warn({ peer: key, peerNode: answer.node }, 'node silent, left out')
+    this.#options.onChange()
+  }
+
+  /** Those that have answered and are not this one. */
+  #others(): Found[] {
+    return [...this.#found.values()].filter(({ answer }) => answer !== undefined && !this.#isSelf(answer))
+  }
+
+  #isSelf({ startId }: NodeDirectory): boolean {
+    return startId === this.#options.self.startId
+  }
+
+  /** Names that several nodes go by, all of them alive. */
+  #clashes(): string[] {
+    const starts = new Map([[this.#options.self.node, new Set([this.#options.self.startId])]])
+    for (const { answer, answerCount } of this.#others()) {
+      if (answerCount < CLASH_ANSWERS) continue
+      const { node, startId } = answer!
+      starts.set(node, (starts.get(node) ?? new Set()).add(startId))
+    }
+    return [...starts]
+      .filter(([, ids]) => ids.size > 1)
+      .map(([node, { size }]) => `${size} nodes are named ${node}: give each its own name with --node`)
+  }
+
+  #say(level: 'info' | 'warn' | 'error', about: string, words: string): void {
+    if (this.#said.get(about) === words) return
+    this.#said.set(about, words)
+    this.#options.logger[level](words)
+  }
+}
+
+/** Of two under one name: the one that answers (the other was its last start), else the same one everywhere. */
+function isRather(one: Found, other: Found): boolean {
+  const answers = Number(one.failure === undefined) - Number(other.failure === undefined)
+  return answers !== 0 ? answers > 0 : one.answer!.startId < other.answer!.startId
+}
+
+/** Whether somebody answered who will not be a node of ours by asking again. */
+function isRefusal(failure: unknown): boolean {
+  return failure !== undefined && !(isMailroomError(failure) && failure.retryable)
+}
+
+function reasonOf(failure: unknown): string {
+  return failure instanceof Error ? failure.message : inWords(failure)
+}

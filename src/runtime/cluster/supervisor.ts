@@ -1,0 +1,372 @@
+/**
+ * The supervisor: keeps one worker process for each actor, owns the directory, scales, restarts and drains.
+ * It handles no message of a user, so it can neither slow nor lose one.
+ *
+ * An actor's life, as its directory entry tells it:
+ *
+ *   starting ──▶ ready ──▶ draining ──▶ (gone, or `starting` again: a rolling restart)
+ *       └──────────┴─crash─▶ restarting ──▶ ready      (after a backoff; it keeps its lanes)
+ *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; its lanes go)
+ *
+ * There are never two processes of one actor, but while a facade is replaced: the new one listens before the
+ * old one says goodbye.
+ */
+import cluster from 'node:cluster'
+import { isOneOfSeveral } from '../../settings/config.ts'
+import type { Clock, Random } from '../clock.ts'
+import { isMailroomError, MailroomError, toWire } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
+import { RestartPolicy } from './restart-policy.ts'
+import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
+import type { BootFacts, ToPrimary } from './wire.ts'
+import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
+
+const DRAIN_MS = 10_000
+/** How long each role may take when everything stops: together within 10 s. */
+const STOP_MS: Record<Role, number> = { facade: 4500, logging: 1000, messages: 4400 }
+/** A signal to a worker and one to its primary, so close together, were one to all of them. */
+const SIGNAL_GRACE_MS = 300
+/** Changes that come together are told together. */
+const TELL_PERIOD_MS = 50
+/**
+ * V8 would let the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260, and no faster
+ * (measured, `bench/stream.ts`). How much may be in use is not limited: a handler's needs are not ours to know.
+ */
+const WORKER_FLAGS = ['--heap-growing-percent=50']
+
+/** What a supervisor is given. */
+export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
+  /** The module a worker process runs. */
+  exec: string
+  /** Its arguments. */
+  args: readonly string[]
+  clock: Clock
+  random: Random
+  logger: Logger
+  /** Called when a process came or went. */
+  onChange: () => void
+  /** The actors of other nodes. */
+  others: () => readonly ActorEntry[]
+}
+
+/** Runs the actors of one node. */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #slots = new Map<string, Slot>()
+  readonly #changeWaiters: (() => void)[] = []
+  #tellScheduled = false
+  #operation: Promise<unknown> = Promise.resolve()
+  #stopped: Promise<void> | undefined
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    cluster.schedulingPolicy = cluster.SCHED_NONE
+    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: WORKER_FLAGS })
+  }
+
+  /** All actors of this node, by role and number. */
+  actors(): ActorEntry[] {
+    return [...this.#slots.values()].map(({ entry }) => entry).sort(inOrder)
+  }
+
+  /** Other nodes have news: the workers are told, soon. */
+  othersChanged(): void {
+    this.#changed()
+  }
+
+  /** Pids of the living processes. */
+  pids(): number[] {
+    return Object.values(cluster.workers ?? {}).flatMap((worker) => worker?.process.pid ?? [])
+  }
+
+  /**
+   * Starts all actors; resolves when every one is ready.
+   *
+   * @throws {MailroomError} What an actor could not boot for, when trying again cannot help.
+   */
+  async start(): Promise<void> {
+    for (const role of ROLES) this.#grow(role, this.#options.config.counts[role])
+    await this.#allReady(() => true)
+  }
+
+  /**
+   * Runs `count` actors of a role. Operations run one after another.
+   *
+   * @returns The new list, when the new actors are ready and the old ones have drained; the process that
+   * asks is answered before its own drain.
+   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops,
+   * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
+   */
+  scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
+    return this.#operate(async (answer) => {
+      this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
+      this.#options.logger.info({ role, count }, 'scaling')
+      this.#grow(role, count)
+      await this.#allReady((slot) => slot.entry.role === role)
+      const leaving = this.#slotsOf(role).slice(count)
+      for (const slot of leaving) slot.wanted = false
+      const remove = async (slot: Slot) => {
+        await this.#drain(slot, DRAIN_MS)
+        this.#slots.delete(slot.entry.name)
+        this.#changed()
+      }
+      const asking = leaving.filter(isOf(asker))
+      await Promise.all(leaving.filter((slot) => !asking.includes(slot)).map(remove))
+      answer(this.#directory().filter(({ name }) => this.#slots.get(name)?.wanted !== false))
+      await Promise.all(asking.map(remove))
+    })
+  }
+
+  /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
+  restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
+    return this.#operate(async (answer) => {
+      this.#refuseElsewhere(role, `run docker compose restart ${role}`)
+      this.#options.logger.info({ role }, 'restarting')
+      const slots = this.#slotsOf(role)
+      const asking = slots.filter(isOf(asker))
+      for (const slot of slots) if (!asking.includes(slot)) await this.#replace(slot, () => {})
+      for (const slot of asking) await this.#replace(slot, () => answer(this.#directory()))
+      answer(this.#directory())
+    })
+  }
+
+  /** Drains everything, facades first, then logging, then messages; within 10 s. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  /** Ends all processes now, and for good; resolves when they are gone. */
+  async kill(): Promise<void> {
+    this.#stopped ??= Promise.resolve()
+    const gone = [...this.#slots.values()].map((slot) => {
+      slot.wanted = false
+      slot.cancelRestart?.()
+      slot.entry.state = 'draining'
+      return slot.process?.end()
+    })
+    // A successor on its way in belongs to no slot yet.
+    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
+    await Promise.all(gone)
+  }
+
+  async #stop(): Promise<void> {
+    for (const slot of this.#slots.values()) slot.wanted = false
+    for (const role of ROLES) {
+      await Promise.all(this.#slotsOf(role).map((slot) => this.#drain(slot, STOP_MS[role])))
+    }
+    await this.kill()
+  }
+
+  /** One operation at a time; `answer` settles the caller's promise, perhaps before the work has ended. */
+  #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
+    return new Promise((resolve, reject) => {
+      this.#operation = this.#operation.then(async () => {
+        try {
+          this.#refuseWhileStopping()
+          await work(resolve)
+        } catch (error) {
+          const why = isMailroomError(error) ? { detail: error.message } : { err: error }
+          this.#options.logger.warn(why, 'scaling or restarting failed')
+          reject(error)
+        }
+      })
+    })
+  }
+
+  #grow(role: Role, count: number): void {
+    const { clock, random, node, config } = this.#options
+    for (let number = 1; number <= count; number++) {
+      const name = actorName(role, number, isOneOfSeveral(config) ? node : undefined)
+      if (this.#slots.has(name)) continue
+      const policy = new RestartPolicy(clock, random)
+      const slot = emptySlot({ name, role, node }, config.mailboxCapacity, policy)
+      this.#slots.set(name, slot)
+      this.#fork(slot)
+    }
+  }
+
+  #fork(slot: Slot): WorkerProcess {
+    const process = this.#begin(slot)
+    slot.process = process
+    slot.entry.pid = process.pid
+    this.#changed()
+    return process
+  }
+
+  /** A process for a slot, not yet in it. */
+  #begin({ entry: { name, role } }: Slot): WorkerProcess {
+    const { node, config, secret, clock, logger } = this.#options
+    const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
+      onMessage: (message, from) => this.#hear(message, from),
+      onExit: (from, end) => this.#exited(from, end),
+    })
+    this.#options.onChange()
+    return process
+  }
+
+  async #replace(slot: Slot, beforeDrain: () => void): Promise<void> {
+    this.#refuseWhileStopping()
+    if (slot.entry.role === 'facade' && slot.process !== undefined) {
+      const old = slot.process
+      const next = this.#begin(slot)
+      if (!(await next.booted)) {
+        throw new MailroomError('MR_PEER_LOST', {
+          peer: slot.entry.name,
+          reason: 'its new process died; the old one stays',
+        })
+      }
+      if (slot.process === old) {
+        this.#seat(slot, next)
+        beforeDrain()
+        await old.drain(DRAIN_MS)
+      } else {
+        await next.drain(DRAIN_MS) // The old one crashed meanwhile, and has been started anew already.
+      }
+    } else {
+      await this.#drain(slot, DRAIN_MS)
+      if (!slot.wanted) return
+      Object.assign(slot.entry, { state: 'starting' })
+      this.#fork(slot)
+    }
+    slot.entry.restarts++
+    await this.#allReady((other) => other === slot)
+  }
+
+  /** Drains a slot's process and leaves the slot empty. */
+  async #drain(slot: Slot, timeoutMs: number): Promise<void> {
+    slot.cancelRestart?.()
+    slot.cancelRestart = undefined
+    slot.entry.state = 'draining'
+    this.#changed()
+    await slot.process?.drain(timeoutMs)
+    slot.process = undefined
+  }
+
+  #hear(message: ToPrimary, from: WorkerProcess): void {
+    const slot = this.#slots.get(from.name)
+    switch (message.kind) {
+      case 'hello':
+        from.send({ kind: 'directory', actors: this.#directory() })
+        break
+      case 'ready':
+        if (slot?.process === from) this.#seat(slot, from)
+        break
+      case 'status':
+        if (slot?.process !== from) break
+        update(slot, message.status)
+        this.#changed()
+        break
+      case 'signalled':
+        this.#replaceSignalled(from)
+        break
+      case 'ask':
+        this.#answer(message, from)
+        break
+    }
+  }
+
+  /** A process that is ready is its actor from now on. */
+  #seat(slot: Slot, process: WorkerProcess): void {
+    slot.process = process
+    if (slot.entry.state === 'draining') return
+    fill(slot, process)
+    this.#options.logger.info({ actor: slot.entry.name, worker: process.pid }, 'actor ready')
+    this.#changed()
+  }
+
+  #exited(from: WorkerProcess, { failure, forMessage }: WorkerEnd): void {
+    this.#options.onChange()
+    const slot = this.#slots.get(from.name)
+    if (slot?.process !== from || slot.entry.state === 'draining') return
+    if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
+      slot.bootFailure = failure
+    }
+    const { delayMs, failed } = vacate(slot, forMessage)
+    this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
+    slot.cancelRestart = this.#options.clock.after(delayMs, () => {
+      slot.cancelRestart = undefined
+      this.#fork(slot)
+    })
+    this.#changed()
+  }
+
+  /** Only one worker was meant: it is replaced. The whole node was: its primary drains it anyway. */
+  #replaceSignalled(from: WorkerProcess): void {
+    this.#options.clock.after(SIGNAL_GRACE_MS, () => {
+      const slot = this.#slots.get(from.name)
+      if (this.#stopped !== undefined || slot?.process !== from) return
+      void this.#operate(async (answer) => {
+        if (slot.process === from) await this.#replace(slot, () => {})
+        answer([])
+      }).catch(() => {}) // Logged by the operation.
+    })
+  }
+
+  async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
+    const { id } = ask
+    try {
+      const actors = await (ask.what === 'scale'
+        ? this.scale(ask.role, ask.count, from)
+        : this.restart(ask.role, from))
+      from.send({ kind: 'answer', id, actors })
+    } catch (error) {
+      from.send({ kind: 'answer', id, error: toWire(error) })
+    }
+  }
+
+  /** Waits until the chosen actors are ready. */
+  async #allReady(chosen: (slot: Slot) => boolean): Promise<void> {
+    for (;;) {
+      this.#refuseWhileStopping()
+      const slots = [...this.#slots.values()].filter(chosen)
+      for (const { bootFailure } of slots) if (bootFailure !== undefined) throw bootFailure
+      const failed = slots.find(({ entry }) => entry.state === 'failed')
+      if (failed !== undefined) {
+        throw new MailroomError('MR_PEER_LOST', { peer: failed.entry.name, reason: 'it keeps crashing' })
+      }
+      if (slots.every(({ entry }) => entry.state === 'ready')) return
+      await new Promise<void>((resolve) => this.#changeWaiters.push(resolve))
+    }
+  }
+
+  #slotsOf(role: Role): Slot[] {
+    return this.actors()
+      .filter((entry) => entry.role === role)
+      .map(({ name }) => this.#slots.get(name)!)
+  }
+
+  #refuseWhileStopping(): void {
+    if (this.#stopped !== undefined) throw new MailroomError('MR_DRAINING', { name: this.#options.node })
+  }
+
+  #refuseElsewhere(role: Role, inCompose: string): void {
+    if (this.#options.config.counts[role] > 0) return
+    const way = `other nodes do, and that is where they are scaled and restarted; with compose, ${inCompose}`
+    throw new MailroomError('MR_ROLE_ELSEWHERE', { role, way })
+  }
+
+  /** The actors of all nodes. */
+  #directory(): ActorEntry[] {
+    return [...this.actors(), ...this.#options.others()].sort(inOrder)
+  }
+
+  #changed(): void {
+    for (const wake of this.#changeWaiters.splice(0)) wake()
+    if (this.#tellScheduled) return
+    this.#tellScheduled = true
+    this.#options.clock.after(TELL_PERIOD_MS, () => this.#tell(), { unref: true })
+  }
+
+  #tell(): void {
+    this.#tellScheduled = false
+    const actors = this.#directory()
+    for (const { process } of this.#slots.values()) process?.send({ kind: 'directory', actors })
+  }
+}
+
+/** Whether a slot's process is the one that asks. */
+function isOf(asker: WorkerProcess | undefined): (slot: Slot) => boolean {
+  return ({ process }) => asker !== undefined && process === asker
+}

@@ -1,0 +1,48 @@
+/**
+ * What the primary and its workers say to each other over IPC (JSON; errors in wire form). No message of a
+ * user ever passes here.
+ *
+ *   worker:  hello ──▶                    ready ──▶ status… ──▶          (exit)
+ *   primary:          ◀── boot, directory…                    ◀── drain
+ */
+
+import type { WireError } from '../errors.ts'
+import type { ActorEntry, ActorStatus, Role } from './directory.ts'
+import type { Settled } from './world.ts'
+
+/** What a worker must know to boot its actor. */
+export interface BootFacts {
+  name: string
+  role: Role
+  node: string
+  config: Settled
+  secret: string
+}
+
+/** From the primary to a worker. */
+export type ToWorker =
+  | { kind: 'boot'; facts: BootFacts }
+  /** The whole directory, after each change. */
+  | { kind: 'directory'; actors: ActorEntry[] }
+  | { kind: 'ping' }
+  | { kind: 'drain' }
+  | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
+
+/** From a worker to the primary. */
+export type ToPrimary =
+  | { kind: 'hello' }
+  | { kind: 'ready'; address: string | null; status: ActorStatus }
+  /** The heartbeat, the answer to a ping, and the news of a change. */
+  | { kind: 'status'; status: ActorStatus }
+  | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
+  | { kind: 'ask'; id: number; what: 'restart'; role: Role }
+  /** Somebody sent this worker a signal; what to do about it is the primary's to decide. */
+  | { kind: 'signalled'; signal: string }
+  /** The actor could not boot. */
+  | { kind: 'failed'; error: WireError }
+
+/** The exit code of a worker that a message made end: a crash that is not its actor's. */
+export const MESSAGE_EXIT_CODE = 75
+
+/** How often a worker tells its status, at least. */
+export const HEARTBEAT_MS = 1000

@@ -1,0 +1,132 @@
+/** A worker's side of its life: says hello, boots the actor it is told to, tells its status, drains, exits. */
+import { systemClock, systemRandom } from '../clock.ts'
+import { fromWire, isMailroomError, toWire } from '../errors.ts'
+import { exit, onBug, onEverySignal } from '../lifecycle.ts'
+import { createLogger } from '../logger.ts'
+import type { ActorEntry, Directory } from './directory.ts'
+import { type BootFacts, HEARTBEAT_MS, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+import type { Catalog, Hosted, World } from './world.ts'
+
+/** A directory that is told its contents. */
+class ReceivedDirectory implements Directory {
+  #actors: readonly ActorEntry[] = []
+  readonly #listeners = new Set<() => void>()
+
+  actors(): readonly ActorEntry[] {
+    return this.#actors
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  receive(actors: readonly ActorEntry[]): void {
+    this.#actors = actors
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+/** Requests to the primary that wait for its answer. */
+class Requests {
+  readonly #waiting = new Map<number, PromiseWithResolvers<readonly ActorEntry[]>>()
+  #lastId = 0
+
+  send(ask: (id: number) => ToPrimary): Promise<readonly ActorEntry[]> {
+    const id = ++this.#lastId
+    const waiting = Promise.withResolvers<readonly ActorEntry[]>()
+    this.#waiting.set(id, waiting)
+    tell(ask(id))
+    return waiting.promise
+  }
+
+  settle({ id, actors, error }: Extract<ToWorker, { kind: 'answer' }>): void {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    if (error === undefined) waiting?.resolve(actors ?? [])
+    else waiting?.reject(fromWire(error))
+  }
+}
+
+/**
+ * Runs this process as a worker. When the primary dies, node:cluster ends the process at once.
+ *
+ * @param catalog How to boot an actor of each role.
+ */
+export function bootWorker(catalog: Catalog): void {
+  const directory = new ReceivedDirectory()
+  const requests = new Requests()
+  let hosted: Promise<Hosted> | undefined
+  onEverySignal((signal) => tell({ kind: 'signalled', signal }))
+  process.on('message', async (message: ToWorker) => {
+    switch (message.kind) {
+      case 'boot':
+        hosted = boot(catalog, message.facts, directory, requests)
+        break
+      case 'directory':
+        directory.receive(message.actors)
+        break
+      case 'answer':
+        requests.settle(message)
+        break
+      case 'ping':
+        tell({ kind: 'status', status: (await hosted)!.status() })
+        break
+      case 'drain':
+        await (await hosted)?.drain()
+        exit(0)
+    }
+  })
+  tell({ kind: 'hello' })
+}
+
+async function boot(
+  catalog: Catalog,
+  facts: BootFacts,
+  directory: Directory,
+  requests: Requests,
+): Promise<Hosted> {
+  const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
+  const fail = (error: unknown): never => {
+    logger.fatal({ err: error }, 'actor failed')
+    exit(1)
+  }
+  onBug(fail)
+  let hosted: Hosted | undefined
+  const tellStatus = () => {
+    if (hosted !== undefined) tell({ kind: 'status', status: hosted.status() })
+  }
+  const world: World = {
+    ...facts,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    directory,
+    scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
+    restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
+    changed: tellStatus,
+    fail,
+    failForMessage: (error) => {
+      logger.error({ err: error }, 'actor ends because of a message')
+      exit(MESSAGE_EXIT_CODE)
+    },
+  }
+  try {
+    hosted = await catalog[facts.role](world)
+  } catch (error) {
+    logger.error(
+      isMailroomError(error) ? { code: error.code, detail: error.message } : { err: error },
+      'actor cannot boot',
+    )
+    await new Promise<void>((resolve) => tell({ kind: 'failed', error: toWire(error) }, resolve))
+    exit(1)
+  }
+  tell({ kind: 'ready', address: hosted.address, status: hosted.status() })
+  systemClock.every(HEARTBEAT_MS, tellStatus)
+  return hosted
+}
+
+/** Tells the primary; what it does not hear because it is gone does not matter, this process ends with it. */
+function tell(message: ToPrimary, done: () => void = () => {}): void {
+  process.send?.(message, undefined, undefined, done)
+}

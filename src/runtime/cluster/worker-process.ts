@@ -1,0 +1,160 @@
+/**
+ * One worker process, as the supervisor sees it: forked, told to boot, heard from, drained, ended. Its
+ * liveness is judged by what it says: two seconds of silence earn a ping, another second without an answer
+ * ends it. Not judged while our own timer is late (a sleeping laptop, a paused container) or while the kernel
+ * holds the process in an uninterruptible wait (a stalled disk).
+ */
+import cluster, { type Worker } from 'node:cluster'
+import { readFileSync } from 'node:fs'
+import type { Cancel, Clock } from '../clock.ts'
+import { fromWire, MailroomError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { ActorStatus } from './directory.ts'
+import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+
+const LOOK_MS = 250
+const LATE_MS = 250
+const SILENT_MS = 2000
+const PING_MS = 1000
+const START_TIMEOUT_MS = 30_000
+
+/** How a worker's process ended. */
+export interface WorkerEnd {
+  /** Why it could not boot, when it said so. */
+  failure: MailroomError | undefined
+  /** A message made it end: that is not the actor's fault. */
+  forMessage: boolean
+}
+
+/** What the supervisor wants to hear. */
+export interface WorkerListener {
+  /** Everything the worker says; it is told to boot after its `hello` has been heard here. */
+  onMessage(message: ToPrimary, worker: WorkerProcess): void
+  /** The process is gone. */
+  onExit(worker: WorkerProcess, end: WorkerEnd): void
+}
+
+/** A forked worker. */
+export class WorkerProcess {
+  readonly name: string
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<void>
+  /** Resolves with true when the actor is ready, with false when the process ended before. */
+  readonly booted: Promise<boolean>
+  /** What it said when it was ready. */
+  boot: { address: string | null; status: ActorStatus } | undefined
+  readonly #worker: Worker
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #cancelLook: Cancel
+  #draining: Promise<void> | undefined
+  #failure: MailroomError | undefined
+  #heardAt: number
+  #lookedAt: number
+  #pingedAt: number | null = null
+
+  /** Forks. `cluster.setupPrimary` must have been called. */
+  constructor(facts: BootFacts, clock: Clock, logger: Logger, listener: WorkerListener) {
+    this.name = facts.name
+    this.#clock = clock
+    this.#logger = logger
+    this.#heardAt = this.#lookedAt = clock.monotonic()
+    const booted = Promise.withResolvers<boolean>()
+    this.booted = booted.promise
+    this.#worker = cluster.fork()
+    this.#worker.on('message', (message: ToPrimary) => {
+      this.#heardAt = clock.monotonic()
+      this.#pingedAt = null
+      if (message.kind === 'ready') {
+        this.boot = message
+        booted.resolve(true)
+      }
+      if (message.kind === 'failed') this.#failure = fromWire(message.error)
+      listener.onMessage(message, this)
+      if (message.kind === 'hello') this.send({ kind: 'boot', facts })
+    })
+    this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
+    this.#cancelLook = clock.every(LOOK_MS, () => this.#look())
+    this.exited = new Promise((resolve) => {
+      this.#worker.on('exit', (code, signal) => {
+        this.#cancelLook()
+        if (this.#draining === undefined)
+          logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
+        listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
+        booted.resolve(false)
+        resolve()
+      })
+    })
+  }
+
+  get pid(): number {
+    return this.#worker.process.pid ?? 0
+  }
+
+  /** Says something; lost when the process is gone. */
+  send(message: ToWorker): void {
+    if (this.#worker.isConnected()) this.#worker.send(message, undefined, () => {})
+  }
+
+  /** Asks it to drain and exit; ended by force after `timeoutMs`. Resolves when it is gone. */
+  drain(timeoutMs: number): Promise<void> {
+    this.#draining ??= this.#drain(timeoutMs)
+    return this.#draining
+  }
+
+  /** Ends it now, on purpose. Resolves when it is gone. */
+  end(): Promise<void> {
+    this.#draining ??= this.exited
+    this.#kill()
+    return this.exited
+  }
+
+  #kill(): void {
+    this.#worker.process.kill('SIGKILL')
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    if (this.boot === undefined) this.#kill() // Nothing was admitted by an actor that has not booted.
+    this.send({ kind: 'drain' })
+    const cancel = this.#clock.after(timeoutMs, () => {
+      this.#logger.warn({ actor: this.name, worker: this.pid, timeoutMs }, 'drain took too long')
+      this.#kill()
+    })
+    await this.exited
+    cancel()
+  }
+
+  #look(): void {
+    const now = this.#clock.monotonic()
+    const lateMs = now - this.#lookedAt - LOOK_MS
+    this.#lookedAt = now
+    if (now - this.#heardAt <= SILENT_MS) return
+    if (lateMs > LATE_MS || isInUninterruptibleWait(this.pid)) {
+      this.#heardAt = now
+      this.#pingedAt = null
+    } else if (this.boot === undefined) {
+      if (now - this.#heardAt > START_TIMEOUT_MS) this.#killSilent('did not boot in time')
+    } else if (this.#pingedAt === null) {
+      this.#pingedAt = now
+      this.send({ kind: 'ping' })
+    } else if (now - this.#pingedAt > PING_MS) {
+      this.#killSilent('does not answer')
+    }
+  }
+
+  #killSilent(why: string): void {
+    const error = new MailroomError('MR_PEER_LOST', { peer: this.name, reason: why })
+    this.#logger.warn({ actor: this.name, worker: this.pid, code: error.code }, error.message)
+    this.#kill()
+  }
+}
+
+/** State D of Linux; elsewhere never. */
+function isInUninterruptibleWait(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return stat[stat.lastIndexOf(')') + 2] === 'D'
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,39 @@
+/** What of the data is not what was written: told to people, never passed off as whole. */
+import { readdirSync } from 'node:fs'
+import type { Logger } from '../../runtime/logger.ts'
+
+/** More is not told one by one. */
+const MAX_REPORTS = 100
+const SET_ASIDE = /\.db\.damaged-.*Z$/
+
+/** Gathers reports of damage in one data directory. */
+export class Damage {
+  readonly #directory: string
+  readonly #logger: Logger
+  readonly #reports = new Map<string, string>()
+
+  constructor(directory: string, logger: Logger) {
+    this.#directory = directory
+    this.#logger = logger
+  }
+
+  /** Reports a file, or a message, once. */
+  report(what: string, words: string): void {
+    if (this.#reports.has(what) || this.#reports.size === MAX_REPORTS) return
+    this.#reports.set(what, `${what}: ${words}`)
+    this.#logger.error({ damaged: what }, words)
+  }
+
+  /** Reports a text that fails its checksum. */
+  reportText(id: string): void {
+    this.report(`message ${id}`, 'its text is not what was written')
+  }
+
+  /** All that is known, in words for people; files that were set aside until somebody moves them away. */
+  all(): string[] {
+    const aside = readdirSync(this.#directory)
+      .filter((name) => SET_ASIDE.test(name))
+      .map((name) => `${name}: was damaged and has been set aside`)
+    return [...aside, ...this.#reports.values()]
+  }
+}

@@ -1,0 +1,321 @@
+/**
+ * A lane in the hands of its holder: reads the lane's rows from all log files, knows which are in hand, and
+ * moves the lane's cursors.
+ *
+ * For each log file:   settled … settled │ in hand, some settled out of order │ waiting …
+ *                            cursor (durable) ▲                     readSeq ▲
+ *
+ * The durable cursor never passes a row that is neither settled nor in the home's `start`; it may lag. A row
+ * behind it that was settled is met again after a crash; its id stands in the home, so it only moves the cursor.
+ */
+import type { Clock } from '../../runtime/clock.ts'
+import { MailroomError } from '../../runtime/errors.ts'
+import { byId, timeOf } from '../ids.ts'
+import type { Claimed, Delivered, Depth, Settlement, Whereabouts } from '../ports.ts'
+import type { Home, InHand } from './home.ts'
+import type { Lock } from './lock-file.ts'
+import type { LogFiles } from './log-files.ts'
+import type { LogReader } from './log-reader.ts'
+import { faultOf } from './sqlite.ts'
+
+const CHUNK_COUNT = 128
+const CLAIM_BYTES = 4 * 1024 * 1024
+
+/** A row that was read and whether it is out of the line. */
+interface Row {
+  seq: number
+  settled: boolean
+}
+
+/** What is known of one log file. */
+class Track {
+  readonly file: string
+  /** Up to which row this lane's rows have been read. */
+  readSeq: number
+  /** Rows read and not yet behind the durable cursor, ascending. */
+  readonly rows: Row[] = []
+  /** The last row before the first that is not settled. */
+  cursor: number
+  /** What of `cursor` is durable. */
+  savedCursor: number
+  /** Up to which row those behind `readSeq` have been counted, and how many they are. */
+  countedSeq: number
+  waiting = 0
+
+  constructor(file: string, cursor: number) {
+    this.file = file
+    this.cursor = this.savedCursor = this.readSeq = this.countedSeq = cursor
+  }
+
+  read(seq: number): Row {
+    if (seq <= this.countedSeq) this.waiting--
+    else this.countedSeq = seq
+    this.readSeq = seq
+    const row = { seq, settled: false }
+    this.rows.push(row)
+    return row
+  }
+
+  /** Moves the cursor past what is settled. */
+  advance(): void {
+    let count = 0
+    while (this.rows[count]?.settled) this.cursor = this.rows[count++]!.seq
+    this.rows.splice(0, count)
+  }
+
+  count(reader: LogReader, lane: number): void {
+    const { count, last } = reader.countOf(lane, this.countedSeq)
+    this.waiting += count
+    this.countedSeq = last
+  }
+}
+
+/** What is in hand: the message, and its row when it came from the log's line. */
+interface Hand extends InHand {
+  row: Row | undefined
+}
+
+/** What a held lane needs. */
+export interface HeldLaneOptions {
+  lane: number
+  home: Home
+  lock: Lock
+  files: LogFiles
+  clock: Clock
+}
+
+/** A held lane. */
+export class HeldLane {
+  readonly #options: HeldLaneOptions
+  readonly #cursors: Map<string, number>
+  readonly #tracks = new Map<string, Track>()
+  readonly #inHand = new Map<string, Hand>()
+  #released = false
+  /** Why this lane is out of use. */
+  #broken: { error: unknown } | undefined
+  /** Set by a wake that nobody waited for. */
+  #woken = false
+  #wake: (() => void) | undefined
+  #turn = 0
+
+  constructor(options: HeldLaneOptions) {
+    this.#options = options
+    this.#cursors = options.home.cursors()
+  }
+
+  /** The home, for reading. @throws {MailroomError} `MR_LANE_ELSEWHERE` once released; what broke the lane. */
+  get home(): Home {
+    this.#refuse()
+    return this.#options.home
+  }
+
+  wake(): void {
+    this.#woken = true
+    this.#wake?.()
+  }
+
+  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+    const { clock, home } = this.#options
+    const endAt = clock.monotonic() + waitMs
+    for (;;) {
+      this.#refuse()
+      this.#woken = false
+      const claimed = this.#claimNow(maxCount)
+      const leftMs = endAt - clock.monotonic()
+      if (claimed.length > 0 || leftMs <= 0) return claimed
+      const dueInMs = (home.nextDueAt() ?? Number.POSITIVE_INFINITY) - clock.now()
+      await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
+    }
+  }
+
+  async start(ids: readonly string[]): Promise<void> {
+    const hands = ids.map((id) => this.#handOf(id))
+    await this.#commit(() => {
+      for (const hand of hands) this.home.start(hand)
+    })
+    for (const { row } of hands) if (row !== undefined) row.settled = true
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
+    this.#refuse()
+    const pairs = settlements.flatMap((settlement) => {
+      const hand = this.#inHand.get(settlement.id)
+      return hand === undefined ? [] : [{ settlement, hand }] // Settled before: nothing changes.
+    })
+    let delivered: Delivered[] = []
+    await this.#commit(() => {
+      delivered = []
+      for (const { hand, settlement } of pairs) {
+        const message = this.home.settle(hand, settlement)
+        if (message !== undefined) delivered.push(message)
+      }
+    })
+    for (const { hand } of pairs) {
+      if (hand.row !== undefined) hand.row.settled = true
+      this.#inHand.delete(hand.id)
+    }
+    return delivered.sort(byId)
+  }
+
+  find(id: string): Whereabouts {
+    return this.home.find(id) ?? { state: 'queued', attempts: 0, deliveredAt: null }
+  }
+
+  async replay(id: string): Promise<boolean> {
+    const found = await this.#change(() => this.home.replay(id))
+    if (found) this.wake()
+    return found
+  }
+
+  purge(id: string): Promise<boolean> {
+    return this.#change(() => this.home.purge(id))
+  }
+
+  depth(): Depth {
+    const { lane, files } = this.#options
+    const starts = this.home.starts()
+    let waiting = starts.count
+    let oldest = starts.oldest
+    for (const id of this.#inHand.keys()) if (oldest === null || id < oldest) oldest = id
+    for (const { row } of this.#inHand.values()) if (row === undefined || row.settled) waiting--
+    for (const name of files.names()) {
+      files.read(name, (reader) => {
+        const track = this.#trackOf(reader)
+        track.count(reader, lane)
+        waiting += track.waiting
+        const next = track.waiting > 0 ? reader.nextOf(lane, track.readSeq) : undefined
+        if (next !== undefined && (oldest === null || next < oldest)) oldest = next
+      })
+    }
+    const inHand = this.#inHand.size
+    const oldestAt = oldest === null ? null : timeOf(oldest)
+    return { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+  }
+
+  /** Removes what is older than the retention, bit by bit. */
+  async removeOld(): Promise<void> {
+    while (!this.#released && (await this.#change(() => this.home.removeOld())));
+  }
+
+  /**
+   * Its home cannot be trusted any more: what was written last may be gone, and what is written next may say that it
+   * is there. Whoever uses the lane is told so; its consumer ends the process for it, and the next one begins with
+   * what the disk has.
+   *
+   * @returns False when it was broken before.
+   */
+  break(error: unknown): boolean {
+    if (this.#broken !== undefined) return false
+    this.#broken = { error }
+    this.wake()
+    return true
+  }
+
+  /** What is in hand is in nobody's hand; a claim that waits is refused. */
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#wake?.()
+    this.#options.home.close()
+    this.#options.lock.release()
+  }
+
+  #claimNow(maxCount: number): Claimed[] {
+    const { home, files, lane } = this.#options
+    const claimed: Claimed[] = []
+    for (const message of home.due(maxCount + this.#inHand.size)) {
+      if (claimed.length === maxCount) return claimed
+      if (this.#inHand.has(message.id)) continue
+      this.#inHand.set(message.id, { id: message.id, text: message.text, row: undefined })
+      claimed.push(message)
+    }
+    const names = files.names()
+    this.#turn++
+    let bytes = 0
+    for (let index = 0; index < names.length; index++) {
+      const name = names[(index + this.#turn) % names.length]!
+      files.read(name, (reader) => {
+        const track = this.#trackOf(reader)
+        while (claimed.length < maxCount && bytes < CLAIM_BYTES) {
+          const limit = Math.min(CHUNK_COUNT, maxCount - claimed.length)
+          const rows = reader.ofLane(lane, track.readSeq, limit)
+          for (const { seq, id, text, damaged } of rows) {
+            const row = track.read(seq)
+            // Not to be delivered, or already out of the line: it only moves the cursor.
+            row.settled = damaged || this.#inHand.has(id) || home.knows(id)
+            if (damaged) files.intact(rows)
+            if (row.settled) continue
+            this.#inHand.set(id, { id, text, row })
+            claimed.push({ id, text, starts: 0, suspect: false })
+            bytes += text.length
+          }
+          if (rows.length < limit) break
+        }
+      })
+    }
+    return claimed
+  }
+
+  #trackOf(reader: LogReader): Track {
+    let track = this.#tracks.get(reader.file)
+    if (track === undefined) {
+      track = new Track(reader.file, this.#cursors.get(reader.file) ?? 0)
+      this.#tracks.set(reader.file, track)
+    }
+    return track
+  }
+
+  #handOf(id: string): Hand {
+    this.#refuse()
+    const hand = this.#inHand.get(id)
+    if (hand === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id} in hand` })
+    return hand
+  }
+
+  async #change(write: () => boolean): Promise<boolean> {
+    let changed = false
+    await this.#commit(() => {
+      changed = write()
+    })
+    return changed
+  }
+
+  /**
+   * Writes, and moves the durable cursors as far as earlier writes allow: a row counts as settled only once
+   * that is durable, else a write that fails could leave the cursor past a message that is nowhere.
+   */
+  async #commit(write: () => void): Promise<void> {
+    this.#refuse()
+    try {
+      await this.#options.home.commit(() => {
+        write()
+        for (const track of this.#tracks.values()) {
+          track.advance()
+          if (track.cursor > track.savedCursor) this.home.moveCursor(track.file, track.cursor)
+        }
+      })
+      for (const track of this.#tracks.values()) track.savedCursor = track.cursor
+    } catch (error) {
+      this.#refuse()
+      throw faultOf(error) === 'full' ? noRoom(error) : error
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    if (this.#woken || this.#released) return Promise.resolve()
+    const woken = new AbortController()
+    this.#wake = () => woken.abort()
+    return this.#options.clock.sleep(ms, woken.signal)
+  }
+
+  #refuse(): void {
+    if (this.#broken !== undefined) throw this.#broken.error
+    if (!this.#released) return
+    throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.#options.lane, name: 'this process' })
+  }
+}
+
+/** What a home that cannot be written for want of room says. */
+export function noRoom(cause: unknown): MailroomError<'MR_STORE_UNAVAILABLE'> {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' }, { cause })
+}

@@ -1,0 +1,270 @@
+/**
+ * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the
+ * lane's holder opens. Writes that come together become one transaction.
+ */
+import { existsSync } from 'node:fs'
+import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import type { Clock } from '../../runtime/clock.ts'
+import { idAt, MAX_ID, MIN_ID } from '../ids.ts'
+import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
+import { MAX_STARTS } from '../ports.ts'
+import { checksumOf, createFile, type OpenFile, openToWrite, transact } from './sqlite.ts'
+
+const SCHEMA = `
+  CREATE TABLE message(id TEXT PRIMARY KEY, crc INTEGER NOT NULL, body TEXT NOT NULL,
+    deliveredAt INTEGER NOT NULL, attempts INTEGER NOT NULL);
+  CREATE TABLE cursor(file TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+  CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, starts INTEGER NOT NULL, due INTEGER NOT NULL,
+    open INTEGER NOT NULL, suspect INTEGER NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL);
+  CREATE INDEX start_due ON start(open, due);
+  CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, starts INTEGER NOT NULL, reason TEXT NOT NULL,
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL, at INTEGER NOT NULL, purged INTEGER NOT NULL);
+  CREATE INDEX dead_purged ON dead(purged);`
+const TABLES = ['message', 'cursor', 'start', 'dead']
+
+/** How many old messages are removed in one transaction. */
+const REMOVE_COUNT = 1000
+
+interface Waiting {
+  write: () => void
+  resolve: () => void
+  reject: (error: unknown) => void
+}
+
+/** A message as the holder has it in hand. */
+export interface InHand {
+  id: string
+  text: string
+}
+
+interface HomeRow extends Omit<Delivered, 'text'> {
+  crc: number
+  body: string
+}
+
+/** An open home. All errors are SQLite's own. */
+export class Home {
+  /** Starts that the last holder left open. */
+  readonly leftOpenCount: number
+  readonly #clock: Clock
+  readonly #retentionMs: number
+  readonly #open: OpenFile
+  readonly #statements = new Map<string, StatementSync>()
+  #waiting: Waiting[] = []
+
+  /** Opens a lane's home, or begins it. */
+  constructor(path: string, clock: Clock, retentionMs: number) {
+    this.#clock = clock
+    this.#retentionMs = retentionMs
+    if (!existsSync(path)) createFile(path, SCHEMA)
+    this.#open = openToWrite(path, (open) => {
+      // Tables are looked at when they are first used; a file without ours is to be known now.
+      for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
+      return open
+    })
+    this.leftOpenCount = this.#adoptStarts()
+  }
+
+  /** By log file: the row up to which (inclusive) everything of this lane is settled or in `start`. */
+  cursors(): Map<string, number> {
+    const rows = this.#sql('SELECT file, seq FROM cursor').all() as { file: string; seq: number }[]
+    return new Map(rows.map(({ file, seq }) => [file, seq]))
+  }
+
+  /** Runs `write` in the next transaction; resolves when that is durable. */
+  commit(write: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ write, resolve, reject })
+      if (this.#waiting.length === 1) this.#clock.soon(() => this.#flush())
+    })
+  }
+
+  /** Within `commit`. */
+  moveCursor(file: string, seq: number): void {
+    this.#sql('INSERT INTO cursor VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq').run(file, seq)
+  }
+
+  /** Within `commit`: counts one more start, open. */
+  start({ id, text }: InHand): void {
+    this.#sql(
+      `INSERT INTO start VALUES (?, ?, 1, 0, 1, 0, '', '')
+       ON CONFLICT DO UPDATE SET starts = starts + 1, open = 1`,
+    ).run(id, text)
+  }
+
+  /** Within `commit`. @returns The message when it is in the delivered list by this call. */
+  settle({ id, text }: InHand, settlement: Settlement): Delivered | undefined {
+    const now = this.#clock.now()
+    const row = this.#one('SELECT starts, open, firstError FROM start WHERE id = ?', id)
+    const [starts, firstError] = [(row?.['starts'] as number) ?? 0, (row?.['firstError'] as string) ?? '']
+    switch (settlement.as) {
+      case 'done': {
+        const attempts = Math.max(1, starts)
+        this.#sql('DELETE FROM start WHERE id = ?').run(id)
+        const { changes } = this.#sql(
+          'INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        ).run(...[id, checksumOf(id, text), text, now, attempts])
+        return changes === 1 ? { id, text, deliveredAt: now, attempts } : undefined
+      }
+      case 'retry':
+        this.#sql(
+          `INSERT INTO start VALUES (?, ?, 0, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE
+           SET open = 0, suspect = 0, due = excluded.due, lastError = excluded.lastError, firstError = ?`,
+        ).run(id, text, settlement.dueAt, settlement.error, settlement.error, firstError || settlement.error)
+        return undefined
+      case 'back':
+        this.#sql(
+          `INSERT INTO start VALUES (?, ?, 0, 0, 0, 0, '', '')
+           ON CONFLICT DO UPDATE SET starts = starts - open, open = 0, due = 0`,
+        ).run(id, text)
+        return undefined
+      case 'dead': {
+        const { reason, error } = settlement
+        this.#sql('DELETE FROM start WHERE id = ?').run(id)
+        this.#sql('INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING').run(
+          ...[id, text, starts, reason, firstError || error, error, now],
+        )
+        return undefined
+      }
+    }
+  }
+
+  /** True when a message has been taken out of the log's line already. */
+  knows(id: string): boolean {
+    const sql = `SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM start WHERE id = ?1
+      UNION ALL SELECT 1 FROM dead WHERE id = ?1 LIMIT 1`
+    return this.#one(sql, id) !== undefined
+  }
+
+  /** Messages whose next start is due, the longest due first. */
+  due(limit: number): Claimed[] {
+    const sql =
+      'SELECT id, body AS text, starts, suspect FROM start WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?'
+    const rows = this.#sql(sql).all(this.#clock.now(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
+      suspect: number
+    })[]
+    return rows.map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect: suspect === 1 }))
+  }
+
+  /** The instant (ms) the next start not yet due becomes so. */
+  nextDueAt(): number | undefined {
+    const sql = 'SELECT min(due) AS due FROM start WHERE open = 0 AND due > ?'
+    return (this.#one(sql, this.#clock.now())?.['due'] as number | null) ?? undefined
+  }
+
+  /** Messages in `start`, and the oldest of them. */
+  starts(): { count: number; oldest: string | null } {
+    const count = this.#one('SELECT count(*) AS count FROM start')!['count'] as number
+    // Asked for apart: together with the count, every row would be looked at.
+    return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
+  }
+
+  deadCount(): number {
+    return this.#one('SELECT count(*) AS count FROM dead WHERE purged = 0')!['count'] as number
+  }
+
+  find(id: string): Whereabouts | undefined {
+    const message = this.#one('SELECT deliveredAt, attempts FROM message WHERE id = ?', id)
+    if (message !== undefined) return { state: 'delivered', ...(message as Omit<Whereabouts, 'state'>) }
+    const dead = this.#one('SELECT starts FROM dead WHERE id = ?', id)
+    if (dead !== undefined) return { state: 'dead', attempts: dead['starts'] as number, deliveredAt: null }
+    const start = this.#one('SELECT starts FROM start WHERE id = ?', id)
+    if (start !== undefined)
+      return { state: 'queued', attempts: start['starts'] as number, deliveredAt: null }
+    return undefined
+  }
+
+  /** A page of the delivered list, and the ids in it whose text is not what was written. */
+  delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
+    const oldest = idAt(this.#clock.now() - this.#retentionMs)
+    const floor = after === undefined || after < oldest ? oldest : after
+    const order = after === undefined ? 'DESC' : 'ASC'
+    const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
+      WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
+    return this.#sql(sql)
+      .all(floor, before, limit)
+      .map((row) => {
+        const { id, crc, body, deliveredAt, attempts } = row as unknown as HomeRow
+        return { id, text: body, deliveredAt, attempts, damaged: checksumOf(id, body) !== crc }
+      })
+  }
+
+  dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
+    const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
+      WHERE purged = 0 AND id > ? ORDER BY id LIMIT ?`
+    return this.#sql(sql)
+      .all(after, limit)
+      .map((row) => ({ ...row })) as unknown as Dead[]
+  }
+
+  /** Within `commit`. @returns False when there is no such dead letter. */
+  replay(id: string): boolean {
+    const { changes } = this.#sql(
+      `INSERT INTO start SELECT id, body, 0, 0, 0, 0, '', '' FROM dead WHERE id = ? AND purged = 0`,
+    ).run(id)
+    this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
+    return changes === 1
+  }
+
+  /** Within `commit`. Leaves a mark, so that it is not delivered again. @returns As `replay`. */
+  purge(id: string): boolean {
+    const sql = `UPDATE dead SET purged = 1, body = '', firstError = '', lastError = '' WHERE id = ? AND purged = 0`
+    return this.#sql(sql).run(id).changes === 1
+  }
+
+  /** Within `commit`: removes some of what is older than the retention. @returns True when there may be more. */
+  removeOld(): boolean {
+    const oldest = idAt(this.#clock.now() - this.#retentionMs)
+    this.#sql('DELETE FROM dead WHERE purged = 1 AND id < ?').run(oldest)
+    const sql = 'DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id < ? ORDER BY id LIMIT ?)'
+    return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
+  }
+
+  /** Writes that have not been made are refused. */
+  close(): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the home was closed'))
+    this.#open.database.close()
+  }
+
+  /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
+  #adoptStarts(): number {
+    return transact(this.#open.database, () => {
+      this.#sql(
+        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
+           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
+         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
+      ).run(this.#clock.now(), MAX_STARTS)
+      const buried = this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+      const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
+      return Number(buried.changes) + Number(adopted.changes)
+    })
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting.splice(0)
+    if (waiting.length === 0) return
+    try {
+      transact(this.#open.database, () => {
+        for (const { write } of waiting) write()
+      })
+    } catch (error) {
+      for (const { reject } of waiting) reject(error)
+      return
+    }
+    for (const { resolve } of waiting) resolve()
+  }
+
+  #one(sql: string, ...values: SQLInputValue[]): Record<string, unknown> | undefined {
+    return this.#sql(sql).get(...values)
+  }
+
+  /** A statement, prepared once. The SQL texts are a fixed few. */
+  #sql(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#open.database.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Takes a batch into the queue: first `pending`, then the log, then the wake-up, which nobody waits for. Whatever
+ * dies in between leaves an entry in `pending`, which its lane's holder finds, logs and delivers: so once that
+ * is written the outcome of a failure is `unknown`.
+ *
+ * An idempotency key makes a batch of its own, whose lane the key decides:
+ *
+ *   (new) ──▶ kept, not done ──▶ pending ──▶ log ──▶ done ──▶ (a repeat is answered as the first)
+ *                  │ a repeat while the first may still run: busy
+ *                  └ a repeat later: the same steps again, with the same ids
+ */
+import { crc32 } from 'node:zlib'
+import type { Clock } from '../../runtime/clock.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { batchKeyOf, timeOf } from '../ids.ts'
+import type { LaneChoice } from '../lane-choice.ts'
+import type { Batch, IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
+import type { Bound } from './bound.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
+import { type KeyEntry, mailOf, messagesOf, NAMES, type PendingEntry, pendingKey } from './entries.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+/** The first request with a key has ended by then: its deadline, and the longest call after it. */
+const FIRST_RUN_MS = 6000
+
+/** What an acceptor needs. */
+export interface AcceptorOptions {
+  cluster: Cluster
+  clock: Clock
+  laneCount: number
+  choice: LaneChoice
+  bound: Bound
+}
+
+type Append = (batch: LaneBatch) => Promise<Receipt[]>
+
+/** Answers `Queue.accept`. */
+export class Acceptor {
+  readonly #options: AcceptorOptions
+  readonly #pending: ClusterMap
+  readonly #keys: ClusterMap
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options
+    this.#pending = options.cluster.map(NAMES.pending)
+    this.#keys = options.cluster.map(NAMES.keys)
+  }
+
+  /** @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_KEY_BUSY`, `MR_KEY_REUSED`, or what `append` threw. */
+  async accept({ key, ...batch }: Batch, append: Append): Promise<Receipt[]> {
+    this.#options.bound.check()
+    if (key !== undefined) return this.#acceptKeyed(batch, key, append)
+    const lane = this.#options.choice.choose(batch.messages.length)
+    return this.#store({ ...batch, lane }, append)
+  }
+
+  async #acceptKeyed(batch: Batch, key: IdempotencyKey, append: Append): Promise<Receipt[]> {
+    const lane = crc32(key.value) % this.#options.laneCount
+    const own: KeyEntry = {
+      batchKey: batchKeyOf(batch.messages[0]!.id),
+      count: batch.messages.length,
+      hash: key.hash,
+      done: false,
+    }
+    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), DAY_MS)
+    const known = JSON.parse(found) as KeyEntry
+    if (known.hash !== key.hash) throw new MailroomError('MR_KEY_REUSED', { key: key.value })
+    const texts = batch.messages.map(({ text }) => text)
+    const messages = messagesOf(known.batchKey, texts)
+    if (known.done) return messages.map(({ id }) => ({ id, replayed: true }))
+    const isOther = known.batchKey !== own.batchKey
+    if (isOther && this.#options.clock.now() - timeOf(known.batchKey) < FIRST_RUN_MS) {
+      throw new MailroomError('MR_KEY_BUSY', { key: key.value })
+    }
+    const receipts = await this.#store({ ...batch, messages, lane }, append)
+    // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
+    const done = JSON.stringify({ ...known, done: true })
+    await this.#keys.set(key.value, done, DAY_MS).catch(ignoreAway)
+    return receipts
+  }
+
+  async #store(batch: LaneBatch, append: Append): Promise<Receipt[]> {
+    const { bound, cluster } = this.#options
+    const { lane, messages } = batch
+    const key = pendingKey(lane, batchKeyOf(messages[0]!.id), messages.length)
+    const entry: PendingEntry = { texts: messages.map(({ text }) => text) }
+    const value = JSON.stringify(entry)
+    await putOnce(this.#pending, key, value, FOR_EVER_MS)
+    bound.added(value.length)
+    const receipts = await append(batch).catch((error: unknown) => {
+      throw isMailroomError(error) ? inDoubt(error) : error
+    })
+    cluster.queue(mailOf(lane)).offer(key).catch(ignoreAway)
+    return receipts
+  }
+}
+
+function inDoubt(error: MailroomError): MailroomError {
+  return new MailroomError(error.code, error.details, { outcome: 'unknown', cause: error })
+}
+
+/** Nothing but a hint, or a note that may be made later, was lost. */
+function ignoreAway(error: unknown): void {
+  if (!isMailroomError(error)) throw error
+}

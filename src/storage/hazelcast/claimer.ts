@@ -1,0 +1,210 @@
+/** Claims what waits in a held lane: lone messages that are due, then batches in their line, brought here as needed. */
+import type { Clock } from '../../runtime/clock.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { placeOf, timeOf } from '../ids.ts'
+import type { Claimed, Delivered, LaneBatch } from '../ports.ts'
+import { type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
+import { messagesOf, type PendingEntry, partsOf } from './entries.ts'
+import type { LaneState } from './lane-state.ts'
+import type { Batch } from './line.ts'
+
+/** A wake-up comes sooner; a batch this old came by none. */
+export const OVERDUE_MS = 5000
+const LOG_DEADLINE_MS = 3000
+const POLL_MS = 500
+const CLAIM_BYTES = 4 * 1024 * 1024
+const TEXT_MAX_BYTES = 65_536
+const BATCH_MAX_BYTES = 1024 * 1024
+
+/** What a claimer needs of its lane. */
+export interface ClaimerOptions {
+  state: LaneState
+  /** The lane's queue, which brings wake-ups. */
+  mail: ClusterQueue
+  clock: Clock
+  /** Puts a batch into the log, once more. */
+  repair: (batch: LaneBatch) => Promise<unknown>
+}
+
+/** Claims for one lane, one claim at a time. */
+export class Claimer {
+  readonly #options: ClaimerOptions
+  readonly #state: LaneState
+  #parked: Promise<unknown> | undefined
+  /** Set by a wake that nobody waited for. */
+  #woken = false
+  #wake = () => {}
+
+  constructor(options: ClaimerOptions) {
+    this.#options = options
+    this.#state = options.state
+  }
+
+  /** Something may wait. */
+  wake(): void {
+    this.#woken = true
+    this.#wake()
+  }
+
+  /** Resolves when nothing is under way: what a wait takes from the queue stands in `pending`. */
+  async rest(): Promise<void> {
+    await this.#parked
+  }
+
+  /** As `Queue.claim`. */
+  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+    const { clock } = this.#options
+    const { lone } = this.#state
+    const endAt = clock.monotonic() + waitMs
+    for (;;) {
+      this.#state.refuseReleased()
+      this.#woken = false
+      const claimed = await this.#claimNow(maxCount)
+      this.#state.refuseReleased()
+      const leftMs = endAt - clock.monotonic()
+      if (claimed.length > 0 || leftMs <= 0) return claimed
+      await this.#park(Math.min(leftMs, Math.max(1, lone.nextDueAt(clock.now()) - clock.now())))
+    }
+  }
+
+  /** What has been taken in hand is returned, whatever fails after it. */
+  async #claimNow(maxCount: number): Promise<Claimed[]> {
+    const state = this.#state
+    const claimed: Claimed[] = []
+    try {
+      await this.#claimLone(claimed, maxCount)
+      while (!state.released && claimed.length < maxCount) {
+        for (const hand of state.line.take(maxCount - claimed.length)) {
+          if (state.lone.has(hand.id)) {
+            state.leaveBatch(hand) // A start that seemed to have failed was written after all.
+            continue
+          }
+          state.inHand.set(hand.id, hand)
+          claimed.push({ id: hand.id, text: hand.text, starts: 0, suspect: false })
+        }
+        if (claimed.length < maxCount && !(await this.#loadMore(maxCount - claimed.length))) break
+      }
+    } catch (error) {
+      if (claimed.length === 0 || !isMailroomError(error)) throw error
+    }
+    return claimed
+  }
+
+  async #claimLone(claimed: Claimed[], maxCount: number): Promise<void> {
+    const state = this.#state
+    const due = state.lone.due(this.#options.clock.now(), (id) => !state.inHand.has(id)).slice(0, maxCount)
+    if (due.length === 0) return
+    const [entries, delivered] = await Promise.all([state.lone.fetch(due), state.list.findSure(due)])
+    state.foundDelivered(delivered)
+    await state.foundGone(due.filter((id) => !entries.has(id) && !delivered.has(id)))
+    for (const id of due) {
+      const text = entries.get(id)?.text
+      const lone = state.lone.get(id)
+      if (lone === undefined) continue
+      if (delivered.has(id)) state.forgetDelivered(id)
+      else if (text === undefined) state.lone.forget(id)
+      else {
+        state.inHand.set(id, { id, text, batch: undefined })
+        claimed.push({ id, text, starts: lone.starts, suspect: lone.suspect })
+      }
+    }
+  }
+
+  /** Brings batches here. @returns False when none waits. */
+  async #loadMore(maxCount: number): Promise<boolean> {
+    const { line, pending, list } = this.#state
+    if (line.waitingCount === 0) {
+      for (const key of await this.#options.mail.drain(maxCount)) this.#arrived(key)
+    }
+    const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
+    const chosen = line.next(maxCount, CLAIM_BYTES, bytesOf)
+    if (chosen.length === 0) return false
+    const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => key)
+    const [values, delivered] = await Promise.all([
+      pending.getAll(chosen.map(({ key }) => key)),
+      list.batchesSure(unsure.map((key) => partsOf(key).id)),
+    ])
+    this.#state.foundDelivered(delivered)
+    // A former holder settled these, perhaps only after the list was looked into.
+    const gone = unsure.filter((key) => !values.has(key)).map((key) => partsOf(key).id)
+    if (gone.length > 0) this.#state.foundDelivered(await list.batchesSure(gone))
+    const failures: unknown[] = []
+    await Promise.all(
+      chosen.map(async ({ key, known }) => {
+        const value = values.get(key)
+        if (value === undefined) return line.remove(key)
+        const batch = this.#batchOf(key, value, delivered)
+        if (batch.ready.length === 0) return this.#state.leavePending(key)
+        try {
+          if (known.isLogged || (await this.#log(batch, value))) line.loaded(batch)
+          else line.remove(key)
+        } catch (error) {
+          line.postpone(key)
+          failures.push(error)
+        }
+      }),
+    )
+    if (failures.length === chosen.length) throw failures[0]
+    return true
+  }
+
+  /** Of a batch, only what is not settled and not alone is ready. */
+  #batchOf(key: string, value: string, delivered: ReadonlyMap<string, Delivered>): Batch {
+    const { lone, dead } = this.#state
+    const { id: batchKey } = partsOf(key)
+    const { texts } = JSON.parse(value) as PendingEntry
+    const ready = messagesOf(batchKey, texts)
+      .map(({ id }) => id)
+      .filter((id) => !dead.has(id) && !lone.has(id) && !delivered.has(id))
+      .map(placeOf)
+    return { batchKey, key, texts, ready, open: new Set(ready) }
+  }
+
+  /** Puts a batch that was found into the log. @returns False when it waits no more. */
+  async #log({ batchKey, key, texts }: Batch, value: string): Promise<boolean> {
+    const { lane, pending } = this.#state
+    const { clock, repair } = this.#options
+    // Perhaps it is on one member only: it is not to stand in the log alone.
+    const sure = await makeSure(pending, new Map([[key, value]]), FOR_EVER_MS)
+    if (!sure.has(key)) return false
+    const deadlineAt = clock.now() + LOG_DEADLINE_MS
+    try {
+      await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt })
+    } catch (error) {
+      // Whatever keeps a logging actor from it, to us the log is away: no reason for this process to end.
+      if (!isMailroomError(error)) throw error
+      const facts = { store: 'log', reason: error.message }
+      throw new MailroomError('MR_STORE_UNAVAILABLE', facts, { outcome: error.outcome, cause: error })
+    }
+    return true
+  }
+
+  /** A wake-up came. One that is late may be of a batch that another holder has begun. */
+  #arrived(key: string): void {
+    const { id, count } = partsOf(key)
+    if (count === undefined || this.#state.leaving.has(key)) return
+    this.#state.line.woken(key, this.#options.clock.now() - timeOf(id) < OVERDUE_MS)
+  }
+
+  /** Waits for a wake-up, at most so long. */
+  async #park(waitMs: number): Promise<void> {
+    if (this.#woken || this.#state.released) return
+    const woken = new AbortController()
+    this.#wake = () => woken.abort()
+    let failure: unknown
+    this.#parked ??= this.#options.mail.poll(POLL_MS).then(
+      (key) => {
+        if (key !== undefined) this.#arrived(key)
+        this.#parked = undefined
+        this.#wake()
+      },
+      (error: unknown) => {
+        failure = error
+        this.#parked = undefined
+        this.#wake()
+      },
+    )
+    await this.#options.clock.sleep(waitMs, woken.signal)
+    if (failure !== undefined) throw failure
+  }
+}

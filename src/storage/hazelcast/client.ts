@@ -1,0 +1,287 @@
+/**
+ * A real Hazelcast cluster: the only door to hazelcast-client, and the place of everything its client does not do
+ * by itself. Every call has a deadline of our own, as some of its promises never settle. The client connects in
+ * the background, and is made anew when it gave up. When calls keep running into their deadline, one probe at a
+ * time finds out when it is worth calling again; until then calls are refused at once.
+ */
+import {
+  Client,
+  type ClientConfig,
+  ClientNotActiveError,
+  ClientOfflineError,
+  type IMap,
+  type IQueue,
+  Predicates,
+  ReconnectMode,
+} from 'hazelcast-client'
+import type { Clock } from '../../runtime/clock.ts'
+import { inWords, MailroomError } from '../../runtime/errors.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import type { Cluster, ClusterMap, ClusterQueue } from './cluster.ts'
+import { NAMES, RANGED } from './entries.ts'
+
+const CALL_MS = 2500
+/** A range may be large. */
+const RANGE_MS = 5000
+const RETRY_MS = 1000
+/** How long a client looks for a lost cluster before it is made anew. */
+const GIVE_UP_MS = 20_000
+/** Calls in a row that ran into their deadline: then only probes are made. */
+const BREAKER_COUNT = 4
+const PROBE_MS = 500
+
+/** Where a cluster is. */
+interface ClusterAddress {
+  clusterName: string
+  /** `host:port` of some of its members. */
+  members: readonly string[]
+}
+
+/** What a connection needs. */
+export interface HazelcastClusterOptions extends ClusterAddress {
+  /** In words for people: `log` or `queue`. */
+  store: string
+  instanceName: string
+  clock: Clock
+  logger: Logger
+}
+
+/** A cluster that is there. */
+interface Connection {
+  client: Client
+  maps: Map<string, Promise<IMap<string, string>>>
+  queues: Map<string, Promise<IQueue<string>>>
+}
+
+/** `Cluster` over the network. */
+export class HazelcastCluster implements Cluster {
+  readonly #options: HazelcastClusterOptions
+  readonly #listeners: (() => void)[] = []
+  #connection: Connection | undefined
+  #isUp = false
+  #expiredCount = 0
+  #probing = false
+  #closed = new AbortController()
+
+  constructor(options: HazelcastClusterOptions) {
+    this.#options = options
+    void this.#connect()
+  }
+
+  map(name: string): ClusterMap {
+    const on = <T>(work: (map: IMap<string, string>) => Promise<T>, deadlineMs = CALL_MS) =>
+      this.#call(async (connection) => work(await mapOf(connection, name)), deadlineMs)
+    return {
+      get: (key) => on(async (map) => (await map.get(key)) ?? undefined),
+      getAll: (keys) =>
+        keys.length === 0
+          ? Promise.resolve(new Map())
+          : on(async (map) => new Map(await map.getAll([...keys]))),
+      keys: (from, to) =>
+        on((map) => map.keySetWithPredicate(Predicates.between('__key', from, to)), RANGE_MS),
+      putIfAbsent: (key, value, ttlMs) =>
+        on(async (map) => (await map.putIfAbsent(key, value, ttlMs)) ?? undefined),
+      set: (key, value, ttlMs) => on((map) => map.set(key, value, ttlMs)),
+      replaceIfSame: (key, value, next, ttlMs) =>
+        on(async (map) => {
+          // A replaced entry has no end until it is given one again.
+          if (!(await map.replaceIfSame(key, value, next))) return false
+          return ttlMs === 0 || map.setTtl(key, ttlMs)
+        }),
+      setTtl: (key, ttlMs) => on((map) => map.setTtl(key, ttlMs)),
+      delete: (key) => on((map) => map.delete(key)),
+      removeIfSame: (key, value) => on(async (map) => (await map.remove(key, value)) === true),
+      size: () => on((map) => map.size()),
+    }
+  }
+
+  queue(name: string): ClusterQueue {
+    const on = <T>(work: (queue: IQueue<string>) => Promise<T>, deadlineMs = CALL_MS) =>
+      this.#call(async (connection) => work(await queueOf(connection, name)), deadlineMs)
+    return {
+      offer: (item) => on((queue) => queue.offer(item)),
+      drain: (maxCount) =>
+        on(async (queue) => {
+          const items: string[] = []
+          await queue.drainTo(items, maxCount)
+          return items
+        }),
+      poll: (waitMs) => on(async (queue) => (await queue.poll(waitMs)) ?? undefined, waitMs + CALL_MS),
+    }
+  }
+
+  missing(): string | undefined {
+    const { store, clusterName, members } = this.#options
+    const name = `the ${store}'s Hazelcast cluster ${clusterName} at ${members.join(', ')}`
+    if (!this.#isUp) return `${name}: not connected`
+    return this.#expiredCount >= BREAKER_COUNT ? `${name}: it does not answer` : undefined
+  }
+
+  onConnect(listener: () => void): void {
+    this.#listeners.push(listener)
+    if (this.#isUp) listener()
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort()
+    this.#isUp = false
+    await this.#connection?.client.shutdown()
+    this.#connection = undefined
+  }
+
+  /** Until there is a connection; again when its client has given up. */
+  async #connect(): Promise<void> {
+    const { clock, logger, store } = this.#options
+    while (!this.#closed.signal.aborted) {
+      try {
+        const client = await Client.newHazelcastClient(this.#config())
+        const connection: Connection = { client, maps: new Map(), queues: new Map() }
+        if (this.#closed.signal.aborted) return await client.shutdown()
+        this.#connection = connection
+        for (const name of RANGED) {
+          // Members that were not set up for us get the index that ranges need; those that were have it.
+          if (store === (name === NAMES.log ? 'log' : 'queue')) await addIndex(connection, name)
+        }
+        this.#up()
+        return
+      } catch (error) {
+        logger.warn({ error: inWords(error) }, `cannot connect to the ${store}'s cluster; trying again`)
+        await clock.sleep(RETRY_MS, this.#closed.signal)
+      }
+    }
+  }
+
+  #config(): ClientConfig {
+    const { clusterName, members, instanceName, logger } = this.#options
+    const tell = (_object: string, message: string) => logger.debug({ cluster: clusterName }, message)
+    return {
+      clusterName,
+      instanceName,
+      network: {
+        clusterMembers: [...members],
+        connectionTimeout: 2000,
+        smartRouting: true,
+        redoOperation: false,
+      },
+      connectionStrategy: {
+        asyncStart: false,
+        reconnectMode: ReconnectMode.ASYNC,
+        connectionRetry: {
+          ...{ initialBackoffMillis: 250, maxBackoffMillis: 1500, multiplier: 1.5, jitter: 0.2 },
+          clusterConnectTimeoutMillis: GIVE_UP_MS,
+        },
+      },
+      backupAckToClientEnabled: false,
+      metrics: { enabled: false },
+      customLogger: {
+        log: (_level, object, message) => tell(object, message),
+        ...{ error: tell, warn: tell, info: tell, debug: tell, trace: () => {} },
+      },
+      lifecycleListeners: [(state) => this.#hear(state)],
+      properties: {
+        'hazelcast.client.heartbeat.interval': 1000,
+        'hazelcast.client.heartbeat.timeout': 5000,
+        'hazelcast.client.invocation.timeout.millis': CALL_MS,
+        'hazelcast.client.invocation.retry.pause.millis': 200,
+      },
+    }
+  }
+
+  #hear(state: string): void {
+    const { logger, store } = this.#options
+    if (state === 'DISCONNECTED' && !this.#closed.signal.aborted) {
+      this.#isUp = false
+      logger.warn(`lost the ${store}'s cluster`)
+    }
+    if (state === 'CONNECTED' && this.#connection !== undefined && !this.#isUp) this.#up()
+    if (state === 'SHUTDOWN' && !this.#closed.signal.aborted && this.#connection !== undefined) {
+      this.#isUp = false
+      this.#connection = undefined
+      void this.#connect()
+    }
+  }
+
+  #up(): void {
+    const { logger, store } = this.#options
+    this.#isUp = true
+    this.#expiredCount = 0
+    const members = this.#connection?.client.getCluster().getMembers().length ?? 0
+    logger.info({ members }, `connected to the ${store}'s cluster`)
+    if (members < 2)
+      logger.warn(`the ${store}'s cluster has one member: what it holds is gone when that ends`)
+    for (const listener of this.#listeners) listener()
+  }
+
+  async #call<T>(work: (connection: Connection) => Promise<T>, deadlineMs: number): Promise<T> {
+    const missing = this.missing()
+    if (missing !== undefined || this.#connection === undefined) throw this.#unavailable(missing ?? 'closed')
+    return this.#within(work(this.#connection), deadlineMs)
+  }
+
+  async #within<T>(call: Promise<T>, deadlineMs: number): Promise<T> {
+    const expired = Promise.withResolvers<never>()
+    const cancel = this.#options.clock.after(deadlineMs, () => {
+      this.#expiredCount++
+      if (this.#expiredCount >= BREAKER_COUNT) void this.#probe()
+      expired.reject(this.#unavailable(`no answer in ${deadlineMs} ms`, 'unknown'))
+    })
+    try {
+      const value = await Promise.race([call, expired.promise])
+      this.#expiredCount = 0
+      return value
+    } catch (error) {
+      if (error instanceof MailroomError) throw error
+      const neverLeft = error instanceof ClientOfflineError || error instanceof ClientNotActiveError
+      throw this.#unavailable(inWords(error), neverLeft && !this.#isUp ? 'none' : 'unknown', error)
+    } finally {
+      cancel()
+    }
+  }
+
+  /** One at a time, until one is answered. */
+  async #probe(): Promise<void> {
+    if (this.#probing) return
+    this.#probing = true
+    const { clock, logger, store } = this.#options
+    logger.warn(`the ${store}'s cluster does not answer`)
+    while (this.#expiredCount >= BREAKER_COUNT && !this.#closed.signal.aborted) {
+      await clock.sleep(PROBE_MS, this.#closed.signal)
+      const connection = this.#connection
+      if (connection === undefined || !this.#isUp) continue
+      const answered = mapOf(connection, NAMES.meta).then((map) => map.size())
+      await this.#within(answered, CALL_MS).catch(() => {})
+    }
+    this.#probing = false
+  }
+
+  #unavailable(reason: string, outcome: 'none' | 'unknown' = 'none', cause?: unknown): MailroomError {
+    return new MailroomError(
+      'MR_STORE_UNAVAILABLE',
+      { store: this.#options.store, reason },
+      { outcome, cause },
+    )
+  }
+}
+
+function mapOf({ client, maps }: Connection, name: string): Promise<IMap<string, string>> {
+  return kept(maps, name, () => client.getMap<string, string>(name))
+}
+
+function queueOf({ client, queues }: Connection, name: string): Promise<IQueue<string>> {
+  return kept(queues, name, () => client.getQueue<string>(name))
+}
+
+/** Made once; one that could not be made is made anew the next time. */
+function kept<T>(known: Map<string, Promise<T>>, name: string, make: () => Promise<T>): Promise<T> {
+  let made = known.get(name)
+  if (made === undefined) {
+    made = make()
+    known.set(name, made)
+    made.catch(() => known.delete(name))
+  }
+  return made
+}
+
+async function addIndex(connection: Connection, name: string): Promise<void> {
+  await (await mapOf(connection, name)).addIndex({ type: 'SORTED', attributes: ['__key'] })
+}

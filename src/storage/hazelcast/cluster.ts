@@ -1,0 +1,97 @@
+/**
+ * What the protocol needs of a Hazelcast cluster, and no more: string maps, string queues, each call within a
+ * deadline of its own. `client.ts` makes it of a real cluster; a simulated world can make it of memory.
+ *
+ * Every call that fails throws `MR_STORE_UNAVAILABLE` and settles within its deadline. Its outcome is `none`
+ * when the call never left this process, else `unknown`: it may have happened, and may yet happen. What is
+ * unknown is not durable: the primary may have it and its backup not.
+ */
+import { isMailroomError } from '../../runtime/errors.ts'
+
+/**
+ * A distributed map of strings. Keys sort as JavaScript compares them (ASCII only). Times to live count in whole
+ * seconds: an entry may end up to a second early.
+ */
+export interface ClusterMap {
+  get(key: string): Promise<string | undefined>
+  /** Those that are there, by key, in no order. */
+  getAll(keys: readonly string[]): Promise<Map<string, string>>
+  /** All keys from `from` to `to`, both inclusive, in no order. Cost grows with what it finds. */
+  keys(from: string, to: string): Promise<string[]>
+  /** @returns What was there before, which then stays: that, unlike a new entry, is not known to be durable. */
+  putIfAbsent(key: string, value: string, ttlMs: number): Promise<string | undefined>
+  set(key: string, value: string, ttlMs: number): Promise<void>
+  /** Writes only over this very value, which may be `next` itself. @returns Whether it did. */
+  replaceIfSame(key: string, value: string, next: string, ttlMs: number): Promise<boolean>
+  /** @returns False when the entry is not there. */
+  setTtl(key: string, ttlMs: number): Promise<boolean>
+  delete(key: string): Promise<void>
+  /** Removes only this very value. @returns Whether it did. */
+  removeIfSame(key: string, value: string): Promise<boolean>
+  /** Entries. Cheap. */
+  size(): Promise<number>
+}
+
+/** A distributed queue of strings: at most once, as what is taken is gone before the taker has it. */
+export interface ClusterQueue {
+  /** @returns False when it is full. */
+  offer(item: string): Promise<boolean>
+  /** Up to `maxCount`, oldest first; never waits. */
+  drain(maxCount: number): Promise<string[]>
+  /** The oldest; waits up to `waitMs` for one. */
+  poll(waitMs: number): Promise<string | undefined>
+}
+
+/** A connection to a cluster: made in the background, made again for ever. */
+export interface Cluster {
+  map(name: string): ClusterMap
+  queue(name: string): ClusterQueue
+  /** What is wrong with it, in words for people; undefined when calls are worth trying. */
+  missing(): string | undefined
+  /** Calls `listener` each time the connection stands (again); once at once when it stands already. */
+  onConnect(listener: () => void): void
+  /** Leaves the cluster. May be called twice. */
+  close(): Promise<void>
+}
+
+/** Passes over a call that failed and is tried again some other time. @throws What is no failed call: a bug. */
+export function onlyAway(error: unknown): void {
+  if (!isMailroomError(error)) throw error
+}
+
+/** A time to live that does not end. */
+export const FOR_EVER_MS = 0
+
+/**
+ * Puts an entry unless there is one, and makes sure of what then stands there: what was there before may be the
+ * rest of a write whose outcome nobody knows, on one member only. Written again, it is on all.
+ *
+ * @returns What stands there, durably.
+ */
+export async function putOnce(map: ClusterMap, key: string, value: string, ttlMs: number): Promise<string> {
+  for (;;) {
+    const found = await map.putIfAbsent(key, value, ttlMs)
+    if (found === undefined) return value
+    // Gone in between: it was on a member that is no more.
+    if (await map.replaceIfSame(key, found, found, ttlMs)) return found
+  }
+}
+
+/**
+ * Makes sure of entries that were found: each is written again as it stands, as it may be on one member only.
+ *
+ * @returns Those that stood so still.
+ */
+export async function makeSure(
+  map: ClusterMap,
+  found: ReadonlyMap<string, string>,
+  ttlMs: number,
+): Promise<Map<string, string>> {
+  const sure = new Map<string, string>()
+  await Promise.all(
+    [...found].map(async ([key, value]) => {
+      if (await map.replaceIfSame(key, value, value, ttlMs)) sure.set(key, value)
+    }),
+  )
+  return sure
+}

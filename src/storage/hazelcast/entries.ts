@@ -1,0 +1,137 @@
+/**
+ * What stands in the clusters' maps, and under which keys. A lane is a range of keys: `003/…`.
+ *
+ *   cluster logging   mailroom.log        <batch key>             a batch: its lane and its texts
+ *   cluster queue     mailroom.pending    <lane>/<batch key>*<n>  a batch of n messages; never changed
+ *                                         <lane>/<id>             a lone message: one that was started or replayed
+ *                     mailroom.delivered  <lane>/<batch key>      a batch, or what of it was settled together
+ *                                         <lane>/<id>             a message that was settled alone
+ *                     mailroom.dead       <lane>/<id>             a dead letter
+ *                                         <lane>/<id>!            the mark of one that was purged
+ *                     mailroom.keys       <idempotency key>       what it stands for
+ *                     mailroom.leases     <lane>                  who holds it
+ *                     mailroom.mail-<lane>                        a queue of keys in `pending`: the wake-up
+ *   both              mailroom.meta       begun                   what the cluster was begun with
+ *
+ * Ids in a batch count from 01, so a batch's key (its ids with 00) is no message's id.
+ */
+import { batchKeyOf, idAtPlace, placeOf } from '../ids.ts'
+import type { Delivered, Message } from '../ports.ts'
+
+/** The maps and queues by what they are for. */
+export const NAMES = {
+  log: 'mailroom.log',
+  pending: 'mailroom.pending',
+  delivered: 'mailroom.delivered',
+  dead: 'mailroom.dead',
+  keys: 'mailroom.keys',
+  leases: 'mailroom.leases',
+  meta: 'mailroom.meta',
+} as const
+
+/** Maps that are read by ranges of keys. */
+export const RANGED: readonly string[] = [NAMES.log, NAMES.pending, NAMES.delivered, NAMES.dead]
+
+/** A batch in the log. */
+export interface LogEntry {
+  lane: number
+  texts: string[]
+}
+
+/** A batch that waits. */
+export interface PendingEntry {
+  texts: string[]
+}
+
+/** A message out of its batch: started, waiting for a retry, or replayed. */
+export interface LoneEntry {
+  text: string
+  starts: number
+  /** Not before this instant (ms since 1970). */
+  dueAt: number
+  /** A start has not been settled: if its holder is gone, the message may be why. */
+  open: boolean
+  /** A start was open when a holder died, and it has not been run to its end since. */
+  suspect: boolean
+  firstError: string
+  lastError: string
+  /** It was a dead letter, which goes if it is still there. */
+  replayed: boolean
+}
+
+/** Messages that were settled together. */
+export interface DeliveredEntry {
+  /** By place in the batch; null: not settled here. A lone message: one text. */
+  texts: (string | null)[]
+  deliveredAt: number
+  attempts: number
+}
+
+/** A dead letter; its id is in its key. */
+export interface DeadEntry {
+  text: string
+  reason: string
+  attempts: number
+  firstError: string
+  lastError: string
+  deadAt: number
+}
+
+/** What an idempotency key stands for. */
+export interface KeyEntry {
+  batchKey: string
+  count: number
+  hash: string
+  /** Its batch is durable. */
+  done: boolean
+}
+
+/** The name of a lane's queue. */
+export function mailOf(lane: number): string {
+  return `mailroom.mail-${laneName(lane)}`
+}
+
+/** A lane as keys write it: three digits, so that keys sort by lane. */
+export function laneName(lane: number): string {
+  return String(lane).padStart(3, '0')
+}
+
+/** The first and the last key a lane can have, inclusive. */
+export function laneBounds(lane: number): [from: string, to: string] {
+  return [`${laneName(lane)}/`, `${laneName(lane)}/~`]
+}
+
+/** Of a lane's message or batch. */
+export function laneKey(lane: number, id: string): string {
+  return `${laneName(lane)}/${id}`
+}
+
+/** Under which a batch waits. Its size is told by the key alone. */
+export function pendingKey(lane: number, batchKey: string, count: number): string {
+  return `${laneKey(lane, batchKey)}*${count}`
+}
+
+/** A key of `pending` taken apart; `count` is undefined for a lone message. */
+export function partsOf(key: string): { id: string; count: number | undefined } {
+  const [id = '', count] = key.slice(key.indexOf('/') + 1).split('*')
+  return { id, count: count === undefined ? undefined : Number(count) }
+}
+
+/** The messages of a batch. */
+export function messagesOf(batchKey: string, texts: readonly string[]): Message[] {
+  return texts.map((text, index) => ({ id: idAtPlace(batchKey, index + 1), text }))
+}
+
+/** The messages of an entry of `delivered`, ascending. */
+export function deliveredOf(id: string, json: string): Delivered[] {
+  const { texts, deliveredAt, attempts } = JSON.parse(json) as DeliveredEntry
+  if (placeOf(id) !== 0) return [{ id, text: texts[0]!, deliveredAt, attempts }]
+  return texts.flatMap((text, index) =>
+    text === null ? [] : [{ id: idAtPlace(id, index + 1), text, deliveredAt, attempts }],
+  )
+}
+
+/** The keys in `delivered` that can hold a message. */
+export function deliveredKeysOf(lane: number, id: string): [alone: string, inBatch: string] {
+  return [laneKey(lane, id), laneKey(lane, batchKeyOf(id))]
+}

@@ -1,0 +1,174 @@
+/**
+ * A lane in the hands of its holder. What stands in `pending` is the truth; the lane's queue only wakes.
+ *
+ *   wake-up (from the lane's queue) ─▶ line ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
+ *   look-through (taking the lane, then every 2 s) ─▶ log it, once more ─┘      │ started, or to be retried
+ *                                                                 lone message ◀┘ (an entry of its own)
+ *
+ * Every write may be repeated, by us or by a former holder that was frozen: an outcome is put once and stays, and
+ * what is delivered is dropped wherever it turns up again. Taking something out of `pending` is no outcome; it is
+ * tried until it succeeds.
+ */
+import type { Clock } from '../../runtime/clock.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
+import {
+  type Claimed,
+  type Delivered,
+  type Depth,
+  type LaneBatch,
+  type Message,
+  type Range,
+  REDRIVE_AGE_MS,
+  type Settlement,
+  type Whereabouts,
+} from '../ports.ts'
+import { Claimer } from './claimer.ts'
+import type { Cluster } from './cluster.ts'
+import type { DeadLetters } from './dead-letters.ts'
+import { laneKey, mailOf, partsOf } from './entries.ts'
+import { LaneState } from './lane-state.ts'
+import { UNSTARTED } from './lone-messages.ts'
+import { LookThrough } from './look-through.ts'
+import { Settler } from './settler.ts'
+
+/** What a held lane needs. */
+export interface HeldLaneOptions {
+  lane: number
+  cluster: Cluster
+  clock: Clock
+  logger: Logger
+  retentionMs: number
+  /** Puts a batch into the log, once more. */
+  repair: (batch: LaneBatch) => Promise<unknown>
+}
+
+/** A held lane. All throw `MR_STORE_UNAVAILABLE`, or `MR_LANE_ELSEWHERE` once it was released. */
+export class HeldLane {
+  readonly #clock: Clock
+  readonly #state: LaneState
+  readonly #claimer: Claimer
+  readonly #settler: Settler
+  readonly #lookThrough: LookThrough
+
+  constructor({ lane, cluster, clock, logger, retentionMs, repair }: HeldLaneOptions) {
+    const state = new LaneState({ lane, cluster, clock, retentionMs })
+    const wake = () => this.wake()
+    this.#clock = clock
+    this.#state = state
+    this.#claimer = new Claimer({ state, mail: cluster.queue(mailOf(lane)), clock, repair })
+    this.#settler = new Settler(state, wake)
+    this.#lookThrough = new LookThrough({ state, clock, logger, wake })
+  }
+
+  get dead(): DeadLetters {
+    return this.#state.dead
+  }
+
+  /** Takes up all that waits. @returns The starts that its last holder left open. */
+  load(): Promise<number> {
+    return this.#lookThrough.begin()
+  }
+
+  wake(): void {
+    this.#claimer.wake()
+  }
+
+  claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+    return this.#claimer.claim(maxCount, waitMs)
+  }
+
+  start(ids: readonly string[]): Promise<void> {
+    return this.#settler.start(ids)
+  }
+
+  settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
+    return this.#settler.settle(settlements)
+  }
+
+  late(): Delivered[] {
+    return this.#state.late()
+  }
+
+  async find(id: string): Promise<Whereabouts> {
+    const { list, lone, dead } = this.#state
+    const found = (await list.find([id])).get(id)
+    if (found !== undefined) {
+      const { deliveredAt, attempts } = found
+      return { state: 'delivered', attempts, deliveredAt }
+    }
+    if (dead.has(id)) {
+      return { state: 'dead', attempts: (await dead.get(id))?.attempts ?? 0, deliveredAt: null }
+    }
+    return { state: 'queued', attempts: lone.get(id)?.starts ?? 0, deliveredAt: null }
+  }
+
+  delivered(range: Range): Promise<Delivered[]> {
+    return this.#state.list.page(range)
+  }
+
+  async depth(): Promise<Depth> {
+    const { line, lone, inHand, dead } = this.#state
+    await this.#lookThrough.look()
+    this.#state.refuseReleased()
+    const { young } = this.#lookThrough
+    const batches = line.measure()
+    let waiting = batches.messages + young.messages + lone.count
+    for (const id of inHand.keys()) if (lone.has(id)) waiting--
+    let oldestAt = Math.min(batches.oldestAt, young.oldestAt, lone.oldestAt())
+    for (const id of inHand.keys()) oldestAt = Math.min(oldestAt, timeOf(id))
+    return {
+      waiting,
+      inHand: inHand.size,
+      dead: dead.count,
+      oldestAt: Number.isFinite(oldestAt) ? oldestAt : null,
+    }
+  }
+
+  /** First in the line again, then no dead letter: it is never nowhere. */
+  async replay(id: string): Promise<boolean> {
+    const { lane, lone, dead, leaving } = this.#state
+    const letter = await dead.get(id)
+    if (letter === undefined) return false
+    await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
+    await lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
+    await dead.remove(id, letter)
+    this.wake()
+    return true
+  }
+
+  /** As `Queue.redrive`, each as a lone message, which the next look-through takes up. @returns Those put back. */
+  async redrive(messages: readonly Message[]): Promise<Message[]> {
+    const { list, lone, dead, inHand } = this.#state
+    const youngestAt = this.#clock.now() - REDRIVE_AGE_MS
+    const old = messages.filter(({ id }) => timeOf(id) < youngestAt)
+    // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
+    const waits = await this.#waitingAmong(old)
+    const absent = old.filter(({ id }) => !waits(id))
+    const delivered = await list.find(absent.map(({ id }) => id))
+    this.#state.refuseReleased()
+    const isKnown = (id: string) => delivered.has(id) || dead.has(id) || lone.has(id) || inHand.has(id)
+    const lost = absent.filter(({ id }) => !isKnown(id))
+    await lone.add(lost)
+    return lost
+  }
+
+  /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */
+  async release(): Promise<void> {
+    this.#state.release()
+    this.#lookThrough.end()
+    this.wake()
+    await this.#claimer.rest()
+    await this.#state.leaving.rest()
+  }
+
+  /** Tells which of these messages, ascending, stand in `pending`: alone, or in their batch. */
+  async #waitingAmong(messages: readonly Message[]): Promise<(id: string) => boolean> {
+    const [first, last] = [messages[0], messages.at(-1)]
+    if (first === undefined || last === undefined) return () => false
+    const { lane, pending } = this.#state
+    const [from, to] = [laneKey(lane, batchKeyOf(first.id)), `${laneKey(lane, last.id)}~`]
+    const counts = new Map((await pending.keys(from, to)).map((key) => [partsOf(key).id, partsOf(key).count]))
+    return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
+  }
+}

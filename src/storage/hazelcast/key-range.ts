@@ -1,0 +1,152 @@
+/**
+ * Reads a map whose keys end in ids, page by page, in the order of the ids. Results of a cluster are not
+ * streamed, so a range is read in windows of time: wider when there was little in one, narrower when much.
+ */
+import type { Clock } from '../../runtime/clock.ts'
+import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../ids.ts'
+import type { Range } from '../ports.ts'
+import type { ClusterMap } from './cluster.ts'
+
+const FIRST_SPAN_MS = 500
+const MIN_SPAN_MS = 1
+const FEW_KEYS = 50
+const MANY_KEYS = 2000
+const WIDEN = 4
+/** Ids of other hosts may be ahead of our clock by so much. */
+const SKEW_MS = 60_000
+const FETCH_BYTES = 4 * 1024 * 1024
+const FETCH_MAX_COUNT = 64
+const FETCH_FIRST_COUNT = 8
+/** Entries never change: the last few are kept, as the next page often begins in them. */
+const CACHE_COUNT = 4
+
+/** How entries are read. */
+export interface KeyRangeOptions<T> {
+  map: ClusterMap
+  /** What stands before the id in each key. */
+  prefix: string
+  clock: Clock
+  /** Nothing older is shown. */
+  retentionMs: number
+  /** The items of an entry, ascending by id. */
+  itemsOf: (id: string, value: string) => T[]
+}
+
+/** Pages of a map by id. */
+export class KeyRange<T extends { id: string }> {
+  readonly #options: KeyRangeOptions<T>
+  readonly #cache = new Map<string, T[]>()
+
+  constructor(options: KeyRangeOptions<T>) {
+    this.#options = options
+  }
+
+  /**
+   * One page; an id that stands in two entries is shown once.
+   *
+   * @remarks Cost grows with the page, and a little with the logarithm of the gaps in time.
+   */
+  async page({ before = MAX_ID, after, limit }: Range): Promise<T[]> {
+    const { clock, retentionMs } = this.#options
+    const ascending = after !== undefined
+    const oldest = idAt(clock.now() - retentionMs)
+    const floor = after === undefined || after < oldest ? oldest : after
+    const page: T[] = []
+    for await (const ids of this.#windows(floor, before, ascending)) {
+      for await (const items of this.#batches(ids)) {
+        const inside = items.filter(({ id }) => id > floor && id < before)
+        for (const item of ascending ? inside : inside.reverse()) {
+          if (item.id === page.at(-1)?.id) continue
+          page.push(item)
+          if (page.length === limit) return page
+        }
+      }
+    }
+    return page
+  }
+
+  /** Ids of entries between two bounds, in order, window by window. */
+  async *#windows(floor: string, ceiling: string, ascending: boolean): AsyncGenerator<string[]> {
+    const { map, prefix, clock } = this.#options
+    const bottom = Math.max(timeOf(floor), 0)
+    const top = Math.min(
+      ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling),
+      clock.now() + SKEW_MS,
+    )
+    // Where there is little, one look finds all of it; else gaps in time cost a look each time they are widened.
+    let span = (await map.size()) <= MANY_KEYS ? Number.POSITIVE_INFINITY : FIRST_SPAN_MS
+    // What lies ahead of our clock is looked at in one go with the first window.
+    let at = ascending ? bottom : top
+    let first = true
+    while (first || (ascending ? at <= top : at >= bottom)) {
+      const width = first && !ascending ? span + SKEW_MS : span
+      first = false
+      const [from, to] = ascending
+        ? [at, Math.min(top, at + width - 1)]
+        : [Math.max(bottom, at - width + 1), at]
+      const found = await map.keys(prefix + lowest(from, floor), prefix + highest(to))
+      const ids = found.map((key) => key.slice(prefix.length)).sort()
+      yield ascending ? ids : ids.reverse()
+      at = ascending ? to + 1 : from - 1
+      if (ids.length < FEW_KEYS) span *= WIDEN
+      else if (ids.length > MANY_KEYS) span = Math.max(MIN_SPAN_MS, Math.floor(span / WIDEN))
+    }
+  }
+
+  /** The items of each batch that is there, ascending; what of it stands in entries of its own is among them. */
+  async *#batches(ids: readonly string[]): AsyncGenerator<T[]> {
+    const batches = [...Map.groupBy(ids, batchKeyOf).values()]
+    let count = FETCH_FIRST_COUNT
+    for (let index = 0; index < batches.length; ) {
+      const chunk = batches.slice(index, index + count)
+      index += chunk.length
+      const { found, bytes } = await this.#fetch(chunk.flat())
+      for (const batch of chunk) {
+        const items = batch.flatMap((id) => found.get(id) ?? [])
+        yield batch.length === 1 ? items : items.sort(byId)
+      }
+      const each = Math.max(1, bytes / chunk.length)
+      count = Math.max(1, Math.min(FETCH_MAX_COUNT, count * 2, Math.floor(FETCH_BYTES / each)))
+    }
+  }
+
+  /** The items of those entries that are there, and the size of what had to be brought here, about. */
+  async #fetch(ids: readonly string[]): Promise<{ found: Map<string, T[]>; bytes: number }> {
+    const { map, prefix, itemsOf } = this.#options
+    const found = new Map<string, T[]>()
+    for (const id of ids) {
+      const items = this.#cache.get(id)
+      if (items !== undefined) found.set(id, items)
+    }
+    const wanted = ids.filter((id) => !found.has(id))
+    let bytes = 0
+    if (wanted.length === 0) return { found, bytes }
+    for (const [key, value] of await map.getAll(wanted.map((id) => prefix + id))) {
+      const id = key.slice(prefix.length)
+      const items = itemsOf(id, value)
+      found.set(id, items)
+      // Other pages are read meanwhile, and trim: what this one needs is not left in the cache alone.
+      this.#cache.set(id, items)
+      bytes += value.length
+    }
+    this.#trim()
+    return { found, bytes }
+  }
+
+  /** Keeps the newest. */
+  #trim(): void {
+    for (const id of this.#cache.keys()) {
+      if (this.#cache.size <= CACHE_COUNT) return
+      this.#cache.delete(id)
+    }
+  }
+}
+
+/** The key of the batch that `floor` is in lies below it. */
+function lowest(time: number, floor: string): string {
+  return [idAt(time), batchKeyOf(floor)].sort().at(-1)!
+}
+
+function highest(time: number): string {
+  return `${idAt(time).slice(0, 10)}~`
+}

@@ -1,0 +1,124 @@
+/**
+ * What the holder of a lane knows of it: what waits, alone or in batches, what is in hand, what is settled. Claims,
+ * settlements and look-throughs all change it, each between two of its awaits.
+ */
+import type { Clock } from '../../runtime/clock.ts'
+import { MailroomError } from '../../runtime/errors.ts'
+import { byId, placeOf } from '../ids.ts'
+import type { Delivered } from '../ports.ts'
+import type { Cluster, ClusterMap } from './cluster.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { DeliveredList } from './delivered-list.ts'
+import { type LoneEntry, laneKey, NAMES } from './entries.ts'
+import { Leaving } from './leaving.ts'
+import { type Batch, Line } from './line.ts'
+import { LoneMessages } from './lone-messages.ts'
+
+/** A message in hand; `batch`: it never left it. */
+export interface Hand {
+  id: string
+  text: string
+  batch: Batch | undefined
+}
+
+/** What it is known of. */
+export interface LaneStateOptions {
+  lane: number
+  cluster: Cluster
+  clock: Clock
+  retentionMs: number
+}
+
+/** The state of one held lane. */
+export class LaneState {
+  readonly lane: number
+  readonly pending: ClusterMap
+  readonly list: DeliveredList
+  readonly dead: DeadLetters
+  readonly lone: LoneMessages
+  readonly line = new Line()
+  readonly leaving: Leaving
+  readonly inHand = new Map<string, Hand>()
+  readonly #late = new Map<string, Delivered>()
+  #released = false
+
+  constructor({ lane, cluster, clock, retentionMs }: LaneStateOptions) {
+    this.lane = lane
+    this.pending = cluster.map(NAMES.pending)
+    this.list = new DeliveredList({ lane, cluster, clock, retentionMs })
+    this.lone = new LoneMessages(this.pending, lane)
+    this.leaving = new Leaving(this.pending)
+    this.dead = new DeadLetters({
+      ...{ lane, cluster, clock, retentionMs },
+      delivered: async (ids) => {
+        const found = await this.list.findSure(ids)
+        this.foundDelivered(found)
+        return new Set(found.keys())
+      },
+    })
+  }
+
+  get released(): boolean {
+    return this.#released
+  }
+
+  /** It is nobody's state any more. */
+  release(): void {
+    this.#released = true
+  }
+
+  /** @throws {MailroomError} `MR_LANE_ELSEWHERE` once it was released. */
+  refuseReleased(): void {
+    if (!this.#released) return
+    throw new MailroomError('MR_LANE_ELSEWHERE', { lane: this.lane, name: 'this process' })
+  }
+
+  /** A message is no affair of its batch any more, which leaves `pending` with the last. */
+  leaveBatch(hand: Hand): void {
+    const { id, batch } = hand
+    if (batch === undefined) return
+    hand.batch = undefined
+    batch.open.delete(placeOf(id))
+    if (batch.open.size === 0) this.leavePending(batch.key)
+  }
+
+  /** A lone message is delivered: it leaves `pending`. */
+  forgetDelivered(id: string): void {
+    if (!this.lone.has(id)) return
+    this.lone.forget(id)
+    this.leavePending(laneKey(this.lane, id))
+  }
+
+  /** A lone message is dead: it leaves `pending` as it stands there. If it is replayed, it stands there otherwise. */
+  forgetDead(id: string, entry: LoneEntry): void {
+    if (!this.lone.has(id)) return
+    this.lone.forget(id)
+    this.leaving.add(laneKey(this.lane, id), JSON.stringify(entry))
+  }
+
+  /** Takes an entry out of `pending`. */
+  leavePending(key: string): void {
+    this.line.remove(key)
+    this.leaving.add(key)
+  }
+
+  /** These are in the list, and were not put there here. */
+  foundDelivered(found: ReadonlyMap<string, Delivered>): void {
+    for (const [id, message] of found) this.#late.set(id, message)
+  }
+
+  /** Lone messages were found, and are gone: a former holder has settled them, after the list and the dead were read. */
+  async foundGone(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
+    const delivered = await this.list.findSure(ids)
+    this.foundDelivered(delivered)
+    await this.dead.learn(ids.filter((id) => !delivered.has(id)))
+  }
+
+  /** As `Queue.late`. */
+  late(): Delivered[] {
+    const late = [...this.#late.values()]
+    this.#late.clear()
+    return late.sort(byId)
+  }
+}

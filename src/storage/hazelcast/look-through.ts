@@ -1,0 +1,148 @@
+/** Looks through a held lane's `pending`: when the lane is taken, then every 2 s. It finds what no wake-up brought. */
+import type { Clock } from '../../runtime/clock.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { timeOf } from '../ids.ts'
+import { MAX_STARTS } from '../ports.ts'
+import { OVERDUE_MS } from './claimer.ts'
+import { onlyAway } from './cluster.ts'
+import { laneBounds, partsOf } from './entries.ts'
+import type { LaneState } from './lane-state.ts'
+
+const LOOK_MS = 2000
+
+/** What a look-through needs of its lane. */
+export interface LookThroughOptions {
+  state: LaneState
+  clock: Clock
+  logger: Logger
+  /** Called when something was found. */
+  wake: () => void
+}
+
+/** Looks through one lane. All throw as `ClusterMap` does. */
+export class LookThrough {
+  readonly #options: LookThroughOptions
+  readonly #state: LaneState
+  /** Batches that came too recently for a look-through to touch, and since when at the most (monotonic, ms). */
+  #young = new Map<string, number>()
+  /** When the last look-through began (monotonic, ms): what it did not see came later. */
+  #lookedAt = 0
+  #looking: Promise<void> = Promise.resolve()
+  #cancel = () => {}
+
+  constructor(options: LookThroughOptions) {
+    this.#options = options
+    this.#state = options.state
+  }
+
+  /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
+  get young(): { messages: number; oldestAt: number } {
+    const young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
+    for (const { id, count } of [...this.#young.keys()].map(partsOf)) {
+      young.messages += count!
+      young.oldestAt = Math.min(young.oldestAt, timeOf(id))
+    }
+    return young
+  }
+
+  /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
+  async begin(): Promise<number> {
+    const { lane, pending, dead, line } = this.#state
+    this.#lookedAt = this.#options.clock.monotonic()
+    // Before anything else is read: what its last holder settles meanwhile, it settles first and takes out then.
+    const found = (await pending.keys(...laneBounds(lane))).sort()
+    await dead.load()
+    for (const key of found) if (partsOf(key).count !== undefined) line.found(key)
+    const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
+    const leftOpenCount = await this.#adopt(lone)
+    this.#cancel = this.#options.clock.every(LOOK_MS, () => void this.look().catch(onlyAway))
+    return leftOpenCount
+  }
+
+  /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
+  look(): Promise<void> {
+    const looked = this.#looking.then(() => this.#lookNow())
+    this.#looking = looked.catch(() => {})
+    return looked
+  }
+
+  end(): void {
+    this.#cancel()
+  }
+
+  async #lookNow(): Promise<void> {
+    const { clock, logger, wake } = this.#options
+    const { lane, line, lone, inHand, leaving, pending, released } = this.#state
+    if (released) return
+    leaving.again()
+    const lookedAt = clock.monotonic()
+    const found = await pending.keys(...laneBounds(lane))
+    const now = clock.now()
+    const young = new Map<string, number>()
+    const strangers: string[] = []
+    let overdue = 0
+    for (const key of found.sort()) {
+      if (line.has(key) || leaving.hasOrHad(key)) continue
+      const { id, count } = partsOf(key)
+      const cameAt = this.#young.get(key) ?? this.#lookedAt
+      if (count === undefined) {
+        if (!lone.has(id) && !inHand.has(id)) strangers.push(id)
+      } else if (now - timeOf(id) < OVERDUE_MS && lookedAt - cameAt < OVERDUE_MS) {
+        young.set(key, cameAt) // By our own clock, too: whoever made its id may have one that is ahead.
+      } else {
+        line.found(key)
+        overdue++
+      }
+    }
+    this.#young = young
+    this.#lookedAt = lookedAt
+    await this.#adopt(strangers)
+    if (overdue > 0) logger.info({ lane, overdue }, 'batches that no wake-up brought')
+    if (overdue + strangers.length > 0) wake()
+  }
+
+  /** Learns of lone messages. Those that kept killing their workers are buried, half-made moves ended. @returns Starts open. */
+  async #adopt(ids: readonly string[]): Promise<number> {
+    const { lone, dead } = this.#state
+    const openCount = await lone.load(ids)
+    await this.#state.foundGone(ids.filter((id) => !lone.has(id)))
+    for (const id of ids) {
+      const known = lone.get(id)
+      if (known === undefined) continue
+      if (dead.has(id) && (await this.#endMove(id))) continue
+      if (known.suspect && known.starts >= MAX_STARTS) await this.#buryKiller(id)
+    }
+    return openCount
+  }
+
+  /** It waits and is dead: the one of the two goes that it was before. @returns Whether it is dead, and waits no more. */
+  async #endMove(id: string): Promise<boolean> {
+    const { lone, dead } = this.#state
+    // What is taken away was there before the other was looked at: if they change meanwhile, it is not taken.
+    const letter = await dead.get(id)
+    const entry = (await lone.fetch([id])).get(id)
+    if (entry?.replayed && letter !== undefined) {
+      await dead.remove(id, letter)
+      return false
+    }
+    if (!(await dead.isSure(id))) return false
+    if (entry !== undefined) this.#state.forgetDead(id, entry)
+    return true
+  }
+
+  async #buryKiller(id: string): Promise<void> {
+    const { lone, dead } = this.#state
+    const entry = (await lone.fetch([id])).get(id)
+    if (entry === undefined) return
+    const { text, starts, firstError } = entry
+    const died = 'the worker died'
+    await dead.bury(id, {
+      text,
+      reason: `Its worker died ${starts} times while the handler ran`,
+      attempts: starts,
+      firstError: firstError || died,
+      lastError: died,
+    })
+    this.#state.forgetDead(id, entry)
+  }
+}

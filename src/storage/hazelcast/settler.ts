@@ -1,0 +1,123 @@
+/** Starts and settles what is in hand of a held lane. An outcome is put once and stays; repeating it changes nothing. */
+import { MailroomError } from '../../runtime/errors.ts'
+import { byId, placeOf } from '../ids.ts'
+import type { Delivered, Settlement } from '../ports.ts'
+import type { Hand, LaneState } from './lane-state.ts'
+import type { Batch } from './line.ts'
+import { UNSTARTED } from './lone-messages.ts'
+
+/** Settles for one lane. */
+export class Settler {
+  readonly #state: LaneState
+  readonly #wake: () => void
+
+  /** @param wake Called when something waits again. */
+  constructor(state: LaneState, wake: () => void) {
+    this.#state = state
+    this.#wake = wake
+  }
+
+  /** As `Queue.start`. */
+  async start(ids: readonly string[]): Promise<void> {
+    const { lone } = this.#state
+    const hands = ids.map((id) => this.#handOf(id))
+    await Promise.all(
+      hands.map(async (hand) => {
+        const { starts, ...rest } = lone.get(hand.id) ?? UNSTARTED
+        await lone.write(hand.id, hand.text, { ...rest, starts: starts + 1, open: true })
+        this.#state.leaveBatch(hand)
+      }),
+    )
+  }
+
+  /** As `Queue.settle`. */
+  async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
+    const { inHand } = this.#state
+    this.#state.refuseReleased()
+    const pairs = settlements.flatMap((settlement) => {
+      const hand = inHand.get(settlement.id)
+      return hand === undefined ? [] : [{ hand, settlement }] // Settled before: nothing changes.
+    })
+    const done = pairs.filter(({ settlement }) => settlement.as === 'done').map(({ hand }) => hand)
+    const [shown] = await Promise.all([
+      this.#deliver(done),
+      ...pairs.map(({ hand, settlement }) => this.#write(hand, settlement)),
+    ])
+    // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
+    for (const { hand } of pairs) inHand.delete(hand.id)
+    for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)
+    return shown.sort(byId)
+  }
+
+  /** Puts messages into the lane's list: a batch's rest in one entry, else each in one of its own. */
+  async #deliver(hands: readonly Hand[]): Promise<Delivered[]> {
+    const byBatch = Map.groupBy(hands, ({ batch }) => batch)
+    const shown = await Promise.all(
+      [...byBatch].map(([batch, mates]) =>
+        batch !== undefined && mates.length === batch.open.size
+          ? this.#deliverTogether(batch, mates)
+          : Promise.all(mates.map((hand) => this.#deliverAlone(hand))),
+      ),
+    )
+    return shown.flat()
+  }
+
+  async #deliverTogether({ batchKey, texts, open }: Batch, hands: readonly Hand[]): Promise<Delivered[]> {
+    const own = texts.map((text, index) => (open.has(index + 1) ? text : null))
+    const found = await this.#state.list.put(batchKey, own, 1)
+    const stands = new Map(found.map((message) => [message.id, message]))
+    return Promise.all(hands.map((hand) => stands.get(hand.id) ?? this.#deliverAlone(hand)))
+  }
+
+  async #deliverAlone({ id, text }: Hand): Promise<Delivered> {
+    const { list, lone } = this.#state
+    const [message] = await list.put(id, [text], Math.max(1, lone.get(id)?.starts ?? 0))
+    return message!
+  }
+
+  /** Writes an outcome other than delivered, durably. */
+  async #write({ id, text }: Hand, settlement: Settlement): Promise<void> {
+    const { lone, dead } = this.#state
+    const known = lone.get(id)
+    const { starts, firstError } = known ?? UNSTARTED
+    switch (settlement.as) {
+      case 'done':
+        return
+      case 'retry': {
+        const { dueAt, error } = settlement
+        const errors = { firstError: firstError || error, lastError: error }
+        return lone.write(id, text, { ...UNSTARTED, starts, dueAt, ...errors })
+      }
+      case 'back':
+        if (!known?.open) return
+        return lone.write(id, text, { ...known, starts: starts - 1, open: false, dueAt: 0 })
+      case 'dead': {
+        const { reason, error } = settlement
+        return dead.bury(id, {
+          ...{ text, reason, attempts: starts, firstError: firstError || error, lastError: error },
+        })
+      }
+    }
+  }
+
+  /** Takes a settled message from where it was. */
+  #putAway(hand: Hand, { as }: Settlement): void {
+    if (as === 'back' && hand.batch !== undefined && !this.#state.lone.has(hand.id)) {
+      hand.batch.ready.unshift(placeOf(hand.id))
+      this.#wake()
+      return
+    }
+    this.#state.leaveBatch(hand)
+    const known = this.#state.lone.get(hand.id)
+    if (as === 'done') this.#state.forgetDelivered(hand.id)
+    else if (as !== 'dead') this.#wake()
+    else if (known !== undefined) this.#state.forgetDead(hand.id, { text: hand.text, ...known })
+  }
+
+  #handOf(id: string): Hand {
+    this.#state.refuseReleased()
+    const hand = this.#state.inHand.get(id)
+    if (hand === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id} in hand` })
+    return hand
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Message ids: ULIDs (26 characters of Crockford's base 32; the first 10 are milliseconds since 1970) whose
+ * last two characters are the message's place in its batch, counted from `01`. With `00` there the id is the
+ * batch's own key, so everything of a batch is one range of ids.
+ */
+import type { Clock, Random } from '../runtime/clock.ts'
+
+const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+const TIME_LENGTH = 10
+const CHANCE_LENGTH = 14
+const MAX_TIME = 2 ** 48 - 1
+
+/** The most messages one batch can hold (two base-32 digits hold 1,023). */
+export const BATCH_MAX_COUNT = 1000
+
+/** Below and above every id, as exclusive bounds. */
+export const MIN_ID = '0'.repeat(26)
+export const MAX_ID = `7${'Z'.repeat(25)}`
+
+/** True for a string that can be a message's id: a ULID in upper case. */
+export function isId(value: string): boolean {
+  return /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(value)
+}
+
+/**
+ * Makes the ids of whole batches: strictly increasing within one generator, also when the clock steps back.
+ *
+ * @returns A function of a count (1 to 1,000) to that many ids, ascending. O(count).
+ */
+export function idGenerator(clock: Clock, random: Random): (count: number) => string[] {
+  let lastTime = -1
+  const chance = new Uint8Array(CHANCE_LENGTH)
+  const draw = () => {
+    for (let index = 0; index < CHANCE_LENGTH; index++) chance[index] = Math.floor(random() * 32)
+    chance[0]! &= 15 // room to count up within one millisecond
+  }
+  const increment = () => {
+    let index = CHANCE_LENGTH - 1
+    while (chance[index] === 31) chance[index--] = 0
+    chance[index]!++
+  }
+  return (count) => {
+    const now = clock.now()
+    if (now > lastTime) {
+      lastTime = now
+      draw()
+    } else {
+      increment()
+    }
+    let prefix = encode(lastTime, TIME_LENGTH)
+    for (const digit of chance) prefix += DIGITS[digit]
+    return Array.from({ length: count }, (_, index) => prefix + encode(index + 1, 2))
+  }
+}
+
+/** Sorts what has ids, ascending. */
+export function byId(a: { id: string }, b: { id: string }): number {
+  return a.id < b.id ? -1 : 1
+}
+
+/** The instant (ms since 1970 UTC) an id was made at. */
+export function timeOf(id: string): number {
+  let time = 0
+  for (let index = 0; index < TIME_LENGTH; index++) time = time * 32 + DIGITS.indexOf(id[index]!)
+  return time
+}
+
+/** The instant an id was made at, as ISO 8601 UTC with milliseconds: a message's `at`. */
+export function atOf(id: string): string {
+  return new Date(timeOf(id)).toISOString()
+}
+
+/** The smallest id-shaped string of an instant: below every id made then, above every id made before. */
+export function idAt(time: number): string {
+  return encode(Math.min(Math.max(0, Math.floor(time)), MAX_TIME), TIME_LENGTH) + '0'.repeat(16)
+}
+
+/** The key of the batch an id belongs to: the id with `00` as its last two characters. */
+export function batchKeyOf(id: string): string {
+  return `${id.slice(0, -2)}00`
+}
+
+/** The id at a place (1 to 1,000) of a batch. */
+export function idAtPlace(batchKey: string, place: number): string {
+  return batchKey.slice(0, -2) + encode(place, 2)
+}
+
+/** The place of an id in its batch, from 1; 0 for the batch's own key. */
+export function placeOf(id: string): number {
+  return DIGITS.indexOf(id.at(-2)!) * 32 + DIGITS.indexOf(id.at(-1)!)
+}
+
+function encode(value: number, length: number): string {
+  let text = ''
+  let rest = value
+  for (let index = 0; index < length; index++) {
+    text = DIGITS[rest % 32] + text
+    rest = Math.floor(rest / 32)
+  }
+  return text
+}

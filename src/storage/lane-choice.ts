@@ -1,0 +1,47 @@
+/** Which lane the next batch goes into. */
+import type { Clock } from '../runtime/clock.ts'
+
+/** By lane: its holder, and messages waiting there as of the last report. */
+export type LaneReport = () => readonly { holder: string | null; waiting: number }[]
+
+/** How often reports come; what was sent since counts on top of them. */
+const REPORT_PERIOD_MS = 1000
+
+/** Chooses among the lanes whose holder has the least waiting; ties rotate. */
+export class LaneChoice {
+  readonly #clock: Clock
+  readonly #report: LaneReport
+  readonly #sent = new Map<string | null, number>()
+  #sentSince: number
+  #last = -1
+
+  constructor(clock: Clock, report: LaneReport) {
+    this.#clock = clock
+    this.#report = report
+    this.#sentSince = clock.monotonic()
+  }
+
+  /** The lane for a batch of `count` messages. */
+  choose(count: number): number {
+    const now = this.#clock.monotonic()
+    if (now - this.#sentSince > REPORT_PERIOD_MS) {
+      this.#sent.clear()
+      this.#sentSince = now
+    }
+    const lanes = this.#report()
+    const loads = new Map<string | null, number>()
+    for (const { holder, waiting } of lanes) {
+      loads.set(holder, (loads.get(holder) ?? this.#sent.get(holder) ?? 0) + waiting)
+    }
+    const least = Math.min(...loads.values())
+    for (let step = 1; step <= lanes.length; step++) {
+      const lane = (this.#last + step) % lanes.length
+      const { holder } = lanes[lane]!
+      if (loads.get(holder) !== least) continue
+      this.#last = lane
+      this.#sent.set(holder, (this.#sent.get(holder) ?? 0) + count)
+      return lane
+    }
+    throw new Error('there is no lane')
+  }
+}

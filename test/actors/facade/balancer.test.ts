@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { Balancer } from '../../../src/actors/facade/balancer.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { seeded } from '../../support/world.ts'
+
+const NAMES = ['a', 'b', 'c']
+const blamed = () => true
+
+function open() {
+  const clock = new FakeClock()
+  const balancer = new Balancer(clock, seeded(3))
+  const fail = (name: string) =>
+    assert.rejects(balancer.track(name, () => Promise.reject(new Error('lost')), blamed))
+  const begin = (name: string) => {
+    const gate = Promise.withResolvers<void>()
+    const ended = balancer.track(name, () => gate.promise, blamed).catch(() => {})
+    return {
+      async end(error?: Error) {
+        if (error) gate.reject(error)
+        else gate.resolve()
+        await ended
+      },
+    }
+  }
+  /** Who is picked, in many draws. */
+  const picked = (names = NAMES) =>
+    [...new Set(Array.from({ length: 100 }, () => balancer.pick(names)))].sort().join('')
+  return { clock, balancer, fail, begin, picked }
+}
+
+test('picks among all that are good, the only one, or nobody', () => {
+  const { picked, balancer } = open()
+  assert.equal(picked(), 'abc')
+  assert.equal(balancer.pick(['a']), 'a')
+  assert.equal(balancer.pick([]), undefined)
+})
+
+test('the busiest of three is never picked, and of two the idle one always', async () => {
+  const { begin, picked } = open()
+  const calls = [begin('a'), begin('a'), begin('b')]
+  assert.equal(picked(), 'bc')
+  assert.equal(picked(['a', 'b']), 'b')
+  for (const call of calls) await call.end()
+  assert.equal(picked(), 'abc')
+})
+
+test('a peer that failed is set aside, longer each time, at most 8 s', async () => {
+  const { clock, fail, picked } = open()
+  for (const asideMs of [1000, 2000, 4000, 8000, 8000]) {
+    await fail('a')
+    await clock.advance(asideMs - 1)
+    assert.equal(picked(), 'bc', `${asideMs} ms`)
+    await clock.advance(1)
+    assert.equal(picked(), 'abc')
+  }
+})
+
+test('calls that fail together set a peer aside once', async () => {
+  const { clock, begin, picked } = open()
+  const calls = [begin('a'), begin('a'), begin('a'), begin('a')]
+  for (const call of calls) await call.end(new Error('lost'))
+  await clock.advance(1000)
+  assert.equal(picked(), 'abc')
+})
+
+test('one call at a time tries a peer that was set aside; its success makes it good', async () => {
+  const { clock, fail, begin, picked } = open()
+  await fail('a')
+  await clock.advance(1000)
+  const trial = begin('a')
+  assert.equal(picked(), 'bc')
+  await trial.end()
+  const more = begin('a')
+  assert.match(picked(['a', 'c']), /c/)
+  await more.end()
+  assert.equal(picked(), 'abc')
+})
+
+test('when all are set aside they are picked all the same', async () => {
+  const { fail, picked } = open()
+  for (const name of NAMES) await fail(name)
+  assert.equal(picked(), 'abc')
+})
+
+test('a failure that is not the peer’s fault does not speak against it, and is passed on', async () => {
+  const { balancer, picked } = open()
+  const failure = balancer.track(
+    'a',
+    () => Promise.reject(new Error('bad key')),
+    () => false,
+  )
+  await assert.rejects(failure, { message: 'bad key' })
+  assert.equal(picked(), 'abc')
+})

@@ -1,0 +1,399 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { FacadeActor } from '../../../src/actors/facade/facade.ts'
+import { LoggingActor } from '../../../src/actors/logging/logging.ts'
+import type { Handler } from '../../../src/actors/messages/handler.ts'
+import type { ListHalf, Messages } from '../../../src/actors/protocol.ts'
+import { MIN_ID } from '../../../src/storage/ids.ts'
+import type { Receipt } from '../../../src/storage/ports.ts'
+import { settle } from '../../support/fake-clock.ts'
+import { type Member, MessagesBench } from '../../support/messages-bench.ts'
+import { DirectPeers, entryOf, lost, testWorld } from '../../support/world.ts'
+
+const LOGGING = entryOf('logging-1')
+
+/** A facade, a logging actor and so many messages actors, the real ones, on a store in memory. */
+async function open({ messages = 2, handler = null as Handler | null, mailboxCapacity = 1000 } = {}) {
+  const bench = new MessagesBench()
+  const { clock, directory, store } = bench
+  const peers = new DirectPeers()
+  const world = testWorld({ clock, directory, config: { mailboxCapacity } })
+  const logging = new LoggingActor(testWorld({ name: 'logging-1', clock, directory }), store.open().log)
+  peers.actors.set('logging-1', logging)
+  const members: Member[] = []
+  for (let number = 1; number <= messages; number++) {
+    const member = await bench.boot(number, { handler })
+    members.push(member)
+    peers.actors.set(`messages-${number}`, member.actor)
+  }
+  const facade = new FacadeActor(world, store.open(), peers)
+  /** Says which messages actors live. */
+  const live = async (...numbers: number[]) => {
+    directory.set(LOGGING, ...numbers.map((number) => entryOf(`messages-${number}`)))
+    await clock.advance(600)
+  }
+  await live(...members.map((_, index) => index + 1))
+  const deadlineAt = () => clock.now() + 3000
+  const post = (text: string) => facade.post(text, deadlineAt())
+  const postBatch = (texts: string[], key?: { value: string; hash: string }) =>
+    facade.postBatch(texts, { deadlineAt: deadlineAt(), ...(key && { key }) })
+  /** Waits for what takes no more than `ms`. */
+  const within = async <T>(promise: Promise<T>, ms: number): Promise<T> => {
+    promise.catch(() => {})
+    await clock.advance(ms)
+    return Promise.race([promise, Promise.reject(new Error(`not within ${ms} ms`))])
+  }
+  return { bench, clock, directory, store, peers, facade, members, live, post, postBatch, within, world }
+}
+
+async function textsOf({ pages }: ListHalf): Promise<string[]> {
+  const texts: string[] = []
+  for await (const page of pages) texts.push(...page.map(({ text }) => text))
+  return texts
+}
+
+const idsOf = (receipts: readonly { id: string }[]) => receipts.map(({ id }) => id)
+
+test('what is posted is in the log at once, and reaches one messages actor', async () => {
+  const { facade, post } = await open()
+  const { id, replayed } = await post('hello')
+  assert.equal(replayed, false)
+  const page = await facade.logPage({ limit: 9 })
+  assert.deepEqual(
+    page.map((message) => [message.id, message.text]),
+    [[id, 'hello']],
+  )
+  await settle()
+  const stores = await Promise.all(
+    ['messages-1', 'messages-2'].map((name) => facade.storePage(name, { limit: 9 })),
+  )
+  assert.deepEqual(stores.flat(), [{ id, text: 'hello' }])
+  const { logged, delivered, deliveredTo } = await facade.lists()
+  assert.deepEqual(await textsOf(logged), ['hello'])
+  assert.deepEqual(
+    await textsOf(delivered),
+    stores[deliveredTo === 'messages-1' ? 0 : 1]!.map(({ text }) => text),
+  )
+  assert.ok(logged.whole() && delivered.whole())
+})
+
+test('what arrives together goes to the log together, in order', async () => {
+  const { post, store } = await open()
+  let appends = 0
+  store.before = (call) => {
+    if (call === 'append') appends++
+  }
+  const receipts = await Promise.all([...'abcdef'].map(post))
+  assert.equal(appends, 1)
+  assert.deepEqual(idsOf(receipts), idsOf(receipts).sort())
+  assert.deepEqual(
+    receipts.map(({ id }) => store.log.get(id)!.text),
+    [...'abcdef'],
+  )
+})
+
+test('a message posted after another’s receipt has the higher id, also when the clock steps back', async () => {
+  const { post, postBatch, clock } = await open()
+  const ids: string[] = []
+  for (let round = 0; round < 10; round++) {
+    ids.push((await post('a')).id, ...idsOf(await postBatch(['b', 'c'])))
+    clock.step(-500)
+  }
+  assert.deepEqual(ids, [...ids].sort())
+})
+
+test('one that waited too long does not take along those that come with it', async () => {
+  const { facade, post, postBatch, store, clock } = await open()
+  const gate = Promise.withResolvers<void>()
+  store.before = (call) => (call === 'append' ? gate.promise : undefined)
+  const busy = Array.from({ length: 4 }, () => postBatch(['busy']))
+  await settle()
+  const late = facade.post('late', clock.now() + 10)
+  await clock.advance(10)
+  const fresh = post('fresh')
+  gate.resolve()
+  await assert.rejects(late, { code: 'MR_DEADLINE_EXPIRED', outcome: 'none', message: /within 10 ms/ })
+  assert.equal(store.log.get((await fresh).id)!.text, 'fresh')
+  await Promise.all(busy)
+  assert.equal(store.log.size, 5)
+  assert.equal(facade.status().mailbox.depth, 0)
+})
+
+test('a batch of one’s own goes alone, all or nothing', async () => {
+  const { facade, post, postBatch, store } = await open({ mailboxCapacity: 4 })
+  const [receipts] = await Promise.all([postBatch(['a', 'b', 'c']), post('x')])
+  assert.equal(new Set(receipts.map(({ id }) => store.log.get(id)!.lane)).size, 1)
+  await assert.rejects(postBatch([...'abcde']), { code: 'MR_MAILBOX_FULL', outcome: 'none' })
+  assert.equal(store.log.size, 4)
+  assert.equal(facade.status().mailbox.depth, 0)
+  assert.equal(facade.status().handled, 4)
+})
+
+test('a key’s repeat gets the first receipts; another body, and one while the first runs, are refused', async () => {
+  const { postBatch, store } = await open()
+  const key = { value: 'key-0123456789abcdef', hash: 'h1' }
+  const gate = Promise.withResolvers<void>()
+  store.before = () => gate.promise
+  const first = postBatch(['a'], key)
+  await assert.rejects(postBatch(['a'], key), { code: 'MR_KEY_BUSY', outcome: 'unknown' })
+  await assert.rejects(postBatch(['b'], { ...key, hash: 'h2' }), { code: 'MR_KEY_REUSED', outcome: 'none' })
+  gate.resolve()
+  const [receipt] = (await first) as [Receipt]
+  assert.deepEqual(await postBatch(['a'], key), [{ id: receipt.id, replayed: true }])
+  await assert.rejects(postBatch(['b'], { ...key, hash: 'h2' }), { code: 'MR_KEY_REUSED' })
+  assert.equal(store.log.size, 1)
+})
+
+test('a key whose request failed is free again', async () => {
+  const { postBatch, peers, within } = await open()
+  const logging = peers.actors.get('logging-1')!
+  peers.actors.delete('logging-1')
+  const key = { value: 'key-0123456789abcdef', hash: 'h1' }
+  await assert.rejects(within(postBatch(['a'], key), 4000), { code: 'MR_PEER_LOST', outcome: 'none' })
+  peers.actors.set('logging-1', logging)
+  assert.equal((await postBatch(['a'], key))[0]!.replayed, false)
+})
+
+test('find tells where a message is and who has it; of what is not in the log, nothing', async () => {
+  const { facade, post } = await open()
+  const { id } = await post('a')
+  await settle()
+  const found = await facade.find(id, 0)
+  assert.equal(found!.state, 'delivered')
+  const page = await facade.storePage(found!.deliveredTo!, { limit: 9 })
+  assert.deepEqual(idsOf(page), [id])
+  assert.equal(await facade.find(MIN_ID, 1000), undefined)
+})
+
+test('find waits until the message is delivered, also while its lane moves to another', async () => {
+  let done = false
+  const handler: Handler = (_, { signal }) => {
+    if (done) return
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  }
+  const { facade, post, live, clock, store } = await open({ handler })
+  const { id } = await post('a')
+  await settle()
+  const before = await facade.find(id, 0)
+  assert.deepEqual([before!.state, before!.deliveredTo], ['queued', null])
+  const waiting = facade.find(id, 25_000)
+  done = true
+  const other = store.log.get(id)!.lane % 2 === 0 ? 2 : 1
+  await live(other)
+  await clock.advance(8000)
+  const found = await waiting
+  assert.deepEqual([found!.state, found!.deliveredTo], ['delivered', `messages-${other}`])
+})
+
+test('find with nobody to ask is an error when its time is up, never a guess', async () => {
+  const { facade, post, live, within } = await open()
+  const { id } = await post('a')
+  await live()
+  for (const waitMs of [0, 5000]) {
+    await assert.rejects(within(facade.find(id, waitMs), 8000), {
+      code: 'MR_STORE_UNAVAILABLE',
+      outcome: 'none',
+    })
+  }
+})
+
+test('pages are full though the actors answer with fewer', async () => {
+  const { facade, postBatch, live } = await open({ messages: 1 })
+  await live(1)
+  const text = 'x'.repeat(65_536)
+  for (let round = 0; round < 3; round++) await postBatch(Array<string>(100).fill(text))
+  await settle()
+  for (const page of [
+    await facade.logPage({ limit: 250 }),
+    await facade.storePage('messages-1', { limit: 250 }),
+    await facade.logPage({ limit: 250, after: MIN_ID }),
+  ]) {
+    assert.equal(new Set(idsOf(page)).size, 250)
+  }
+})
+
+test('a page of a store is whole or refused, never silently shorter', async () => {
+  const { facade, postBatch, directory, clock, within, live } = await open({ messages: 1 })
+  await live(1)
+  await postBatch(['a'])
+  await settle()
+  await assert.rejects(facade.storePage('messages-9', { limit: 1 }), { code: 'MR_NOT_FOUND' })
+  await assert.rejects(facade.storePage('logging-1', { limit: 1 }), { code: 'MR_NOT_FOUND' })
+  directory.set(LOGGING, entryOf('messages-1', { state: 'draining' }))
+  await clock.advance(600)
+  await assert.rejects(within(facade.storePage('messages-1', { limit: 9 }), 4000), {
+    code: 'MR_STORE_UNAVAILABLE',
+  })
+  directory.set(LOGGING, entryOf('messages-1'))
+  assert.equal((await within(facade.storePage('messages-1', { limit: 9 }), 1000)).length, 1, 'waited for')
+})
+
+test('dead letters of all messages actors are listed, shown, replayed and purged', async () => {
+  let broken = true
+  const { facade, postBatch, clock } = await open({
+    handler: () => {
+      if (broken) throw new Error('no')
+    },
+  })
+  const ids: string[] = []
+  for (const text of ['a', 'b', 'c', 'd']) ids.push(...idsOf(await postBatch([text])))
+  await clock.advance(60_000)
+  assert.deepEqual(idsOf(await facade.dead({ limit: 9 })), ids)
+  assert.deepEqual(idsOf(await facade.dead({ after: ids[0]!, limit: 2 })), ids.slice(1, 3))
+  for (const id of ids) assert.equal((await facade.deadOne(id))?.id, id)
+  assert.equal(await facade.deadOne(`${ids[3]!.slice(0, -2)}0Z`), undefined)
+  broken = false
+  assert.equal(await facade.replay(ids[1]!), true)
+  assert.equal(await facade.purge(ids[2]!), true)
+  assert.equal(await facade.purge(ids[2]!), false)
+  await clock.advance(600)
+  assert.deepEqual(idsOf(await facade.dead({ limit: 9 })), [ids[0], ids[3]])
+  assert.equal((await facade.find(ids[1]!, 0))!.state, 'delivered')
+})
+
+test('while a messages actor is away its dead letters are not denied, nor is what was done', async () => {
+  const { facade, postBatch, clock, peers } = await open({
+    handler: () => {
+      throw new Error('no')
+    },
+  })
+  const [id] = idsOf(await postBatch(['a']))
+  await clock.advance(60_000)
+  const away: Partial<Messages> = {
+    dead: () => Promise.reject(lost('messages-2', 'none')),
+    replay: () => Promise.reject(lost('messages-2', 'none')),
+    purge: () => Promise.reject(lost('messages-2', 'none')),
+  }
+  peers.actors.set('messages-2', away)
+  await assert.rejects(facade.dead({ limit: 9 }), { code: 'MR_PEER_LOST' })
+  await assert.rejects(facade.replay(MIN_ID), { code: 'MR_PEER_LOST' })
+  assert.equal(await facade.replay(id!), true)
+  await clock.advance(60_000)
+  assert.equal(await facade.purge(id!), true)
+})
+
+test('says what is missing to accept a message', async () => {
+  const { facade, directory } = await open()
+  const lanes = (...numbers: number[]) => ({ lanes: Object.fromEntries(numbers.map((lane) => [lane, 0])) })
+  const held = [entryOf('messages-1', lanes(0, 2)), entryOf('messages-2', lanes(1))]
+  directory.set(LOGGING, ...held)
+  assert.deepEqual(facade.missing(), ['holders of 1 lanes'])
+  directory.set(LOGGING, held[0]!, entryOf('messages-2', lanes(1, 3)))
+  assert.deepEqual(facade.missing(), [])
+  directory.set(
+    entryOf('logging-1', { state: 'failed', damaged: ['log-1.1.db'] }),
+    entryOf('messages-1', { missing: ['room on the disk'], damaged: ['log-1.1.db'] }),
+  )
+  assert.deepEqual(facade.missing(), [
+    'a ready logging actor',
+    'logging-1: it keeps crashing',
+    'messages-1: room on the disk',
+  ])
+  assert.deepEqual(facade.damaged(), ['log-1.1.db'])
+  facade.announceDrain()
+  assert.ok(facade.missing().includes('this node is draining'))
+})
+
+test('there are at most as many messages actors as lanes', async () => {
+  const { facade } = await open()
+  await assert.rejects(facade.scale('messages', 5), { code: 'MR_SCALE_REFUSED', outcome: 'none' })
+  assert.equal(await facade.scale('messages', 4), facade.actors())
+  assert.equal(await facade.scale('logging', 5), facade.actors())
+})
+
+test('a drain answers what was admitted and refuses the rest', async () => {
+  const { facade, post, postBatch, store } = await open()
+  const gate = Promise.withResolvers<void>()
+  store.before = () => gate.promise
+  const admitted = [post('a'), postBatch(['b'])] as const
+  await settle()
+  const drained = facade.drain()
+  await assert.rejects(post('c'), { code: 'MR_DRAINING', outcome: 'none' })
+  await assert.rejects(postBatch(['d']), { code: 'MR_DRAINING', outcome: 'none' })
+  gate.resolve()
+  await drained
+  await Promise.all(admitted)
+  assert.equal(store.log.size, 2)
+})
+
+/** Every lane loses what it had, ten seconds after the last message. */
+async function loseAll({ clock, store }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  await clock.advance(10_001)
+  for (const lane of store.lanes.keys()) store.forget(lane)
+}
+
+test('what the queue has lost is put back from the log, each into its lane, and delivered once', async () => {
+  const system = await open()
+  const { facade, post, store, clock } = system
+  const texts = [...'abcdefg']
+  for (const text of texts) {
+    await post(text)
+    await settle()
+  }
+  const ids = idsOf(await facade.logPage({ after: MIN_ID, limit: 9 }))
+  await loseAll(system)
+  assert.deepEqual(await facade.redrive({ limit: 3 }), { checked: 3, redriven: 3, last: ids[2] })
+  const rest = await facade.redrive({ after: ids[2]!, limit: 1000 })
+  assert.deepEqual(rest, { checked: 4, redriven: 4, last: null })
+  await clock.advance(600)
+  const delivered = store.lanes.flatMap((lane) => [...lane.delivered.keys()])
+  assert.deepEqual(delivered.sort(), ids)
+  assert.ok(
+    store.lanes.every((lane, number) =>
+      [...lane.delivered.keys()].every((id) => store.log.get(id)!.lane === number),
+    ),
+  )
+  assert.deepEqual(await facade.redrive({ limit: 1000 }), { checked: 7, redriven: 0, last: null })
+})
+
+test('what cannot be put back now is an error, never passed over', async () => {
+  const system = await open({ messages: 1 })
+  const { facade, post, store, directory } = system
+  await post('a')
+  await settle()
+  await loseAll(system)
+  store.before = (call) => {
+    if (call === 'redrive') throw lost('messages-1', 'unknown')
+  }
+  await assert.rejects(facade.redrive({ limit: 9 }), { code: 'MR_PEER_LOST' })
+  directory.set(LOGGING)
+  await assert.rejects(facade.redrive({ limit: 9 }), { code: 'MR_STORE_UNAVAILABLE' })
+  directory.set(LOGGING, entryOf('messages-1'))
+  store.before = () => {}
+  assert.deepEqual(await facade.redrive({ limit: 9 }), { checked: 1, redriven: 1, last: null })
+})
+
+test('a lane without a holder is an error of the redrive alone, whatever becomes of the other lanes', async () => {
+  const system = await open()
+  const { facade, post, store, directory } = system
+  for (const text of [...'abcd']) {
+    await post(text)
+    await settle()
+  }
+  await loseAll(system)
+  store.before = (call) => {
+    if (call === 'redrive') throw lost('a messages actor', 'unknown')
+  }
+  for (const [ready, away] of [
+    ['messages-1', 'messages-2'],
+    ['messages-2', 'messages-1'],
+  ] as const) {
+    directory.set(LOGGING, entryOf(ready), entryOf(away, { state: 'restarting' }))
+    await assert.rejects(facade.redrive({ limit: 9 }), { retryable: true })
+    await settle() // A rejection that nobody waits for would fail this test.
+  }
+})
+
+test('a redrive that takes long answers after two seconds with what it has done', async () => {
+  const system = await open({ messages: 1 })
+  const { facade, postBatch, store, clock, within } = system
+  await postBatch(Array<string>(100).fill('x'.repeat(65_536)))
+  await settle()
+  await loseAll(system)
+  store.before = (call) => (call === 'redrive' ? clock.sleep(700) : undefined)
+  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), 2900)
+  assert.ok(checked > 0 && checked < 100 && redriven === checked)
+  store.before = () => {}
+  const rest = await facade.redrive({ after: last!, limit: 1000 })
+  assert.deepEqual([checked + rest.checked, rest.last], [100, null])
+})

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { Waker } from '../../../src/actors/facade/waker.ts'
+import { settle } from '../../support/fake-clock.ts'
+import { DirectPeers, entryOf, lost, testWorld } from '../../support/world.ts'
+
+/** A waker among two messages actors, who hold four lanes. */
+function open() {
+  const world = testWorld()
+  world.directory.set(entryOf('messages-1'), entryOf('messages-2'))
+  const peers = new DirectPeers()
+  const calls: [name: string, lanes: readonly number[]][] = []
+  /** What each call waits for. */
+  let answer: () => Promise<void> = async () => {}
+  for (const name of ['messages-1', 'messages-2']) {
+    peers.actors.set(name, {
+      async wake(lanes) {
+        calls.push([name, lanes])
+        await answer()
+      },
+    })
+  }
+  const waker = new Waker(world, peers, 4)
+  return {
+    ...{ world, waker, calls, peers },
+    answers: (next: () => Promise<void>) => {
+      answer = next
+    },
+  }
+}
+
+test('a lane’s holder is woken', async () => {
+  const { waker, calls } = open()
+  waker.wake(2)
+  waker.wake(3)
+  await settle()
+  assert.deepEqual(calls, [
+    ['messages-1', [2]],
+    ['messages-2', [3]],
+  ])
+})
+
+test('what comes up during a call goes together in the next, each lane once', async () => {
+  const { waker, calls, answers } = open()
+  const gate = Promise.withResolvers<void>()
+  answers(() => gate.promise)
+  for (const lane of [0, 2, 0, 2, 2]) waker.wake(lane)
+  await settle()
+  assert.deepEqual(calls, [['messages-1', [0]]])
+  gate.resolve()
+  await settle()
+  assert.deepEqual(calls.slice(1), [['messages-1', [2, 0]]])
+})
+
+test('a holder that cannot be reached costs the hint, nothing more', async () => {
+  const { waker, calls, answers } = open()
+  answers(() => Promise.reject(lost('messages-1', 'unknown')))
+  waker.wake(0)
+  await settle()
+  answers(async () => {})
+  waker.wake(2)
+  await settle()
+  assert.deepEqual(calls.at(-1), ['messages-1', [2]])
+})
+
+test('a call that fails does not take along the hints that came meanwhile', async () => {
+  const { waker, calls, answers } = open()
+  const gate = Promise.withResolvers<void>()
+  answers(() => gate.promise)
+  waker.wake(0)
+  await settle()
+  waker.wake(2)
+  answers(async () => {})
+  gate.reject(lost('messages-1', 'unknown'))
+  await settle()
+  assert.deepEqual(calls.at(-1), ['messages-1', [2]])
+})
+
+test('nobody is woken when nobody lives, or has an address', async () => {
+  const { waker, calls, world } = open()
+  world.directory.set()
+  waker.wake(0)
+  world.directory.set(entryOf('messages-1', { state: 'restarting', address: null }))
+  waker.wake(0)
+  await settle()
+  assert.deepEqual(calls, [])
+})
+
+test('tells who holds each lane and what waits there as of the last heartbeat', () => {
+  const { waker, world } = open()
+  world.directory.set(
+    entryOf('messages-1', { lanes: { 0: 7, 1: 99 } }), // Lane 1 is on its way to the other.
+    entryOf('messages-2', { lanes: {} }),
+  )
+  assert.deepEqual(waker.depths(), [
+    { holder: 'messages-1', waiting: 7 },
+    { holder: 'messages-2', waiting: 0 },
+    { holder: 'messages-1', waiting: 0 },
+    { holder: 'messages-2', waiting: 0 },
+  ])
+  world.directory.set()
+  assert.deepEqual(waker.depths()[0], { holder: null, waiting: 0 })
+})

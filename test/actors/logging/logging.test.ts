@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import fc from 'fast-check'
+import { boundedPage, LoggingActor } from '../../../src/actors/logging/logging.ts'
+import { idGenerator } from '../../../src/storage/ids.ts'
+import type { Range } from '../../../src/storage/ports.ts'
+import { MemoryStore, pageOf } from '../../support/memory-backend.ts'
+import { seeded, testWorld } from '../../support/world.ts'
+
+function open(mailboxCapacity = 1000) {
+  const world = testWorld({ name: 'logging-1', config: { mailboxCapacity } })
+  const store = new MemoryStore(world.clock)
+  const actor = new LoggingActor(world, store.open().log)
+  const nextIds = idGenerator(world.clock, seeded(2))
+  const batch = (...texts: string[]) => ({
+    messages: nextIds(texts.length).map((id, index) => ({ id, text: texts[index]! })),
+    lane: 1,
+    deadlineAt: world.clock.now() + 1000,
+  })
+  return { world, store, actor, batch }
+}
+
+test('writes a batch to the log and reads it back', async () => {
+  const { actor, batch } = open()
+  const given = batch('a', 'b')
+  const receipts = await actor.append(given)
+  assert.deepEqual(
+    receipts,
+    given.messages.map(({ id }) => ({ id, replayed: false })),
+  )
+  assert.deepEqual(
+    await actor.page({ limit: 9 }),
+    given.messages.toReversed().map((message) => ({ ...message, lane: 1 })),
+  )
+  assert.deepEqual(await actor.get(given.messages[0]!.id), { ...given.messages[0]!, lane: 1 })
+  assert.equal(await actor.get('0'.repeat(26)), undefined)
+  assert.equal(actor.status().handled, 5)
+})
+
+test('a batch counts in messages; what does not fit is refused at once and not stored', async () => {
+  const { actor, batch, store } = open(3)
+  const gate = Promise.withResolvers<void>()
+  store.before = () => gate.promise
+  const first = actor.append(batch('a', 'b'))
+  await assert.rejects(actor.append(batch('c', 'd')), { code: 'MR_MAILBOX_FULL', outcome: 'none' })
+  gate.resolve()
+  await first
+  assert.equal(store.log.size, 2)
+  assert.deepEqual(actor.status().mailbox, { depth: 0, capacity: 3, refused: 2 })
+})
+
+test('a drain finishes what was admitted, refuses the rest, and is the same for every caller', async () => {
+  const { actor, batch, store } = open()
+  const gate = Promise.withResolvers<void>()
+  store.before = () => gate.promise
+  const admitted = actor.append(batch('a'))
+  const drained = actor.drain()
+  assert.equal(actor.drain(), drained)
+  assert.ok(actor.draining)
+  await Promise.resolve()
+  await assert.rejects(actor.append(batch('b')), { code: 'MR_DRAINING', outcome: 'none' })
+  gate.resolve()
+  await drained
+  assert.equal((await admitted).length, 1)
+})
+
+test('a page of large texts is shorter than asked, never empty before the end', async () => {
+  const { actor, batch } = open()
+  const text = 'x'.repeat(65_536)
+  for (let count = 0; count < 300; count += 100) await actor.append(batch(...Array<string>(100).fill(text)))
+  const page = await actor.page({ limit: 1000 })
+  assert.equal(page.length, 8)
+  const rest = await actor.page({ limit: 1000, before: page.at(-1)!.id })
+  assert.equal(rest.length, 8)
+})
+
+test('a bounded page is the first part of the whole page, and all of it when it fits', async () => {
+  const items = Array.from({ length: 50 }, (_, index) => ({
+    id: String(100 + index),
+    text: 'x'.repeat(index),
+  }))
+  const bound = fc.option(fc.integer({ min: 99, max: 151 }).map(String), { nil: undefined })
+  const args = fc.record({
+    after: bound,
+    before: bound,
+    limit: fc.integer({ min: 1, max: 60 }),
+    maxBytes: fc.integer({ min: 1, max: 1500 }),
+    chunk: fc.integer({ min: 1, max: 20 }),
+  })
+  await fc.assert(
+    fc.asyncProperty(args, async ({ after, before, limit, maxBytes, chunk }) => {
+      const range: Range = { limit, ...(after && { after }), ...(before && { before }) }
+      const page = await boundedPage(range, maxBytes, chunk, async (part) => {
+        assert.ok(part.limit <= chunk)
+        return pageOf(items, part)
+      })
+      const whole = pageOf(items, range)
+      assert.deepEqual(page, whole.slice(0, page.length))
+      const bytes = page.reduce((sum, { text }) => sum + text.length, 0)
+      if (page.length < whole.length) assert.ok(bytes >= maxBytes)
+    }),
+  )
+})

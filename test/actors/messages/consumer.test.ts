@@ -1,0 +1,409 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { Semaphore } from 'async-mutex'
+import { Consumer } from '../../../src/actors/messages/consumer.ts'
+import type { Handler } from '../../../src/actors/messages/handler.ts'
+import { MailroomError } from '../../../src/runtime/errors.ts'
+import { createLogger } from '../../../src/runtime/logger.ts'
+import { idGenerator } from '../../../src/storage/ids.ts'
+import type { Backend } from '../../../src/storage/ports.ts'
+import { MAX_STARTS } from '../../../src/storage/ports.ts'
+import { FakeClock, settle } from '../../support/fake-clock.ts'
+import { MemoryStore } from '../../support/memory-backend.ts'
+import { seeded } from '../../support/world.ts'
+
+const GRACE_MS = 4000
+const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
+
+/** Consumers of one actor, on a store in memory. */
+class Bench {
+  readonly clock = new FakeClock()
+  readonly store = new MemoryStore(this.clock)
+  readonly backend: Backend = this.store.open()
+  readonly shown: string[] = []
+  readonly settled: string[] = []
+  readonly fatal: unknown[] = []
+  readonly runaways: unknown[] = []
+  lost = 0
+  readonly #slotCount: number
+  readonly #slots: Semaphore
+  readonly #handler: Handler | null
+  readonly #nextIds = idGenerator(this.clock, seeded(1))
+
+  constructor(handler: Handler | null, slotCount = 1) {
+    this.#handler = handler
+    this.#slotCount = slotCount
+    this.#slots = new Semaphore(slotCount)
+  }
+
+  async add(lane: number, ...texts: string[]): Promise<string[]> {
+    const ids = this.#nextIds(texts.length)
+    const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+    await this.backend.log.append({ messages, lane, deadlineAt: this.clock.now() + 1000 })
+    this.backend.queue.wake(lane)
+    return ids
+  }
+
+  async consume(lane = 0): Promise<Consumer> {
+    await this.backend.queue.hold(lane)
+    const { clock, backend } = this
+    const consumer = new Consumer({
+      ...{ lane, queue: backend.queue, clock, random: seeded(5), logger: createLogger('silent', {}) },
+      ...{ handler: this.#handler, handlerTimeoutMs: 30_000, slots: this.#slots, slotCount: this.#slotCount },
+      onDelivered: async (from, delivered) => {
+        for (const { id, text } of delivered) {
+          assert.ok(this.store.lanes[from]!.delivered.has(id), 'committed before it is shown')
+          this.shown.push(text)
+        }
+      },
+      onSettled: (ids) => this.settled.push(...ids),
+      onLost: () => this.lost++,
+      onRunaway: (error) => this.runaways.push(error),
+      onFatal: (error) => this.fatal.push(error),
+    })
+    consumer.run()
+    await settle()
+    return consumer
+  }
+
+  /** Stops a consumer; true when that takes no more than `ms`. */
+  async stops(consumer: Consumer, ms: number): Promise<boolean> {
+    let stopped = false
+    const stopping = consumer.stop(GRACE_MS).then(() => {
+      stopped = true
+    })
+    await this.clock.advance(ms)
+    const inTime = stopped
+    if (inTime) await stopping
+    return inTime
+  }
+
+  start(lane: number, id: string) {
+    return this.store.lanes[lane]!.started.get(id)
+  }
+}
+
+/** A handler whose runs wait until they are let go. */
+function gated() {
+  const runs: { text: string; attempt: number; signal: AbortSignal; gate: PromiseWithResolvers<void> }[] = []
+  let running = 0
+  const handler: Handler = async ({ text }, { attempt, signal }) => {
+    const gate = Promise.withResolvers<void>()
+    runs.push({ text, attempt, signal, gate })
+    running++
+    try {
+      await gate.promise
+    } finally {
+      running--
+    }
+  }
+  return { runs, handler, running: () => running }
+}
+
+test('without a handler what waits is delivered, in order, and told', async () => {
+  const bench = new Bench(null)
+  const ids = await bench.add(0, 'a', 'b')
+  await bench.consume()
+  assert.deepEqual(bench.shown, ['a', 'b'])
+  assert.deepEqual(bench.settled, ids)
+  await bench.add(0, 'c')
+  await settle()
+  assert.deepEqual(bench.shown, ['a', 'b', 'c'])
+})
+
+test('what a former holder delivered late is shown with the next claim, without a handler', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const { queue } = bench.backend
+  const [id] = (await bench.add(0, 'late')) as [string]
+  const late = { id, text: 'late', deliveredAt: 1, attempts: 1 }
+  bench.store.lanes[0]!.delivered.set(id, late)
+  const found = [late]
+  queue.late = (lane) => (lane === 0 ? found.splice(0) : [])
+  await bench.add(0, 'a')
+  await bench.consume()
+  assert.deepEqual(bench.shown, ['late'])
+  runs[0]!.gate.resolve()
+  await settle()
+  assert.deepEqual([bench.shown, runs.length], [['late', 'a'], 1])
+})
+
+test('what no wake told of is found within half a second', async () => {
+  const bench = new Bench(null)
+  await bench.consume()
+  const { wake } = bench.store.lanes[0]!
+  bench.store.lanes[0]!.wake = () => {}
+  await bench.add(0, 'a')
+  bench.store.lanes[0]!.wake = wake
+  await bench.clock.advance(500)
+  assert.deepEqual(bench.shown, ['a'])
+})
+
+test('a start is counted, durably, before its handler runs', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const started = Promise.withResolvers<void>()
+  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
+  const [id] = await bench.add(0, 'a')
+  await bench.consume()
+  assert.equal(runs.length, 0)
+  started.resolve()
+  await settle()
+  assert.equal(runs[0]!.attempt, 1)
+  assert.deepEqual({ ...bench.start(0, id!), errors: [] }, { ...bench.start(0, id!), starts: 1, open: true })
+  assert.deepEqual(bench.shown, [])
+  runs[0]!.gate.resolve()
+  await settle()
+  assert.deepEqual(bench.shown, ['a'])
+})
+
+test('poison is tried five times, later each time, then it is a dead letter; its mates are delivered', async () => {
+  const attempts: [attempt: number, at: number][] = []
+  const bench: Bench = new Bench(({ text }, { attempt }) => {
+    if (text !== 'poison') return
+    attempts.push([attempt, bench.clock.monotonic()])
+    throw new Error(`no ${attempt}`)
+  })
+  const ids = await bench.add(0, 'a', 'poison', 'b')
+  await bench.consume()
+  assert.deepEqual(bench.shown, ['a', 'b'])
+  await bench.clock.advance(60_000)
+  assert.deepEqual(
+    attempts.map(([attempt]) => attempt),
+    [1, 2, 3, 4, 5],
+  )
+  for (let index = 1; index < attempts.length; index++) {
+    const pauseMs = attempts[index]![1] - attempts[index - 1]![1]
+    const capMs = 500 * 2 ** (index - 1)
+    assert.ok(pauseMs >= capMs / 2 && pauseMs <= capMs, `${pauseMs} of ${capMs} ms`)
+  }
+  const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
+  const { deadAt: _, ...facts } = letter!
+  assert.deepEqual(facts, {
+    ...{ id: ids[1], text: 'poison', reason: 'The handler failed 5 times', attempts: MAX_STARTS },
+    ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
+  })
+  assert.ok(bench.settled.includes(ids[1]!), 'told as settled')
+})
+
+test('handlers of all lanes together run no more than so many at once, and each message once', async () => {
+  let running = 0
+  let most = 0
+  const bench = new Bench(async () => {
+    most = Math.max(most, ++running)
+    await new Promise(setImmediate)
+    running--
+  }, 3)
+  const texts = (lane: number) => Array.from({ length: 200 }, (_, index) => `${lane}:${index}`)
+  for (const lane of [0, 1, 2]) {
+    await bench.add(lane, ...texts(lane))
+    await bench.consume(lane)
+  }
+  while (bench.shown.length < 600) await settle()
+  assert.equal(most, 3)
+  assert.deepEqual([...bench.shown].sort(), [0, 1, 2].flatMap(texts).sort())
+})
+
+test('a suspect runs alone, whatever the other lanes have to do', async () => {
+  const { runs, handler, running } = gated()
+  const bench = new Bench(handler, 3)
+  const [id] = await bench.add(0, 'suspect')
+  await bench.backend.queue.hold(0)
+  await bench.backend.queue.claim(0, 1, 0)
+  await bench.backend.queue.start(0, [id!])
+  await bench.backend.queue.release(0)
+  await bench.add(1, 'a', 'b', 'c', 'd')
+  await bench.consume(1)
+  assert.equal(running(), 3)
+  await bench.consume(0)
+  for (let ended = 0; runs.length < 5 || running() > 0; ended++) {
+    const texts = runs.slice(ended).map(({ text }) => text)
+    if (texts.includes('suspect')) assert.deepEqual(texts, ['suspect'])
+    runs[ended]!.gate.resolve()
+    await settle()
+  }
+  const suspect = runs.find(({ text }) => text === 'suspect')
+  assert.equal(suspect!.attempt, 2)
+  assert.equal(bench.shown.length, 5)
+})
+
+test('a handler that is late is tried again; one that ignores its signal too, and is told of as it runs on', async () => {
+  let ignores = false
+  const bench = new Bench(
+    (_, { signal }) =>
+      new Promise((_, reject) => {
+        if (!ignores) signal.addEventListener('abort', () => reject(signal.reason))
+      }),
+  )
+  const [id] = await bench.add(0, 'a')
+  await bench.consume()
+  await bench.clock.advance(30_000)
+  assert.deepEqual([bench.start(0, id!)!.starts, bench.runaways.length], [1, 0])
+  ignores = true
+  await bench.clock.advance(500 + 30_000 + 1000)
+  assert.match(String(bench.runaways[0]), /ignored its signal/)
+  assert.deepEqual(bench.fatal, [])
+  const { starts, open, errors } = bench.start(0, id!)!
+  assert.deepEqual([starts, open], [2, false], 'settled before its worker ends: it alone is blamed')
+  assert.match(errors[0]!, /^Handler timeout of 30000 ms$/)
+})
+
+test('a stop lets handlers end in their grace, and begins none', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  await bench.add(0, 'a', 'b')
+  const consumer = await bench.consume()
+  assert.equal(await bench.stops(consumer, GRACE_MS - 1), false)
+  assert.equal(runs[0]!.signal.aborted, false)
+  runs[0]!.gate.resolve()
+  await bench.clock.advance(500)
+  assert.deepEqual(bench.shown, ['a'])
+  assert.equal(runs.length, 1)
+  await bench.backend.queue.release(0)
+  await bench.backend.queue.hold(0)
+  const [waiting] = await bench.backend.queue.claim(0, 9, 0)
+  assert.deepEqual([waiting!.text, waiting!.starts], ['b', 0])
+})
+
+test('a start that a stop cuts short is given back: due now, not counted', async () => {
+  const bench = new Bench(
+    (_, { signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+  )
+  const [id] = await bench.add(0, 'a')
+  assert.ok(await bench.stops(await bench.consume(), GRACE_MS))
+  const { starts, open, dueAt } = bench.start(0, id!)!
+  assert.deepEqual([starts, open, dueAt], [0, false, 0])
+  assert.deepEqual(bench.fatal, [])
+})
+
+test('a handler that ignores being cut short is given back, and told of', async () => {
+  const bench = new Bench(() => new Promise(() => {}))
+  const [id] = await bench.add(0, 'a')
+  assert.ok(await bench.stops(await bench.consume(), GRACE_MS + 1000))
+  assert.equal(bench.start(0, id!)!.starts, 0)
+  assert.match(String(bench.runaways[0]), /ignored its signal/)
+})
+
+test('a stop does not wait for other lanes’ handlers', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  await bench.add(0, 'slow')
+  await bench.consume(0)
+  await bench.add(1, 'waits for a slot')
+  const second = await bench.consume(1)
+  assert.equal(runs.length, 1)
+  assert.ok(await bench.stops(second, 500))
+  runs[0]!.gate.resolve()
+  await settle()
+  assert.deepEqual(
+    runs.map(({ text }) => text),
+    ['slow'],
+    'its message is not begun by this holder any more',
+  )
+})
+
+test('a stop is heard with both hands full', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  await bench.add(0, ...Array.from({ length: 100 }, (_, index) => String(index)))
+  const consumer = await bench.consume()
+  const stopping = consumer.stop(GRACE_MS)
+  runs[0]!.gate.resolve()
+  await bench.clock.advance(500)
+  await stopping
+  assert.equal(runs.length, 1)
+})
+
+test('a start that became durable after the stop is given back, its handler not begun', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const started = Promise.withResolvers<void>()
+  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
+  const [id] = await bench.add(0, 'a')
+  const consumer = await bench.consume()
+  const stopping = consumer.stop(GRACE_MS)
+  started.resolve()
+  await bench.clock.advance(500)
+  await stopping
+  assert.equal(runs.length, 0)
+  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+})
+
+for (const call of ['claim', 'start', 'settle']) {
+  test(`while the store is away at ${call} it tries on, shows nothing, and goes on when it is back`, async () => {
+    const bench = new Bench(async () => {})
+    let refused = 0
+    bench.store.before = (name) => {
+      if (name === call && refused++ < 8) throw full()
+    }
+    await bench.add(0, 'a')
+    await bench.consume()
+    await bench.clock.advance(1500)
+    assert.deepEqual(bench.shown, [])
+    await bench.clock.advance(1000)
+    assert.deepEqual(bench.shown, ['a'])
+    assert.deepEqual(bench.fatal, [])
+  })
+
+  test(`a stop while the store is away at ${call} ends, and nothing is lost`, async () => {
+    for (const handler of [null, async () => {}]) {
+      const bench = new Bench(handler)
+      let away = true
+      bench.store.before = (name) => {
+        if (name === call && away) throw full()
+      }
+      await bench.add(0, 'a')
+      const consumer = await bench.consume()
+      assert.ok(await bench.stops(consumer, GRACE_MS + 1000))
+      assert.deepEqual(bench.fatal, [])
+      if (bench.shown.length > 0) continue // Without a handler nothing is started.
+      away = false
+      await bench.backend.queue.release(0)
+      await bench.backend.queue.hold(0)
+      assert.equal((await bench.backend.queue.claim(0, 9, 0))[0]?.text, 'a')
+    }
+  })
+}
+
+test('a bug of the store ends the worker, once', async () => {
+  const bench = new Bench(null)
+  bench.store.before = (call) => {
+    if (call === 'settle') throw new TypeError('a bug')
+  }
+  await bench.add(0, 'a')
+  await bench.consume()
+  await bench.clock.advance(5000)
+  assert.deepEqual(bench.fatal.map(String), ['TypeError: a bug'])
+})
+
+test('a lane that was lost is told of, once, and is no failure of the worker', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  await bench.add(0, 'a')
+  const consumer = await bench.consume()
+  bench.store.lanes[0]!.holder = undefined
+  await bench.clock.advance(500)
+  assert.deepEqual([bench.lost, bench.fatal], [1, []])
+  // The handler ends when nobody here may write down that it did.
+  runs[0]!.gate.resolve()
+  await settle()
+  await consumer.stop(0)
+  assert.deepEqual(bench.fatal, [])
+})
+
+test('what a consumer of a lane that was lost still does touches nobody who holds the lane after it', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const [id] = await bench.add(0, 'a')
+  const consumer = await bench.consume()
+  await bench.backend.queue.release(0)
+  consumer.abandon()
+  await bench.backend.queue.hold(0)
+  const [again] = await bench.backend.queue.claim(0, 1, 0)
+  assert.equal(again!.id, id)
+  runs[0]!.gate.resolve()
+  await bench.clock.advance(2000)
+  await bench.backend.queue.start(0, [id!])
+  assert.deepEqual([bench.settled, bench.fatal], [[], []])
+})

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'node:test'
+import { type Handler, loadHandler, runHandler } from '../../../src/actors/messages/handler.ts'
+import { FakeClock, settle } from '../../support/fake-clock.ts'
+
+const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
+const TIMEOUT_MS = 30_000
+
+/** Runs a handler once, with what may end it at hand. */
+function run(handler: Handler, { cut = new AbortController() } = {}) {
+  const clock = new FakeClock()
+  const options = { attempt: 2, timeoutMs: TIMEOUT_MS, cut: cut.signal, clock }
+  return { clock, cut, ended: runHandler(handler, MESSAGE, options) }
+}
+
+const untilAborted: Handler = (_, { signal }) =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+
+test('a handler is given the message, the attempt and a signal', async () => {
+  const seen: unknown[] = []
+  const { ended } = run((message, { attempt, signal }) => void seen.push(message, attempt, signal.aborted))
+  assert.deepEqual(await ended, { as: 'done' })
+  assert.deepEqual(seen, [MESSAGE, 2, false])
+})
+
+test('a throw and a rejection fail the run, in the error’s words', async () => {
+  const sync = run(() => {
+    throw new RangeError('too far')
+  })
+  assert.deepEqual(await sync.ended, { as: 'failed', error: 'RangeError: too far', ignored: false })
+  assert.deepEqual(await run(async () => Promise.reject('plain')).ended, {
+    as: 'failed',
+    error: 'plain',
+    ignored: false,
+  })
+})
+
+test('what caused an error is told with it', async () => {
+  const cause = new Error('connect ECONNREFUSED')
+  const { ended } = run(() => Promise.reject(new TypeError('fetch failed', { cause })))
+  assert.deepEqual(await ended, {
+    as: 'failed',
+    error: 'TypeError: fetch failed (Error: connect ECONNREFUSED)',
+    ignored: false,
+  })
+})
+
+test('whatever is thrown has words, and not too many', async () => {
+  for (const thrown of [undefined, null, Symbol('s'), Object.create(null), { toString: 1, valueOf: 1 }]) {
+    const end = await run(async () => Promise.reject(thrown)).ended
+    assert.ok(end.as === 'failed' && end.error.length > 0)
+  }
+  const long = await run(async () => Promise.reject('x'.repeat(5000))).ended
+  assert.ok(long.as === 'failed' && long.error.length === 1000)
+})
+
+test('a handler that is too late is aborted and has failed', async () => {
+  let reason: unknown
+  const { clock, ended } = run(async (_, { signal }) => {
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    reason = signal.reason
+    throw new Error('gave up')
+  })
+  await clock.advance(TIMEOUT_MS - 1)
+  assert.equal(reason, undefined)
+  await clock.advance(1)
+  assert.deepEqual(await ended, { as: 'failed', error: 'Handler timeout of 30000 ms', ignored: false })
+  assert.equal((reason as unknown as DOMException).name, 'TimeoutError')
+})
+
+test('a handler that ends well within the grace after its timeout is done', async () => {
+  const { clock, ended } = run(
+    (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  )
+  await clock.advance(TIMEOUT_MS)
+  assert.deepEqual(await ended, { as: 'done' })
+})
+
+test('a handler that does not mind its signal is ignored after a second of grace', async () => {
+  const { clock, ended } = run(() => new Promise(() => {}))
+  let end: unknown
+  void ended.then((run) => {
+    end = run
+  })
+  await clock.advance(TIMEOUT_MS + 999)
+  assert.equal(end, undefined)
+  await clock.advance(1)
+  assert.deepEqual(end, { as: 'failed', error: 'Handler timeout of 30000 ms', ignored: true })
+})
+
+test('a drain cuts a run short; one that ends well all the same is done', async () => {
+  const first = run(untilAborted)
+  await settle()
+  first.cut.abort()
+  assert.deepEqual(await first.ended, { as: 'cut', ignored: false })
+  const second = run(
+    (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  )
+  second.cut.abort()
+  assert.deepEqual(await second.ended, { as: 'done' })
+})
+
+test('a run that begins when all is cut already is cut', async () => {
+  const cut = new AbortController()
+  cut.abort()
+  const { clock, ended } = run(() => new Promise(() => {}), { cut })
+  await clock.advance(1000)
+  assert.deepEqual(await ended, { as: 'cut', ignored: true })
+})
+
+test('a run leaves nothing on the signal it was given', async () => {
+  const cut = new AbortController()
+  let listening = 0
+  const { addEventListener, removeEventListener } = cut.signal
+  cut.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+    listening++
+    addEventListener.apply(cut.signal, args)
+  }
+  cut.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+    listening--
+    removeEventListener.apply(cut.signal, args)
+  }
+  await run(async () => {}, { cut }).ended
+  await run(async () => Promise.reject(new Error('no')), { cut }).ended
+  assert.equal(listening, 0)
+})
+
+test('the default export of a module is loaded; what is none is refused by name', async (context) => {
+  const directory = mkdtempSync(join(tmpdir(), 'handler-'))
+  context.after(() => rmSync(directory, { recursive: true }))
+  const file = (name: string, code: string) => {
+    const path = join(directory, name)
+    writeFileSync(path, code)
+    return path
+  }
+  const handler = await loadHandler(file('good one.mjs', 'export default () => { throw new Error("mine") }'))
+  assert.throws(() => handler(MESSAGE, { signal: AbortSignal.abort(), attempt: 1 }), { message: 'mine' })
+  const refused: [path: string, message: RegExp][] = [
+    [file('number.mjs', 'export default 5'), /got number in .*number\.mjs/],
+    [file('none.mjs', 'export const handler = 1'), /got undefined in/],
+    [file('wrong.mjs', 'this is no code'), /--handler.*wrong\.mjs: SyntaxError/],
+    [file('throws.mjs', 'throw "just words"'), /throws\.mjs: just words/],
+    [join(directory, 'away.mjs'), /Cannot find module/],
+  ]
+  for (const [path, message] of refused) {
+    await assert.rejects(loadHandler(path), { code: 'MR_CONFIG_INVALID', message })
+  }
+})

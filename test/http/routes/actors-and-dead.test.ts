@@ -1,0 +1,175 @@
+/** Actors, dead letters and health. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { MailroomError } from '../../../src/runtime/errors.ts'
+import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
+import { type Api, startApi } from '../../support/public-api.ts'
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+const LIFE = {
+  node: 'here',
+  pid: 7,
+  restarts: 0,
+  mailbox: { depth: 1, capacity: 20_000, refused: 2 },
+  handled: 3,
+}
+const ACTORS: object[] = [
+  { name: 'facade-1', role: 'facade', ...LIFE, state: 'ready' },
+  {
+    name: 'messages-1',
+    role: 'messages',
+    ...LIFE,
+    state: 'draining',
+    waiting: 9,
+    oldestAt: '1970-01-01T00:00:00.000Z',
+    dead: 6,
+  },
+  { name: 'messages-2', role: 'messages', ...LIFE, state: 'starting', waiting: 0, oldestAt: null, dead: 0 },
+]
+
+test('every actor is told, with nothing of its inside', async (t) => {
+  const { ask } = await startApi(t)
+  const { status, json } = await ask('GET', '/actors')
+  assert.equal(status, 200)
+  assert.deepEqual(json, ACTORS)
+  const fields = ['name', 'role', 'node', 'pid', 'state', 'restarts', 'mailbox', 'handled']
+  assert.deepEqual(Object.keys(json[0] ?? {}), fields)
+})
+
+test('a role is scaled to the count, and the new list comes back', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const count of [1, 64]) {
+    const answer = await ask('PUT', '/actors/messages', { headers: JSON_TYPE, body: `{"count":${count}}` })
+    assert.equal(answer.status, 200)
+    assert.deepEqual(answer.json, ACTORS)
+  }
+  assert.deepEqual(facade.scaled, [
+    ['messages', 1],
+    ['messages', 64],
+  ])
+})
+
+test('counts that are none are refused', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const bodies = [
+    '{"count":0}',
+    '{"count":65}',
+    '{"count":1.5}',
+    '{"count":"2"}',
+    '{}',
+    '3',
+    '',
+    '{"count":1e400}',
+  ]
+  bodies.push('{"count":1,"count":2}', '{"count":1,"n":1}', '[{"count":1}]', '{"count":')
+  for (const body of bodies) {
+    const answer = await ask('PUT', '/actors/logging', { headers: JSON_TYPE, body })
+    assert.deepEqual([answer.status, answer.json.code], [400, 'MR_REQUEST_INVALID'], body)
+  }
+  assert.equal((await ask('PUT', '/actors/logging', { body: '{"count":1}' })).status, 415)
+  const long = await ask('PUT', '/actors/logging', { headers: JSON_TYPE, body: '{"count":1}'.padEnd(1025) })
+  assert.equal(long.status, 413)
+  assert.deepEqual(facade.scaled, [])
+})
+
+test('a role is restarted, with an empty body', async (t) => {
+  const { ask, facade } = await startApi(t)
+  assert.equal((await ask('POST', '/actors/logging/restart', { body: '{}' })).status, 400)
+  const answer = await ask('POST', '/actors/logging/restart')
+  assert.deepEqual([answer.status, answer.json], [200, ACTORS])
+  assert.deepEqual(facade.restarted, ['logging'])
+})
+
+test('an unknown role is 404', async (t) => {
+  const { ask } = await startApi(t)
+  for (const role of ['primary', 'Messages', '__proto__']) {
+    assert.equal((await ask('POST', `/actors/${role}/restart`)).status, 404)
+    const scaled = await ask('PUT', `/actors/${role}`, { headers: JSON_TYPE, body: '{"count":1}' })
+    assert.equal(scaled.status, 404)
+  }
+})
+
+test('a role of another node is 409, naming the way', async (t) => {
+  const { ask, facade } = await startApi(t)
+  facade.fault = new MailroomError('MR_ROLE_ELSEWHERE', {
+    role: 'logging',
+    way: 'set LOGGING and compose up',
+  })
+  const answer = await ask('PUT', '/actors/logging', { headers: JSON_TYPE, body: '{"count":1}' })
+  assert.deepEqual([answer.status, answer.json.code], [409, 'MR_ROLE_ELSEWHERE'])
+  assert.match(answer.json.detail, /set LOGGING and compose up/)
+})
+
+function bury({ facade }: Api, count: number): string[] {
+  const ids = Array.from({ length: count }, (_, index) => idAt(1000 * (index + 1)))
+  for (const id of ids) {
+    facade.deadLetters.push({
+      id,
+      text: 'poison',
+      reason: 'five starts failed',
+      attempts: 5,
+      firstError: 'a',
+      lastError: 'b',
+      deadAt: 5000,
+    })
+  }
+  return ids
+}
+
+const shown = (id: string) => ({
+  id,
+  text: 'poison',
+  at: atOf(id),
+  reason: 'five starts failed',
+  attempts: 5,
+  firstError: 'a',
+  lastError: 'b',
+  deadAt: '1970-01-01T00:00:05.000Z',
+})
+
+test('dead letters are paged oldest first', async (t) => {
+  const api = await startApi(t)
+  const ids = bury(api, 3)
+  const { json } = await api.ask('GET', '/dead?limit=2')
+  assert.deepEqual(json, {
+    items: [shown(ids[0]!), shown(ids[1]!)],
+    next: `/dead?limit=2&after=${ids[1]}`,
+  })
+  const last = await api.ask('GET', json.next)
+  assert.deepEqual(last.json, { items: [shown(ids[2]!)], next: null })
+})
+
+test('a dead letter is shown, replayed and purged by its id', async (t) => {
+  const api = await startApi(t)
+  const [first, second] = bury(api, 2)
+  assert.deepEqual((await api.ask('GET', `/dead/${first}`)).json, shown(first!))
+  const replayed = await api.ask('POST', `/dead/${first}/replay`)
+  assert.deepEqual([replayed.status, replayed.json], [200, { id: first, state: 'queued' }])
+  const purged = await api.ask('DELETE', `/dead/${second}`)
+  assert.deepEqual([purged.status, purged.text], [204, ''])
+  assert.equal(api.facade.deadLetters.length, 0)
+})
+
+test('a dead letter that is not there is 404', async (t) => {
+  const { ask } = await startApi(t)
+  for (const [method, path] of [
+    ['GET', `/dead/${MIN_ID}`],
+    ['POST', `/dead/${MIN_ID}/replay`],
+    ['DELETE', `/dead/${MIN_ID}`],
+  ] as const) {
+    assert.equal((await ask(method, path)).status, 404)
+  }
+  assert.equal((await ask('DELETE', '/dead/1')).status, 400)
+})
+
+test('livez answers while the process is up, readyz says what is missing', async (t) => {
+  const { ask, facade } = await startApi(t)
+  assert.deepEqual((await ask('GET', '/livez')).json, { status: 'ok' })
+  const ready = await ask('GET', '/readyz')
+  assert.deepEqual([ready.status, ready.json], [200, { status: 'ready', missing: [] }])
+  facade.missingThings.push('a ready logging actor')
+  const unready = await ask('GET', '/readyz')
+  assert.equal(unready.status, 503)
+  assert.deepEqual(unready.json, { status: 'unready', missing: ['a ready logging actor'] })
+})

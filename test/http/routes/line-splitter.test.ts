@@ -1,0 +1,70 @@
+/** Pieces, however cut, become the same lines, bytes and JSON. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import fc from 'fast-check'
+import { GatheredBytes } from '../../../src/http/gathered-bytes.ts'
+import { hasDuplicateKeys } from '../../../src/http/json.ts'
+import { LINE_MAX_BYTES, type Line, LineSplitter } from '../../../src/http/routes/line-splitter.ts'
+
+const pieces = fc.array(
+  fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+  { maxLength: 50 },
+)
+
+function split(all: readonly Buffer[]): Line[] {
+  const splitter = new LineSplitter()
+  return [...all.flatMap((piece) => [...splitter.push(piece)]), ...splitter.end()]
+}
+
+test('what is gathered is the pieces one after the other, also the second time', () => {
+  fc.assert(
+    fc.property(pieces, pieces, (first, second) => {
+      const gathered = new GatheredBytes()
+      for (const all of [first, second]) {
+        for (const piece of all) gathered.add(piece)
+        assert.equal(gathered.length, Buffer.concat(all).length)
+        assert.deepEqual(gathered.take(), Buffer.concat(all))
+      }
+    }),
+  )
+})
+
+test('lines are the same wherever the stream is cut', () => {
+  const lines = fc.array(fc.string({ unit: fc.constantFrom('a', 'é', '\r', '{') }), { maxLength: 20 })
+  fc.assert(
+    fc.property(lines, fc.array(fc.nat(100)), (texts, cuts) => {
+      const bytes = Buffer.from(texts.map((text) => `${text}\n`).join(''))
+      const places = [0, ...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length]
+      const cut = places.slice(1).map((end, index) => bytes.subarray(places[index], end))
+      assert.deepEqual(
+        split(cut).map((line) => [line.number, line.bytes?.toString()]),
+        texts.map((text, index) => [index + 1, text]),
+      )
+    }),
+  )
+})
+
+test('of a line that is too long nothing is kept, and the next one is whole', () => {
+  const long = Buffer.alloc(LINE_MAX_BYTES + 1, 'x')
+  for (const cutAt of [1, LINE_MAX_BYTES, LINE_MAX_BYTES + 1]) {
+    const lines = split([long.subarray(0, cutAt), long.subarray(cutAt), Buffer.from('\nnext')])
+    assert.deepEqual(
+      lines.map(({ number, bytes }) => [number, bytes?.toString()]),
+      [
+        [1, undefined],
+        [2, 'next'],
+      ],
+    )
+  }
+  assert.equal(split([long.subarray(1), Buffer.from('\n')])[0]!.bytes!.length, LINE_MAX_BYTES)
+})
+
+test('a key given twice is found, whatever the text holds', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom('"', '\\', 'a', '\n', 'é', '😀') }), (text) => {
+      const value = JSON.stringify(text)
+      assert.equal(hasDuplicateKeys(`{"text": ${value}}`, 2), false)
+      assert.equal(hasDuplicateKeys(`{"text":${value},"text":${value}}`, 2), true)
+    }),
+  )
+})

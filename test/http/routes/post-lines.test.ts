@@ -1,0 +1,298 @@
+/** POST /messages as NDJSON: a stream in, a stream back. */
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import test from 'node:test'
+import { LOOK_MS, SILENCE_MS } from '../../../src/http/inflow.ts'
+import { STALL_MS } from '../../../src/http/outflow.ts'
+import { LINE_MAX_BYTES } from '../../../src/http/routes/line-splitter.ts'
+import { PATIENCE_MS } from '../../../src/http/routes/post-lines.ts'
+import { MailroomError } from '../../../src/runtime/errors.ts'
+import { atOf } from '../../../src/storage/ids.ts'
+import { type Api, startApi, until } from '../../support/public-api.ts'
+
+const headers = { 'content-type': 'application/x-ndjson' }
+
+/** A stream that stays open, and the lines that come back. */
+async function open({ client }: Api, path = '/messages') {
+  const body = new PassThrough()
+  const lines: Record<string, unknown>[] = []
+  let isOver = false
+  let error: unknown
+  const response = client.request({ method: 'POST', path, headers, body })
+  const reading = response.then(async (answer) => {
+    let text = ''
+    for await (const piece of answer.body) {
+      text += piece
+      const whole = text.split('\n')
+      text = whole.pop()!
+      lines.push(...whole.map((line) => JSON.parse(line)))
+    }
+  })
+  reading
+    .catch((reason) => {
+      error = reason
+    })
+    .finally(() => {
+      isOver = true
+    })
+  return {
+    body,
+    lines,
+    isOver: () => isOver,
+    error: () => error,
+  }
+}
+
+function linesOf(text: string): Record<string, unknown>[] {
+  assert.ok(text === '' || text.endsWith('\n'))
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line))
+}
+
+test('every line is answered in order, with its number and id', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const body = Array.from({ length: 5000 }, (_, index) => `{"text":"line ${index}"}\n`).join('')
+  const answer = await ask('POST', '/messages', { headers, body })
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers['content-type'], 'application/x-ndjson')
+  const lines = linesOf(answer.text)
+  assert.equal(lines.length, 5000)
+  const textOf = new Map(facade.messages.map(({ id, text }) => [id, text]))
+  lines.forEach((line, index) => {
+    const id = String(line['id'])
+    assert.equal(textOf.get(id), `line ${index}`)
+    assert.deepEqual(line, { line: index + 1, id, at: atOf(id) })
+  })
+})
+
+test('no group is larger than a batch, and no more than four are under way', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  facade.hold = promise
+  const answer = ask('POST', '/messages', { headers, body: '{"text":"a"}\n'.repeat(30_000) })
+  await until(() => facade.mostAtOnce === 4)
+  resolve()
+  await answer
+  assert.equal(facade.messages.length, 30_000)
+  assert.ok(Math.max(...facade.batches.map(({ length }) => length)) <= 1000)
+  assert.equal(facade.mostAtOnce, 4)
+})
+
+test('a line is answered before the next is sent', async (t) => {
+  const api = await startApi(t)
+  const stream = await open(api)
+  for (let count = 1; count <= 3; count++) {
+    stream.body.write('{"text":"a"}\n')
+    await until(() => stream.lines.length === count)
+  }
+  stream.body.end()
+  await until(stream.isOver)
+  assert.equal(stream.error(), undefined)
+})
+
+test('the last line needs no line feed, and CR LF is as good', async (t) => {
+  const { ask, facade } = await startApi(t)
+  await ask('POST', '/messages', { headers, body: '{"text":"a"}\r\n{"text":"b"}' })
+  assert.deepEqual(
+    facade.messages.map(({ text }) => text),
+    ['a', 'b'],
+  )
+})
+
+test('an empty stream has an empty answer', async (t) => {
+  const { ask } = await startApi(t)
+  const answer = await ask('POST', '/messages', { headers, body: '' })
+  assert.deepEqual([answer.status, answer.text], [200, ''])
+})
+
+test('a bad line refuses only itself', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const tooLong = Buffer.from(`{"text":"${'x'.repeat(LINE_MAX_BYTES)}"}`)
+  const wrong: [Buffer, code: string][] = [
+    [Buffer.from(''), 'MR_MESSAGE_INVALID'],
+    [Buffer.from('{"text":"a","b":1}'), 'MR_MESSAGE_INVALID'],
+    [Buffer.from([0x22, 0xff, 0x22]), 'MR_MESSAGE_INVALID'],
+    [Buffer.from('{"text":"a","text":"b"}'), 'MR_MESSAGE_INVALID'],
+    [Buffer.from('{"text":"\\udfff"}'), 'MR_MESSAGE_INVALID'],
+    [tooLong, 'MR_TOO_LARGE'],
+    [Buffer.from(JSON.stringify({ text: 'x'.repeat(65_537) })), 'MR_TOO_LARGE'],
+  ]
+  const good = Buffer.from('\n{"text":"good"}\n')
+  const body = Buffer.concat(wrong.flatMap(([line]) => [line, good]))
+  const lines = linesOf((await ask('POST', '/messages', { headers, body })).text)
+  assert.equal(lines.length, wrong.length * 2)
+  wrong.forEach(([, code], index) => {
+    const { line, error } = lines[index * 2] as { line: number; error: Record<string, string> }
+    assert.equal(line, index * 2 + 1)
+    assert.deepEqual(Object.keys(error), ['code', 'detail', 'outcome'])
+    assert.deepEqual([error['code'], error['outcome']], [code, 'none'])
+    assert.equal(typeof lines[index * 2 + 1]!['id'], 'string')
+  })
+  assert.equal(facade.messages.length, wrong.length)
+})
+
+test('a line of 512 KiB is read, however it is spaced', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const body = `${'{"text":"a"}'.padEnd(LINE_MAX_BYTES)}\n`
+  await ask('POST', '/messages', { headers, body })
+  assert.equal(facade.messages.length, 1)
+})
+
+test('with acks=errors only errors are told, and at the end the counts', async (t) => {
+  const { ask } = await startApi(t)
+  const body = '{"text":"a"}\n{}\n{"text":"b"}\n'
+  const lines = linesOf((await ask('POST', '/messages?acks=errors', { headers, body })).text)
+  assert.equal(lines[0]!['line'], 2)
+  assert.deepEqual(lines.slice(1), [{ lines: 3, accepted: 2, refused: 1 }])
+})
+
+test('acks is refused when it is not errors, or not with NDJSON', async (t) => {
+  const { ask } = await startApi(t)
+  assert.equal((await ask('POST', '/messages?acks=all', { headers, body: '' })).status, 400)
+  const plain = { 'content-type': 'text/plain' }
+  assert.equal((await ask('POST', '/messages?acks=errors', { headers: plain, body: 'a' })).status, 400)
+})
+
+test('an idempotency key is refused', async (t) => {
+  const { ask } = await startApi(t)
+  const keyed = { ...headers, 'idempotency-key': 'a'.repeat(16) }
+  assert.equal((await ask('POST', '/messages', { headers: keyed, body: '{"text":"a"}\n' })).status, 400)
+})
+
+test('a full mailbox is waited for', async (t) => {
+  const api = await startApi(t)
+  api.facade.fault = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: 1 })
+  const stream = await open(api)
+  stream.body.end('{"text":"a"}\n')
+  await until(() => api.facade.deadlines.length === 1)
+  await api.clock.advance(1000)
+  assert.ok(api.facade.deadlines.length > 2)
+  api.facade.fault = undefined
+  await api.clock.advance(1000)
+  await until(stream.isOver)
+  assert.equal(typeof stream.lines[0]!['id'], 'string')
+})
+
+test('a mailbox that stays full refuses the lines in the end', async (t) => {
+  const api = await startApi(t)
+  api.facade.fault = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: 1 })
+  const stream = await open(api)
+  stream.body.end('{"text":"a"}\n{"text":"b"}\n')
+  await until(() => api.facade.deadlines.length === 1)
+  await api.clock.advance(PATIENCE_MS + 1000)
+  await until(stream.isOver)
+  const codes = stream.lines.map(({ error }) => (error as { code: string }).code)
+  assert.deepEqual(codes, ['MR_OVERLOADED', 'MR_OVERLOADED'])
+})
+
+test('an unknown outcome is told as such, and not tried again', async (t) => {
+  const { ask, facade } = await startApi(t)
+  facade.fault = new MailroomError('MR_PEER_LOST', { peer: 'logging-1', reason: 'gone' })
+  const lines = linesOf((await ask('POST', '/messages', { headers, body: '{"text":"a"}\n' })).text)
+  assert.equal((lines[0]!['error'] as { outcome: string }).outcome, 'unknown')
+  assert.equal(facade.deadlines.length, 1)
+})
+
+test('while the store is slow, reading stops', async (t) => {
+  const api = await startApi(t)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  api.facade.hold = promise
+  const raw = await api.raw()
+  raw.say(
+    'POST /messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: application/x-ndjson\r\n\r\n',
+  )
+  const text = `${'{"text":"'.padEnd(1000, 'x')}"}\n`.repeat(100)
+  const chunk = `${text.length.toString(16)}\r\n${text}\r\n`
+  const pump = () => {
+    while (raw.socket.writable && raw.socket.write(chunk));
+  }
+  raw.socket.on('drain', pump)
+  pump()
+  await until(() => api.facade.mostAtOnce === 4)
+  const takenBytes = () => raw.socket.bytesWritten - raw.socket.writableLength
+  // The kernel's buffers take some megabytes before the sender feels it.
+  for (let before = -1, turns = 0; turns < 500; turns++) {
+    if (takenBytes() !== before) turns = 0
+    before = takenBytes()
+    assert.ok(before < 64e6, 'the sender was never slowed')
+    await new Promise((settled) => setImmediate(settled))
+  }
+  raw.socket.off('drain', pump)
+  resolve()
+})
+
+test('a client that sends nothing for a minute is cut, one that waits for us is not', async (t) => {
+  const api = await startApi(t)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  api.facade.hold = promise
+  const stream = await open(api)
+  stream.body.write('{"text":"a"}\n')
+  await until(() => api.facade.mostAtOnce === 1)
+  resolve()
+  await until(() => stream.lines.length === 1)
+  await api.clock.advance(SILENCE_MS - 2 * LOOK_MS)
+  assert.equal(stream.isOver(), false)
+  await api.clock.advance(3 * LOOK_MS)
+  await until(stream.isOver)
+  assert.notEqual(stream.error(), undefined)
+})
+
+test('a client that reads nothing is cut after 10 s', async (t) => {
+  const api = await startApi(t)
+  const raw = await api.raw()
+  raw.socket.pause()
+  raw.say(
+    'POST /messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: application/x-ndjson\r\n\r\n',
+  )
+  const text = '{}\n'.repeat(20_000)
+  const chunk = `${text.length.toString(16)}\r\n${text}\r\n`
+  let closed = false
+  raw.socket.on('close', () => {
+    closed = true
+  })
+  const full = () => !raw.socket.write(chunk)
+  for (let turn = 0; turn < 200 || !full(); turn++) await new Promise((settled) => setImmediate(settled))
+  await api.clock.advance(2 * STALL_MS)
+  raw.socket.resume()
+  await until(() => closed)
+})
+
+test('a client that goes away in the middle leaves nothing behind', async (t) => {
+  const api = await startApi(t)
+  const raw = await api.raw()
+  raw.say(
+    'POST /messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: application/x-ndjson\r\n\r\n',
+  )
+  raw.say('d\r\n{"text":"a"}\n\r\n4\r\n{"te\r\n')
+  await until(() => raw.heard.includes('"line":1'))
+  raw.socket.destroy()
+  await api.stop()
+  assert.equal(api.facade.messages.length, 1)
+  assert.deepEqual(api.logged, [])
+})
+
+test('a drain answers what was taken, says so in a last line, and ends', async (t) => {
+  const api = await startApi(t)
+  const stream = await open(api)
+  stream.body.write('{"text":"a"}\n{"text":"b"}\n{"text":"half a l')
+  await until(() => stream.lines.length === 2)
+  api.facade.draining = true
+  await api.clock.advance(2 * LOOK_MS)
+  await until(() => stream.lines.length === 3)
+  const { line, error } = stream.lines[2] as { line: number; error: { code: string; outcome: string } }
+  assert.deepEqual([line, error.code, error.outcome], [3, 'MR_DRAINING', 'none'])
+  await api.clock.advance(1000)
+  await until(stream.isOver)
+  assert.equal(api.facade.messages.length, 2)
+})
+
+test('a short stream sent while draining is taken whole', async (t) => {
+  const api = await startApi(t)
+  api.facade.draining = true
+  const answer = await api.ask('POST', '/messages', { headers, body: '{"text":"a"}\n{"text":"b"}' })
+  assert.equal(linesOf(answer.text).length, 2)
+  assert.equal(answer.headers['connection'], 'close')
+  assert.equal(api.facade.messages.length, 2)
+})

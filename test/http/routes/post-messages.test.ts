@@ -1,0 +1,243 @@
+/** POST /messages with one message or a batch. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { MailroomError } from '../../../src/runtime/errors.ts'
+import { atOf } from '../../../src/storage/ids.ts'
+import { startApi, until } from '../../support/public-api.ts'
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+const TEXT_TYPE = { 'content-type': 'text/plain' }
+const KEY = { 'idempotency-key': 'abcdefgh-ABCD_0123' }
+
+test('a message in JSON is accepted, with its place', async (t) => {
+  const { ask, facade, clock } = await startApi(t)
+  const answer = await ask('POST', '/messages', { headers: JSON_TYPE, body: '{"text":"hello"}' })
+  const { id } = facade.messages[0]!
+  assert.equal(answer.status, 201)
+  assert.deepEqual(answer.json, { id, at: atOf(id) })
+  assert.equal(answer.headers['location'], `/messages/${id}`)
+  assert.deepEqual(facade.deadlines, [clock.now() + 3000])
+})
+
+test('the bare text is accepted as text/plain, in UTF-8 said or unsaid', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const type of ['text/plain', 'text/plain; charset=utf-8', 'Text/Plain;charset="UTF-8"']) {
+    assert.equal(
+      (await ask('POST', '/messages', { headers: { 'content-type': type }, body: 'é' })).status,
+      201,
+    )
+  }
+  assert.deepEqual(
+    facade.messages.map(({ text }) => text),
+    ['é', 'é', 'é'],
+  )
+})
+
+const FAITHFUL = ['\u0000', '\uFEFFafter a BOM', '<script>', '"\\u0041', '\r\n', '😀', ' ', '{"text":1}']
+
+test('valid text is stored byte for byte', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const text of FAITHFUL) {
+    await ask('POST', '/messages', { headers: TEXT_TYPE, body: text })
+    await ask('POST', '/messages', { headers: JSON_TYPE, body: JSON.stringify({ text }) })
+    await ask('POST', '/messages', { headers: JSON_TYPE, body: JSON.stringify([{ text }]) })
+  }
+  assert.deepEqual(
+    facade.messages.map(({ text }) => text),
+    FAITHFUL.flatMap((text) => [text, text, text]),
+  )
+})
+
+test('a batch is stored whole and in order', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const body = JSON.stringify(Array.from({ length: 1000 }, (_, index) => ({ text: `${index}` })))
+  const answer = await ask('POST', '/messages', { headers: JSON_TYPE, body })
+  assert.equal(answer.status, 201)
+  assert.equal(facade.batches.length, 1)
+  assert.deepEqual(
+    answer.json,
+    facade.messages.map(({ id }) => ({ id, at: atOf(id) })),
+  )
+})
+
+test('a text of 65,536 bytes is accepted, one of 65,537 is too large', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const fits = `${'é'.repeat(32_767)}ab`
+  for (const [text, status] of [
+    [fits, 201],
+    [`${fits}c`, 413],
+  ] as const) {
+    assert.equal((await ask('POST', '/messages', { headers: TEXT_TYPE, body: text })).status, status)
+    const one = await ask('POST', '/messages', { headers: JSON_TYPE, body: JSON.stringify({ text }) })
+    assert.equal(one.status, status)
+    const many = await ask('POST', '/messages', { headers: JSON_TYPE, body: JSON.stringify([{ text }]) })
+    assert.equal(many.status, status)
+  }
+  assert.equal(facade.messages.length, 3)
+})
+
+test('a JSON body of 1 MiB is read, one byte more is too large', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const body = '{"text":"a"}'.padEnd(1024 * 1024)
+  assert.equal((await ask('POST', '/messages', { headers: JSON_TYPE, body })).status, 201)
+  assert.equal((await ask('POST', '/messages', { headers: JSON_TYPE, body: `${body} ` })).status, 413)
+  assert.equal(facade.messages.length, 1)
+})
+
+const REFUSED: [why: string, body: string, where: string][] = [
+  ['nothing', '', 'the body'],
+  ['not JSON', '{"text":', 'the body'],
+  ['a BOM before JSON', '\uFEFF{"text":"a"}', 'the body'],
+  ['a string', '"a"', 'the message'],
+  ['null', 'null', 'the message'],
+  ['no text', '{}', 'text'],
+  ['a number as text', '{"text":1e400}', 'text'],
+  ['an empty text', '{"text":""}', 'text'],
+  ['a lone surrogate', '{"text":"\\ud800"}', 'text'],
+  ['an unknown field', '{"text":"a","txet":"b"}', 'the message'],
+  ['__proto__', '{"text":"a","__proto__":{"text":"b"}}', 'the message'],
+  ['the same key twice', '{"text":"a","text":"b"}', 'the message'],
+  ['the same key twice in disguise', '{"text":"a","\\u0074ext":"b"}', 'the message'],
+  ['deep nesting', `${'['.repeat(10_000)}${']'.repeat(10_000)}`, '[0]'],
+  ['deep nesting inside', `{"text":${'['.repeat(10_000)}${']'.repeat(10_000)}}`, 'text'],
+  ['an empty batch', '[]', 'the body'],
+  ['too large a batch', JSON.stringify(Array(1001).fill({ text: 'a' })), 'the body'],
+  ['a bad item', '[{"text":"a"},{"text":2}]', '[1].text'],
+  ['an empty item', '[{"text":"a"},{"text":""}]', '[1].text'],
+  ['an unknown field in an item', '[{"text":"a"},{"text":"a","b":1}]', '[1]'],
+  ['a key twice in an item', '[{"text":"a"},{"text":"a","text":"b"}]', 'the body'],
+]
+
+for (const [why, body, where] of REFUSED) {
+  test(`refuses ${why}, and names the place`, async (t) => {
+    const { ask, facade } = await startApi(t)
+    const answer = await ask('POST', '/messages', { headers: JSON_TYPE, body })
+    assert.equal(answer.status, 400)
+    assert.equal(answer.headers['content-type'], 'application/problem+json')
+    assert.equal(answer.json.code, 'MR_MESSAGE_INVALID')
+    assert.equal(answer.json.outcome, 'none')
+    assert.equal(answer.json.errors[0].where, where)
+    assert.equal(facade.messages.length, 0)
+  })
+}
+
+test('refuses bytes that are not UTF-8, in either type', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0x80]]) {
+    const inJson = Buffer.concat([Buffer.from('{"text":"'), Buffer.from(bytes), Buffer.from('"}')])
+    assert.equal(
+      (await ask('POST', '/messages', { headers: TEXT_TYPE, body: Buffer.from(bytes) })).status,
+      400,
+    )
+    assert.equal((await ask('POST', '/messages', { headers: JSON_TYPE, body: inJson })).status, 400)
+  }
+  assert.equal(facade.messages.length, 0)
+})
+
+test('refuses other types, other charsets and every content encoding', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const refused: Record<string, string>[] = [
+    {},
+    { 'content-type': 'application/xml' },
+    { 'content-type': 'application/jsonx' },
+    { 'content-type': 'text/plain; charset=latin1' },
+    { ...JSON_TYPE, 'content-encoding': 'gzip' },
+    { ...JSON_TYPE, 'content-encoding': 'identity' },
+  ]
+  for (const headers of refused) {
+    const answer = await ask('POST', '/messages', { headers, body: '{"text":"a"}' })
+    assert.equal(answer.status, 415)
+    assert.equal(answer.json.code, 'MR_TYPE_UNSUPPORTED')
+  }
+  assert.equal(facade.messages.length, 0)
+})
+
+test('a repeat with the same key is answered as the first time, in JSON or text/plain', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const first = await ask('POST', '/messages', { headers: { ...JSON_TYPE, ...KEY }, body: '{"text":"a"}' })
+  const again = await ask('POST', '/messages', { headers: { ...TEXT_TYPE, ...KEY }, body: 'a' })
+  assert.equal(first.headers['idempotent-replayed'], undefined)
+  assert.equal(again.headers['idempotent-replayed'], 'true')
+  assert.equal(again.status, 201)
+  assert.deepEqual(again.json, first.json)
+  assert.equal(again.headers['location'], first.headers['location'])
+  assert.equal(facade.messages.length, 1)
+})
+
+test('a key covers a batch whole, and one message is not a batch of one', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const post = (body: string) => ask('POST', '/messages', { headers: { ...JSON_TYPE, ...KEY }, body })
+  const first = await post('[{"text":"a"},{"text":"b"}]')
+  assert.deepEqual((await post('[ {"text":"a"}, {"text":"b"} ]')).json, first.json)
+  for (const other of ['[{"text":"ab"}]', '[{"text":"a"}]', '{"text":"a"}', '[{"text":"b"},{"text":"a"}]']) {
+    const answer = await post(other)
+    assert.equal(answer.status, 422)
+    assert.equal(answer.json.code, 'MR_KEY_REUSED')
+  }
+  assert.equal(facade.messages.length, 2)
+})
+
+test('a key whose first request still runs is answered 409 with Retry-After', async (t) => {
+  const { ask, facade, server } = await startApi(t)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  facade.hold = promise
+  const first = fetch(`http://127.0.0.1:${server.port}/messages`, {
+    method: 'POST',
+    headers: { ...TEXT_TYPE, ...KEY },
+    body: 'a',
+  })
+  await until(() => facade.mostAtOnce === 1)
+  const second = await ask('POST', '/messages', { headers: { ...TEXT_TYPE, ...KEY }, body: 'a' })
+  assert.equal(second.status, 409)
+  assert.equal(second.json.code, 'MR_KEY_BUSY')
+  assert.equal(second.json.outcome, 'unknown')
+  assert.match(String(second.headers['retry-after']), /^[1-3]$/)
+  resolve()
+  assert.equal((await first).status, 201)
+})
+
+test('refuses keys that are too short, too long or of other characters', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const key of ['a'.repeat(15), 'a'.repeat(65), `${'a'.repeat(16)}.`, `${'a'.repeat(16)} b`]) {
+    const headers = { ...TEXT_TYPE, 'idempotency-key': key }
+    const answer = await ask('POST', '/messages', { headers, body: 'a' })
+    assert.equal(answer.status, 400)
+    assert.equal(answer.json.errors[0].where, 'Idempotency-Key')
+  }
+  assert.equal(facade.messages.length, 0)
+})
+
+test('refusals behind the facade are told with their status, outcome and Retry-After', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const full = { mailbox: 'facade-1', depth: 1, capacity: 1, unit: 'messages' as const }
+  const cases: [MailroomError, status: number, outcome: string, retries: boolean][] = [
+    [new MailroomError('MR_MAILBOX_FULL', full), 503, 'none', true],
+    [new MailroomError('MR_OVERLOADED', { what: 'posts', limit: 1 }), 429, 'none', true],
+    [new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason: 'away' }), 503, 'none', true],
+    [new MailroomError('MR_PEER_LOST', { peer: 'logging-1', reason: 'gone' }), 503, 'unknown', true],
+    [new MailroomError('MR_DEADLINE_EXPIRED', { what: 'append', deadlineMs: 3000 }), 504, 'unknown', false],
+  ]
+  for (const [fault, status, outcome, retries] of cases) {
+    facade.fault = fault
+    const answer = await ask('POST', '/messages', { headers: TEXT_TYPE, body: 'a' })
+    assert.equal(answer.status, status)
+    assert.equal(answer.json.code, fault.code)
+    assert.equal(answer.json.outcome, outcome)
+    assert.equal(answer.headers['retry-after'] !== undefined, retries)
+  }
+})
+
+test('a bug is told without its words, and logged with its stack', async (t) => {
+  const { ask, facade, logged } = await startApi(t)
+  facade.fault = new TypeError('secret words')
+  const answer = await ask('POST', '/messages', {
+    headers: { ...TEXT_TYPE, 'x-request-id': 'trace-1' },
+    body: 'a',
+  })
+  assert.equal(answer.status, 500)
+  assert.equal(answer.json.code, 'MR_INTERNAL')
+  assert.equal(answer.json.outcome, 'unknown')
+  assert.doesNotMatch(answer.text, /secret/)
+  assert.equal(logged[0]?.['requestId'], 'trace-1')
+  assert.match(JSON.stringify(logged[0]), /secret words.*at /)
+})

@@ -1,0 +1,301 @@
+/** What reads messages: the two lists, the log, a store, one message. */
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
+import { STALL_MS } from '../../../src/http/outflow.ts'
+import { MailroomError } from '../../../src/runtime/errors.ts'
+import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
+import { type Api, startApi, until } from '../../support/public-api.ts'
+
+async function fill({ facade }: Api, count: number): Promise<string[]> {
+  const texts = Array.from({ length: count }, (_, index) => `"text" ${index}`)
+  for (let from = 0; from < count; from += 1000) {
+    await facade.postBatch(texts.slice(from, from + 1000), { deadlineAt: 0 })
+  }
+  return facade.messages.map(({ id }) => id)
+}
+
+function shown({ facade }: Api, ids: readonly string[]): object[] {
+  const byId = new Map(facade.messages.map((message) => [message.id, message]))
+  return ids.map((id) => ({ ...byId.get(id)!, at: atOf(id) }))
+}
+
+const idsOf = (items: { id: string }[]) => items.map(({ id }) => id)
+
+test('the two lists come whole and in the order of their keys', async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 3)
+  const { status, json, text, headers } = await api.ask('GET', '/messages')
+  assert.equal(status, 200)
+  assert.deepEqual(Object.keys(json), ['logged', 'delivered', 'deliveredTo', 'partial'])
+  assert.deepEqual(json, {
+    logged: shown(api, ids),
+    delivered: shown(api, ids),
+    deliveredTo: 'messages-1',
+    partial: [],
+  })
+  assert.equal(headers['content-length'], String(Buffer.byteLength(text)))
+})
+
+test('the naughtiest strings there are come back byte for byte, by every way in', async (t) => {
+  const { ask } = await startApi(t)
+  const texts = (naughty as string[]).filter((text) => text !== '')
+  const post = (type: string, body: string) =>
+    ask('POST', '/messages', { headers: { 'content-type': type }, body })
+  const line = (text: string) => `${JSON.stringify({ text })}\n`
+  await post('application/x-ndjson', texts.map(line).join(''))
+  await post('application/json', JSON.stringify(texts.map((text) => ({ text }))))
+  for (const text of texts) await post('text/plain', text)
+  const { json } = await ask('GET', '/messages')
+  for (const list of [json.logged, json.delivered]) {
+    assert.deepEqual(
+      list.map(({ text }: { text: string }) => text),
+      [...texts, ...texts, ...texts],
+    )
+  }
+})
+
+test('lists of any length are streamed', async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 20_000)
+  const { json, headers } = await api.ask('GET', '/messages')
+  assert.equal(headers['content-length'], undefined)
+  assert.deepEqual(idsOf(json.logged), ids)
+  assert.deepEqual(idsOf(json.delivered), ids)
+})
+
+test('limit takes the newest of each', async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 5)
+  const { json } = await api.ask('GET', '/messages?limit=2')
+  assert.deepEqual([idsOf(json.logged), idsOf(json.delivered)], [ids.slice(-2), ids.slice(-2)])
+})
+
+for (const half of ['logged', 'delivered'] as const) {
+  test(`a ${half} half that ends early is named in partial, and the answer is JSON all the same`, async (t) => {
+    const api = await startApi(t)
+    await fill(api, 2500)
+    api.facade.brokenHalf = half
+    const { status, json } = await api.ask('GET', '/messages')
+    assert.equal(status, 200)
+    assert.deepEqual(json.partial, [half])
+    assert.equal(json[half].length, 1000)
+    assert.equal(json[half === 'logged' ? 'delivered' : 'logged'].length, 2500)
+  })
+}
+
+test('a reader of the lists that takes nothing for 10 s is cut', async (t) => {
+  const api = await startApi(t)
+  await api.facade.postBatch(Array(1000).fill('x'.repeat(60_000)), { deadlineAt: 0 })
+  const raw = await api.raw()
+  let closed = false
+  raw.socket.on('close', () => {
+    closed = true
+  })
+  raw.socket.pause()
+  raw.say('GET /messages HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  for (let turn = 0; turn < 200; turn++) await new Promise((settled) => setImmediate(settled))
+  await api.clock.advance(2 * STALL_MS)
+  raw.socket.resume()
+  await until(() => closed)
+  assert.ok(raw.heard.length < 100_000_000 && !raw.heard.endsWith('0\r\n\r\n'))
+})
+
+test('a message is told with its whereabouts', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  const { status, text } = await api.ask('GET', `/messages/${id}`)
+  const deliveredAt = new Date(api.clock.now()).toISOString()
+  const expected = {
+    id,
+    text: '"text" 0',
+    at: atOf(id!),
+    state: 'delivered',
+    deliveredTo: 'messages-1',
+    deliveredAt,
+    attempts: 1,
+  }
+  assert.equal(status, 200)
+  assert.equal(text, JSON.stringify(expected))
+})
+
+test('an unknown message is 404, an id that is none is 400', async (t) => {
+  const { ask } = await startApi(t)
+  const unknown = await ask('GET', `/messages/${MIN_ID}`)
+  assert.deepEqual([unknown.status, unknown.json.code], [404, 'MR_NOT_FOUND'])
+  for (const id of ['1', MIN_ID.slice(1), `${MIN_ID}0`, 'u'.repeat(26), '..%2F..%2Fetc%2Fpasswd', '%ff']) {
+    const answer = await ask('GET', `/messages/${id}`)
+    assert.deepEqual([answer.status, answer.json.code], [400, 'MR_REQUEST_INVALID'])
+  }
+})
+
+test('without wait a message is looked for once', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  for (const wait of ['', '?wait=0']) await api.ask('GET', `/messages/${id}${wait}`)
+  assert.deepEqual(api.facade.waits, [0, 0])
+})
+
+test('a wait is over when the message is delivered, or the time is', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  api.facade.deliveredAfterFinds = 2
+  assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'delivered')
+  assert.deepEqual(api.facade.waits, [2000, 2000, 2000])
+  api.facade.deliveredAfterFinds = 100
+  const { json } = await api.ask('GET', `/messages/${id}?wait=5`)
+  assert.deepEqual([json.state, json.deliveredTo, json.deliveredAt], ['queued', null, null])
+  assert.deepEqual(api.facade.waits.slice(3), [2000, 2000, 1000])
+})
+
+test('a drain ends a wait', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  api.facade.deliveredAfterFinds = 100
+  api.facade.draining = true
+  assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'queued')
+  assert.deepEqual(api.facade.waits, [0])
+})
+
+test('at most 1,000 requests wait at once', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  api.facade.hold = promise
+  const raw = await api.raw()
+  // Pipelined on a few connections: a thousand connections are no part of what is tested.
+  const raws = await Promise.all(Array.from({ length: 1000 }, () => api.raw()))
+  for (const one of raws) one.say(`GET /messages/${id}?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await until(() => api.facade.waits.length === 1000)
+  raw.say(`GET /messages/${id}?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await until(() => raw.heard.includes('\r\n\r\n'))
+  assert.match(raw.heard, /^HTTP\/1.1 429 /)
+  resolve()
+  await until(() => raws.every(({ heard }) => heard.startsWith('HTTP/1.1 200 ')))
+})
+
+test('the log is paged newest first, each page naming the next', async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 5)
+  const seen: string[] = []
+  let next: string | null = '/log?limit=2'
+  while (next !== null) {
+    const { json } = await api.ask('GET', next)
+    assert.deepEqual(json.items, shown(api, idsOf(json.items)))
+    seen.push(...idsOf(json.items))
+    next = json.next
+  }
+  assert.deepEqual(seen, ids.toReversed())
+})
+
+test('a page holds 100 unless told, and up to 1,000', async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 1500)
+  assert.deepEqual(idsOf((await api.ask('GET', '/log')).json.items), ids.toReversed().slice(0, 100))
+  const { json } = await api.ask('GET', '/log?limit=1000')
+  assert.deepEqual(idsOf(json.items), ids.toReversed().slice(0, 1000))
+  assert.equal(json.next, `/log?limit=1000&before=${ids[500]}`)
+})
+
+test('a page of large texts is read in parts that fit in memory', async (t) => {
+  const api = await startApi(t)
+  const text = 'x'.repeat(60_000)
+  await api.facade.postBatch(Array(300).fill(text), { deadlineAt: 0 })
+  const { json } = await api.ask('GET', '/log?limit=300')
+  assert.equal(json.items.length, 300)
+  assert.deepEqual(
+    api.facade.pages.map(({ limit }) => limit),
+    [100, 35, 35, 35, 35, 35, 25],
+  )
+})
+
+test('a page that fails before anything was sent is an error, one that fails later is cut short', async (t) => {
+  const api = await startApi(t)
+  await fill(api, 500)
+  api.facade.goodPages = 1
+  const answer = await api.ask('GET', '/log?limit=500')
+  assert.deepEqual([answer.status, answer.json.code], [500, 'MR_INTERNAL'])
+  await api.facade.postBatch(Array(500).fill('x'.repeat(60_000)), { deadlineAt: 0 })
+  api.facade.goodPages = api.facade.pages.length + 1
+  await assert.rejects(api.ask('GET', '/log?limit=500'))
+})
+
+test('following the log goes oldest first, and no cursor passes what is younger than 4 s', async (t) => {
+  const api = await startApi(t)
+  const [first] = await fill(api, 1)
+  await api.clock.advance(10_000)
+  const [, second] = await fill(api, 1)
+  const page = await api.ask('GET', `/log?after=${MIN_ID}`)
+  assert.deepEqual(idsOf(page.json.items), [first, second])
+  const settledId = idAt(api.clock.now() - 4000)
+  assert.equal(page.json.next, `/log?limit=100&after=${settledId}`)
+  const again = await api.ask('GET', page.json.next)
+  assert.deepEqual(idsOf(again.json.items), [second])
+  assert.equal(again.json.next, null)
+  await api.clock.advance(5000)
+  const later = await api.ask('GET', page.json.next)
+  assert.equal(later.json.next, `/log?limit=100&after=${second}`)
+  const end = await api.ask('GET', later.json.next)
+  assert.deepEqual(end.json, { items: [], next: null })
+})
+
+test('before and after together are refused', async (t) => {
+  const { ask } = await startApi(t)
+  assert.equal((await ask('GET', `/log?before=${MIN_ID}&after=${MIN_ID}`)).status, 400)
+})
+
+test("one actor's store is paged as the log is", async (t) => {
+  const api = await startApi(t)
+  const ids = await fill(api, 3)
+  const { json } = await api.ask('GET', '/actors/messages-1/messages?limit=2')
+  assert.deepEqual(json.items, shown(api, [ids[2]!, ids[1]!]))
+  assert.equal(json.next, `/actors/messages-1/messages?limit=2&before=${ids[1]}`)
+  const last = await api.ask('GET', json.next)
+  assert.deepEqual([idsOf(last.json.items), last.json.next], [[ids[0]], null])
+  assert.equal((await api.ask('GET', '/actors/messages-9/messages')).status, 404)
+})
+
+const BAD_QUERIES = [
+  '/messages?limit=0',
+  '/messages?limit=10001',
+  '/messages?limit=1.0',
+  '/messages?limit=',
+  '/messages?limit=1&limit=1',
+  '/messages?Limit=1',
+  `/messages/${MIN_ID}?wait=31`,
+  `/messages/${MIN_ID}?wait=-1`,
+  `/messages/${MIN_ID}?limit=1`,
+  '/log?limit=1001',
+  '/log?limit=0',
+  '/log?before=x',
+  '/log?after=',
+  '/log?page=1',
+  '/actors?x=1',
+  '/actors/messages-1/messages?limit=1001',
+  `/actors/messages-1/messages?after=${MIN_ID}`,
+  '/dead?limit=1001',
+  `/dead?before=${MIN_ID}`,
+  `/dead/${MIN_ID}?x=1`,
+  '/livez?x',
+  '/readyz?__proto__=1',
+]
+
+for (const path of BAD_QUERIES) {
+  test(`refuses ${path} and names the parameter`, async (t) => {
+    const { ask } = await startApi(t)
+    const answer = await ask('GET', path)
+    assert.deepEqual([answer.status, answer.json.code], [400, 'MR_REQUEST_INVALID'])
+    const [, name] = /\?(\w+)/.exec(path)!
+    assert.equal(answer.json.errors[0].where, `query parameter "${name}"`)
+  })
+}
+
+test('with the store away reads are refused, and nothing was stored', async (t) => {
+  const { ask, facade } = await startApi(t)
+  facade.fault = new MailroomError('MR_PEER_LOST', { peer: 'logging-1', reason: 'gone' })
+  for (const path of ['/messages', '/log', `/messages/${MIN_ID}`, '/actors/messages-1/messages', '/dead']) {
+    const answer = await ask('GET', path)
+    assert.deepEqual([answer.status, answer.json.outcome], [503, 'none'])
+    assert.match(String(answer.headers['retry-after']), /^[1-3]$/)
+  }
+})

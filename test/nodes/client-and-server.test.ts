@@ -1,0 +1,101 @@
+/** Nodes over real HTTP: `NodeClient` against `serveNode`. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type TestContext, test } from 'node:test'
+import { NodeClient } from '../../src/nodes/client.ts'
+import { toldBy } from '../../src/nodes/node-directory.ts'
+import { serveNode } from '../../src/nodes/server.ts'
+import { systemClock as clock } from '../../src/runtime/clock.ts'
+import { createLogger } from '../../src/runtime/logger.ts'
+import { nodeOf } from '../support/fake-network.ts'
+import { entryOf } from '../support/world.ts'
+
+const HOST = '127.0.0.1'
+const DIRECTORY = nodeOf('a', ['logging-1'], { more: { lanes: { 3: 1 }, damaged: ['a file'] } })
+
+async function open(context: TestContext, { secret = 'secret', directory = DIRECTORY } = {}) {
+  const missing: string[] = []
+  const logger = createLogger('silent', {})
+  const server = await serveNode({
+    ...{ host: HOST, port: 0, secret: 'secret', logger },
+    directory: () => directory,
+    missing: () => missing,
+  })
+  const client = new NodeClient({ secret, clock })
+  context.after(() => Promise.all([client.close(), server.close()]))
+  return { client, server, missing, address: { host: HOST, port: server.port } }
+}
+
+const ask = (port: number, path: string, options: RequestInit = {}) =>
+  fetch(`http://${HOST}:${port}${path}`, options)
+
+test('a directory arrives as it was told', async (t) => {
+  const { client, address } = await open(t)
+  assert.deepEqual(await client.directoryAt(address, 1000), DIRECTORY)
+})
+
+test('the directory is for those who know the secret; health is for everyone', async (t) => {
+  const { client, address, missing } = await open(t, { secret: 'another' })
+  await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_FORBIDDEN', retryable: false })
+  for (const headers of [{}, { 'x-mailroom-secret': 'secres' }, { 'x-mailroom-secret': '' }]) {
+    assert.equal((await ask(address.port, '/directory', { headers })).status, 403)
+  }
+  assert.deepEqual(await (await ask(address.port, '/livez')).json(), { status: 'ok' })
+  const ready = await ask(address.port, '/readyz')
+  assert.deepEqual([ready.status, await ready.json()], [200, { status: 'ready', missing: [] }])
+  missing.push('logging-1: starting')
+  const unready = await ask(address.port, '/readyz')
+  assert.deepEqual(
+    [unready.status, await unready.json()],
+    [503, { status: 'unready', missing: ['logging-1: starting'] }],
+  )
+})
+
+test('there is nothing else to ask', async (t) => {
+  const { address } = await open(t)
+  for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1']) {
+    assert.equal((await ask(address.port, path)).status, 404, path)
+  }
+  assert.equal((await ask(address.port, '/livez', { method: 'POST' })).status, 404)
+})
+
+test('nobody listens, or does not answer in time: worth asking again', async (t) => {
+  const { client, server, address } = await open(t)
+  await server.close()
+  await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_PEER_LOST', retryable: true })
+  const silent = createServer(() => {}).listen(0, HOST)
+  await once(silent, 'listening')
+  t.after(() => {
+    silent.closeAllConnections()
+    silent.close()
+  })
+  const { port } = silent.address() as { port: number }
+  const asked = client.directoryAt({ host: HOST, port }, 50)
+  await assert.rejects(asked, { code: 'MR_DEADLINE_EXPIRED', retryable: true })
+})
+
+test('an answer that is no directory of a node beside others is refused for good', async (t) => {
+  const alone = toldBy({ node: 'a', startId: '1' }, [entryOf('logging-1', { node: 'a', address: null })])
+  const strange = { ...DIRECTORY, actors: [{ ...DIRECTORY.actors[0]!, state: 'asleep' }] } as never
+  for (const directory of [alone, strange]) {
+    const { client, address } = await open(t, { directory })
+    await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_REQUEST_INVALID', retryable: false })
+  }
+  const other = createServer((_, response) => response.end('<h1>hello</h1>')).listen(0, HOST)
+  await once(other, 'listening')
+  t.after(() => {
+    other.closeAllConnections()
+    other.close()
+  })
+  const { client } = await open(t)
+  const { port } = other.address() as { port: number }
+  await assert.rejects(client.directoryAt({ host: HOST, port }, 1000), { code: 'MR_REQUEST_INVALID' })
+})
+
+test('an address is its own, and a name has all of its', async (t) => {
+  const { client } = await open(t)
+  assert.deepEqual(await client.addressesOf('127.0.0.7'), ['127.0.0.7'])
+  assert.ok((await client.addressesOf('localhost')).length > 0)
+  await assert.rejects(client.addressesOf('nobody.invalid'))
+})

@@ -1,0 +1,271 @@
+/** What a node makes of the others: found by name, kept while they answer, left out when silent. */
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, test } from 'node:test'
+import { pino } from 'pino'
+import { Nodes } from '../../src/nodes/nodes.ts'
+import { MailroomError } from '../../src/runtime/errors.ts'
+import { FakeClock, settle } from '../support/fake-clock.ts'
+import { FakeNetwork, nodeOf } from '../support/fake-network.ts'
+
+const SELF = { node: 'here', startId: 'start of here' }
+
+let clock: FakeClock
+let network: FakeNetwork
+let nodes: Nodes
+let changeCount: number
+let logged: { level: number; msg: string }[]
+
+beforeEach(() => {
+  clock = new FakeClock()
+  network = new FakeNetwork(clock)
+  changeCount = 0
+  logged = []
+  nodes = create()
+})
+
+function create(): Nodes {
+  const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(JSON.parse(line)) })
+  const peers = [
+    { host: 'logging', port: 7100 },
+    { host: 'messages', port: 7200 },
+  ]
+  return new Nodes({ peers, self: SELF, network, clock, logger, onChange: () => changeCount++ })
+}
+
+afterEach(() => nodes.stop())
+
+const names = () => nodes.actors().map(({ name }) => name)
+const told = () => nodes.actors().map(({ name, state, address }) => ({ name, state, address }))
+const linesOf = (pattern: RegExp) => logged.filter(({ msg }) => pattern.test(msg))
+
+test('a name with several addresses is several nodes; an actor is where its node was reached', async () => {
+  network.names.set('logging', ['10.0.0.1', 'fd00::2'])
+  network.names.set('messages', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2']))
+  network.listeners.set('[fd00::2]:7100', nodeOf('b', ['logging-1']))
+  network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
+  nodes.start()
+  await settle()
+  assert.deepEqual(told(), [
+    { name: 'logging-1@a', state: 'ready', address: '10.0.0.1:9001' },
+    { name: 'logging-2@a', state: 'ready', address: '10.0.0.1:9002' },
+    { name: 'logging-1@b', state: 'ready', address: '[fd00::2]:9001' },
+    { name: 'messages-1@c', state: 'ready', address: '10.0.0.1:9001' },
+  ])
+  assert.ok(changeCount > 0)
+  assert.deepEqual(nodes.problems(), [])
+})
+
+test('every actor keeps what its node tells of it; one without a server has no address', async () => {
+  network.names.set('messages', ['10.0.0.1'])
+  const more = { lanes: { 3: 7 }, dead: 2, handled: 9, state: 'draining', address: null } as const
+  network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1'], { more }))
+  nodes.start()
+  await settle()
+  const [actor] = nodes.actors()
+  const { lanes, dead, handled, state, address, node } = actor!
+  assert.deepEqual({ lanes, dead, handled, state, address, node }, { ...more, node: 'c' })
+  assert.ok(!('port' in actor!))
+})
+
+test('a node passes itself over, by whatever address it meets itself', async () => {
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
+  for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
+    network.listeners.set(address, nodeOf('here', ['logging-1'], { startId: SELF.startId }))
+  }
+  nodes.start()
+  await clock.advance(10_000)
+  assert.deepEqual(names(), [])
+  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(linesOf(/node/), [])
+})
+
+test('a node that is reached by two addresses is there once', async () => {
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
+  for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
+    network.listeners.set(address, nodeOf('a', ['logging-1']))
+  }
+  nodes.start()
+  await clock.advance(10_000)
+  assert.deepEqual(names(), ['logging-1@a'])
+  assert.deepEqual(nodes.problems(), [])
+})
+
+test('names are looked up every second: a new address is a new node', async () => {
+  nodes.start()
+  await clock.advance(3000)
+  assert.deepEqual(names(), [])
+  network.names.set('logging', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
+  await clock.advance(1000)
+  assert.deepEqual(names(), ['logging-1@a'])
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
+  network.listeners.set('10.0.0.2:7100', nodeOf('b', ['logging-1']))
+  await clock.advance(1000)
+  assert.deepEqual(names(), ['logging-1@a', 'logging-1@b'])
+})
+
+for (const [how, listener] of [
+  ['frozen', 'frozen'],
+  ['dead', undefined],
+] as const) {
+  test(`a ${how} node keeps its lanes for five seconds, is sent nobody after three, and then leaves`, async () => {
+    network.names.set('messages', ['10.0.0.1'])
+    const answer = nodeOf('c', ['messages-1'])
+    network.listeners.set('10.0.0.1:7200', answer)
+    nodes.start()
+    await clock.advance(4000)
+    if (listener === undefined) network.listeners.delete('10.0.0.1:7200')
+    else network.listeners.set('10.0.0.1:7200', listener)
+    await clock.advance(2900)
+    assert.deepEqual(
+      told().map(({ state }) => state),
+      ['ready'],
+    )
+    await clock.advance(100)
+    assert.deepEqual(
+      told().map(({ state }) => state),
+      ['restarting'],
+    )
+    await clock.advance(1900)
+    assert.deepEqual(names(), ['messages-1@c'])
+    await clock.advance(100)
+    assert.deepEqual(names(), [])
+    network.listeners.set('10.0.0.1:7200', answer)
+    await clock.advance(2000)
+    assert.deepEqual(
+      told().map(({ state }) => state),
+      ['ready'],
+    )
+  })
+}
+
+test('a name that cannot be looked up for a while loses nobody who answers', async () => {
+  network.names.set('logging', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
+  nodes.start()
+  await clock.advance(1000)
+  network.names.delete('logging')
+  await clock.advance(60_000)
+  assert.deepEqual(names(), ['logging-1@a'])
+  assert.equal(linesOf(/^logging has no address/).length, 1)
+})
+
+test('a lookup that hangs is not begun again, and holds up no one', async () => {
+  let lookups = 0
+  network.addressesOf = async (host) => {
+    if (host === 'messages') return ['10.0.0.1']
+    lookups++
+    return new Promise(() => {})
+  }
+  network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
+  nodes.start()
+  await clock.advance(10_000)
+  assert.equal(lookups, 1)
+  assert.deepEqual(names(), ['messages-1@c'])
+})
+
+test('a node is asked again only when it has answered or its time is up', async () => {
+  network.names.set('logging', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', 'frozen')
+  network.directoryAt = (address) => {
+    network.asked.push(address.host)
+    return new Promise(() => {})
+  }
+  nodes.start()
+  await clock.advance(4000)
+  assert.deepEqual(network.asked, ['10.0.0.1'])
+})
+
+test('silence is what this process asked into: after it was frozen nobody has been silent', async () => {
+  network.names.set('messages', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
+  // A frozen process does not look, and its timer fires once when it is thawed.
+  let look = () => {}
+  clock.every = (_, work) => {
+    look = work
+    return () => {}
+  }
+  nodes.start()
+  await settle()
+  network.listeners.set('10.0.0.1:7200', 'frozen')
+  await clock.advance(60_000)
+  const states: string[] = []
+  for (let looks = 0; looks < 5; looks++) {
+    look()
+    await clock.advance(1000)
+    states.push(...nodes.actors().map(({ state }) => state))
+  }
+  assert.deepEqual(states, ['ready', 'ready', 'restarting', 'restarting'])
+})
+
+test('a restarted node takes the place of its last start at once', async () => {
+  network.names.set('logging', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2'], { startId: 'a' }))
+  nodes.start()
+  await clock.advance(1000)
+  network.listeners.delete('10.0.0.1:7100')
+  network.names.set('logging', ['10.0.0.9'])
+  network.listeners.set('10.0.0.9:7100', nodeOf('a', ['logging-1'], { startId: 'b' }))
+  await clock.advance(1000)
+  assert.deepEqual(told(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.9:9001' }])
+  await clock.advance(10_000)
+  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(linesOf(/named/), [])
+})
+
+test('two living nodes of one name: one of them counts, the same everywhere, and it is said', async () => {
+  const addresses = ['10.0.0.1', '10.0.0.2']
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1'], { startId: 'b' }))
+  network.listeners.set('10.0.0.2:7100', nodeOf('a', ['logging-1'], { startId: 'a' }))
+  for (const order of [addresses, addresses.toReversed()]) {
+    network.names.set('logging', order)
+    nodes.stop()
+    nodes = create()
+    logged = []
+    nodes.start()
+    await clock.advance(6000)
+    assert.deepEqual(told(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.2:9001' }])
+  }
+  const problem = '2 nodes are named a: give each its own name with --node'
+  assert.deepEqual(nodes.problems(), [problem])
+  assert.deepEqual(
+    logged.filter(({ level }) => level === 50).map(({ msg }) => msg),
+    [problem],
+  )
+})
+
+test('another node of this one’s name is passed over, and it is said', async () => {
+  network.names.set('logging', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('here', ['logging-1'], { startId: 'another' }))
+  nodes.start()
+  await clock.advance(6000)
+  assert.deepEqual(names(), [])
+  assert.match(nodes.problems()[0] ?? '', /^2 nodes are named here/)
+})
+
+for (const address of ['10.0.0.1', 'logging']) {
+  test(`whoever answers at ${address} and is not one of us is named, and logged once`, async () => {
+    network.names.set('logging', [address])
+    const refusal = new MailroomError('MR_FORBIDDEN', { reason: 'Another secret' })
+    network.listeners.set(`${address}:7100`, refusal)
+    nodes.start()
+    await clock.advance(30_000)
+    assert.deepEqual(nodes.problems(), [`node at ${address}:7100: Another secret`])
+    assert.equal(linesOf(/Another secret/).length, 1)
+    network.listeners.set(`${address}:7100`, nodeOf('a', ['logging-1']))
+    await clock.advance(1000)
+    assert.deepEqual(nodes.problems(), [])
+    assert.deepEqual(names(), ['logging-1@a'])
+  })
+}
+
+test('a node alone asks nobody', async () => {
+  const alone = new Nodes({
+    ...{ peers: [], self: SELF, network, clock, onChange: () => changeCount++ },
+    logger: pino({ level: 'silent' }),
+  })
+  alone.start()
+  await clock.advance(10_000)
+  assert.deepEqual([network.asked, alone.actors(), changeCount], [[], [], 0])
+})

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import {
+  type ActorState,
+  actorName,
+  actorNumber,
+  inOrder,
+  livingMessages,
+  ROLES,
+} from '../../../src/runtime/cluster/directory.ts'
+import { entryOf } from '../../support/world.ts'
+
+test('an actor’s name and its number are made of one another', () => {
+  for (const role of ROLES) for (const n of [1, 9, 64]) assert.equal(actorNumber(actorName(role, n)), n)
+})
+
+test('lanes are dealt to messages actors that are ready or coming back, and to nobody else', () => {
+  const states: ActorState[] = ['starting', 'ready', 'draining', 'restarting', 'failed']
+  const actors = ROLES.flatMap((role) =>
+    states.map((state, index) => entryOf(actorName(role, index + 1), { state })),
+  )
+  assert.deepEqual(livingMessages(actors), ['messages-2', 'messages-4'])
+})
+
+test('the name of one node among several carries the node’s, whatever that looks like', () => {
+  for (const node of ['a', 'logging-7', 'host-3.example', '0123456789ab']) {
+    const name = actorName('logging', 12, node)
+    assert.equal(name, `logging-12@${node}`)
+    assert.equal(actorNumber(name), 12)
+  }
+})
+
+test('actors stand in the order of role, node and number', () => {
+  const named = (name: string) => entryOf(name, { node: name.split('@')[1] ?? 'here' })
+  const order = [
+    'facade-1@n2',
+    'logging-2@n1',
+    'logging-10@n1',
+    'logging-1@n2',
+    'logging-1@n10',
+    'messages-1@n1',
+  ]
+  const sorted = order.map(named).toReversed().sort(inOrder)
+  assert.deepEqual(
+    sorted.map(({ name }) => name),
+    order,
+  )
+})

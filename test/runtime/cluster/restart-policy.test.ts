@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { RestartPolicy } from '../../../src/runtime/cluster/restart-policy.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+function open(random = () => 1) {
+  const clock = new FakeClock()
+  return { clock, policy: new RestartPolicy(clock, random) }
+}
+
+test('waits 0.1 s, then twice as long each time, with full jitter', () => {
+  const { policy } = open()
+  assert.deepEqual(
+    [1, 2, 3, 4].map(() => policy.crashed().delayMs),
+    [100, 200, 400, 800],
+  )
+  assert.equal(open(() => 0).policy.crashed().delayMs, 0)
+})
+
+test('the fifth crash in 60 s opens the breaker: a probe every 30 s', async () => {
+  const { policy, clock } = open()
+  for (let crash = 1; crash <= 4; crash++) assert.equal(policy.crashed().failed, false)
+  for (let probe = 1; probe <= 5; probe++) {
+    assert.deepEqual(policy.crashed(), { failed: true, delayMs: 30_000 })
+    await clock.advance(31_000)
+  }
+})
+
+test('a probe that lives for 60 s closes the breaker', async () => {
+  const { policy, clock } = open()
+  for (let crash = 1; crash <= 5; crash++) policy.crashed()
+  policy.ready()
+  await clock.advance(60_000)
+  assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
+})
+
+test('crashes more than 60 s ago are forgotten', async () => {
+  const { policy, clock } = open()
+  for (let crash = 1; crash <= 20; crash++) {
+    assert.equal(policy.crashed().failed, false)
+    await clock.advance(15_001)
+  }
+})
+
+test('a crash that was a message’s doing does not count, whether that is known at once or later', () => {
+  const { policy } = open()
+  for (let crash = 1; crash <= 50; crash++) {
+    assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
+    policy.forgive()
+    assert.deepEqual(policy.crashed(true), { failed: false, delayMs: 50 })
+  }
+  for (let crash = 1; crash <= 4; crash++) assert.equal(policy.crashed().failed, false)
+  assert.equal(policy.crashed(true).failed, false)
+  assert.equal(policy.crashed().failed, true)
+})

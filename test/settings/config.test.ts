@@ -1,0 +1,185 @@
+/** Settings: flags, else variables, else defaults; all that is wrong at once, by its name. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { isMailroomError } from '../../src/runtime/errors.ts'
+import { CLIENT_SETTINGS, type ClientFlag } from '../../src/settings/client-settings.ts'
+import { resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
+import { variableOf } from '../../src/settings/settings-reader.ts'
+
+const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS) as ClientFlag[]
+
+/** What `mailroom start` would be told. */
+function start(flags: Record<string, unknown>, env: Record<string, string> = {}, surplus: string[] = []) {
+  return resolveConfig({ flags, env, cwd: '/here', surplus })
+}
+
+function problemsOf(work: () => unknown): readonly string[] {
+  try {
+    work()
+  } catch (error) {
+    if (isMailroomError(error, 'MR_CONFIG_INVALID')) return error.details.problems
+    throw error
+  }
+  return []
+}
+
+test('without flags and variables the defaults are those of the help', () => {
+  const config = start({})
+  assert.deepEqual(config.counts, { facade: 1, logging: 3, messages: 2 })
+  assert.deepEqual(
+    [config.host, config.port, config.backend, config.data],
+    ['127.0.0.1', 8080, 'embedded', '/here/data'],
+  )
+  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 1])
+  assert.deepEqual(
+    [config.lanes, config.retentionMs, config.token, config.open],
+    [null, 7 * 86_400_000, null, false],
+  )
+})
+
+test('every flag is a variable too, and a flag goes before its variable', () => {
+  assert.equal(variableOf('handler-timeout'), 'MAILROOM_HANDLER_TIMEOUT')
+  assert.equal(start({}, { MAILROOM_HANDLER_TIMEOUT: '2m' }).handlerTimeoutMs, 120_000)
+  assert.equal(
+    start({ 'handler-timeout': '500ms' }, { MAILROOM_HANDLER_TIMEOUT: '2m' }).handlerTimeoutMs,
+    500,
+  )
+  assert.equal(start({}, { MAILROOM_OPEN: '1', MAILROOM_HOST: '0.0.0.0' }).open, true)
+  assert.equal(start({}, { MAILROOM_PORT: '' }).port, 8080, 'an empty variable is as good as none')
+})
+
+test('all that is wrong with flags, variables and words is told at once', () => {
+  const flags = {
+    prot: '1',
+    x: true,
+    facade: ['1', '2'],
+    messages: '2.5',
+    handler: 'nowhere.js',
+    open: 'maybe',
+  }
+  const env = {
+    MAILROOM_RETENTION: '7',
+    MAILROOM_TOKNE: 's',
+    MAILROOM_URL: 'a client has this',
+    PATH: '/bin',
+  }
+  assert.deepEqual(
+    problemsOf(() => start(flags, env, ['hello'])),
+    [
+      '`--prot` is not a flag of this command; did you mean `--port`?',
+      '`-x` is not a flag of this command',
+      '"hello" is one word too many: what has spaces goes in quotes',
+      '`MAILROOM_TOKNE` is not a setting; did you mean `MAILROOM_TOKEN`?',
+      'Expected `--facade` to be given once, got "1 and 2"',
+      'Expected `--messages` to be a whole number from 0 to 64, got "2.5"',
+      'Expected `MAILROOM_RETENTION` to be a duration from 1m to 3650d, such as 30s (units: ms, s, m, h, d), got "7"',
+      'Expected `--handler` to be a file that exists, got "nowhere.js"',
+      'Expected `--open` to be true or false, got "maybe"',
+    ].sort(byPlace(problemsOf(() => start(flags, env, ['hello'])))),
+  )
+})
+
+/** The order of the table is not what the test is about. */
+function byPlace(actual: readonly string[]): (a: string, b: string) => number {
+  return (a, b) => actual.indexOf(a) - actual.indexOf(b)
+}
+
+test('numbers are digits only, and within their limits', () => {
+  for (const bad of ['', ' 1', '1 ', '-1', '+1', '1e1', '0x1', '1.0', '65', '9999999999', 'one', '１']) {
+    assert.equal(problemsOf(() => start({ facade: bad })).length, 1, bad)
+  }
+  assert.equal(start({ facade: '64' }).counts.facade, 64)
+  assert.equal(start({ port: '0' }).port, 0)
+  assert.equal(problemsOf(() => start({ port: '65536' })).length, 1)
+})
+
+test('durations carry their unit', () => {
+  const ms = (value: string) => start({ 'handler-timeout': value }).handlerTimeoutMs
+  assert.deepEqual(['1ms', '2s', '3m', '4h', '1d'].map(ms), [1, 2000, 180_000, 14_400_000, 86_400_000])
+  for (const bad of ['30', '0s', '1.5s', '-1s', '1w', 's', '2d', '1s ']) {
+    assert.equal(problemsOf(() => start({ 'handler-timeout': bad })).length, 1, bad)
+  }
+})
+
+test('no secret is shown, whatever is wrong with it', () => {
+  for (const work of [
+    () => start({ token: 'secret' }),
+    () => start({ token: ['secret', 'secret'] }),
+    () => start({}, { MAILROOM_SECRET: 'secret' }),
+    () => resolveClientConfig({ flags: { token: 'my secret' }, env: {} }, CLIENT_FLAGS),
+  ]) {
+    const problems = problemsOf(work)
+    assert.equal(problems.length, 1)
+    assert.doesNotMatch(problems[0]!.replace('MAILROOM_SECRET', ''), /secret/i)
+  }
+})
+
+test('beyond this machine it wants a token, or to be told that it is open', () => {
+  const token = 'a token of sixteen or more'.replaceAll(' ', '-')
+  for (const host of ['0.0.0.0', '::', '10.1.2.3', 'mail.example']) {
+    assert.match(problemsOf(() => start({ host })).join(), /`--token`.*`--open`/)
+    assert.equal(start({ host, token }).token, token)
+    assert.equal(start({ host, open: true }).open, true)
+  }
+  for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost']) assert.equal(start({ host }).host, host)
+})
+
+test('a client command has its own flags only, and knows the variables of all', () => {
+  const env = { MAILROOM_URL: 'http://mail:1/', MAILROOM_PORT: '1', MAILROOM_FILE: '-' }
+  const config = resolveClientConfig({ flags: { json: true }, env }, ['url', 'token', 'json'])
+  assert.deepEqual([config.url, config.json, config.file, config.timeoutMs], ['http://mail:1', true, null, 0])
+  assert.equal(resolveClientConfig({ flags: {}, env }, CLIENT_FLAGS).file, '-')
+  const own: ClientFlag[] = ['url', 'token']
+  assert.deepEqual(
+    problemsOf(() =>
+      resolveClientConfig({ flags: { json: true, urk: 'x' }, env: { MAILROOM_JSN: '1' } }, own),
+    ),
+    [
+      '`--json` is not a flag of this command',
+      '`--urk` is not a flag of this command; did you mean `--url`?',
+      '`MAILROOM_JSN` is not a setting; did you mean `MAILROOM_JSON`?',
+    ],
+  )
+})
+
+test('a URL is that of a node, with or without a path before it', () => {
+  const url = (value: string) => resolveClientConfig({ flags: { url: value }, env: {} }, CLIENT_FLAGS).url
+  assert.equal(url('https://mail.example/mailroom//'), 'https://mail.example/mailroom')
+  for (const bad of [
+    '',
+    'localhost:8080',
+    'ftp://x',
+    'http://',
+    'http://x/?a',
+    'http://x/#a',
+    'http://me@x',
+  ]) {
+    assert.match(problemsOf(() => url(bad)).join(), /to be a URL such as http:\/\/127\.0\.0\.1:8080/, bad)
+  }
+})
+
+test('a file to send can be read', (context) => {
+  const at = mkdtempSync(join(tmpdir(), 'mailroom-config-'))
+  context.after(() => rmSync(at, { recursive: true }))
+  writeFileSync(join(at, 'lines'), '')
+  const file = (value: string) =>
+    resolveClientConfig({ flags: { file: value }, env: {}, cwd: at }, CLIENT_FLAGS).file
+  assert.equal(file('lines'), join(at, 'lines'))
+  assert.equal(file('-'), '-')
+  for (const bad of ['', '.', 'none']) {
+    assert.match(problemsOf(() => file(bad)).join(), /`--file` to be a file that can be read/)
+  }
+})
+
+test('every setting has a help of one line, and a fallback that it takes itself', () => {
+  for (const [flag, { help, fallback, parse }] of [
+    ...Object.entries(SETTINGS),
+    ...Object.entries(CLIENT_SETTINGS),
+  ]) {
+    assert.match(help, /^\S[^\n]+$/, flag)
+    if (fallback !== null) parse(fallback, '/here')
+  }
+})

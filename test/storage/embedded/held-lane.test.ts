@@ -1,0 +1,60 @@
+/** What becomes of a lane whose home fails. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { systemClock as clock, systemRandom as random } from '../../../src/runtime/clock.ts'
+import { createLogger } from '../../../src/runtime/logger.ts'
+import { Home } from '../../../src/storage/embedded/home.ts'
+import { openEmbedded } from '../../../src/storage/embedded/open.ts'
+
+const LANE = 0
+const ID = '01KDVDNA7W2PEXJCXS565E3201'
+const SQLITE = { code: 'ERR_SQLITE_ERROR' }
+const IO_ERROR = Object.assign(new Error('disk I/O error'), { ...SQLITE, errcode: 10 })
+const FULL = Object.assign(new Error('database or disk is full'), { ...SQLITE, errcode: 13 })
+
+/** The queue of a new data directory, its only lane held. */
+async function held(context: TestContext) {
+  const data = mkdtempSync(join(tmpdir(), 'embedded-'))
+  const logger = createLogger('silent', {})
+  const backend = openEmbedded({ data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 })
+  context.after(async () => {
+    await backend.close()
+    rmSync(data, { recursive: true })
+  })
+  await backend.queue.hold(LANE)
+  return backend.queue
+}
+
+/** Writes fail with this until it is restored. */
+function failWrites({ mock }: TestContext, error: Error): { restore(): void } {
+  return mock.method(Home.prototype, 'commit', () => Promise.reject(error)).mock
+}
+
+test('after a write that failed, the lane is out of use: nothing is trusted that is written after it', async (context) => {
+  const queue = await held(context)
+  const failing = failWrites(context, IO_ERROR)
+  await assert.rejects(queue.purge(LANE, ID), IO_ERROR)
+  failing.restore()
+  await assert.rejects(queue.claim(LANE, 1, 0), IO_ERROR)
+  await assert.rejects(queue.purge(LANE, ID), IO_ERROR)
+  await assert.rejects(queue.depth(LANE), IO_ERROR)
+})
+
+test('a consumer that waits for messages is told at once', async (context) => {
+  const queue = await held(context)
+  const claimed = queue.claim(LANE, 1, 60_000)
+  failWrites(context, IO_ERROR)
+  await Promise.all([assert.rejects(queue.replay(LANE, ID), IO_ERROR), assert.rejects(claimed, IO_ERROR)])
+})
+
+test('a full disk is no reason: there will be room again', async (context) => {
+  const queue = await held(context)
+  const failing = failWrites(context, FULL)
+  await assert.rejects(queue.purge(LANE, ID), { code: 'MR_STORE_UNAVAILABLE' })
+  failing.restore()
+  assert.deepEqual(await queue.claim(LANE, 1, 0), [])
+  assert.equal(await queue.purge(LANE, ID), false)
+})
