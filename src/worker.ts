@@ -1,4 +1,4 @@
-/** What a worker process runs: the catalog of actors, handed to the runtime that boots one of them. */
+/** What a worker process runs: how an actor of each role is put together. The runtime boots one of them. */
 import { FacadeActor } from './actors/facade/facade.ts'
 import { LoggingPool } from './actors/facade/logging-pool.ts'
 import { Waker } from './actors/facade/waker.ts'
@@ -9,35 +9,40 @@ import { methodsOfLogging, methodsOfMessages } from './http/internal/calls.ts'
 import { HttpPeers } from './http/internal/client.ts'
 import { serveInternal } from './http/internal/server.ts'
 import { servePublic } from './http/server.ts'
+import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
+import { actorNumber, isHeldElsewhere } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
-import type { Catalog, Hosted, World } from './runtime/cluster/world.ts'
-import { openBackend } from './storage/open.ts'
+import type { NodeConfig } from './settings/config.ts'
+import { type BackendOptions, openBackend } from './storage/open.ts'
+import type { Backend } from './storage/ports.ts'
 
-/** A draining facade tells its clients so for this long before it stops listening. */
+/** A draining facade answers with `Connection: close` for this long before it stops listening. */
 const GOODBYE_MS = 1000
-/** A cluster that is away is not waited for longer: a node without it is up all the same, and says so. */
+/** A replacement waits this long for its cluster; then it serves without it, and `/readyz` says so. */
 const REACH_MS = 1000
 const REACH_LOOK_MS = 10
 
-const catalog: Catalog = { facade: bootFacade, logging: bootLogging, messages: bootMessages }
+type Context = ActorContext<NodeConfig>
 
-async function bootFacade(world: World): Promise<Hosted> {
-  const peers = new HttpPeers(world)
-  const waker = new Waker(world, peers, world.config.lanes)
-  const backend = openBackend(world, {
+const catalog: Catalog<NodeConfig> = { facade: bootFacade, logging: bootLogging, messages: bootMessages }
+
+async function bootFacade(context: Context): Promise<BootedActor> {
+  const peers = new HttpPeers(context)
+  const waker = new Waker(context, peers, context.config.lanes)
+  const backend = backendOf(context, 'queue', {
     depths: () => waker.depths(),
     wakeRemote: (lane) => waker.wake(lane),
   })
-  const actor = new FacadeActor(world, backend, peers)
+  const actor = new FacadeActor(context, backend, peers)
   await actor.start()
-  await backendReached(world, backend)
-  const server = await servePublic({ facade: actor, ...world })
+  await backendReached(context, backend)
+  const server = await servePublic({ facade: actor, ...context })
   return {
     address: null,
     status: () => actor.status(),
     async drain() {
       actor.announceDrain()
-      await world.clock.sleep(GOODBYE_MS)
+      await context.clock.sleep(GOODBYE_MS)
       await server.stopListening()
       await actor.drain()
       await Promise.all([peers.close(), backend.close()])
@@ -45,12 +50,12 @@ async function bootFacade(world: World): Promise<Hosted> {
   }
 }
 
-async function bootLogging(world: World): Promise<Hosted> {
-  const backend = openBackend(world)
-  const actor = new LoggingActor(world, backend.log)
+async function bootLogging(context: Context): Promise<BootedActor> {
+  const backend = backendOf(context, 'log')
+  const actor = new LoggingActor(context, backend.log)
   await actor.start()
-  await backendReached(world, backend)
-  const server = await serveInternal({ ...world, methods: methodsOfLogging(actor) })
+  await backendReached(context, backend)
+  const server = await serveInternal({ ...context, methods: methodsOfLogging(actor) })
   return {
     address: server.address,
     status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
@@ -62,13 +67,14 @@ async function bootLogging(world: World): Promise<Hosted> {
   }
 }
 
-async function bootMessages(world: World): Promise<Hosted> {
-  const handler = world.config.handler === null ? null : await loadHandler(world.config.handler)
-  const peers = new HttpPeers(world)
-  const logging = new LoggingPool(world, peers)
-  const backend = openBackend(world, { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(world, backend.queue, handler)
-  const server = await serveInternal({ ...world, methods: methodsOfMessages(actor) })
+async function bootMessages(context: Context): Promise<BootedActor> {
+  const handler = context.config.handler === null ? null : await loadHandler(context.config.handler)
+  const peers = new HttpPeers(context)
+  const logging = new LoggingPool(context, peers)
+  const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
+  const { handlerTimeoutMs, handlerConcurrency } = context.config
+  const actor = new MessagesActor(context, backend.queue, { handler, handlerTimeoutMs, handlerConcurrency })
+  const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
     address: server.address,
@@ -81,12 +87,30 @@ async function bootMessages(world: World): Promise<Hosted> {
   }
 }
 
-/** Waits a while for what the backend needs: whoever takes another's place must not refuse what that one took. */
-async function backendReached(
-  { clock, directory, role }: World,
-  backend: { missing(): string[] },
-): Promise<void> {
-  // At the start of a node nobody's place is taken: it is up at once, and says what is missing.
+function backendOf(
+  context: Context,
+  store: BackendOptions['store'],
+  hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair'> = {},
+): Backend {
+  const { name, node, config, clock, random, logger } = context
+  return openBackend({
+    ...{
+      backend: config.backend,
+      data: config.data,
+      laneCount: config.lanes,
+      retentionMs: config.retentionMs,
+    },
+    ...{ hazelcastLogging: config.hazelcastLogging, hazelcastQueue: config.hazelcastQueue },
+    ...{ store, clock, random, logger, number: actorNumber(name), ...hooks },
+    owner: name.includes('@') ? name : `${name}@${node}`,
+    onBroken: (error) => context.fail(error),
+    isElsewhere: isHeldElsewhere(context),
+  })
+}
+
+/** Waits for the clusters, up to `REACH_MS`: an actor that replaces another must not refuse what that one accepted. */
+async function backendReached({ clock, directory, role }: Context, backend: Backend): Promise<void> {
+  // Nothing is replaced when a node starts. It is up at once and says what is missing.
   if (!directory.actors().some((actor) => actor.role === role && actor.state === 'ready')) return
   const endAt = clock.monotonic() + REACH_MS
   while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(REACH_LOOK_MS)

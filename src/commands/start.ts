@@ -1,4 +1,5 @@
 /** `mailroom start`: this process becomes the primary of a node. */
+
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { extname } from 'node:path'
@@ -6,12 +7,12 @@ import { fileURLToPath } from 'node:url'
 import { createNode } from '../nodes/node.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { ROLES } from '../runtime/cluster/directory.ts'
-import type { Settled } from '../runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
-import { type Config, DEFAULT_LANES } from '../settings/config.ts'
+import type { Config, NodeConfig } from '../settings/config.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
+import { DEFAULT_LANES } from '../storage/limits.ts'
 
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
@@ -27,7 +28,7 @@ export async function start(config: Config): Promise<void> {
       ? await openDataDirectory(config.data, { lanes: config.lanes, clock, logger })
       : undefined
   try {
-    const settled: Settled = {
+    const settled: NodeConfig = {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
       port: await publicPort(config),
@@ -69,7 +70,7 @@ export async function start(config: Config): Promise<void> {
   exit(0)
 }
 
-function announce(config: Settled, url: string, logger: ReturnType<typeof createLogger>): void {
+function announce(config: NodeConfig, url: string, logger: ReturnType<typeof createLogger>): void {
   const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
   const data = whereOf(config)
   if (config.counts.facade === 0) {
@@ -89,7 +90,7 @@ function announce(config: Settled, url: string, logger: ReturnType<typeof create
 }
 
 /** Where the messages are, in words for people. */
-function whereOf({ backend, data, hazelcastLogging, hazelcastQueue }: Settled): string {
+function whereOf({ backend, data, hazelcastLogging, hazelcastQueue }: NodeConfig): string {
   if (backend === 'embedded') return data
   return `Hazelcast clusters ${hazelcastLogging.clusterName} and ${hazelcastQueue.clusterName}`
 }

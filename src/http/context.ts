@@ -2,14 +2,14 @@
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
-import type { Settled } from '../runtime/cluster/world.ts'
 import type { Logger } from '../runtime/logger.ts'
+import type { NodeConfig } from '../settings/config.ts'
 import type { Query } from './query.ts'
 
 /** Everything the public API gets from outside itself. */
 export interface Surroundings {
   facade: Facade
-  config: Settled
+  config: NodeConfig
   clock: Clock
   random: Random
   logger: Logger

@@ -3,12 +3,13 @@
  * of an answer. Who is refused and does not wait is not listened to for a while: else refusing those who come
  * again at once would take the time of those who are served.
  */
+
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MailroomError } from '../runtime/errors.ts'
+import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 import { Admission } from './admission.ts'
 import type { Reach } from './context.ts'
 import { problemOf } from './problems.ts'
-import { TEXT_MAX_BYTES } from './routes/message-schema.ts'
 import type { Turns } from './turns.ts'
 
 /** The shortest Retry-After there is. */

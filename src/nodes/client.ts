@@ -4,9 +4,8 @@ import { Agent } from 'undici'
 import { z } from 'zod'
 import { SECRET_HEADER } from '../http/internal/secret.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { ROLES } from '../runtime/cluster/directory.ts'
+import { addressOf, type HostPort, ROLES } from '../runtime/cluster/directory.ts'
 import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
-import { type HostPort, inUrl } from '../settings/setting-values.ts'
 import { areNamedAfterIt, type NodeDirectory } from './node-directory.ts'
 import type { Network } from './nodes.ts'
 
@@ -41,7 +40,7 @@ export class NodeClient implements Network {
   }
 
   async directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory> {
-    const where = inUrl(address)
+    const where = addressOf(address)
     const expired = new AbortController()
     const cancel = this.#clock.after(timeoutMs, () => expired.abort())
     let status: number

@@ -1,6 +1,5 @@
 /** What a node tells other nodes of itself, and what they make of it. JSON-safe. */
-import { type ActorEntry, actorName, actorNumber } from '../runtime/cluster/directory.ts'
-import { inUrl } from '../settings/setting-values.ts'
+import { type ActorEntry, actorName, actorNumber, addressOf } from '../runtime/cluster/directory.ts'
 
 /** An actor as its node tells it: it is wherever the node was reached, at this port. */
 type ToldActor = Omit<ActorEntry, 'address'> & { port: number | null }
@@ -36,7 +35,7 @@ export function entriesAt(
   return actors.map(({ port, state, ...actor }) => ({
     ...actor,
     state: away && state === 'ready' ? 'restarting' : state,
-    address: port === null ? null : inUrl({ host, port }),
+    address: port === null ? null : addressOf({ host, port }),
   }))
 }
 

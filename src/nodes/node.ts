@@ -1,7 +1,7 @@
 /** A node put together: its supervisor, what it tells other nodes, and what it hears from them. */
 import { randomUUID } from 'node:crypto'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
-import { isOneOfSeveral } from '../settings/config.ts'
+import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
 import { lackedBy, toldBy } from './node-directory.ts'
 import { LOOK_MS, Nodes } from './nodes.ts'
@@ -9,6 +9,8 @@ import { serveNode } from './server.ts'
 
 /** A node that leaves tells so for this long: every other has asked once more by then. */
 const GOODBYE_MS = LOOK_MS + 250
+
+type NodeOptions = Omit<SupervisorOptions, 'others' | 'isOneOfSeveral'> & { config: NodeConfig }
 
 /** A node, not yet started. */
 export interface Node {
@@ -22,13 +24,17 @@ export interface Node {
 }
 
 /** Makes a node; alone it only has a supervisor, and perhaps a server for its health. */
-export function createNode(options: Omit<SupervisorOptions, 'others'>): Node {
+export function createNode(options: NodeOptions): Node {
   const { config, node, secret, clock, logger } = options
   const self = { node, startId: randomUUID() }
   const network = new NodeClient({ secret, clock })
   const onChange = () => supervisor.othersChanged()
   const nodes = new Nodes({ peers: config.peers, self, network, clock, logger, onChange })
-  const supervisor = new Supervisor({ ...options, others: () => nodes.actors() })
+  const supervisor = new Supervisor({
+    ...options,
+    isOneOfSeveral: isOneOfSeveral(config),
+    others: () => nodes.actors(),
+  })
   let server: Awaited<ReturnType<typeof serveNode>> | undefined
   const close = async () => {
     nodes.stop()

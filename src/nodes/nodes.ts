@@ -10,9 +10,9 @@
  */
 import type { Cancel, Clock } from '../runtime/clock.ts'
 import type { ActorEntry } from '../runtime/cluster/directory.ts'
+import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { inWords, isMailroomError } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { type HostPort, inUrl } from '../settings/setting-values.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
 /** How often nodes are asked. */
@@ -105,7 +105,7 @@ export class Nodes {
   problems(): string[] {
     const refusals = [...this.#found.values()]
       .filter(({ failure }) => isRefusal(failure))
-      .map(({ address, failure }) => `node at ${inUrl(address)}: ${reasonOf(failure)}`)
+      .map(({ address, failure }) => `node at ${addressOf(address)}: ${reasonOf(failure)}`)
     return [...this.#clashes(), ...refusals]
   }
 
@@ -119,7 +119,7 @@ export class Nodes {
   }
 
   async #lookUp(peer: HostPort): Promise<void> {
-    const key = inUrl(peer)
+    const key = addressOf(peer)
     if (this.#lookingUp.has(key)) return
     this.#lookingUp.add(key)
     try {
@@ -135,7 +135,7 @@ export class Nodes {
   }
 
   #meet(address: HostPort): void {
-    const key = inUrl(address)
+    const key = addressOf(address)
     if (this.#found.has(key)) return
     const found: Found = {
       ...{ address, asking: false, answer: undefined, failure: undefined },
@@ -149,7 +149,7 @@ export class Nodes {
     if (found.asking) return
     found.asking = true
     const { network, logger, onChange } = this.#options
-    const key = inUrl(found.address)
+    const key = addressOf(found.address)
     try {
       const answer = await network.directoryAt(found.address, ASK_TIMEOUT_MS)
       if (answer.startId !== found.answer?.startId) {

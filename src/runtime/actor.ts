@@ -1,6 +1,7 @@
 /** The actor: private state, one mailbox, and a life that begins with `start` and ends with `drain`. */
+
+import type { ActorContext } from './cluster/actor-context.ts'
 import type { ActorStatus } from './cluster/directory.ts'
-import type { World } from './cluster/world.ts'
 import { Mailbox } from './mailbox.ts'
 
 /** Texts in one mailbox, beside the bound in messages (`--mailbox-capacity`). */
@@ -9,17 +10,17 @@ const CAPACITY_BYTES = 64 * 1024 * 1024
 /** What every actor is. What others ask of it goes through its mailbox. */
 export abstract class Actor {
   readonly name: string
-  protected readonly world: World
+  protected readonly context: ActorContext
   protected readonly mailbox: Mailbox
   #draining = false
   #drained: Promise<void> | undefined
 
-  constructor(world: World, { concurrency }: { concurrency: number }) {
-    this.name = world.name
-    this.world = world
-    const capacityCount = world.config.mailboxCapacity
+  constructor(context: ActorContext, { concurrency }: { concurrency: number }) {
+    this.name = context.name
+    this.context = context
+    const capacityCount = context.config.mailboxCapacity
     this.mailbox = new Mailbox({
-      name: world.name,
+      name: context.name,
       capacityCount,
       capacityBytes: CAPACITY_BYTES,
       concurrency,

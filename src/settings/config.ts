@@ -3,18 +3,18 @@
  * MAILROOM_* variables, `--help`, docs/config.md and the checks all come from it. The only door to
  * `process.env`.
  */
+
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
+import { type HostPort, ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { BATCH_MAX_COUNT } from '../storage/ids.ts'
+import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
 import { CLIENT_SETTINGS, type ClientConfig, type ClientFlag } from './client-settings.ts'
 import {
   type ClusterAddress,
   cluster,
   duration,
   existingFile,
-  type HostPort,
   hostPorts,
   MINUTE_MS,
   oneOf,
@@ -59,11 +59,12 @@ export interface Config {
   logLevel: string
 }
 
+/** The configuration of a running node: its number of lanes is known. JSON-safe: it crosses IPC. */
+export type NodeConfig = Config & { lanes: number }
+
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 /** The most actors of one role on a node. */
 export const MAX_ACTORS = 64
-/** The lanes of a new data directory or cluster. */
-export const DEFAULT_LANES = 16
 const SECRET = text(/^[\x21-\x7e]{16,512}$/, '16 to 512 visible ASCII characters')
 
 const actors = (role: Role, fallback: string): Setting<number> => ({

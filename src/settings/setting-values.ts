@@ -1,6 +1,7 @@
 /** How the value of a setting is read: each reader takes what was typed and tells what it expected. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { isId } from '../storage/ids.ts'
 
 /** Reads one value; paths are relative to `cwd`. @throws {Expected} When it is not what the setting takes. */
@@ -69,13 +70,6 @@ export function messageId(value: string): string {
   throw new Expected('a message id (a ULID, 26 characters)')
 }
 
-/** Where something listens. */
-export interface HostPort {
-  /** A name or an address; an IPv6 address without brackets. */
-  host: string
-  port: number
-}
-
 /** A Hazelcast cluster: its name and the members to begin with, as `host:port`. */
 export interface ClusterAddress {
   clusterName: string
@@ -96,16 +90,11 @@ export function hostPorts(value: string): HostPort[] {
 export function cluster(value: string): ClusterAddress {
   const [, clusterName, members] = /^([^@\s]+)@(.+)$/.exec(value) ?? []
   try {
-    if (clusterName !== undefined) return { clusterName, members: hostPorts(members!).map(inUrl) }
+    if (clusterName !== undefined) return { clusterName, members: hostPorts(members!).map(addressOf) }
   } catch (error) {
     if (!(error instanceof Expected)) throw error
   }
   throw new Expected('NAME@HOST:PORT, or several HOST:PORT with commas between them')
-}
-
-/** `host:port`, as it stands in a URL. */
-export function inUrl({ host, port }: HostPort): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 /** A switch: `true`, `1`, `false` or `0`. */

@@ -10,9 +10,6 @@ const TIME_LENGTH = 10
 const CHANCE_LENGTH = 14
 const MAX_TIME = 2 ** 48 - 1
 
-/** The most messages one batch can hold (two base-32 digits hold 1,023). */
-export const BATCH_MAX_COUNT = 1000
-
 /** Below and above every id, as exclusive bounds. */
 export const MIN_ID = '0'.repeat(26)
 export const MAX_ID = `7${'Z'.repeat(25)}`

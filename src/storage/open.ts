@@ -1,34 +1,49 @@
-/** Which backend a worker opens, and what of it its actor needs. */
-
-import { actorNumber, isHeldElsewhere } from '../runtime/cluster/directory.ts'
-import type { World } from '../runtime/cluster/world.ts'
+/** Opens the backend of `--backend` for one process. */
+import type { Clock, Random } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
 import { openEmbedded } from './embedded/open.ts'
 import { HazelcastCluster } from './hazelcast/client.ts'
 import { openHazelcast } from './hazelcast/open.ts'
 import type { LaneReport } from './lane-choice.ts'
 import type { Backend, LaneBatch } from './ports.ts'
 
-/** What an actor hands in. */
-export interface Given {
-  /** A facade: how busy the lanes' holders are, and how to tell one that something waits. */
+/** What a process asks of the backend. */
+export interface BackendOptions {
+  backend: 'embedded' | 'hazelcast'
+  /** Path of the data directory (embedded). */
+  data: string
+  /** The two clusters: their names, and members to connect to as `host:port` (hazelcast). */
+  hazelcastLogging: { clusterName: string; members: string[] }
+  hazelcastQueue: { clusterName: string; members: string[] }
+  laneCount: number
+  retentionMs: number
+  /** The half this process works on: a logging actor writes the log, the others use the queue. */
+  store: 'log' | 'queue'
+  /** Name of the actor, unique in the system: its next process takes over what it holds. */
+  owner: string
+  /** The actor's number: the embedded log has one writer for each. */
+  number: number
+  clock: Clock
+  random: Random
+  logger: Logger
+  /** The embedded log cannot be written any more by this process, which must end. */
+  onBroken: (error: unknown) => void
+  /** True while the directory says that another actor holds a lane. */
+  isElsewhere: (lane: number) => boolean
+  /** Of a facade: the backlog of each lane, and how to tell a lane's holder that a message is pending. */
   depths?: LaneReport
   wakeRemote?: (lane: number) => void
-  /** A messages actor: puts a batch into the log, once more. */
+  /** Of a messages actor: appends a batch to the log once more. */
   repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
-/** Opens the backend of `--backend` for the actor of this worker. */
-export function openBackend(world: World, given: Given = {}): Backend {
-  const { config, clock, random, logger, role, name } = world
-  const { lanes: laneCount, retentionMs, data } = config
-  const common = { laneCount, retentionMs, clock, random, logger, ...given }
-  if (config.backend === 'embedded') {
-    const writing = { writer: actorNumber(name), onBroken: (error: unknown) => world.fail(error) }
-    return openEmbedded({ ...common, data, ...(role === 'logging' && writing) })
+/** @throws {MailroomError} `MR_DATA_LOCKED` when another process writes this logging actor's files. */
+export function openBackend(options: BackendOptions): Backend {
+  const { backend, store, number, owner, clock, logger, onBroken, ...rest } = options
+  if (backend === 'embedded') {
+    return openEmbedded({ ...rest, clock, logger, ...(store === 'log' && { writer: number, onBroken }) })
   }
-  const owner = name.includes('@') ? name : `${name}@${world.node}`
-  const store = role === 'logging' ? 'log' : 'queue'
-  const address = role === 'logging' ? config.hazelcastLogging : config.hazelcastQueue
+  const address = store === 'log' ? options.hazelcastLogging : options.hazelcastQueue
   const cluster = new HazelcastCluster({ ...address, store, instanceName: owner, clock, logger })
-  return openHazelcast({ ...common, owner, [store]: cluster, isElsewhere: isHeldElsewhere(world) })
+  return openHazelcast({ ...rest, clock, logger, owner, [store]: cluster })
 }

@@ -1,4 +1,9 @@
-/** Merging sources that are each sorted by id into one sorted page. */
+/** Pages by id: merged from several sorted sources, or read chunk by chunk until they hold so many bytes. */
+import { PAGE_MAX_BYTES, TEXT_MAX_BYTES } from './limits.ts'
+import { type Message, type Range, textBytesOf } from './ports.ts'
+
+/** The first chunk, while the size of the texts is unknown: even the largest texts fit the page. */
+const FIRST_COUNT = PAGE_MAX_BYTES / TEXT_MAX_BYTES
 
 /** A sorted source: up to `count` items beyond the cursor (exclusive; undefined: from the range's edge). */
 export type Source<T> = (cursor: string | undefined, count: number) => Promise<T[]> | T[]
@@ -39,4 +44,27 @@ export async function mergeById<T extends { id: string }>(
     lastId = item.id
   }
   return merged
+}
+
+/** Reads a page chunk by chunk, each as large as still fits, until it holds `range.limit` messages or `maxBytes`. */
+export async function boundedPage<T extends Message>(
+  range: Range,
+  maxBytes: number,
+  chunkCount: number,
+  read: (range: Range) => Promise<T[]>,
+): Promise<T[]> {
+  const page: T[] = []
+  let bytes = 0
+  let next = range
+  while (page.length < range.limit && bytes < maxBytes) {
+    const fitting = page.length === 0 ? FIRST_COUNT : Math.ceil(((maxBytes - bytes) * page.length) / bytes)
+    const limit = Math.min(chunkCount, range.limit - page.length, fitting)
+    const chunk = await read({ ...next, limit })
+    page.push(...chunk)
+    bytes += textBytesOf(chunk)
+    if (chunk.length < limit) break
+    const last = chunk[chunk.length - 1]!.id
+    next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+  }
+  return page
 }

@@ -14,6 +14,13 @@ export interface Message {
   text: string
 }
 
+/** UTF-8 bytes of all texts together. */
+export function textBytesOf(messages: readonly { text: string }[]): number {
+  let bytes = 0
+  for (const { text } of messages) bytes += Buffer.byteLength(text)
+  return bytes
+}
+
 /** What makes a retry safe: the client's key and a hash of what it sent with it (hex). */
 export interface IdempotencyKey {
   value: string
@@ -67,9 +74,6 @@ export interface Log {
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
 }
-
-/** After so many starts that did not end well a message is a dead letter. */
-export const MAX_STARTS = 5
 
 /** A message younger than this is not redriven: its POST may still be under way. */
 export const REDRIVE_AGE_MS = 10_000

@@ -1,17 +1,12 @@
 /** What every backend must do: one suite, a function of how to open one. Uses the real clock. */
+
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
-import {
-  type Backend,
-  type Batch,
-  type Claimed,
-  type LaneBatch,
-  MAX_STARTS,
-  type Queue,
-} from '../../src/storage/ports.ts'
+import { MAX_STARTS } from '../../src/storage/limits.ts'
+import type { Backend, Batch, Claimed, LaneBatch, Queue } from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
 export interface Bed {

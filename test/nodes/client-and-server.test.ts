@@ -8,8 +8,8 @@ import { toldBy } from '../../src/nodes/node-directory.ts'
 import { serveNode } from '../../src/nodes/server.ts'
 import { systemClock as clock } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import { entryOf } from '../support/actor-context.ts'
 import { nodeOf } from '../support/fake-network.ts'
-import { entryOf } from '../support/world.ts'
 
 const HOST = '127.0.0.1'
 const DIRECTORY = nodeOf('a', ['logging-1'], { more: { lanes: { 3: 1 }, damaged: ['a file'] } })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { areNamedAfterIt, entriesAt, lackedBy, toldBy } from '../../src/nodes/node-directory.ts'
-import { entryOf } from '../support/world.ts'
+import { entryOf } from '../support/actor-context.ts'
 
 const SELF = { node: 'a', startId: '1' }
 

@@ -1,6 +1,7 @@
 /** What a simulated backend is to the world that runs on it. */
 
-import type { World } from '../../src/runtime/cluster/world.ts'
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
 import type { Backend, LaneBatch } from '../../src/storage/ports.ts'
 import type { SimProcess } from './process.ts'
@@ -15,7 +16,7 @@ export interface BackendHooks {
 /** What of a backend survives its processes. */
 export interface BackendModel {
   /** Opens it in one process. */
-  open(world: World, process: SimProcess, hooks: BackendHooks): Backend
+  open(world: ActorContext<NodeConfig>, process: SimProcess, hooks: BackendHooks): Backend
   /** Ids (or keys) of what is neither delivered nor dead, as the stores have it. */
   pending(): string[]
   /** True when nothing is under way to the stores that may yet have an effect. */

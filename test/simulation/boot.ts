@@ -1,4 +1,5 @@
 /** Boots the real actors in simulated processes: what `src/worker.ts` does, on a simulated network and backend. */
+
 import { FacadeActor } from '../../src/actors/facade/facade.ts'
 import { LoggingPool } from '../../src/actors/facade/logging-pool.ts'
 import { Waker } from '../../src/actors/facade/waker.ts'
@@ -8,7 +9,8 @@ import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
 import { settledCursor } from '../../src/http/routes/lists.ts'
-import type { Hosted, World } from '../../src/runtime/cluster/world.ts'
+import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
@@ -37,7 +39,9 @@ export interface ReadHalf {
 }
 
 /** Boots the actor of a world. */
-export function bootOf(options: BootOptions): (world: World, process: SimProcess) => Promise<Hosted> {
+export function bootOf(
+  options: BootOptions,
+): (world: ActorContext<NodeConfig>, process: SimProcess) => Promise<BootedActor> {
   return (world, process) => {
     if (world.role === 'facade') return bootFacade(world, process, options)
     if (world.role === 'logging') return bootLogging(world, process, options)
@@ -45,7 +49,11 @@ export function bootOf(options: BootOptions): (world: World, process: SimProcess
   }
 }
 
-async function bootFacade(world: World, process: SimProcess, { network, backend: model }: BootOptions) {
+async function bootFacade(
+  world: ActorContext<NodeConfig>,
+  process: SimProcess,
+  { network, backend: model }: BootOptions,
+) {
   const peers = new SimPeers(network, process)
   const waker = new Waker(world, peers, world.config.lanes)
   const backend = model.open(world, process, {
@@ -69,7 +77,7 @@ async function bootFacade(world: World, process: SimProcess, { network, backend:
 }
 
 /** What clients ask, as the HTTP routes do it. */
-function publicMethods(actor: Facade, { clock }: World): Methods {
+function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Methods {
   const deadlineAt = () => clock.now() + POST_DEADLINE_MS
   return {
     post: (text: string) => actor.post(text, deadlineAt()),
@@ -99,7 +107,11 @@ async function readHalf({ pages, whole }: ListHalf): Promise<ReadHalf> {
   return { messages, whole: whole() }
 }
 
-async function bootLogging(world: World, process: SimProcess, { network, backend: model }: BootOptions) {
+async function bootLogging(
+  world: ActorContext<NodeConfig>,
+  process: SimProcess,
+  { network, backend: model }: BootOptions,
+) {
   const backend = model.open(world, process, {})
   const actor = new LoggingActor(world, backend.log)
   await actor.start()
@@ -115,7 +127,7 @@ async function bootLogging(world: World, process: SimProcess, { network, backend
   }
 }
 
-async function bootMessages(world: World, process: SimProcess, options: BootOptions) {
+async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess, options: BootOptions) {
   const { network, backend: model, handler, showing } = options
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
@@ -125,7 +137,11 @@ async function bootMessages(world: World, process: SimProcess, options: BootOpti
     isHeld: (lane) => queue.isHeld(lane),
     isShowing: (lane) => queue.isHeld(lane) && lane in (actor.status().lanes ?? {}),
   }
-  const actor = new MessagesActor(world, watched(queue, holder, showing), handler?.(process) ?? null)
+  const actor = new MessagesActor(world, watched(queue, holder, showing), {
+    handler: handler?.(process) ?? null,
+    handlerTimeoutMs: world.config.handlerTimeoutMs,
+    handlerConcurrency: world.config.handlerConcurrency,
+  })
   const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()
   return {

@@ -3,8 +3,9 @@
  * is the test of the simulation itself.
  */
 
-import type { World } from '../../src/runtime/cluster/world.ts'
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway } from '../../src/storage/hazelcast/cluster.ts'
 import { laneKey, NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { UNSTARTED } from '../../src/storage/hazelcast/lone-messages.ts'
@@ -175,21 +176,21 @@ function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug 
 function distorted(
   name: string,
   of: string,
-  change: (map: ClusterMap, world: World, cluster: Cluster) => Partial<ClusterMap>,
+  change: (map: ClusterMap, world: ActorContext<NodeConfig>, cluster: Cluster) => Partial<ClusterMap>,
 ): Bug {
-  const distort = (cluster: Cluster, world: World) =>
+  const distort = (cluster: Cluster, world: ActorContext<NodeConfig>) =>
     withMap(cluster, of, (map) => change(map, world, cluster))
   return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
 }
 
 /** Redrives go otherwise, for who holds a lane. */
 function redriving(name: string, change: (queue: Queue, pending: ClusterMap) => Queue['redrive']): Bug {
-  const clusters = new WeakMap<World, Cluster>()
-  const distort = (cluster: Cluster, world: World): Cluster => {
+  const clusters = new WeakMap<ActorContext<NodeConfig>, Cluster>()
+  const distort = (cluster: Cluster, world: ActorContext<NodeConfig>): Cluster => {
     clusters.set(world, cluster)
     return cluster
   }
-  const wrap = (backend: Backend, world: World): Backend =>
+  const wrap = (backend: Backend, world: ActorContext<NodeConfig>): Backend =>
     withBackendQueue(backend, (queue) => ({
       redrive: change(queue, clusters.get(world)!.map(NAMES.pending)),
     }))

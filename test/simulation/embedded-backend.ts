@@ -2,10 +2,12 @@
  * The embedded backend on a simulated disk. Its lanes in hand (`HeldLane`), its log (`EmbeddedLog`) and its choice
  * of lanes run unchanged; SQLite's files, and the writer that is bound to them, are models.
  */
+
 import { crc32 } from 'node:zlib'
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { actorNumber } from '../../src/runtime/cluster/directory.ts'
-import type { World } from '../../src/runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Damage } from '../../src/storage/embedded/damage.ts'
 import { HeldLane } from '../../src/storage/embedded/held-lane.ts'
 import type { Home } from '../../src/storage/embedded/home.ts'
@@ -49,7 +51,7 @@ export class EmbeddedModel implements BackendModel {
   }
 
   /** Opens it in one process. */
-  open(world: World, process: SimProcess, hooks: BackendHooks): Backend {
+  open(world: ActorContext<NodeConfig>, process: SimProcess, hooks: BackendHooks): Backend {
     const writer = world.role === 'logging' ? this.#writerOf(world, process) : undefined
     const files = this.#filesFor(world.role === 'logging' ? world.name : undefined)
     const log = new EmbeddedLog({
@@ -89,7 +91,7 @@ export class EmbeddedModel implements BackendModel {
     this.disk.failingSyncs = 0
   }
 
-  #writerOf(world: World, process: SimProcess): SimLogWriter {
+  #writerOf(world: ActorContext<NodeConfig>, process: SimProcess): SimLogWriter {
     const path = `log-${actorNumber(world.name)}`
     if (this.disk.lock(path, process) === undefined)
       throw new MailroomError('MR_DATA_LOCKED', { path, holder: 'another process' })
@@ -112,7 +114,12 @@ export class EmbeddedModel implements BackendModel {
     } satisfies Partial<Record<keyof LogFiles | keyof Damage, unknown>>
   }
 
-  #queue(world: World, process: SimProcess, files: LogFiles, { depths, wakeRemote }: BackendHooks) {
+  #queue(
+    world: ActorContext<NodeConfig>,
+    process: SimProcess,
+    files: LogFiles,
+    { depths, wakeRemote }: BackendHooks,
+  ) {
     const { clock } = world
     const laneCount = this.#homes.length
     const held = new Map<number, HeldLane>()

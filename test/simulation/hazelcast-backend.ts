@@ -1,7 +1,8 @@
 /** The Hazelcast backend on two simulated clusters: all of its protocol runs unchanged. */
 
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { isHeldElsewhere } from '../../src/runtime/cluster/directory.ts'
-import type { World } from '../../src/runtime/cluster/world.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
@@ -18,9 +19,9 @@ import { type ClusterBugs, SimCluster } from './sim-cluster.ts'
 export interface HazelcastBugs {
   cluster?: ClusterBugs
   /** What a process sees of a cluster. */
-  distort?: (cluster: Cluster, world: World) => Cluster
+  distort?: (cluster: Cluster, world: ActorContext<NodeConfig>) => Cluster
   /** What a process makes of its backend. */
-  wrap?: (backend: Backend, world: World) => Backend
+  wrap?: (backend: Backend, world: ActorContext<NodeConfig>) => Backend
   /** What it finds without a wake-up is not put into the log. */
   repairsNothing?: boolean
 }
@@ -51,7 +52,7 @@ export class HazelcastModel implements BackendModel {
     for (const { partitions } of [this.log, this.queue]) partitions.seed(`${NAMES.meta}|begun`, begun)
   }
 
-  open(world: World, process: SimProcess, { depths, repair }: BackendHooks): Backend {
+  open(world: ActorContext<NodeConfig>, process: SimProcess, { depths, repair }: BackendHooks): Backend {
     const { distort = (cluster) => cluster, wrap = (backend) => backend, repairsNothing } = this.#bugs
     const { name: owner, role, config, clock, random, logger } = world
     const half = role === 'logging' ? 'log' : 'queue'

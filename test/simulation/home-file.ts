@@ -2,16 +2,10 @@
  * A simulated home of a lane, as `embedded/home.ts` is one in SQLite: the same tables, each write in a
  * transaction of the simulated disk.
  */
+
 import { MAX_ID, MIN_ID } from '../../src/storage/ids.ts'
-import {
-  type Claimed,
-  type Dead,
-  type Delivered,
-  MAX_STARTS,
-  type Range,
-  type Settlement,
-  type Whereabouts,
-} from '../../src/storage/ports.ts'
+import { MAX_STARTS } from '../../src/storage/limits.ts'
+import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'

@@ -3,6 +3,8 @@
  * (`runtime/supervisor.ts`, which is bound to node:cluster): the same restart policy, the same states in the
  * directory, drains in the same order. The supervisor has no faults of its own but to die with its node.
  */
+
+import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import {
   type ActorEntry,
   actorName,
@@ -12,10 +14,10 @@ import {
 } from '../../src/runtime/cluster/directory.ts'
 import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
 import { update } from '../../src/runtime/cluster/slot.ts'
-import type { Hosted, Settled, World } from '../../src/runtime/cluster/world.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
-import { TestDirectory } from '../support/world.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
+import { TestDirectory } from '../support/actor-context.ts'
 import { type Machine, SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -40,10 +42,10 @@ function isExpected(error: unknown): boolean {
 export interface NodeOptions {
   scheduler: Scheduler
   rng: Rng
-  config: Settled
+  config: NodeConfig
   logger: Logger
   /** Boots an actor in a process. */
-  boot: (world: World, process: SimProcess) => Promise<Hosted>
+  boot: (world: ActorContext<NodeConfig>, process: SimProcess) => Promise<BootedActor>
   /** Something happened that no code should do. */
   onBug: (what: string) => void
   bugs?: NodeBugs
@@ -59,7 +61,7 @@ interface Slot {
   entry: ActorEntry
   policy: RestartPolicy
   process: SimProcess | undefined
-  hosted: Hosted | undefined
+  hosted: BootedActor | undefined
   directory: TestDirectory
   silentSince: number | undefined
   /** A message made its process end. */
@@ -238,7 +240,7 @@ export class SimNode {
     const { name, role } = slot.entry
     const { directory } = slot
     directory.set(...this.#view())
-    const world: World = {
+    const world: ActorContext<NodeConfig> = {
       ...{ name, role, node: this.machine.name, config, secret: 'secret', logger, directory },
       ...{ clock: process.clock, random: process.rng.next },
       scale: async () => this.entries(),

@@ -1,8 +1,8 @@
 /** A simulated Mailroom made from a plan: its processes, stores, network and clients. */
 
 import type { Role } from '../../src/runtime/cluster/directory.ts'
-import type { Settled } from '../../src/runtime/cluster/world.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import { resolveConfig } from '../../src/settings/config.ts'
 import type { BackendModel } from './backend-model.ts'
 import { bootOf } from './boot.ts'
@@ -38,7 +38,7 @@ const START_MS = 5000
 /** Part of the messages, in two of three histories with a handler: poison takes the time of its neighbours. */
 const POISON = 0.06
 
-const CONFIG: Settled = {
+const CONFIG: NodeConfig = {
   ...resolveConfig({ flags: {}, env: {} }),
   ...{ lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
 }

@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import {
-  atOf,
-  BATCH_MAX_COUNT,
-  batchKeyOf,
-  idAt,
-  idGenerator,
-  isId,
-  MAX_ID,
-  MIN_ID,
-  timeOf,
-} from '../../src/storage/ids.ts'
+import { atOf, batchKeyOf, idAt, idGenerator, isId, MAX_ID, MIN_ID, timeOf } from '../../src/storage/ids.ts'
+import { BATCH_MAX_COUNT } from '../../src/storage/limits.ts'
+import { seeded } from '../support/actor-context.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { seeded } from '../support/world.ts'
 
 const MAX_TIME = 2 ** 48 - 1
 const chance = fc.oneof(

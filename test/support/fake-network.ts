@@ -3,10 +3,10 @@
 import { type NodeDirectory, toldBy } from '../../src/nodes/node-directory.ts'
 import type { Network } from '../../src/nodes/nodes.ts'
 import type { ActorEntry } from '../../src/runtime/cluster/directory.ts'
+import { addressOf, type HostPort } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { type HostPort, inUrl } from '../../src/settings/setting-values.ts'
+import { entryOf } from './actor-context.ts'
 import type { FakeClock } from './fake-clock.ts'
-import { entryOf } from './world.ts'
 
 /** What listens at an address: a node, `frozen` (takes the call and never answers), or an error. */
 type Listener = NodeDirectory | 'frozen' | MailroomError
@@ -30,7 +30,7 @@ export class FakeNetwork implements Network {
   }
 
   async directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory> {
-    const where = inUrl(address)
+    const where = addressOf(address)
     this.asked.push(where)
     const listener = this.listeners.get(where)
     if (listener === 'frozen') {

@@ -2,12 +2,12 @@
 
 import { createNode } from '../../src/nodes/node.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
-import type { Settled } from '../../src/runtime/cluster/world.ts'
 import { toWire } from '../../src/runtime/errors.ts'
 import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 
-const config = JSON.parse(process.argv[2]!) as Settled
+const config = JSON.parse(process.argv[2]!) as NodeConfig
 const { supervisor, join, leave } = createNode({
   ...{ config, node: config.node, secret: 'secret', clock, random },
   exec: new URL('fixture-worker.ts', import.meta.url).pathname,

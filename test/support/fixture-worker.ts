@@ -3,40 +3,41 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
+import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { bootWorker } from '../../src/runtime/cluster/worker-boot.ts'
-import type { Hosted, World } from '../../src/runtime/cluster/world.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 
 /** Files beside `--data` whose existence makes an actor misbehave. */
-async function boot(world: World): Promise<Hosted> {
-  const orders = (what: string) => existsSync(`${world.config.data}/${world.name}.${what}`)
+async function boot(context: ActorContext<NodeConfig>): Promise<BootedActor> {
+  const orders = (what: string) => existsSync(`${context.config.data}/${context.name}.${what}`)
   if (orders('crash')) process.kill(process.pid, 'SIGKILL')
-  if (orders('message')) world.failForMessage(new Error('as ordered'))
+  if (orders('message')) context.failForMessage(new Error('as ordered'))
   if (orders('invalid')) throw new MailroomError('MR_CONFIG_INVALID', { problems: ['as ordered'] })
   const server = createServer(async (request, response) => {
     try {
       const [, what, role, count] = request.url!.split('/')
       const actors =
         what === 'scale'
-          ? await world.scale(role as never, Number(count))
+          ? await context.scale(role as never, Number(count))
           : what === 'restart'
-            ? await world.restart(role as never)
-            : world.directory.actors()
+            ? await context.restart(role as never)
+            : context.directory.actors()
       response.end(JSON.stringify({ pid: process.pid, actors }))
     } catch (error) {
       response.statusCode = 500
       response.end(JSON.stringify({ code: (error as MailroomError).code }))
     }
   })
-  const isFacade = world.role === 'facade'
-  server.listen({ host: '127.0.0.1', port: isFacade ? world.config.port : 0, exclusive: !isFacade })
+  const isFacade = context.role === 'facade'
+  server.listen({ host: '127.0.0.1', port: isFacade ? context.config.port : 0, exclusive: !isFacade })
   await once(server, 'listening')
   const status = { mailbox: { depth: 0, capacity: 1, refused: 0 }, handled: 0, missing: [] }
   return {
     address: `127.0.0.1:${(server.address() as { port: number }).port}`,
     status: () => status,
     async drain() {
-      while (orders('hang')) await world.clock.sleep(50)
+      while (orders('hang')) await context.clock.sleep(50)
       server.close()
       await once(server, 'close')
     },

@@ -1,14 +1,15 @@
 /** A backend in memory: many handles on one store, as many processes on one data directory. */
+
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { timeOf } from '../../src/storage/ids.ts'
+import { MAX_STARTS } from '../../src/storage/limits.ts'
 import {
   type Backend,
   type Claimed,
   type Dead,
   type Delivered,
-  MAX_STARTS,
   type Queue,
   type Range,
   REDRIVE_AGE_MS,

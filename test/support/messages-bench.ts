@@ -3,15 +3,15 @@ import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import type { Backend } from '../../src/storage/ports.ts'
+import { entryOf, seeded, type TestContext, TestDirectory, testContext } from './actor-context.ts'
 import { FakeClock, settle } from './fake-clock.ts'
 import { MemoryStore } from './memory-backend.ts'
-import { entryOf, seeded, TestDirectory, type TestWorld, testWorld } from './world.ts'
 
 /** An actor and what it was given. */
 export interface Member {
   actor: MessagesActor
   backend: Backend
-  world: TestWorld
+  context: TestContext
 }
 
 /** The system: actors are added, named in the directory, drained. */
@@ -34,10 +34,14 @@ export class MessagesBench {
     }: { handler?: Handler | null; directory?: TestDirectory } = {},
   ): Promise<Member> {
     const backend = this.store.open()
-    const world = testWorld({ name: `messages-${number}`, clock: this.clock, directory })
-    const actor = new MessagesActor(world, backend.queue, handler)
+    const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
+    const actor = new MessagesActor(context, backend.queue, {
+      handler,
+      handlerTimeoutMs: context.config.handlerTimeoutMs,
+      handlerConcurrency: context.config.handlerConcurrency,
+    })
     await actor.start()
-    return { actor, backend, world }
+    return { actor, backend, context }
   }
 
   /** Says who lives, and lets half a second and more pass: a claim that waits ends by then. */

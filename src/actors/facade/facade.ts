@@ -2,17 +2,19 @@
  * The facade actor: takes messages for the public API, has a logging actor write each to the log and the
  * queue pass it on, and reads both lists back.
  */
+
 import { Actor } from '../../runtime/actor.ts'
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
-import type { World } from '../../runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { BATCH_MAX_COUNT, idGenerator, MIN_ID } from '../../storage/ids.ts'
+import { idGenerator, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
+import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import { mergeById } from '../../storage/paging.ts'
 import type { Backend, Dead, IdempotencyKey, Message, Queue, Range, Receipt } from '../../storage/ports.ts'
+import { textBytesOf } from '../../storage/ports.ts'
 import type { Facade, Found, Lists, Messages, Peers, Redriven } from '../protocol.ts'
-import { textBytesOf } from '../text.ts'
 import { Batcher } from './batcher.ts'
 import { LoggingPool } from './logging-pool.ts'
 import { readLists, StoreReader } from './reader.ts'
@@ -21,7 +23,6 @@ import { readLists, StoreReader } from './reader.ts'
 const CONCURRENCY = 4
 /** Of them, batches of singles: fewer are fuller, and cost everybody after them less a message. */
 const SINGLES_CONCURRENCY = 2
-const BATCH_MAX_BYTES = 1024 * 1024
 const ASK_TIMEOUT_MS = 2000
 const RETRY_MS = 50
 /** How long a stretch of the log is redriven in one call. */
@@ -48,16 +49,16 @@ export class FacadeActor extends Actor implements Facade {
   /** Once every lane has been held: until then nothing accepted may be delivered. */
   #lanesSeen = false
 
-  constructor(world: World, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>, peers: Peers) {
-    super(world, { concurrency: CONCURRENCY })
+  constructor(context: ActorContext, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>, peers: Peers) {
+    super(context, { concurrency: CONCURRENCY })
     this.#backend = backend
     this.#queue = backend.queue
     this.#peers = peers
-    this.#logging = new LoggingPool(world, peers)
-    this.#nextIds = idGenerator(world.clock, world.random)
+    this.#logging = new LoggingPool(context, peers)
+    this.#nextIds = idGenerator(context.clock, context.random)
     this.#singles = new Batcher({
       mailbox: this.mailbox,
-      clock: world.clock,
+      clock: context.clock,
       maxCount: BATCH_MAX_COUNT,
       maxBytes: BATCH_MAX_BYTES,
       concurrency: SINGLES_CONCURRENCY,
@@ -72,7 +73,7 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   async post(text: string, deadlineAt: number): Promise<Receipt> {
-    const single = { text, deadlineAt, postedAt: this.world.clock.now() }
+    const single = { text, deadlineAt, postedAt: this.context.clock.now() }
     const receipt = await this.#singles.add(single, Buffer.byteLength(text))
     if (receipt instanceof MailroomError) throw receipt
     return receipt
@@ -96,7 +97,7 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   lists(limit?: number): Promise<Lists> {
-    return readLists({ logging: this.#logging, peers: this.#peers, world: this.world, limit })
+    return readLists({ logging: this.#logging, peers: this.#peers, context: this.context, limit })
   }
 
   async logPage(range: Range): Promise<Message[]> {
@@ -106,14 +107,14 @@ export class FacadeActor extends Actor implements Facade {
   async storePage(name: string, range: Range): Promise<Message[]> {
     const entry = this.actors().find((actor) => actor.name === name && actor.role === 'messages')
     if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
-    const deadlineAt = this.world.clock.monotonic() + ASK_TIMEOUT_MS
+    const deadlineAt = this.context.clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#messagesAt(entry))
       const page = await fullPage(range, (part) => store.page(part))
       if (store.whole) return page
       // A lane is on its way to it, or away: soon over, or not to be passed over in silence.
-      if (this.world.clock.monotonic() >= deadlineAt) throw away(`${name} with all its lanes`)
-      await this.world.clock.sleep(RETRY_MS)
+      if (this.context.clock.monotonic() >= deadlineAt) throw away(`${name} with all its lanes`)
+      await this.context.clock.sleep(RETRY_MS)
     }
   }
 
@@ -121,9 +122,9 @@ export class FacadeActor extends Actor implements Facade {
     const message = await this.#logging.get(id)
     if (message === undefined) return undefined
     const { text, lane } = message
-    const deadlineAt = this.world.clock.monotonic() + waitMs
+    const deadlineAt = this.context.clock.monotonic() + waitMs
     for (;;) {
-      const leftMs = this.draining ? 0 : Math.max(0, deadlineAt - this.world.clock.monotonic())
+      const leftMs = this.draining ? 0 : Math.max(0, deadlineAt - this.context.clock.monotonic())
       const holder = this.#holderOf(lane)
       try {
         if (holder === undefined) throw away('messages actor')
@@ -135,14 +136,14 @@ export class FacadeActor extends Actor implements Facade {
       } catch (error) {
         // The lane may be on its way to another holder: worth a short wait, within the caller's.
         if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
-        if (waitMs === 0 && this.world.clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
+        if (waitMs === 0 && this.context.clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
       }
-      await this.world.clock.sleep(RETRY_MS)
+      await this.context.clock.sleep(RETRY_MS)
     }
   }
 
   actors(): readonly ActorEntry[] {
-    return this.world.directory.actors()
+    return this.context.directory.actors()
   }
 
   async scale(role: Role, count: number): Promise<readonly ActorEntry[]> {
@@ -151,11 +152,11 @@ export class FacadeActor extends Actor implements Facade {
       const reason = 'a messages actor needs at least one lane (--lanes)'
       throw new MailroomError('MR_SCALE_REFUSED', { role, count, limit, reason })
     }
-    return this.world.scale(role, count)
+    return this.context.scale(role, count)
   }
 
   restart(role: Role): Promise<readonly ActorEntry[]> {
-    return this.world.restart(role)
+    return this.context.restart(role)
   }
 
   async dead(range: { after?: string; limit: number }): Promise<Dead[]> {
@@ -181,9 +182,9 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   async redrive({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Redriven> {
-    const endAt = this.world.clock.monotonic() + REDRIVE_MS
+    const endAt = this.context.clock.monotonic() + REDRIVE_MS
     const sum = { checked: 0, redriven: 0, last: after }
-    while (sum.checked < limit && this.world.clock.monotonic() < endAt) {
+    while (sum.checked < limit && this.context.clock.monotonic() < endAt) {
       const page = await this.#logging.page({ after: sum.last, limit: limit - sum.checked })
       if (page.length === 0) return { ...sum, last: null }
       const byLane = Map.groupBy(page, ({ lane }) => lane)
@@ -222,7 +223,7 @@ export class FacadeActor extends Actor implements Facade {
 
   /** Those that waited too long are refused one by one: they do not spoil the batch for the others. */
   async #acceptSingles(items: readonly Single[]): Promise<(Receipt | MailroomError)[]> {
-    const now = this.world.clock.now()
+    const now = this.context.clock.now()
     const timely = items.filter(({ deadlineAt }) => deadlineAt > now)
     const texts = timely.map(({ text }) => text)
     const deadlineAt = Math.min(...timely.map((item) => item.deadlineAt))

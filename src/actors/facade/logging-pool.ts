@@ -2,8 +2,9 @@
  * The logging actors, as the facade sees them: one call, whichever of them does it. A call that fails goes to
  * the next one, inside the deadline; none ready but one on its way is waited for.
  */
+
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
-import type { World } from '../../runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { LaneBatch, Logged, Range, Receipt } from '../../storage/ports.ts'
 import type { Logging, Peers } from '../protocol.ts'
@@ -19,14 +20,14 @@ const KEEPER_OF_KEYS = 'logging-1'
 
 /** Any logging actor, with failover. */
 export class LoggingPool {
-  readonly #world: World
+  readonly #context: ActorContext
   readonly #peers: Peers
   readonly #balancer: Balancer
 
-  constructor(world: World, peers: Peers) {
-    this.#world = world
+  constructor(context: ActorContext, peers: Peers) {
+    this.#context = context
     this.#peers = peers
-    this.#balancer = new Balancer(world.clock, world.random)
+    this.#balancer = new Balancer(context.clock, context.random)
   }
 
   /** @throws {MailroomError} outcome `none` only when no attempt can have stored the batch, now or later. */
@@ -44,7 +45,7 @@ export class LoggingPool {
   }
 
   #read<T>(what: string, call: (logging: Logging) => Promise<T>): Promise<T> {
-    return this.#call(what, this.#world.clock.now() + READ_DEADLINE_MS, call)
+    return this.#call(what, this.#context.clock.now() + READ_DEADLINE_MS, call)
   }
 
   async #call<T>(
@@ -53,7 +54,7 @@ export class LoggingPool {
     call: (logging: Logging) => Promise<T>,
     only?: string,
   ): Promise<T> {
-    const { clock, directory } = this.#world
+    const { clock, directory } = this.#context
     const beganAt = clock.now()
     const refused = new Set<string>()
     let doubt = false

@@ -1,7 +1,8 @@
 /** Reads the two lists of `GET /messages`, page by page, in flat memory. */
+
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
-import type { World } from '../../runtime/cluster/world.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import type { Message, Range } from '../../storage/ports.ts'
 import type { ListHalf, Lists, Messages, Peers } from '../protocol.ts'
@@ -16,36 +17,36 @@ type ReadPage = (range: Range) => Promise<Message[]>
 interface Reading {
   logging: LoggingPool
   peers: Peers
-  world: World
+  context: ActorContext
   limit: number | undefined
 }
 
 /** Begins both lists; the delivered one with a random ready messages actor that answers. */
-export async function readLists({ logging, peers, world, limit }: Reading): Promise<Lists> {
+export async function readLists({ logging, peers, context, limit }: Reading): Promise<Lists> {
   const logged = half(
-    world,
+    context,
     (range) => logging.page(range),
     limit,
     () => true,
   )
-  for (const entry of shuffled(readyMessages(world), world.random)) {
+  for (const entry of shuffled(readyMessages(context), context.random)) {
     const store = new StoreReader(peers.messages(entry.address!, ASK_TIMEOUT_MS))
     try {
       await store.begin()
     } catch {
       continue
     }
-    const whole = () => store.whole && isWhole(world)
+    const whole = () => store.whole && isWhole(context)
     return {
       logged,
-      delivered: half(world, (range) => store.page(range), limit, whole),
+      delivered: half(context, (range) => store.page(range), limit, whole),
       deliveredTo: entry.name,
     }
   }
   return {
     logged,
     delivered: half(
-      world,
+      context,
       async () => [],
       limit,
       () => false,
@@ -77,12 +78,17 @@ export class StoreReader {
 }
 
 /** While any messages actor that holds lanes is away, so is a part of what was delivered. */
-function isWhole(world: World): boolean {
-  const living = new Set(livingMessages(world.directory.actors()))
-  return world.directory.actors().every(({ name, state }) => !living.has(name) || state === 'ready')
+function isWhole(context: ActorContext): boolean {
+  const living = new Set(livingMessages(context.directory.actors()))
+  return context.directory.actors().every(({ name, state }) => !living.has(name) || state === 'ready')
 }
 
-function half(world: World, read: ReadPage, limit: number | undefined, isComplete: () => boolean): ListHalf {
+function half(
+  context: ActorContext,
+  read: ReadPage,
+  limit: number | undefined,
+  isComplete: () => boolean,
+): ListHalf {
   let ended = false
   async function* pages(): AsyncGenerator<readonly Message[]> {
     try {
@@ -90,7 +96,7 @@ function half(world: World, read: ReadPage, limit: number | undefined, isComplet
       ended = true
     } catch (error) {
       // The half ends early, and `whole` tells: the answer has begun, there is no other way to say it.
-      world.logger.warn({ err: error }, 'a list ended early')
+      context.logger.warn({ err: error }, 'a list ended early')
     }
   }
   return { pages: pages(), whole: () => ended && isComplete() }
@@ -133,8 +139,8 @@ async function* upTo(top: string, after: string, read: ReadPage) {
   }
 }
 
-function readyMessages(world: World): ActorEntry[] {
-  return world.directory
+function readyMessages(context: ActorContext): ActorEntry[] {
+  return context.directory
     .actors()
     .filter(({ role, state, address }) => role === 'messages' && state === 'ready' && address !== null)
 }

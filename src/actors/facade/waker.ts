@@ -2,8 +2,9 @@
  * Wakes the holders of lanes: one call a holder at a time, the lanes that come up meanwhile go together in the
  * next. Nobody waits for it, and nothing is lost with it: a holder looks through its lanes anyway.
  */
+
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
-import type { World } from '../../runtime/cluster/world.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import type { Peers } from '../protocol.ts'
 
@@ -17,7 +18,7 @@ interface LaneDepth {
 
 /** What `queue.accept` needs to know of the lanes' holders. */
 export class Waker {
-  readonly #world: World
+  readonly #context: ActorContext
   readonly #peers: Peers
   readonly #laneCount: number
   readonly #pending = new Map<string, Set<number>>()
@@ -25,11 +26,11 @@ export class Waker {
   /** What follows from the directory alone: made anew when it has changed. */
   #known: { holders: string[]; depths: LaneDepth[] } | undefined
 
-  constructor(world: World, peers: Peers, laneCount: number) {
-    this.#world = world
+  constructor(context: ActorContext, peers: Peers, laneCount: number) {
+    this.#context = context
     this.#peers = peers
     this.#laneCount = laneCount
-    world.directory.onChange(() => {
+    context.directory.onChange(() => {
       this.#known = undefined
     })
   }
@@ -50,7 +51,7 @@ export class Waker {
 
   #read(): { holders: string[]; depths: LaneDepth[] } {
     if (this.#known === undefined) {
-      const actors = this.#world.directory.actors()
+      const actors = this.#context.directory.actors()
       const holders = assignLanes(this.#laneCount, livingMessages(actors))
       const byName = new Map(actors.map((entry) => [entry.name, entry]))
       const depths = Array.from({ length: this.#laneCount }, (_, lane) => {
@@ -66,7 +67,7 @@ export class Waker {
     this.#calling.add(holder)
     for (let lanes = this.#pending.get(holder); lanes !== undefined; lanes = this.#pending.get(holder)) {
       this.#pending.delete(holder)
-      const address = this.#world.directory.actors().find(({ name }) => name === holder)?.address
+      const address = this.#context.directory.actors().find(({ name }) => name === holder)?.address
       // A call that fails has lost a hint, no more.
       if (address)
         await this.#peers

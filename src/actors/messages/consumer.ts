@@ -9,12 +9,14 @@
  * handler runs. Handlers of all lanes share the actor's slots; a suspect (its start was open when a worker
  * died) takes all slots, so that it runs alone.
  */
+
 import type { Semaphore } from 'async-mutex'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { atOf } from '../../storage/ids.ts'
-import { type Claimed, type Delivered, MAX_STARTS, type Queue, type Settlement } from '../../storage/ports.ts'
+import { MAX_STARTS } from '../../storage/limits.ts'
+import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
 import { type Handler, runHandler } from './handler.ts'
 
 const CLAIM_COUNT = 1000

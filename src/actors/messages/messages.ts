@@ -2,18 +2,19 @@
  * The messages actor: holds its share of the lanes, consumes them into its in-memory store, answers for them.
  * An async-mutex guards the store: the consumers that write and the readers take it alike, a batch a hold.
  */
+
 import { Mutex, Semaphore } from 'async-mutex'
 import { Actor } from '../../runtime/actor.ts'
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
-import type { World } from '../../runtime/cluster/world.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { assignLanes } from '../../storage/lanes.ts'
-import { mergeById } from '../../storage/paging.ts'
+import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
+import { boundedPage, mergeById } from '../../storage/paging.ts'
 import type { Dead, Delivered, Depth, Message, Queue, Range, Whereabouts } from '../../storage/ports.ts'
-import { boundedPage } from '../logging/logging.ts'
+import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, StorePage } from '../protocol.ts'
-import { textBytesOf } from '../text.ts'
 import { Consumer } from './consumer.ts'
 import type { Handler } from './handler.ts'
 import { newestOf } from './newest-of.ts'
@@ -22,17 +23,25 @@ import { Waiters } from './waiters.ts'
 
 const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
-const PAGE_BYTES = 512 * 1024
 const CHUNK_COUNT = 100
 /** How long running handlers may go on after their lane is to be given up. */
 const HANDLER_GRACE_MS = 4000
 const RETAKE_MS = 50
 const DEPTH_PERIOD_MS = 1000
 
+/** The user's handler and its limits. */
+export interface Handling {
+  /** Null: messages are only stored. */
+  handler: Handler | null
+  handlerTimeoutMs: number
+  /** Handler calls at once, of all lanes together. */
+  handlerConcurrency: number
+}
+
 /** Answers `Messages` for the lanes it holds. */
 export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
-  readonly #handler: Handler | null
+  readonly #handling: Handling
   readonly #slots: Semaphore
   readonly #store = new Store(WINDOW_BYTES)
   readonly #storeMutex = new Mutex()
@@ -48,15 +57,15 @@ export class MessagesActor extends Actor implements Messages {
   #delivered = 0
   #suspects = 0
 
-  constructor(world: World, queue: Queue, handler: Handler | null) {
-    super(world, { concurrency: CONCURRENCY })
+  constructor(context: ActorContext, queue: Queue, handling: Handling) {
+    super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
-    this.#handler = handler
-    this.#slots = new Semaphore(world.config.handlerConcurrency)
+    this.#handling = handling
+    this.#slots = new Semaphore(handling.handlerConcurrency)
   }
 
   override async start(): Promise<void> {
-    const { directory, clock } = this.world
+    const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
     this.#stops.push(clock.every(DEPTH_PERIOD_MS, () => void this.#measure()))
     this.#reconcile()
@@ -89,21 +98,21 @@ export class MessagesActor extends Actor implements Messages {
       }))
       const messages =
         fromStore === undefined
-          ? await boundedPage(range, PAGE_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk))
-          : firstBytes(fromStore, PAGE_BYTES)
+          ? await boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk))
+          : firstBytes(fromStore, PAGE_MAX_BYTES)
       return { messages, term, complete: this.#isComplete(term) }
     })
   }
 
   async find(lane: number, id: string, waitMs: number): Promise<Whereabouts> {
-    const deadlineAt = this.world.clock.monotonic() + waitMs
+    const deadlineAt = this.context.clock.monotonic() + waitMs
     for (;;) {
       const settled = this.#waiters.add(id)
       try {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
-        const leftMs = deadlineAt - this.world.clock.monotonic()
+        const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
-        await this.world.clock.sleep(Math.min(leftMs, 1000), settled.signal)
+        await this.context.clock.sleep(Math.min(leftMs, 1000), settled.signal)
       } finally {
         this.#waiters.forget(id, settled)
       }
@@ -170,14 +179,14 @@ export class MessagesActor extends Actor implements Messages {
     const missing = [...own].filter((lane) => !this.#consumers.has(lane))
     await Promise.all(missing.map((lane) => this.#takeUp(lane)))
     // Told only when something changed: telling changes the directory, which leads here again.
-    if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.world.changed()
+    if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.context.changed()
     this.#cancelRetake()
     if (missing.every((lane) => this.#consumers.has(lane))) return
-    this.#cancelRetake = this.world.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
+    this.#cancelRetake = this.context.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
   }
 
   #ownLanes(): number[] {
-    const holders = assignLanes(this.#queue.laneCount, livingMessages(this.world.directory.actors()))
+    const holders = assignLanes(this.#queue.laneCount, livingMessages(this.context.directory.actors()))
     return holders.flatMap((name, lane) => (name === this.name ? [lane] : []))
   }
 
@@ -188,7 +197,7 @@ export class MessagesActor extends Actor implements Messages {
   #isComplete(term: number): boolean {
     return (
       term === this.#term &&
-      livingMessages(this.world.directory.actors()).includes(this.name) &&
+      livingMessages(this.context.directory.actors()).includes(this.name) &&
       this.#ownLanes().every((lane) => this.#consumers.has(lane))
     )
   }
@@ -206,8 +215,8 @@ export class MessagesActor extends Actor implements Messages {
       const leftOpenCount = await this.#queue.hold(lane)
       this.#suspects += leftOpenCount
       // Told before any of them runs again.
-      if (leftOpenCount > 0) this.world.changed()
-      const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.world.clock)
+      if (leftOpenCount > 0) this.context.changed()
+      const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.context.clock)
       this.#depths.set(lane, await this.#queue.depth(lane))
       await this.#storeMutex.runExclusive(() => {
         this.#store.addLane(lane, list.messages, list.completeAbove)
@@ -221,16 +230,16 @@ export class MessagesActor extends Actor implements Messages {
       return
     }
     this.#consumers.get(lane)!.run()
-    this.world.logger.debug({ lane }, 'lane taken')
+    this.context.logger.debug({ lane }, 'lane taken')
   }
 
   #consumerOf(lane: number): Consumer {
-    const { clock, random, logger, config } = this.world
+    const { clock, random, logger } = this.context
+    const { handler, handlerTimeoutMs, handlerConcurrency } = this.#handling
     return new Consumer({
-      ...{ lane, queue: this.#queue, clock, random, logger, handler: this.#handler },
-      handlerTimeoutMs: config.handlerTimeoutMs,
+      ...{ lane, queue: this.#queue, clock, random, logger, handler, handlerTimeoutMs },
       slots: this.#slots,
-      slotCount: config.handlerConcurrency,
+      slotCount: handlerConcurrency,
       onDelivered: (from, delivered) => this.#show(from, delivered),
       onSettled: (ids) => this.#waiters.wake(ids),
       onLost: () => void this.#drop([lane]),
@@ -238,7 +247,7 @@ export class MessagesActor extends Actor implements Messages {
       onRunaway: (error) =>
         this.draining
           ? logger.warn({ err: error, lane }, 'handler runs on')
-          : this.world.failForMessage(error),
+          : this.context.failForMessage(error),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
     })
@@ -256,7 +265,7 @@ export class MessagesActor extends Actor implements Messages {
     })
     this.#depths.delete(lane)
     await this.#queue.release(lane)
-    this.world.logger.debug({ lane }, 'lane given back')
+    this.context.logger.debug({ lane }, 'lane given back')
   }
 
   #dropLost(): Promise<void> {
@@ -276,8 +285,8 @@ export class MessagesActor extends Actor implements Messages {
       }
       this.#term++
     })
-    this.world.logger.warn({ lanes }, 'lanes lost')
-    this.world.changed()
+    this.context.logger.warn({ lanes }, 'lanes lost')
+    this.context.changed()
     this.#reconcile()
   }
 
@@ -326,12 +335,12 @@ export class MessagesActor extends Actor implements Messages {
         if (!(error instanceof MailroomError)) return this.#fail(error)
       }
     }
-    if (JSON.stringify([...this.#depths]) !== before) this.world.changed()
+    if (JSON.stringify([...this.#depths]) !== before) this.context.changed()
   }
 
   /** Ends this process, which its supervisor starts anew: the state of a broken actor is not to be trusted. */
   #fail(error: unknown): void {
-    this.world.fail(error)
+    this.context.fail(error)
   }
 }
 

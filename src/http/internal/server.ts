@@ -8,10 +8,10 @@ import type { AddressInfo } from 'node:net'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Clock } from '../../runtime/clock.ts'
+import { addressOf } from '../../runtime/cluster/directory.ts'
 import { MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Config } from '../../settings/config.ts'
-import { inUrl } from '../../settings/setting-values.ts'
 import type { Methods } from './calls.ts'
 import { SECRET_HEADER, secretCheck } from './secret.ts'
 
@@ -74,7 +74,7 @@ export async function serveInternal(options: {
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
-    address: inUrl({ host: EVERY_ADDRESS.has(internalHost) ? '127.0.0.1' : internalHost, port }),
+    address: addressOf({ host: EVERY_ADDRESS.has(internalHost) ? '127.0.0.1' : internalHost, port }),
     async close() {
       if (!server.listening) return
       const closed = once(server, 'close')

@@ -1,11 +1,9 @@
 /** What a posted message looks like, and the words for one that does not. */
+
 import { z } from 'zod'
 import { MailroomError } from '../../runtime/errors.ts'
-import { BATCH_MAX_COUNT } from '../../storage/ids.ts'
+import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
-
-/** The largest text, in bytes of UTF-8. */
-export const TEXT_MAX_BYTES = 65_536
 
 /** One message as posted. The limit is in bytes of UTF-8, which a schema cannot say: see `checkText`. */
 const PostedMessage = z.strictObject({ text: z.string() })

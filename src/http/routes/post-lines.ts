@@ -3,9 +3,11 @@
  * arrived go to the facade together; a few such groups are under way at once, and only then is more read: a
  * slow store or a client that does not read its answers slows its sending, and memory stays flat.
  */
+
 import type { Context } from 'koa'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { atOf, BATCH_MAX_COUNT } from '../../storage/ids.ts'
+import { atOf } from '../../storage/ids.ts'
+import { BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { discardRest, sayContinue, utf8Of } from '../body.ts'
 import { POST_DEADLINE_MS, type Reach } from '../context.ts'

@@ -1,16 +1,18 @@
 /** `POST /messages`: one message, a batch, or a stream of lines. The hot path. */
+
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { atOf } from '../../storage/ids.ts'
+import { TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import { type Handler, POST_DEADLINE_MS, type Reach, replyJson } from '../context.ts'
 import { Gate } from '../limits.ts'
 import { badRequest } from '../problems.ts'
 import type { Query } from '../query.ts'
-import { checkText, type Posted, parsePosted, TEXT_MAX_BYTES } from './message-schema.ts'
+import { checkText, type Posted, parsePosted } from './message-schema.ts'
 import { postLines } from './post-lines.ts'
 import { ROUTES } from './table.ts'
 

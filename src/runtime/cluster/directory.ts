@@ -42,6 +42,18 @@ export interface ActorEntry extends ActorStatus {
   address: string | null
 }
 
+/** Where something listens. */
+export interface HostPort {
+  /** A name or an address; an IPv6 address without brackets. */
+  host: string
+  port: number
+}
+
+/** `host:port` as it stands in a URL. */
+export function addressOf({ host, port }: HostPort): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
 /** A read-only, always current view of the directory within one process. */
 export interface Directory {
   /** All actors of all nodes, by role, node and number. */

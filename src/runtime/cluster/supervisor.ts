@@ -12,7 +12,6 @@
  * old one says goodbye.
  */
 import cluster from 'node:cluster'
-import { isOneOfSeveral } from '../../settings/config.ts'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -37,6 +36,8 @@ const WORKER_FLAGS = ['--heap-growing-percent=50']
 
 /** What a supervisor is given. */
 export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
+  /** True where other nodes may belong to the system: then names of actors carry this node's. */
+  isOneOfSeveral: boolean
   /** The module a worker process runs. */
   exec: string
   /** Its arguments. */
@@ -176,9 +177,9 @@ export class Supervisor {
   }
 
   #grow(role: Role, count: number): void {
-    const { clock, random, node, config } = this.#options
+    const { clock, random, node, config, isOneOfSeveral } = this.#options
     for (let number = 1; number <= count; number++) {
-      const name = actorName(role, number, isOneOfSeveral(config) ? node : undefined)
+      const name = actorName(role, number, isOneOfSeveral ? node : undefined)
       if (this.#slots.has(name)) continue
       const policy = new RestartPolicy(clock, random)
       const slot = emptySlot({ name, role, node }, config.mailboxCapacity, policy)

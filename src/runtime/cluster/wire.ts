@@ -7,15 +7,15 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
-import type { Settled } from './world.ts'
 
 /** What a worker must know to boot its actor. */
-export interface BootFacts {
+export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   name: string
   role: Role
   node: string
-  config: Settled
+  config: C
   secret: string
 }
 

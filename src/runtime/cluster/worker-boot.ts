@@ -3,9 +3,9 @@ import { systemClock, systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
+import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, Directory } from './directory.ts'
 import { type BootFacts, HEARTBEAT_MS, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
-import type { Catalog, Hosted, World } from './world.ts'
 
 /** A directory that is told its contents. */
 class ReceivedDirectory implements Directory {
@@ -53,15 +53,15 @@ class Requests {
  *
  * @param catalog How to boot an actor of each role.
  */
-export function bootWorker(catalog: Catalog): void {
+export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
   const requests = new Requests()
-  let hosted: Promise<Hosted> | undefined
+  let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => tell({ kind: 'signalled', signal }))
   process.on('message', async (message: ToWorker) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts, directory, requests)
+        hosted = boot(catalog, message.facts as BootFacts<C>, directory, requests)
         break
       case 'directory':
         directory.receive(message.actors)
@@ -80,23 +80,23 @@ export function bootWorker(catalog: Catalog): void {
   tell({ kind: 'hello' })
 }
 
-async function boot(
-  catalog: Catalog,
-  facts: BootFacts,
+async function boot<C extends RuntimeConfig>(
+  catalog: Catalog<C>,
+  facts: BootFacts<C>,
   directory: Directory,
   requests: Requests,
-): Promise<Hosted> {
+): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
   const fail = (error: unknown): never => {
     logger.fatal({ err: error }, 'actor failed')
     exit(1)
   }
   onBug(fail)
-  let hosted: Hosted | undefined
+  let hosted: BootedActor | undefined
   const tellStatus = () => {
     if (hosted !== undefined) tell({ kind: 'status', status: hosted.status() })
   }
-  const world: World = {
+  const context: ActorContext<C> = {
     ...facts,
     clock: systemClock,
     random: systemRandom,
@@ -112,7 +112,7 @@ async function boot(
     },
   }
   try {
-    hosted = await catalog[facts.role](world)
+    hosted = await catalog[facts.role](context)
   } catch (error) {
     logger.error(
       isMailroomError(error) ? { code: error.code, detail: error.message } : { err: error },

@@ -3,6 +3,7 @@
  * locked and keeps what is settled once (format version, lanes); `node.json` says who has it, and which
  * workers are its own, so that a new start can end those that a dead primary left behind.
  */
+
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { DEFAULT_LANES } from '../../settings/config.ts'
+import { DEFAULT_LANES } from '../limits.ts'
 import { FORMAT_VERSION, faultOf } from './sqlite.ts'
 
 const ORPHAN_WAIT_MS = 5000

@@ -8,9 +8,11 @@
  * The durable cursor never passes a row that is neither settled nor in the home's `start`; it may lag. A row
  * behind it that was settled is met again after a crash; its id stands in the home, so it only moves the cursor.
  */
+
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, timeOf } from '../ids.ts'
+import { CLAIM_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Delivered, Depth, Settlement, Whereabouts } from '../ports.ts'
 import type { Home, InHand } from './home.ts'
 import type { Lock } from './lock-file.ts'
@@ -19,7 +21,6 @@ import type { LogReader } from './log-reader.ts'
 import { faultOf } from './sqlite.ts'
 
 const CHUNK_COUNT = 128
-const CLAIM_BYTES = 4 * 1024 * 1024
 
 /** A row that was read and whether it is out of the line. */
 interface Row {
@@ -236,7 +237,7 @@ export class HeldLane {
       const name = names[(index + this.#turn) % names.length]!
       files.read(name, (reader) => {
         const track = this.#trackOf(reader)
-        while (claimed.length < maxCount && bytes < CLAIM_BYTES) {
+        while (claimed.length < maxCount && bytes < CLAIM_MAX_BYTES) {
           const limit = Math.min(CHUNK_COUNT, maxCount - claimed.length)
           const rows = reader.ofLane(lane, track.readSeq, limit)
           for (const { seq, id, text, damaged } of rows) {

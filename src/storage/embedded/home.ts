@@ -2,12 +2,13 @@
  * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the
  * lane's holder opens. Writes that come together become one transaction.
  */
+
 import { existsSync } from 'node:fs'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
 import { idAt, MAX_ID, MIN_ID } from '../ids.ts'
+import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
-import { MAX_STARTS } from '../ports.ts'
 import { checksumOf, createFile, type OpenFile, openToWrite, transact } from './sqlite.ts'
 
 const SCHEMA = `

@@ -1,7 +1,9 @@
 /** Claims what waits in a held lane: lone messages that are due, then batches in their line, brought here as needed. */
+
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { placeOf, timeOf } from '../ids.ts'
+import { BATCH_MAX_BYTES, CLAIM_MAX_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Delivered, LaneBatch } from '../ports.ts'
 import { type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
 import { messagesOf, type PendingEntry, partsOf } from './entries.ts'
@@ -12,9 +14,6 @@ import type { Batch } from './line.ts'
 export const OVERDUE_MS = 5000
 const LOG_DEADLINE_MS = 3000
 const POLL_MS = 500
-const CLAIM_BYTES = 4 * 1024 * 1024
-const TEXT_MAX_BYTES = 65_536
-const BATCH_MAX_BYTES = 1024 * 1024
 
 /** What a claimer needs of its lane. */
 export interface ClaimerOptions {
@@ -117,7 +116,7 @@ export class Claimer {
       for (const key of await this.#options.mail.drain(maxCount)) this.#arrived(key)
     }
     const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
-    const chosen = line.next(maxCount, CLAIM_BYTES, bytesOf)
+    const chosen = line.next(maxCount, CLAIM_MAX_BYTES, bytesOf)
     if (chosen.length === 0) return false
     const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => key)
     const [values, delivered] = await Promise.all([

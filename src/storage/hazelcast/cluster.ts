@@ -1,6 +1,6 @@
 /**
  * What the protocol needs of a Hazelcast cluster, and no more: string maps, string queues, each call within a
- * deadline of its own. `client.ts` makes it of a real cluster; a simulated world can make it of memory.
+ * deadline of its own. `client.ts` makes it of a real cluster; a simulated context can make it of memory.
  *
  * Every call that fails throws `MR_STORE_UNAVAILABLE` and settles within its deadline. Its outcome is `none`
  * when the call never left this process, else `unknown`: it may have happened, and may yet happen. What is

@@ -1,8 +1,9 @@
 /** Looks through a held lane's `pending`: when the lane is taken, then every 2 s. It finds what no wake-up brought. */
+
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { timeOf } from '../ids.ts'
-import { MAX_STARTS } from '../ports.ts'
+import { MAX_STARTS } from '../limits.ts'
 import { OVERDUE_MS } from './claimer.ts'
 import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'

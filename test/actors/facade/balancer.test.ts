@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Balancer } from '../../../src/actors/facade/balancer.ts'
+import { seeded } from '../../support/actor-context.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { seeded } from '../../support/world.ts'
 
 const NAMES = ['a', 'b', 'c']
 const blamed = () => true

@@ -6,9 +6,9 @@ import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { ListHalf, Messages } from '../../../src/actors/protocol.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
 import type { Receipt } from '../../../src/storage/ports.ts'
+import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 import { type Member, MessagesBench } from '../../support/messages-bench.ts'
-import { DirectPeers, entryOf, lost, testWorld } from '../../support/world.ts'
 
 const LOGGING = entryOf('logging-1')
 
@@ -17,8 +17,8 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
   const bench = new MessagesBench()
   const { clock, directory, store } = bench
   const peers = new DirectPeers()
-  const world = testWorld({ clock, directory, config: { mailboxCapacity } })
-  const logging = new LoggingActor(testWorld({ name: 'logging-1', clock, directory }), store.open().log)
+  const context = testContext({ clock, directory, config: { mailboxCapacity } })
+  const logging = new LoggingActor(testContext({ name: 'logging-1', clock, directory }), store.open().log)
   peers.actors.set('logging-1', logging)
   const members: Member[] = []
   for (let number = 1; number <= messages; number++) {
@@ -26,7 +26,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     members.push(member)
     peers.actors.set(`messages-${number}`, member.actor)
   }
-  const facade = new FacadeActor(world, store.open(), peers)
+  const facade = new FacadeActor(context, store.open(), peers)
   /** Says which messages actors live. */
   const live = async (...numbers: number[]) => {
     directory.set(LOGGING, ...numbers.map((number) => entryOf(`messages-${number}`)))
@@ -43,7 +43,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     await clock.advance(ms)
     return Promise.race([promise, Promise.reject(new Error(`not within ${ms} ms`))])
   }
-  return { bench, clock, directory, store, peers, facade, members, live, post, postBatch, within, world }
+  return { bench, clock, directory, store, peers, facade, members, live, post, postBatch, within, context }
 }
 
 async function textsOf({ pages }: ListHalf): Promise<string[]> {

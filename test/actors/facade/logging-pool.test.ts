@@ -4,8 +4,8 @@ import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
 import type { Logging } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import type { LaneBatch, Receipt } from '../../../src/storage/ports.ts'
+import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
-import { DirectPeers, entryOf, lost, testWorld } from '../../support/world.ts'
 
 const DEADLINE_MS = 3000
 const RECEIPTS: Receipt[] = [{ id: '01HZX3V4Q8K9T2W5R7Y6B0C101', replayed: false }]
@@ -15,9 +15,9 @@ const never = () => new Promise<never>(() => {})
 
 /** A pool of so many logging actors; `answers` says what an append to one of them does. */
 function open(count: number) {
-  const world = testWorld()
+  const context = testContext()
   const names = Array.from({ length: count }, (_, index) => `logging-${index + 1}`)
-  world.directory.set(...names.map((name) => entryOf(name)))
+  context.directory.set(...names.map((name) => entryOf(name)))
   const peers = new DirectPeers()
   const asked: string[] = []
   const answers = new Map<string, () => Promise<Receipt[]>>()
@@ -34,9 +34,9 @@ function open(count: number) {
     timeouts.push(timeoutMs!)
     return logging(address)
   }
-  const pool = new LoggingPool(world, peers)
+  const pool = new LoggingPool(context, peers)
   const batch = (more: Partial<LaneBatch> = {}): LaneBatch => ({
-    ...{ messages: [], lane: 0, deadlineAt: world.clock.now() + DEADLINE_MS },
+    ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + DEADLINE_MS },
     ...more,
   })
   /** Appends; how that ended, or undefined while it has not. */
@@ -51,14 +51,14 @@ function open(count: number) {
   const all = (answer: () => Promise<Receipt[]>) => {
     for (const name of names) answers.set(name, answer)
   }
-  return { world, peers, pool, asked, answers, all, append, timeouts, batch }
+  return { context, peers, pool, asked, answers, all, append, timeouts, batch }
 }
 
 const KEY = { value: 'key-0123456789abcdef', hash: 'h' }
 
 test('any ready logging actor appends; the others are not asked', async () => {
-  const { world, asked, append } = open(3)
-  world.directory.set(
+  const { context, asked, append } = open(3)
+  context.directory.set(
     entryOf('logging-1', { state: 'draining' }),
     entryOf('logging-2'),
     entryOf('logging-3', { state: 'restarting', address: null }),
@@ -82,12 +82,12 @@ test('a lost logging actor costs one failover, and is avoided then', async () =>
 
 test('when all are lost it tries on with pauses, until its deadline', async () => {
   for (const outcome of ['none', 'unknown'] as const) {
-    const { all, asked, append, world } = open(3)
+    const { all, asked, append, context } = open(3)
     all(() => Promise.reject(lost('it', outcome)))
     const call = append()
-    await world.clock.advance(DEADLINE_MS - 1)
+    await context.clock.advance(DEADLINE_MS - 1)
     assert.deepEqual(call, {})
-    await world.clock.advance(DEADLINE_MS)
+    await context.clock.advance(DEADLINE_MS)
     assert.equal(call.error!.outcome, outcome)
     assert.equal(call.error!.code, outcome === 'none' ? 'MR_PEER_LOST' : 'MR_DEADLINE_EXPIRED')
     assert.ok(asked.length > 30 && asked.length < 1000, `${asked.length} calls`)
@@ -95,20 +95,20 @@ test('when all are lost it tries on with pauses, until its deadline', async () =
 })
 
 test('one that is on its way is waited for', async () => {
-  const { world, append } = open(1)
-  world.directory.set(entryOf('logging-1', { state: 'restarting', address: null }))
+  const { context, append } = open(1)
+  context.directory.set(entryOf('logging-1', { state: 'restarting', address: null }))
   const call = append()
-  await world.clock.advance(1000)
+  await context.clock.advance(1000)
   assert.deepEqual(call, {})
-  world.directory.set(entryOf('logging-1'))
-  await world.clock.advance(100)
+  context.directory.set(entryOf('logging-1'))
+  await context.clock.advance(100)
   assert.equal(call.receipts, RECEIPTS)
 })
 
 test('when there is none, and none will come, it says so at once', async () => {
   for (const entries of [[], [entryOf('logging-1', { state: 'failed', address: null })]]) {
-    const { world, append } = open(1)
-    world.directory.set(...entries)
+    const { context, append } = open(1)
+    context.directory.set(...entries)
     const call = append()
     await settle()
     assert.deepEqual([call.error!.code, call.error!.outcome], ['MR_STORE_UNAVAILABLE', 'none'])
@@ -116,13 +116,13 @@ test('when there is none, and none will come, it says so at once', async () => {
 })
 
 test('a key is decided by logging-1 alone, which is waited for', async () => {
-  const { answers, asked, append, world } = open(3)
+  const { answers, asked, append, context } = open(3)
   answers.set('logging-1', () => Promise.reject(lost('logging-1', 'none')))
   const call = append({ key: KEY })
-  await world.clock.advance(1000)
+  await context.clock.advance(1000)
   assert.deepEqual(call, {})
   answers.delete('logging-1')
-  await world.clock.advance(100)
+  await context.clock.advance(100)
   assert.equal(call.receipts, RECEIPTS)
   assert.deepEqual([...new Set(asked)], ['logging-1'])
 })
@@ -168,30 +168,30 @@ test('what cannot be mended by trying again is passed on as it is', async () => 
 })
 
 test('past its deadline nobody is asked: nothing was stored', async () => {
-  const { append, asked, world } = open(2)
-  const call = append({ deadlineAt: world.clock.now() })
+  const { append, asked, context } = open(2)
+  const call = append({ deadlineAt: context.clock.now() })
   await settle()
   assert.deepEqual([call.error!.code, call.error!.outcome], ['MR_DEADLINE_EXPIRED', 'none'])
   assert.deepEqual(asked, [])
 })
 
 test('an attempt has a second, or what is left', async () => {
-  const { append, timeouts, all, world } = open(2)
+  const { append, timeouts, all, context } = open(2)
   all(never)
   append()
-  append({ deadlineAt: world.clock.now() + 300 })
+  append({ deadlineAt: context.clock.now() + 300 })
   await settle()
   assert.deepEqual(timeouts, [1000, 300])
 })
 
 test('one that failed is tried again for 200 ms while another is well, for a second when none is', async () => {
-  const { world, answers, append, asked, timeouts } = open(2)
+  const { context, answers, append, asked, timeouts } = open(2)
   answers.set('logging-1', () => Promise.reject(lost('logging-1', 'unknown')))
   while (!asked.includes('logging-1')) {
     append()
     await settle()
   }
-  await world.clock.advance(1000)
+  await context.clock.advance(1000)
   asked.length = timeouts.length = 0
   while (!asked.includes('logging-1')) {
     append()
@@ -199,7 +199,7 @@ test('one that failed is tried again for 200 ms while another is well, for a sec
   }
   assert.equal(timeouts[asked.indexOf('logging-1')], 200)
   assert.equal(timeouts[asked.indexOf('logging-2')], 1000)
-  world.directory.set(entryOf('logging-1'))
+  context.directory.set(entryOf('logging-1'))
   asked.length = timeouts.length = 0
   append()
   await settle()
@@ -207,7 +207,7 @@ test('one that failed is tried again for 200 ms while another is well, for a sec
 })
 
 test('reads fail over as appends do', async () => {
-  const { pool, peers, world } = open(2)
+  const { pool, peers, context } = open(2)
   const away: Partial<Logging> = {
     page: () => Promise.reject(lost('logging-1', 'unknown')),
     get: () => Promise.reject(lost('logging-1', 'unknown')),
@@ -216,7 +216,7 @@ test('reads fail over as appends do', async () => {
   peers.actors.set('logging-1', away).set('logging-2', there)
   for (let round = 0; round < 5; round++) {
     const reads = Promise.all([pool.page({ limit: 1 }), pool.get('x')])
-    await world.clock.advance(100)
+    await context.clock.advance(100)
     assert.deepEqual(await reads, [[], undefined])
   }
 })

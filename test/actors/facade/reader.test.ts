@@ -6,8 +6,8 @@ import { readLists } from '../../../src/actors/facade/reader.ts'
 import type { ListHalf, Logging, Messages, StorePage } from '../../../src/actors/protocol.ts'
 import type { ActorEntry } from '../../../src/runtime/cluster/directory.ts'
 import type { Message, Range } from '../../../src/storage/ports.ts'
+import { DirectPeers, entryOf, lost, seeded, testContext } from '../../support/actor-context.ts'
 import { pageOf } from '../../support/memory-backend.ts'
-import { DirectPeers, entryOf, lost, seeded, testWorld } from '../../support/world.ts'
 
 const messageOf = (number: number): Message => ({ id: `01${String(number).padStart(24, '0')}`, text: 't' })
 const many = (count: number) => Array.from({ length: count }, (_, number) => messageOf(number))
@@ -18,8 +18,8 @@ function open({
   delivered = [] as Message[],
   entries = [entryOf('messages-1')],
 } = {}) {
-  const world = testWorld()
-  world.directory.set(entryOf('logging-1'), ...entries)
+  const context = testContext()
+  context.directory.set(entryOf('logging-1'), ...entries)
   const peers = new DirectPeers()
   const state = { term: 0, complete: true, onPage: (_: Range): number | undefined => undefined }
   const read = (list: Message[], range: Range) => {
@@ -38,8 +38,9 @@ function open({
   }
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
-  const lists = (limit?: number) => readLists({ logging: new LoggingPool(world, peers), peers, world, limit })
-  return { world, peers, state, lists, logged, delivered }
+  const lists = (limit?: number) =>
+    readLists({ logging: new LoggingPool(context, peers), peers, context, limit })
+  return { context, peers, state, lists, logged, delivered }
 }
 
 async function readAll({ pages }: ListHalf): Promise<Message[]> {
@@ -167,12 +168,12 @@ test('delivered is not whole when the store lacked a lane at any page, or lanes 
 
 test('delivered is not whole while a messages actor that holds lanes is away', async () => {
   const away: ActorEntry = entryOf('messages-2', { state: 'restarting', address: null })
-  const { lists, world } = open({ entries: [entryOf('messages-1'), away] })
+  const { lists, context } = open({ entries: [entryOf('messages-1'), away] })
   const { delivered, logged } = await lists()
   await readAll(delivered)
   await readAll(logged)
   assert.deepEqual([delivered.whole(), logged.whole()], [false, true])
-  world.directory.set(entryOf('logging-1'), entryOf('messages-1'), { ...away, state: 'draining' })
+  context.directory.set(entryOf('logging-1'), entryOf('messages-1'), { ...away, state: 'draining' })
   const { delivered: again } = await lists()
   await readAll(again)
   assert.equal(again.whole(), true, 'one that has left holds nothing')

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { DirectPeers, entryOf, testContext } from '../../support/actor-context.ts'
 import { percentile } from '../../support/open-loop.ts'
-import { DirectPeers, entryOf, testWorld } from '../../support/world.ts'
 
 const NAMES = ['logging-1', 'logging-2', 'logging-3']
 const USUAL_MS = 10
@@ -13,9 +13,9 @@ const SLOW_MS = 2000
 const PERIOD_MS = 5
 
 test('one slow logging actor, 2 s an answer: within 2 s p99 is back under 1.5 times what it was', async () => {
-  const world = testWorld()
-  const { clock } = world
-  world.directory.set(...NAMES.map((name) => entryOf(name)))
+  const context = testContext()
+  const { clock } = context
+  context.directory.set(...NAMES.map((name) => entryOf(name)))
   const peers = new DirectPeers()
   let slow: string | undefined
   for (const name of NAMES) {
@@ -35,7 +35,7 @@ test('one slow logging actor, 2 s an answer: within 2 s p99 is back under 1.5 ti
     }
     return { ...actor, append: (batch) => Promise.race([actor.append(batch), expired()]) }
   }
-  const pool = new LoggingPool(world, peers)
+  const pool = new LoggingPool(context, peers)
   const took: { sentAt: number; ms: number }[] = []
   const failures: unknown[] = []
   const post = async () => {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Waker } from '../../../src/actors/facade/waker.ts'
+import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
-import { DirectPeers, entryOf, lost, testWorld } from '../../support/world.ts'
 
 /** A waker among two messages actors, who hold four lanes. */
 function open() {
-  const world = testWorld()
-  world.directory.set(entryOf('messages-1'), entryOf('messages-2'))
+  const context = testContext()
+  context.directory.set(entryOf('messages-1'), entryOf('messages-2'))
   const peers = new DirectPeers()
   const calls: [name: string, lanes: readonly number[]][] = []
   /** What each call waits for. */
@@ -20,9 +20,9 @@ function open() {
       },
     })
   }
-  const waker = new Waker(world, peers, 4)
+  const waker = new Waker(context, peers, 4)
   return {
-    ...{ world, waker, calls, peers },
+    ...{ context, waker, calls, peers },
     answers: (next: () => Promise<void>) => {
       answer = next
     },
@@ -77,18 +77,18 @@ test('a call that fails does not take along the hints that came meanwhile', asyn
 })
 
 test('nobody is woken when nobody lives, or has an address', async () => {
-  const { waker, calls, world } = open()
-  world.directory.set()
+  const { waker, calls, context } = open()
+  context.directory.set()
   waker.wake(0)
-  world.directory.set(entryOf('messages-1', { state: 'restarting', address: null }))
+  context.directory.set(entryOf('messages-1', { state: 'restarting', address: null }))
   waker.wake(0)
   await settle()
   assert.deepEqual(calls, [])
 })
 
 test('tells who holds each lane and what waits there as of the last heartbeat', () => {
-  const { waker, world } = open()
-  world.directory.set(
+  const { waker, context } = open()
+  context.directory.set(
     entryOf('messages-1', { lanes: { 0: 7, 1: 99 } }), // Lane 1 is on its way to the other.
     entryOf('messages-2', { lanes: {} }),
   )
@@ -98,6 +98,6 @@ test('tells who holds each lane and what waits there as of the last heartbeat', 
     { holder: 'messages-1', waiting: 0 },
     { holder: 'messages-2', waiting: 0 },
   ])
-  world.directory.set()
+  context.directory.set()
   assert.deepEqual(waker.depths()[0], { holder: null, waiting: 0 })
 })

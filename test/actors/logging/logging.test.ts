@@ -1,23 +1,24 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { boundedPage, LoggingActor } from '../../../src/actors/logging/logging.ts'
+import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
+import { boundedPage } from '../../../src/storage/paging.ts'
 import type { Range } from '../../../src/storage/ports.ts'
+import { seeded, testContext } from '../../support/actor-context.ts'
 import { MemoryStore, pageOf } from '../../support/memory-backend.ts'
-import { seeded, testWorld } from '../../support/world.ts'
 
 function open(mailboxCapacity = 1000) {
-  const world = testWorld({ name: 'logging-1', config: { mailboxCapacity } })
-  const store = new MemoryStore(world.clock)
-  const actor = new LoggingActor(world, store.open().log)
-  const nextIds = idGenerator(world.clock, seeded(2))
+  const context = testContext({ name: 'logging-1', config: { mailboxCapacity } })
+  const store = new MemoryStore(context.clock)
+  const actor = new LoggingActor(context, store.open().log)
+  const nextIds = idGenerator(context.clock, seeded(2))
   const batch = (...texts: string[]) => ({
     messages: nextIds(texts.length).map((id, index) => ({ id, text: texts[index]! })),
     lane: 1,
-    deadlineAt: world.clock.now() + 1000,
+    deadlineAt: context.clock.now() + 1000,
   })
-  return { world, store, actor, batch }
+  return { context, store, actor, batch }
 }
 
 test('writes a batch to the log and reads it back', async () => {

@@ -6,11 +6,11 @@ import type { Handler } from '../../../src/actors/messages/handler.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
+import { MAX_STARTS } from '../../../src/storage/limits.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
-import { MAX_STARTS } from '../../../src/storage/ports.ts'
+import { seeded } from '../../support/actor-context.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
 import { MemoryStore } from '../../support/memory-backend.ts'
-import { seeded } from '../../support/world.ts'
 
 const GRACE_MS = 4000
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })

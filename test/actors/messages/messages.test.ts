@@ -3,9 +3,9 @@ import test from 'node:test'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
+import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 import { MessagesBench, textsOf } from '../../support/messages-bench.ts'
-import { entryOf, TestDirectory } from '../../support/world.ts'
 
 const away = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 const lanesOf = ({ actor }: Awaited<ReturnType<MessagesBench['boot']>>) =>
@@ -84,7 +84,7 @@ test('lanes move with their lists; nothing is ever in two stores, and what is mi
       'after a move all is there again',
     )
   }
-  assert.ok(members.every(({ world }) => world.failures.length === 0))
+  assert.ok(members.every(({ context }) => context.failures.length === 0))
 })
 
 test('a longer read can tell that a lane came or went', async () => {
@@ -169,12 +169,12 @@ for (const call of ['hold', 'delivered', 'depth']) {
     }
     const first = await bench.boot(1)
     await bench.live(1)
-    assert.deepEqual(first.world.failures, [])
+    assert.deepEqual(first.context.failures, [])
     isAway = false
     await bench.add(0, 'a')
     await bench.clock.advance(600)
     assert.deepEqual(await textsOf(first), ['a'])
-    assert.deepEqual(first.world.failures, [])
+    assert.deepEqual(first.context.failures, [])
   })
 }
 
@@ -260,7 +260,7 @@ test('a drain gives the lanes back, for others to take at once, and says that it
   const next = await bench.boot(2)
   await bench.live(2)
   assert.deepEqual(await textsOf(next), ['a'])
-  assert.deepEqual(first.world.failures, [])
+  assert.deepEqual(first.context.failures, [])
 })
 
 test('a drain while lanes are being taken leaves none behind', async () => {
@@ -341,12 +341,12 @@ test('while it lacks a lane it does not deny what may be in it', async () => {
 
 test('a handler that ignores its signal ends the worker, which is the message’s doing', async () => {
   const bench = new MessagesBench()
-  const { world } = await bench.boot(1, { handler: () => new Promise(() => {}) })
+  const { context } = await bench.boot(1, { handler: () => new Promise(() => {}) })
   await bench.live(1)
   await bench.add(0, 'a')
-  await bench.clock.advance(world.config.handlerTimeoutMs + 1000)
-  assert.match(String(world.runaways[0]), /ignored its signal/)
-  assert.deepEqual(world.failures, [])
+  await bench.clock.advance(context.config.handlerTimeoutMs + 1000)
+  assert.match(String(context.runaways[0]), /ignored its signal/)
+  assert.deepEqual(context.failures, [])
 })
 
 test('starts that a predecessor left open are told of before any of their messages runs again', async () => {
@@ -376,7 +376,7 @@ test('a bug in a consumer ends the worker; a handler that ignores a drain does n
     if (call === 'settle') throw new TypeError('a bug')
   }
   await bench.add(0, 'a')
-  assert.match(String(broken.world.failures[0]), /a bug/)
+  assert.match(String(broken.context.failures[0]), /a bug/)
 
   const other = new MessagesBench()
   const ignoring = await other.boot(1, { handler: () => new Promise(() => {}) })
@@ -385,7 +385,7 @@ test('a bug in a consumer ends the worker; a handler that ignores a drain does n
   const drained = ignoring.actor.drain()
   await other.clock.advance(6000)
   await drained
-  assert.deepEqual(ignoring.world.failures, [])
+  assert.deepEqual(ignoring.context.failures, [])
 })
 
 test('its status tells what waits, since when, and what is dead, as of the last second', async () => {
@@ -415,7 +415,7 @@ test('a lane that was lost is not shown, from the next page on, and is taken aga
   await other.queue.release(0)
   await bench.clock.advance(100)
   assert.deepEqual(await textsOf(first), ['b', 'a'])
-  assert.deepEqual(first.world.failures, [])
+  assert.deepEqual(first.context.failures, [])
 })
 
 test('what is settled while its lane is lost is not shown by who has lost it', async () => {

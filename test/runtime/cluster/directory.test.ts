@@ -8,7 +8,7 @@ import {
   livingMessages,
   ROLES,
 } from '../../../src/runtime/cluster/directory.ts'
-import { entryOf } from '../../support/world.ts'
+import { entryOf } from '../../support/actor-context.ts'
 
 test('an actor’s name and its number are made of one another', () => {
   for (const role of ROLES) for (const n of [1, 9, 64]) assert.equal(actorNumber(actorName(role, n)), n)

@@ -1,15 +1,15 @@
 /** What an actor is given, for tests: a clock that stands still, a directory that is told what to say. */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import {
   type ActorEntry,
   actorNumber,
   type Directory,
   type Role,
 } from '../../src/runtime/cluster/directory.ts'
-import type { Settled, World } from '../../src/runtime/cluster/world.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
-import { resolveConfig } from '../../src/settings/config.ts'
+import { type NodeConfig, resolveConfig } from '../../src/settings/config.ts'
 import { FakeClock } from './fake-clock.ts'
 
 /** A directory that tests write. */
@@ -37,8 +37,8 @@ export class TestDirectory implements Directory {
   }
 }
 
-/** A world and what an actor did to it. */
-export interface TestWorld extends World {
+/** A context and what an actor did to it. */
+export interface TestContext extends ActorContext<NodeConfig> {
   clock: FakeClock
   directory: TestDirectory
   /** What the actor failed with, and what because of a message. */
@@ -46,8 +46,8 @@ export interface TestWorld extends World {
   runaways: unknown[]
 }
 
-/** Makes a world. Worlds of one system share `clock` and `directory`. */
-export function testWorld({
+/** Makes a context. Worlds of one system share `clock` and `directory`. */
+export function testContext({
   name = 'facade-1',
   clock = new FakeClock(),
   directory = new TestDirectory(),
@@ -58,8 +58,8 @@ export function testWorld({
   clock?: FakeClock
   directory?: TestDirectory
   random?: () => number
-  config?: Partial<Settled>
-} = {}): TestWorld {
+  config?: Partial<NodeConfig>
+} = {}): TestContext {
   const failures: unknown[] = []
   const runaways: unknown[] = []
   return {

@@ -1,0 +1,55 @@
+/**
+ * What a worker hands to the actor it boots, and what it gets back. The runtime knows no actor: it is given a
+ * catalog of boot functions.
+ */
+import type { Clock, Random } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
+
+/** The settings that the runtime reads itself. A node's whole configuration has more; it crosses IPC as JSON. */
+export interface RuntimeConfig {
+  /** Actors of each role on this node; 0: other nodes have them. */
+  counts: Record<Role, number>
+  /** Messages that one mailbox admits. */
+  mailboxCapacity: number
+  logLevel: string
+}
+
+/** Everything an actor gets from outside itself. */
+export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
+  name: string
+  role: Role
+  node: string
+  config: C
+  /** Proves to another actor's server that the caller belongs to this system. */
+  secret: string
+  clock: Clock
+  random: Random
+  logger: Logger
+  directory: Directory
+  /** Asks the primary to run `count` actors of a role; resolves with the new list when they run. */
+  scale(role: Role, count: number): Promise<readonly ActorEntry[]>
+  /** Asks the primary to restart a role's actors one by one. */
+  restart(role: Role): Promise<readonly ActorEntry[]>
+  /** Sends this actor's status to the primary now instead of with the next heartbeat. */
+  changed(): void
+  /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
+  fail(error: unknown): never
+  /** As `fail`, but the crash counts against a message (its handler hangs), not against this actor. Never returns. */
+  failForMessage(error: unknown): never
+}
+
+/** A booted actor, as the worker process sees it. */
+export interface BootedActor {
+  /** `host:port` of its internal server; null when it has none. */
+  address: string | null
+  status(): ActorStatus
+  /** Finishes what was admitted, releases what it holds, closes its servers. Idempotent. */
+  drain(): Promise<void>
+}
+
+/** How to boot an actor of each role. */
+export type Catalog<C extends RuntimeConfig> = Record<
+  Role,
+  (context: ActorContext<C>) => Promise<BootedActor>
+>

@@ -1,0 +1,19 @@
+/** Sizes and counts that more than one room must agree on. Bytes are bytes of UTF-8; derived values are expressions. */
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** The largest text of a message. */
+export const TEXT_MAX_BYTES = 64 * KiB
+/** The most messages of one batch: the last two base-32 digits of an id hold 1,023. */
+export const BATCH_MAX_COUNT = 1000
+/** The texts of one batch. */
+export const BATCH_MAX_BYTES = MiB
+/** One page of a list, as one actor answers it: shorter than asked when its texts pass this. */
+export const PAGE_MAX_BYTES = BATCH_MAX_BYTES / 2
+/** Texts that a lane's holder brings into memory with one claim. */
+export const CLAIM_MAX_BYTES = 4 * BATCH_MAX_BYTES
+/** A message becomes a dead letter after this many handler starts that did not end well. */
+export const MAX_STARTS = 5
+/** The lanes of a new data directory or cluster: the most messages actors it can ever have. */
+export const DEFAULT_LANES = 16
