@@ -1,0 +1,198 @@
+/**
+ * All timings of Mailroom, in milliseconds. A value that depends on another is an expression of it, with the
+ * reason. docs/timings.md is this table for readers; a test compares the two.
+ */
+
+const SECOND_MS = 1000
+/** The units of durations that people write. */
+export const MINUTE_MS = 60 * SECOND_MS
+export const DAY_MS = 24 * 60 * MINUTE_MS
+
+// ── A POST ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** After this time nobody may store the messages of a POST any more, and the POST is refused. */
+export const POST_DEADLINE_MS = 3 * SECOND_MS
+/** A facade waits this long for one logging actor, then fails over to another: a POST has room for three tries. */
+export const APPEND_ATTEMPT_MS = POST_DEADLINE_MS / 3
+/** The same for a logging actor that failed its last call: it may hold up the call that probes it only so long. */
+export const APPEND_PROBE_MS = APPEND_ATTEMPT_MS / 5
+/** Pause before a facade tries logging actors again that were all unreachable. */
+export const APPEND_RETRY_MS = 25
+/** A read of the log takes as long as a POST at most, over all logging actors. */
+export const LOG_READ_DEADLINE_MS = POST_DEADLINE_MS
+/** A logging actor that failed is passed over for this time, doubling with each further failure. */
+export const PASS_OVER_MS = SECOND_MS
+export const PASS_OVER_MAX_MS = 8 * PASS_OVER_MS
+/** Clocks of two nodes differ by less than this. */
+export const CLOCK_SKEW_MS = SECOND_MS
+/** A cursor for following the log stays this far behind: younger ids may yet be stored, up to a POST's deadline. */
+export const CURSOR_DELAY_MS = POST_DEADLINE_MS + CLOCK_SKEW_MS
+/** A batch may be appended to the log again as long after it was found as a POST may. */
+export const REAPPEND_DEADLINE_MS = POST_DEADLINE_MS
+/** The first answer to a repeat with the same idempotency key is kept this long. */
+export const KEY_WINDOW_MS = DAY_MS
+
+// ── Overload ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** An answer within this time shows that posts do not queue. */
+export const PROMPT_ANSWER_MS = 100
+/** Overload begins when no answer was prompt for this time, and ends when none was refused for this time. */
+export const OVERLOAD_WINDOW_MS = SECOND_MS
+/** Of a connection that was refused nothing is read for this time, the shortest `Retry-After`. */
+export const REFUSED_PAUSE_MS = SECOND_MS
+/** Posts are taken up for this long in one iteration of the event loop. */
+export const SLICE_MS = 1
+
+// ── Clients of the HTTP API ─────────────────────────────────────────────────────────────────────────────────
+
+/** The head of a request must arrive within this time; the body (not NDJSON) within as long again. */
+export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
+export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
+/** A client of an NDJSON stream may send nothing for this long. */
+export const STREAM_SILENCE_MS = MINUTE_MS
+/** A client may read nothing of its answer for this long. */
+export const READ_STALL_MS = 10 * SECOND_MS
+/** Lines of a stream wait this long for room in a full mailbox, then they are refused. */
+export const STREAM_PATIENCE_MS = 10 * SECOND_MS
+/** Pause between two tries of that, doubling. */
+export const STREAM_RETRY_MIN_MS = 10
+export const STREAM_RETRY_MAX_MS = 500
+/** A kept-alive connection may be idle for this long. */
+export const KEEP_ALIVE_MS = MINUTE_MS
+/** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
+export const LINGER_MS = SECOND_MS
+/** A long poll (`?wait=`) asks a messages actor for this long at a time: a drain waits no longer for it. */
+export const LONG_POLL_SLICE_MS = 2 * SECOND_MS
+
+// ── Draining ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A draining facade answers with `Connection: close` for this long before it stops listening. */
+export const DRAIN_NOTICE_MS = SECOND_MS
+/** An NDJSON stream notices a drain within this time, and takes lines for as long again. */
+export const STREAM_DRAIN_CHECK_MS = DRAIN_NOTICE_MS / 4
+/** Answers are held back this long before the listener closes, so that no client connects meanwhile. */
+export const CLOSE_HOLD_MS = 50
+export const CLOSE_HOLD_MAX_MS = SECOND_MS
+/** How often a closing server closes the connections that are idle. */
+export const IDLE_SWEEP_MS = 100
+export const INTERNAL_IDLE_SWEEP_MS = IDLE_SWEEP_MS / 2
+/** A connection that has sent nothing for this long is closed with the idle ones. */
+export const SILENT_CONNECTION_MS = SECOND_MS
+/** When a node stops, each role has this long; together less than `DRAIN_MS`. */
+export const STOP_MS = { facade: 4500, logging: SECOND_MS, messages: 4400 }
+/** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
+export const DRAIN_MS = 10 * SECOND_MS
+/** Handlers may run on this long when their lane is to be released; within `STOP_MS.messages`. */
+export const HANDLER_GRACE_MS = STOP_MS.messages - 400
+/** A handler must end within this time after its signal was aborted. */
+export const HANDLER_ABORT_GRACE_MS = SECOND_MS
+/** A second signal within this time is the first one again: npm passes a terminal's Ctrl-C on once more. */
+export const SAME_SIGNAL_MS = SECOND_MS
+/** A signal to a worker and one to its primary within this time were one to the whole node. */
+export const SIGNAL_GRACE_MS = 300
+
+// ── Supervision ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A worker sends its status at least this often. */
+export const HEARTBEAT_MS = SECOND_MS
+/** A worker is pinged after this much silence (two lost heartbeats) and killed after `PING_MS` more. */
+export const SILENT_MS = 2 * HEARTBEAT_MS
+export const PING_MS = HEARTBEAT_MS
+/** How often the primary checks; when this check itself is later than `LATE_CHECK_MS` it judges nobody. */
+export const LIVENESS_CHECK_MS = HEARTBEAT_MS / 4
+export const LATE_CHECK_MS = LIVENESS_CHECK_MS
+/** An actor must have booted within this time. */
+export const BOOT_TIMEOUT_MS = 30 * SECOND_MS
+/** A crashed actor is restarted after up to this time, doubling, at most `RESTART_MAX_MS`. */
+export const RESTART_BASE_MS = 100
+export const RESTART_MAX_MS = 30 * SECOND_MS
+/** Five crashes within this time open the actor's circuit breaker; so long an uptime closes it. */
+export const CRASH_WINDOW_MS = MINUTE_MS
+/** Changes of the directory are sent to the workers together, this often at most. */
+export const DIRECTORY_PERIOD_MS = 50
+/** A new start waits this long for the workers of a dead primary to end. */
+export const ORPHAN_WAIT_MS = 5 * SECOND_MS
+export const ORPHAN_CHECK_MS = 20
+/** A replacement waits this long for its cluster before it serves without it. */
+export const CLUSTER_WAIT_MS = SECOND_MS
+export const CLUSTER_WAIT_CHECK_MS = 10
+
+// ── Calls between actors and nodes ──────────────────────────────────────────────────────────────────────────
+
+/** A call of a facade to a messages actor. */
+export const ASK_TIMEOUT_MS = 2 * SECOND_MS
+/** Pause before a call to a lane that is on its way to another holder is tried again. */
+export const ASK_RETRY_MS = 50
+export const WAKE_TIMEOUT_MS = SECOND_MS
+export const CONNECT_TIMEOUT_MS = SECOND_MS
+/** The facade redrives for this long in one request. */
+export const REDRIVE_SLICE_MS = ASK_TIMEOUT_MS
+/** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
+export const NODE_POLL_MS = SECOND_MS
+export const NODE_TIMEOUT_MS = NODE_POLL_MS
+/** A leaving node announces it for this long: every other node has polled once by then. */
+export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
+
+// ── Consuming ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A claim waits this long for the first message: what a lost wake-up costs at most. */
+export const CLAIM_WAIT_MS = 500
+/** A failed handler is retried after this time, doubling, at most `RETRY_MAX_MS`. */
+export const RETRY_BASE_MS = 500
+export const RETRY_MAX_MS = MINUTE_MS
+/** Pause before a call is repeated to a queue that was unavailable. */
+export const QUEUE_RETRY_MS = 250
+/** Pause before a messages actor tries again to take a lane that was not free. */
+export const LANE_RETRY_MS = 50
+/** How often a messages actor measures its lanes' backlogs. A facade adds what it sent since. */
+export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
+
+// ── Embedded backend ────────────────────────────────────────────────────────────────────────────────────────
+
+/** A full disk is tried again this often. */
+export const DISK_PROBE_MS = SECOND_MS
+/** How often what is older than the retention is removed. */
+export const HOUSEKEEPING_MS = MINUTE_MS
+/** Readers meet a lock only while a file is recovered after a crash, which takes milliseconds. */
+export const READER_TIMEOUT_MS = 250
+
+// ── Hazelcast backend ───────────────────────────────────────────────────────────────────────────────────────
+
+/** A call to a cluster must be answered within this time: half a second before the POST it belongs to ends. */
+export const CLUSTER_CALL_MS = POST_DEADLINE_MS - 500
+/** A query of a range of keys may take this long. */
+export const CLUSTER_RANGE_MS = 2 * CLUSTER_CALL_MS
+/** The client's retry pause, how long it looks for a lost cluster, and how often an open breaker probes. */
+export const CLUSTER_RETRY_MS = SECOND_MS
+export const CLUSTER_GIVE_UP_MS = 20 * SECOND_MS
+export const CLUSTER_PROBE_MS = 500
+/** How often each process checks the cluster's epoch and how full its maps are. */
+export const EPOCH_CHECK_MS = 2 * SECOND_MS
+export const BOUND_CHECK_MS = SECOND_MS
+/** A lease ends after this time in the cluster, a second earlier for its holder: TTLs count whole seconds. */
+export const LEASE_MS = 5 * SECOND_MS
+export const LEASE_MARGIN_MS = SECOND_MS
+export const LEASE_RENEW_MS = 1500
+/** A cluster is new for as long as a lease of the cluster before it may be held. */
+export const NEW_CLUSTER_MS = LEASE_MS
+/** A holder scans `pending` this often. */
+export const SCAN_MS = 2 * SECOND_MS
+/** A batch of this age came without a wake-up. Its POST has ended, and so has the lease of an earlier holder. */
+export const OVERDUE_MS = Math.max(LEASE_MS, POST_DEADLINE_MS + 2 * SECOND_MS)
+/** The first request with a key has ended by then: its deadline, and the longest call after it. */
+export const FIRST_RUN_MS = 2 * POST_DEADLINE_MS
+/** A message younger than this is not redriven: its POST may still be under way. */
+export const REDRIVE_AGE_MS = FIRST_RUN_MS + 4 * SECOND_MS
+/** One poll of a lane's queue of wake-ups. */
+export const WAKE_POLL_MS = 500
+
+// ── Command line ────────────────────────────────────────────────────────────────────────────────────────────
+
+export const CLI_CONNECT_MS = 3 * SECOND_MS
+/** No call but scaling and restarting takes longer, unless the node is frozen. */
+export const CLI_SILENCE_MS = 10 * SECOND_MS
+export const CLI_RETRY_MIN_MS = 200
+export const CLI_RETRY_MAX_MS = 5 * SECOND_MS
+/** How often `status --watch` asks, and how often the progress bar is drawn. */
+export const WATCH_MS = SECOND_MS
+export const REDRAW_MS = 100
