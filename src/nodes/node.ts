@@ -1,14 +1,13 @@
 /** A node put together: its supervisor, what it tells other nodes, and what it hears from them. */
+
 import { randomUUID } from 'node:crypto'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
+import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
 import { lackedBy, toldBy } from './node-directory.ts'
-import { LOOK_MS, Nodes } from './nodes.ts'
+import { Nodes } from './nodes.ts'
 import { serveNode } from './server.ts'
-
-/** A node that leaves tells so for this long: every other has asked once more by then. */
-const GOODBYE_MS = LOOK_MS + 250
 
 type NodeOptions = Omit<SupervisorOptions, 'others' | 'isOneOfSeveral'> & { config: NodeConfig }
 
@@ -53,7 +52,7 @@ export function createNode(options: NodeOptions): Node {
       nodes.start()
     },
     async leave() {
-      if (isOneOfSeveral(config)) await clock.sleep(GOODBYE_MS)
+      if (isOneOfSeveral(config)) await clock.sleep(LEAVE_NOTICE_MS)
       await close()
     },
     close,

@@ -8,16 +8,15 @@
  * While a node is away its actors are `restarting`: nobody is sent to them, and their lanes stay theirs.
  * Silence is counted in looks, not by the clock: while this process was frozen nobody has been silent.
  */
+
 import type { Cancel, Clock } from '../runtime/clock.ts'
 import type { ActorEntry } from '../runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { inWords, isMailroomError } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
+import { NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
-/** How often nodes are asked. */
-export const LOOK_MS = 1000
-const ASK_TIMEOUT_MS = 1000
 /** The third look in a row without an answer. */
 const AWAY_LOOKS = 3
 /** The fifth: it is not asked again. */
@@ -78,7 +77,7 @@ export class Nodes {
   /** Looks now, and then once a second. */
   start(): void {
     if (this.#options.peers.length === 0) return
-    this.#cancel = this.#options.clock.every(LOOK_MS, () => this.#look())
+    this.#cancel = this.#options.clock.every(NODE_POLL_MS, () => this.#look())
     this.#look()
   }
 
@@ -151,7 +150,7 @@ export class Nodes {
     const { network, logger, onChange } = this.#options
     const key = addressOf(found.address)
     try {
-      const answer = await network.directoryAt(found.address, ASK_TIMEOUT_MS)
+      const answer = await network.directoryAt(found.address, NODE_TIMEOUT_MS)
       if (answer.startId !== found.answer?.startId) {
         found.answerCount = 0
         if (!this.#isSelf(answer)) logger.info({ peer: key, peerNode: answer.node }, 'node found')

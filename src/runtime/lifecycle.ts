@@ -1,12 +1,11 @@
 /** How a process ends: the only file that catches signals and calls `process.exit`. */
+
 import type { Clock } from './clock.ts'
+import { SAME_SIGNAL_MS } from './timings.ts'
 
 /** The signals that ask a process to end. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 export type EndSignal = keyof typeof SIGNALS
-
-/** A signal so soon after the first is the same one: npm hands a terminal's Ctrl-C on to a child that had it. */
-const SAME_MS = 1000
 
 /** Ends this process now. */
 export function exit(code: number): never {
@@ -27,7 +26,7 @@ export function onEndSignal(
       if (firstAt === null) {
         firstAt = clock.monotonic()
         first(signal)
-      } else if (clock.monotonic() - firstAt >= SAME_MS) {
+      } else if (clock.monotonic() - firstAt >= SAME_SIGNAL_MS) {
         atOnce()
         exit(SIGNALS[signal])
       }

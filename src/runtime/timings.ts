@@ -177,8 +177,8 @@ export const LEASE_RENEW_MS = 1500
 export const NEW_CLUSTER_MS = LEASE_MS
 /** A holder scans `pending` this often. */
 export const SCAN_MS = 2 * SECOND_MS
-/** A batch of this age came without a wake-up. Its POST has ended, and so has the lease of an earlier holder. */
-export const OVERDUE_MS = Math.max(LEASE_MS, POST_DEADLINE_MS + 2 * SECOND_MS)
+/** A batch of this age in `pending` got no wake-up: its POST has ended, and the wake-up had 2 s to arrive. */
+export const OVERDUE_MS = POST_DEADLINE_MS + 2 * SECOND_MS
 /** The first request with a key has ended by then: its deadline, and the longest call after it. */
 export const FIRST_RUN_MS = 2 * POST_DEADLINE_MS
 /** A message younger than this is not redriven: its POST may still be under way. */

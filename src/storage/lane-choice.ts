@@ -1,11 +1,10 @@
 /** Which lane the next batch goes into. */
+
 import type { Clock } from '../runtime/clock.ts'
+import { BACKLOG_PERIOD_MS } from '../runtime/timings.ts'
 
 /** By lane: its holder, and messages waiting there as of the last report. */
 export type LaneReport = () => readonly { holder: string | null; waiting: number }[]
-
-/** How often reports come; what was sent since counts on top of them. */
-const REPORT_PERIOD_MS = 1000
 
 /** Chooses among the lanes whose holder has the least waiting; ties rotate. */
 export class LaneChoice {
@@ -24,7 +23,7 @@ export class LaneChoice {
   /** The lane for a batch of `count` messages. */
   choose(count: number): number {
     const now = this.#clock.monotonic()
-    if (now - this.#sentSince > REPORT_PERIOD_MS) {
+    if (now - this.#sentSince > BACKLOG_PERIOD_MS) {
       this.#sent.clear()
       this.#sentSince = now
     }

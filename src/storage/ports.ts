@@ -75,9 +75,6 @@ export interface Log {
   get(id: string): Promise<Logged | undefined>
 }
 
-/** A message younger than this is not redriven: its POST may still be under way. */
-export const REDRIVE_AGE_MS = 10_000
-
 /** A message in the hand of its lane's holder. */
 export interface Claimed extends Message {
   /** Starts counted before this claim. */

@@ -1,7 +1,8 @@
 /** The real program while its Hazelcast clusters are not there, come, go, and come back empty. */
+
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { REDRIVE_AGE_MS } from '../../src/storage/ports.ts'
+import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { startCluster } from '../../tools/hazelcast/cluster.ts'
 import { assertNothingWrong } from '../support/checker.ts'

@@ -2,8 +2,10 @@
  * Clients of a simulated Mailroom, beyond its faults: they post singles, batches and batches with keys, which they
  * repeat until they know; read both lists; follow the log; and write down what they were told.
  */
+
 import type { Found, Redriven } from '../../src/actors/protocol.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
 import type { Dead, Message, Receipt } from '../../src/storage/ports.ts'
 import type { FinalRead } from '../support/checker.ts'
@@ -15,7 +17,7 @@ import { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
-const TIMEOUT_MS = 4000
+const TIMEOUT_MS = POST_DEADLINE_MS + 1000
 const PAUSE_MS = { min: 20, max: 250 }
 const READ_PAUSE_MS = { min: 300, max: 900 }
 const FOLLOW_LIMIT = 40

@@ -2,6 +2,7 @@
  * What goes wrong in a simulated world. A fault waits for a post to be under way, so that it hits something, and
  * says whether it did. All faults end by themselves.
  */
+import { OVERDUE_MS, SCAN_MS } from '../../src/runtime/timings.ts'
 import type { Clients } from './clients.ts'
 import type { EmbeddedModel } from './embedded-backend.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
@@ -45,8 +46,8 @@ export type FaultKind = (typeof COMMON_KINDS | typeof DISK_KINDS | typeof CLUSTE
 
 /** What is promised after a noticed death: all deaths on one machine are. */
 export const NOTICED_MS = 2000
-/** On Hazelcast a node is silent: its lanes are free after 5 s; what died on the way to a taker is found then. */
-export const SILENT_MS = 8000
+/** On Hazelcast, after a lost wake-up: the batch is overdue, the next scan finds it, and it is delivered within 1 s. */
+export const SILENT_MS = OVERDUE_MS + SCAN_MS + 1000
 
 /** Where there are others, a node is away so many times as long: they are to notice. */
 const SILENCE = 6

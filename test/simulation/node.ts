@@ -16,17 +16,15 @@ import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
 import { update } from '../../src/runtime/cluster/slot.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
+import { DRAIN_MS, HEARTBEAT_MS, DIRECTORY_PERIOD_MS as TELL_PERIOD_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { TestDirectory } from '../support/actor-context.ts'
 import { type Machine, SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
-const TELL_PERIOD_MS = 50
-const HEARTBEAT_MS = 1000
 /** A process that has been silent for so long is killed. */
 const SILENT_MS = 3500
-const DRAIN_MS = 10_000
 /** Another node that has been silent for so long is forgotten. */
 const NODE_SILENT_MS = 5000
 

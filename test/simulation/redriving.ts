@@ -1,6 +1,6 @@
 /** Redrive in a simulated world: what it has to bring back, and what it has to leave alone. */
+import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
-import { REDRIVE_AGE_MS } from '../../src/storage/ports.ts'
 import type { Clients } from './clients.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
 import { Losses, loggedIn } from './losses.ts'

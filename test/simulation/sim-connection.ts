@@ -1,12 +1,10 @@
-/** One process's connection to a simulated cluster: the seam of `backends/hazelcast/cluster.ts`. */
+/** One process's connection to a simulated cluster: the seam of `storage/hazelcast/cluster.ts`. */
 
 import { MailroomError } from '../../src/runtime/errors.ts'
+import { CLUSTER_CALL_MS as CALL_MS, CLUSTER_RANGE_MS as RANGE_MS } from '../../src/runtime/timings.ts'
 import type { Cluster, ClusterMap, ClusterQueue } from '../../src/storage/hazelcast/cluster.ts'
 import type { SimProcess } from './process.ts'
 import type { SimCluster } from './sim-cluster.ts'
-
-const CALL_MS = 2500
-const RANGE_MS = 5000
 
 /** Answers `Cluster`. */
 export class SimConnection implements Cluster {

@@ -1,6 +1,7 @@
 /** One lane on a simulated Hazelcast cluster, in virtual time: its holder, and what a former one may still write. */
 
 import { createLogger } from '../../src/runtime/logger.ts'
+import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { Cluster, ClusterMap } from '../../src/storage/hazelcast/cluster.ts'
 import { FOR_EVER_MS } from '../../src/storage/hazelcast/cluster.ts'
 import {
@@ -67,7 +68,7 @@ export class LaneBench {
   async accept(...texts: string[]): Promise<string[]> {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-    const deadlineAt = this.#process.clock.now() + 3000
+    const deadlineAt = this.#process.clock.now() + POST_DEADLINE_MS
     await this.run(this.queue.accept({ messages, deadlineAt }, async () => []))
     return ids
   }

@@ -3,17 +3,10 @@
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
-import {
-  type Backend,
-  type Claimed,
-  type Dead,
-  type Delivered,
-  type Queue,
-  type Range,
-  REDRIVE_AGE_MS,
-} from '../../src/storage/ports.ts'
+import type { Backend, Claimed, Dead, Delivered, Queue, Range } from '../../src/storage/ports.ts'
 
 interface Started {
   id: string

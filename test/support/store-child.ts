@@ -2,9 +2,11 @@
  * A process that uses the embedded backend until it is killed: `append` writes batches, `consume` settles what
  * waits in lane 0. It prints the ids of what it was told is durable, one line at a time, synchronously.
  */
+
 import { writeSync } from 'node:fs'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import { openEmbedded } from '../../src/storage/embedded/open.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 
@@ -20,7 +22,7 @@ if (what === 'append') {
   for (;;) {
     const batches = Array.from({ length: 8 }, () => {
       const messages = nextIds(3).map((id) => ({ id, text: `text of ${id}` }))
-      return log.append({ messages, lane: 0, deadlineAt: clock.now() + 3000 })
+      return log.append({ messages, lane: 0, deadlineAt: clock.now() + POST_DEADLINE_MS })
     })
     for (const receipts of await Promise.all(batches)) tell(receipts.map(({ id }) => id))
   }

@@ -11,23 +11,18 @@
  * There are never two processes of one actor, but while a facade is replaced: the new one listens before the
  * old one says goodbye.
  */
+
 import cluster from 'node:cluster'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
-const DRAIN_MS = 10_000
-/** How long each role may take when everything stops: together within 10 s. */
-const STOP_MS: Record<Role, number> = { facade: 4500, logging: 1000, messages: 4400 }
-/** A signal to a worker and one to its primary, so close together, were one to all of them. */
-const SIGNAL_GRACE_MS = 300
-/** Changes that come together are told together. */
-const TELL_PERIOD_MS = 50
 /**
  * V8 would let the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260, and no faster
  * (measured, `bench/stream.ts`). How much may be in use is not limited: a handler's needs are not ours to know.
@@ -357,7 +352,7 @@ export class Supervisor {
     for (const wake of this.#changeWaiters.splice(0)) wake()
     if (this.#tellScheduled) return
     this.#tellScheduled = true
-    this.#options.clock.after(TELL_PERIOD_MS, () => this.#tell(), { unref: true })
+    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#tell(), { unref: true })
   }
 
   #tell(): void {

@@ -43,6 +43,3 @@ export type ToPrimary =
 
 /** The exit code of a worker that a message made end: a crash that is not its actor's. */
 export const MESSAGE_EXIT_CODE = 75
-
-/** How often a worker tells its status, at least. */
-export const HEARTBEAT_MS = 1000

@@ -1,11 +1,13 @@
 /** A worker's side of its life: says hello, boots the actor it is told to, tells its status, drains, exits. */
+
 import { systemClock, systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
+import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, Directory } from './directory.ts'
-import { type BootFacts, HEARTBEAT_MS, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
 /** A directory that is told its contents. */
 class ReceivedDirectory implements Directory {

@@ -4,19 +4,15 @@
  * ends it. Not judged while our own timer is late (a sleeping laptop, a paused container) or while the kernel
  * holds the process in an uninterruptible wait (a stalled disk).
  */
+
 import cluster, { type Worker } from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import type { Cancel, Clock } from '../clock.ts'
 import { fromWire, MailroomError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { BOOT_TIMEOUT_MS, LATE_CHECK_MS, LIVENESS_CHECK_MS, PING_MS, SILENT_MS } from '../timings.ts'
 import type { ActorStatus } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
-
-const LOOK_MS = 250
-const LATE_MS = 250
-const SILENT_MS = 2000
-const PING_MS = 1000
-const START_TIMEOUT_MS = 30_000
 
 /** How a worker's process ended. */
 export interface WorkerEnd {
@@ -74,7 +70,7 @@ export class WorkerProcess {
       if (message.kind === 'hello') this.send({ kind: 'boot', facts })
     })
     this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
-    this.#cancelLook = clock.every(LOOK_MS, () => this.#look())
+    this.#cancelLook = clock.every(LIVENESS_CHECK_MS, () => this.#look())
     this.exited = new Promise((resolve) => {
       this.#worker.on('exit', (code, signal) => {
         this.#cancelLook()
@@ -126,14 +122,14 @@ export class WorkerProcess {
 
   #look(): void {
     const now = this.#clock.monotonic()
-    const lateMs = now - this.#lookedAt - LOOK_MS
+    const lateMs = now - this.#lookedAt - LIVENESS_CHECK_MS
     this.#lookedAt = now
     if (now - this.#heardAt <= SILENT_MS) return
-    if (lateMs > LATE_MS || isInUninterruptibleWait(this.pid)) {
+    if (lateMs > LATE_CHECK_MS || isInUninterruptibleWait(this.pid)) {
       this.#heardAt = now
       this.#pingedAt = null
     } else if (this.boot === undefined) {
-      if (now - this.#heardAt > START_TIMEOUT_MS) this.#killSilent('did not boot in time')
+      if (now - this.#heardAt > BOOT_TIMEOUT_MS) this.#killSilent('did not boot in time')
     } else if (this.#pingedAt === null) {
       this.#pingedAt = now
       this.send({ kind: 'ping' })

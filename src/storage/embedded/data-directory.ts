@@ -11,12 +11,9 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { DISK_PROBE_MS, ORPHAN_CHECK_MS, ORPHAN_WAIT_MS } from '../../runtime/timings.ts'
 import { DEFAULT_LANES } from '../limits.ts'
 import { FORMAT_VERSION, faultOf } from './sqlite.ts'
-
-const ORPHAN_WAIT_MS = 5000
-const ORPHAN_LOOK_MS = 20
-const RECORD_RETRY_MS = 1000
 
 /** Begins the argument by which a worker's command line says whose it is; the data directory follows. */
 export const DATA_ARGUMENT = '--mailroom-data='
@@ -60,7 +57,7 @@ export async function openDataDirectory(
         writeNode(data, node)
       } catch (error) {
         if (faultOf(error) !== 'full') throw error
-        cancelRetry = clock.after(RECORD_RETRY_MS, () => record(node))
+        cancelRetry = clock.after(DISK_PROBE_MS, () => record(node))
       }
     }
     return {
@@ -135,7 +132,7 @@ async function endOrphans(data: string, clock: Clock, logger: Logger): Promise<v
       const holder = `a worker that does not end (process ${orphans.filter(mine).join(', ')})`
       throw new MailroomError('MR_DATA_LOCKED', { path: data, holder })
     }
-    await clock.sleep(ORPHAN_LOOK_MS)
+    await clock.sleep(ORPHAN_CHECK_MS)
   }
 }
 

@@ -6,12 +6,14 @@
  * After a commit whose fate is unknown (a failed fsync) nothing is tried again: a second fsync would report
  * success for data that is gone. The process ends, and its successor recovers what is there.
  */
+
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Cancel, Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { DISK_PROBE_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import { type Lock, takeLock } from './lock-file.ts'
@@ -28,10 +30,8 @@ import {
   transact,
 } from './sqlite.ts'
 
-const DAY_MS = 24 * 60 * 60 * 1000
 const SEGMENT_BYTES = 256 * 1024 * 1024
 const ROW_BYTES = 150
-const PROBE_MS = 1000
 
 /** What a writer needs. */
 export interface LogWriterOptions {
@@ -178,7 +178,7 @@ export class LogWriter {
   }
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
-    const oldest = idAt(this.#options.clock.now() - DAY_MS)
+    const oldest = idAt(this.#options.clock.now() - KEY_WINDOW_MS)
     const find = ({ findKey, idsOf }: Pick<Segment, 'findKey' | 'idsOf'>) => {
       const row = findKey.get(key, oldest) as { id: string; hash: string } | undefined
       if (row === undefined) return undefined
@@ -233,7 +233,7 @@ export class LogWriter {
     this.#full = true
     this.#cancelProbe()
     this.#cancelProbe = this.#options.clock.after(
-      PROBE_MS,
+      DISK_PROBE_MS,
       () => {
         try {
           transact(this.#segment.database, () =>

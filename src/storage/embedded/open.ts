@@ -1,6 +1,8 @@
 /** The embedded backend: durable, on one machine, nothing to install. Its composition. */
+
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
@@ -10,7 +12,6 @@ import { LogWriter } from './log-writer.ts'
 import { EmbeddedQueue } from './queue.ts'
 import { removeOldSegments } from './retention.ts'
 
-const HOUSEKEEPING_MS = 60_000
 /** A log goes in whole segments: of this part of the retention each. */
 const SEGMENTS_PER_RETENTION = 8
 

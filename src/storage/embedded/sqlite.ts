@@ -2,12 +2,14 @@
  * How the embedded backend uses SQLite. Each file has one writer and any number of readers (WAL); a commit is
  * on the disk when it returns (synchronous FULL). Nothing here waits for a lock: that would hold the event loop.
  */
+
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { MailroomError } from '../../runtime/errors.ts'
+import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
 
 /** The version of the files' layout. A file of another version is refused. */
 export const FORMAT_VERSION = 1
@@ -21,8 +23,6 @@ const NO_ROOM_FOR_INDEX = 4874
 const SQL_ERROR = 1
 const CANNOT_OPEN = 14
 const NOT_A_DATABASE = 26
-/** Readers meet a lock only while a file is being recovered after a crash, which takes milliseconds. */
-const READER_TIMEOUT_MS = 250
 
 /** What went wrong, of the kinds that matter. */
 export type Fault = 'busy' | 'full' | 'damaged' | 'gone' | 'io' | 'other'

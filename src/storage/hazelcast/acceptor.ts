@@ -9,19 +9,17 @@
  *                  │ a repeat while the first may still run: busy
  *                  └ a repeat later: the same steps again, with the same ids
  */
+
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { FIRST_RUN_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, timeOf } from '../ids.ts'
 import type { LaneChoice } from '../lane-choice.ts'
 import type { Batch, IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
 import { type KeyEntry, mailOf, messagesOf, NAMES, type PendingEntry, pendingKey } from './entries.ts'
-
-const DAY_MS = 24 * 60 * 60 * 1000
-/** The first request with a key has ended by then: its deadline, and the longest call after it. */
-const FIRST_RUN_MS = 6000
 
 /** What an acceptor needs. */
 export interface AcceptorOptions {
@@ -62,7 +60,7 @@ export class Acceptor {
       hash: key.hash,
       done: false,
     }
-    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), DAY_MS)
+    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), KEY_WINDOW_MS)
     const known = JSON.parse(found) as KeyEntry
     if (known.hash !== key.hash) throw new MailroomError('MR_KEY_REUSED', { key: key.value })
     const texts = batch.messages.map(({ text }) => text)
@@ -75,7 +73,7 @@ export class Acceptor {
     const receipts = await this.#store({ ...batch, messages, lane }, append)
     // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
     const done = JSON.stringify({ ...known, done: true })
-    await this.#keys.set(key.value, done, DAY_MS).catch(ignoreAway)
+    await this.#keys.set(key.value, done, KEY_WINDOW_MS).catch(ignoreAway)
     return receipts
   }
 

@@ -2,11 +2,12 @@
  * Bounds what a map of a cluster may hold: a member whose heap is full loses everything, and evicting would be
  * losing too. Looked at once a second; between two looks, what this process adds counts.
  */
+
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { BOUND_CHECK_MS } from '../../runtime/timings.ts'
 import type { ClusterMap } from './cluster.ts'
 
-const LOOK_MS = 1000
 /** How much of the mean size the newest entry makes up. */
 const WEIGHT = 0.02
 /** What an entry takes beside its value, with its index and its backup's. */
@@ -26,7 +27,7 @@ export class Bound {
     this.#what = what
     this.#map = map
     this.#maxBytes = maxBytes
-    this.#cancel = clock.every(LOOK_MS, () => void this.#look())
+    this.#cancel = clock.every(BOUND_CHECK_MS, () => void this.#look())
   }
 
   /** @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) when the map is full. */

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { OVERDUE_MS, REAPPEND_DEADLINE_MS, WAKE_POLL_MS } from '../../runtime/timings.ts'
 import { placeOf, timeOf } from '../ids.ts'
 import { BATCH_MAX_BYTES, CLAIM_MAX_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Delivered, LaneBatch } from '../ports.ts'
@@ -9,11 +10,6 @@ import { type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
 import { messagesOf, type PendingEntry, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
 import type { Batch } from './line.ts'
-
-/** A wake-up comes sooner; a batch this old came by none. */
-export const OVERDUE_MS = 5000
-const LOG_DEADLINE_MS = 3000
-const POLL_MS = 500
 
 /** What a claimer needs of its lane. */
 export interface ClaimerOptions {
@@ -166,7 +162,7 @@ export class Claimer {
     // Perhaps it is on one member only: it is not to stand in the log alone.
     const sure = await makeSure(pending, new Map([[key, value]]), FOR_EVER_MS)
     if (!sure.has(key)) return false
-    const deadlineAt = clock.now() + LOG_DEADLINE_MS
+    const deadlineAt = clock.now() + REAPPEND_DEADLINE_MS
     try {
       await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt })
     } catch (error) {
@@ -191,7 +187,7 @@ export class Claimer {
     const woken = new AbortController()
     this.#wake = () => woken.abort()
     let failure: unknown
-    this.#parked ??= this.#options.mail.poll(POLL_MS).then(
+    this.#parked ??= this.#options.mail.poll(WAKE_POLL_MS).then(
       (key) => {
         if (key !== undefined) this.#arrived(key)
         this.#parked = undefined

@@ -4,6 +4,7 @@
  * the background, and is made anew when it gave up. When calls keep running into their deadline, one probe at a
  * time finds out when it is worth calling again; until then calls are refused at once.
  */
+
 import {
   Client,
   type ClientConfig,
@@ -17,18 +18,18 @@ import {
 import type { Clock } from '../../runtime/clock.ts'
 import { inWords, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import {
+  CLUSTER_CALL_MS,
+  CLUSTER_GIVE_UP_MS,
+  CLUSTER_PROBE_MS,
+  CLUSTER_RANGE_MS,
+  CLUSTER_RETRY_MS,
+} from '../../runtime/timings.ts'
 import type { Cluster, ClusterMap, ClusterQueue } from './cluster.ts'
 import { NAMES, RANGED } from './entries.ts'
 
-const CALL_MS = 2500
-/** A range may be large. */
-const RANGE_MS = 5000
-const RETRY_MS = 1000
-/** How long a client looks for a lost cluster before it is made anew. */
-const GIVE_UP_MS = 20_000
 /** Calls in a row that ran into their deadline: then only probes are made. */
 const BREAKER_COUNT = 4
-const PROBE_MS = 500
 
 /** Where a cluster is. */
 interface ClusterAddress {
@@ -69,7 +70,7 @@ export class HazelcastCluster implements Cluster {
   }
 
   map(name: string): ClusterMap {
-    const on = <T>(work: (map: IMap<string, string>) => Promise<T>, deadlineMs = CALL_MS) =>
+    const on = <T>(work: (map: IMap<string, string>) => Promise<T>, deadlineMs = CLUSTER_CALL_MS) =>
       this.#call(async (connection) => work(await mapOf(connection, name)), deadlineMs)
     return {
       get: (key) => on(async (map) => (await map.get(key)) ?? undefined),
@@ -78,7 +79,7 @@ export class HazelcastCluster implements Cluster {
           ? Promise.resolve(new Map())
           : on(async (map) => new Map(await map.getAll([...keys]))),
       keys: (from, to) =>
-        on((map) => map.keySetWithPredicate(Predicates.between('__key', from, to)), RANGE_MS),
+        on((map) => map.keySetWithPredicate(Predicates.between('__key', from, to)), CLUSTER_RANGE_MS),
       putIfAbsent: (key, value, ttlMs) =>
         on(async (map) => (await map.putIfAbsent(key, value, ttlMs)) ?? undefined),
       set: (key, value, ttlMs) => on((map) => map.set(key, value, ttlMs)),
@@ -96,7 +97,7 @@ export class HazelcastCluster implements Cluster {
   }
 
   queue(name: string): ClusterQueue {
-    const on = <T>(work: (queue: IQueue<string>) => Promise<T>, deadlineMs = CALL_MS) =>
+    const on = <T>(work: (queue: IQueue<string>) => Promise<T>, deadlineMs = CLUSTER_CALL_MS) =>
       this.#call(async (connection) => work(await queueOf(connection, name)), deadlineMs)
     return {
       offer: (item) => on((queue) => queue.offer(item)),
@@ -106,7 +107,8 @@ export class HazelcastCluster implements Cluster {
           await queue.drainTo(items, maxCount)
           return items
         }),
-      poll: (waitMs) => on(async (queue) => (await queue.poll(waitMs)) ?? undefined, waitMs + CALL_MS),
+      poll: (waitMs) =>
+        on(async (queue) => (await queue.poll(waitMs)) ?? undefined, waitMs + CLUSTER_CALL_MS),
     }
   }
 
@@ -146,7 +148,7 @@ export class HazelcastCluster implements Cluster {
         return
       } catch (error) {
         logger.warn({ error: inWords(error) }, `cannot connect to the ${store}'s cluster; trying again`)
-        await clock.sleep(RETRY_MS, this.#closed.signal)
+        await clock.sleep(CLUSTER_RETRY_MS, this.#closed.signal)
       }
     }
   }
@@ -168,7 +170,7 @@ export class HazelcastCluster implements Cluster {
         reconnectMode: ReconnectMode.ASYNC,
         connectionRetry: {
           ...{ initialBackoffMillis: 250, maxBackoffMillis: 1500, multiplier: 1.5, jitter: 0.2 },
-          clusterConnectTimeoutMillis: GIVE_UP_MS,
+          clusterConnectTimeoutMillis: CLUSTER_GIVE_UP_MS,
         },
       },
       backupAckToClientEnabled: false,
@@ -181,7 +183,7 @@ export class HazelcastCluster implements Cluster {
       properties: {
         'hazelcast.client.heartbeat.interval': 1000,
         'hazelcast.client.heartbeat.timeout': 5000,
-        'hazelcast.client.invocation.timeout.millis': CALL_MS,
+        'hazelcast.client.invocation.timeout.millis': CLUSTER_CALL_MS,
         'hazelcast.client.invocation.retry.pause.millis': 200,
       },
     }
@@ -245,11 +247,11 @@ export class HazelcastCluster implements Cluster {
     const { clock, logger, store } = this.#options
     logger.warn(`the ${store}'s cluster does not answer`)
     while (this.#expiredCount >= BREAKER_COUNT && !this.#closed.signal.aborted) {
-      await clock.sleep(PROBE_MS, this.#closed.signal)
+      await clock.sleep(CLUSTER_PROBE_MS, this.#closed.signal)
       const connection = this.#connection
       if (connection === undefined || !this.#isUp) continue
       const answered = mapOf(connection, NAMES.meta).then((map) => map.size())
-      await this.#within(answered, CALL_MS).catch(() => {})
+      await this.#within(answered, CLUSTER_CALL_MS).catch(() => {})
     }
     this.#probing = false
   }

@@ -9,19 +9,20 @@
  * what is delivered is dropped wherever it turns up again. Taking something out of `pending` is no outcome; it is
  * tried until it succeeds.
  */
+
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
-import {
-  type Claimed,
-  type Delivered,
-  type Depth,
-  type LaneBatch,
-  type Message,
-  type Range,
-  REDRIVE_AGE_MS,
-  type Settlement,
-  type Whereabouts,
+import type {
+  Claimed,
+  Delivered,
+  Depth,
+  LaneBatch,
+  Message,
+  Range,
+  Settlement,
+  Whereabouts,
 } from '../ports.ts'
 import { Claimer } from './claimer.ts'
 import type { Cluster } from './cluster.ts'

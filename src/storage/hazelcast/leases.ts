@@ -7,15 +7,12 @@
  * cluster that came back empty does not know all who hold. As long as it is young, a lane is taken by its last holder
  * only; or by who never knew another cluster, if the directory names nobody who holds it.
  */
+
 import type { Clock } from '../../runtime/clock.ts'
+import { LEASE_MARGIN_MS, LEASE_MS, LEASE_RENEW_MS } from '../../runtime/timings.ts'
 import { type ClusterMap, onlyAway } from './cluster.ts'
 import { laneName } from './entries.ts'
 import type { ClusterMark } from './mark.ts'
-
-const LEASE_MS = 5000
-/** Times to live count in whole seconds: the cluster may end a lease so much earlier. */
-const EARLY_MS = 1000
-const RENEW_MS = 1500
 
 /** What keeps leases. */
 export interface LeasesOptions {
@@ -49,7 +46,7 @@ export class Leases {
   constructor(options: LeasesOptions) {
     this.#options = options
     this.#value = `${options.owner}#${options.incarnation}`
-    this.#cancel = options.clock.every(RENEW_MS, () => void this.#renew())
+    this.#cancel = options.clock.every(LEASE_RENEW_MS, () => void this.#renew())
   }
 
   /** Takes a lane. @returns False while another has it. @throws {MailroomError} As `ClusterMap`. */
@@ -61,7 +58,7 @@ export class Leases {
     }
     if (!this.#isAlone) await this.#freePredecessor()
     const key = laneName(lane)
-    const until = clock.monotonic() + LEASE_MS - EARLY_MS
+    const until = clock.monotonic() + LEASE_MS - LEASE_MARGIN_MS
     const found = await map.putIfAbsent(key, this.#value, LEASE_MS)
     if (found === this.#value) {
       // From a call of ours whose outcome we did not learn: its time runs since then.
@@ -137,7 +134,7 @@ export class Leases {
     const { map, clock } = this.#options
     const lanes = [...this.#heldUntil.keys()].filter((lane) => this.isHeld(lane))
     if (lanes.length === 0) return
-    const until = clock.monotonic() + LEASE_MS - EARLY_MS
+    const until = clock.monotonic() + LEASE_MS - LEASE_MARGIN_MS
     const found = await map.getAll(lanes.map(laneName))
     await Promise.all(
       lanes.map(async (lane) => {

@@ -2,14 +2,12 @@
 
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { OVERDUE_MS, SCAN_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
-import { OVERDUE_MS } from './claimer.ts'
 import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
-
-const LOOK_MS = 2000
 
 /** What a look-through needs of its lane. */
 export interface LookThroughOptions {
@@ -56,7 +54,7 @@ export class LookThrough {
     for (const key of found) if (partsOf(key).count !== undefined) line.found(key)
     const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
     const leftOpenCount = await this.#adopt(lone)
-    this.#cancel = this.#options.clock.every(LOOK_MS, () => void this.look().catch(onlyAway))
+    this.#cancel = this.#options.clock.every(SCAN_MS, () => void this.look().catch(onlyAway))
     return leftOpenCount
   }
 

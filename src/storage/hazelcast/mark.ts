@@ -6,17 +6,16 @@
  * A second entry, put before the first, ends by itself: as long as it is there, leases that are gone may be in mind
  * (`leases.ts`).
  */
+
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { EPOCH_CHECK_MS, NEW_CLUSTER_MS } from '../../runtime/timings.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
 
 const KEY = 'begun'
 const YOUNG = 'young'
-/** As long as a lease. */
-const YOUNG_MS = 5000
-const LOOK_MS = 2000
 
 interface Begun {
   epoch: string
@@ -47,7 +46,7 @@ export class ClusterMark {
     this.#options = options
     this.#map = options.cluster.map(NAMES.meta)
     options.cluster.onConnect(() => void this.#look())
-    this.#cancel = options.clock.every(LOOK_MS, () => void this.#look())
+    this.#cancel = options.clock.every(EPOCH_CHECK_MS, () => void this.#look())
   }
 
   /** What keeps us from using the cluster, in words for people. */
@@ -117,7 +116,7 @@ export class ClusterMark {
 
 /** Durably, and never without an end: `putOnce` would leave it one when its second call is lost. */
 async function putYoung(map: ClusterMap): Promise<void> {
-  while ((await map.putIfAbsent(YOUNG, '', YOUNG_MS)) !== undefined) {
-    if (await map.setTtl(YOUNG, YOUNG_MS)) return
+  while ((await map.putIfAbsent(YOUNG, '', NEW_CLUSTER_MS)) !== undefined) {
+    if (await map.setTtl(YOUNG, NEW_CLUSTER_MS)) return
   }
 }
