@@ -32,7 +32,8 @@ const DOORS: Record<string, string[]> = {
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
   undici: ['src/http/', 'src/nodes/'],
-  zod: ['src/http/', 'src/nodes/'],
+  zod: ['src/http/', 'src/nodes/', 'src/settings/'],
+  leven: ['src/settings/'],
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
@@ -48,7 +49,7 @@ const WORDS: Record<string, string[]> = {
   'setTimeout(': ['src/runtime/clock.ts'],
   'setInterval(': ['src/runtime/clock.ts'],
   'process.exit(': ['src/runtime/lifecycle.ts'],
-  'process.env': ['src/settings/config.ts'],
+  'process.env': ['src/settings/settings-reader.ts'],
   'Math.random': ['src/runtime/clock.ts'],
 }
 

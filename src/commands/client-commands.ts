@@ -1,6 +1,6 @@
 /** The commands that speak to a running node, as a table: what is typed, what it means, what it does. */
 import type { ApiClient } from '../http/api-client.ts'
-import type { ClientConfig, ClientFlag } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/client-settings.ts'
 
 /** One command. */
 export interface ClientCommand {
@@ -10,7 +10,7 @@ export interface ClientCommand {
   /** What its operands are, by their names in `usage`. */
   operands: Record<string, string>
   /** The flags it has besides `url` and `token`. */
-  flags: ClientFlag[]
+  flags: string[]
   /** What is typed after the command's first word, and what that is for. */
   examples: [typed: string, what: string][]
   run(client: ApiClient, operands: string[], config: ClientConfig): Promise<void>
