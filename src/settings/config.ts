@@ -57,7 +57,7 @@ const nodeSchema = (cwd: string) =>
     }),
     open: yesNo.prefault('false').meta({
       group: 'Network',
-      help: 'listen beyond this machine without a token: anyone who reaches it may post, read and scale',
+      help: 'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
     }),
     peers: optional(hostPorts).meta({
       group: 'Several nodes',
