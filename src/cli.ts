@@ -1,4 +1,4 @@
-/** The command line: what a user types, and with which exit code it ends. The only door to yargs. */
+/** The command line: commands, flags, help, exit codes. The only module that imports yargs. */
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import yargs, { type Argv } from 'yargs'
@@ -7,13 +7,13 @@ import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/c
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError, MailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
-import { CLIENT_SETTINGS, type ClientFlag } from './settings/client-settings.ts'
+import { CLIENT_SETTINGS } from './settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
-import { didYouMean, type Settings, variableOf } from './settings/settings-reader.ts'
+import { didYouMean, type Setting, variableOf } from './settings/settings-reader.ts'
 
 /** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
 const EXIT_CONFIG = 78
-/** The exit code of a program whose reader went away, as in `mailroom dead list | head`. */
+/** The exit code when the reader of standard output has closed it, as in `mailroom dead list | head`. */
 const EXIT_PIPE = 141
 const WIDEST = 110
 const COMMAND_WORDS = new Set(['dead', ...[...CLIENT_COMMANDS, ...DEAD_COMMANDS].map(nameOf)])
@@ -28,7 +28,7 @@ try {
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
 }
 
-/** Whether an error is told by its sentence alone; anything else is a bug, shown with its stack. */
+/** True for an error whose message is enough. Any other error is a bug and is printed with its stack. */
 function isForPeople(error: unknown): error is Error {
   const isOfSystem = error instanceof Error && 'syscall' in error
   return isMailroomError(error) || error instanceof ApiError || error instanceof Unreachable || isOfSystem
@@ -38,11 +38,11 @@ function commands(cli: Argv): Argv {
   cli
     .scriptName('mailroom')
     .usage('$0 <command>\n\nTakes messages over HTTP and never loses one it has acknowledged.')
-    // Whatever is wrong with what was typed is said in one place, all at once: yargs only takes it apart.
+    // yargs only splits the command line. `readSettings` checks it and reports all problems at once.
     .parserConfiguration({ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false })
     .strict(false)
     .command('start', 'run a node until Ctrl-C', startOptions, async (args) => {
-      const { flags, words } = takenApart(args, SETTINGS)
+      const { flags, words } = parsed(args)
       const config = resolveConfig({ flags, surplus: words.slice(1) })
       const { start } = await import('./commands/start.ts')
       await start(config)
@@ -50,29 +50,32 @@ function commands(cli: Argv): Argv {
   for (const command of CLIENT_COMMANDS) addClientCommand(cli, command, 1)
   const deadNames = DEAD_COMMANDS.map(nameOf)
   return cli
-    .command('dead', 'dead letters: messages that could not be handled', (argv) => {
+    .command('dead', 'dead letters: messages whose handler kept failing', (argv) => {
       for (const command of DEAD_COMMANDS) addClientCommand(argv, command, 2)
       return argv
         .command('$0', false, {}, ({ _ }) => noCommand(_.slice(1), 'mailroom dead', deadNames))
-        .usage('$0 dead <command>\n\nDead letters: messages that could not be handled.')
+        .usage('$0 dead <command>\n\nDead letters: messages whose handler kept failing.')
         .example('$0 dead list', '')
-        .example('$0 dead replay --all', 'after the handler has been mended')
+        .example('$0 dead replay --all', 'after the handler has been fixed')
     })
     .command('$0', false, {}, ({ _ }) =>
-      noCommand(_, 'mailroom', ['start', ...CLIENT_COMMANDS.map(nameOf), 'dead']),
+      noCommand(_, 'mailroom', ['start', ...CLIENT_COMMANDS.map(nameOf), 'dead', 'completion']),
     )
     .example('$0 start --messages 4 --handler ./handler.js', '')
     .example('$0 send "hello"', '')
     .epilogue(`Every flag is also a variable: --handler-timeout is ${variableOf('handler-timeout')}.`)
+    .command('completion', 'print a completion script for bash or zsh', {}, (args) => {
+      resolveClientConfig({ flags: parsed(args).flags, surplus: args._.slice(1).map(String) }, [])
+      cli.showCompletionScript()
+    })
     .version(versionOf())
     .detectLocale(false)
     .wrap(Math.min(WIDEST, process.stdout.columns ?? 80))
     .exitProcess(false)
     .fail((message: string | null, error) => {
-      // Without a message it is a command that failed, not what was typed.
-      if (message === null) throw error
-      if (isMailroomError(error)) throw error
-      // The words of the command alone: what belongs to a flag looks like one, too.
+      // Without a message the command itself failed, and the command line was right.
+      if (message === null || isMailroomError(error)) throw error
+      // Only the words of the command: the value of a flag looks like a word, too.
       const words = typed.filter((word) => COMMAND_WORDS.has(word)).join(' ')
       throw invalid(
         message.startsWith('Not enough non-option')
@@ -83,12 +86,12 @@ function commands(cli: Argv): Argv {
 }
 
 function startOptions(argv: Argv): Argv {
-  for (const [flag, { group }] of Object.entries(SETTINGS)) addOption(argv, flag, SETTINGS, `${group}:`)
+  for (const [flag, setting] of Object.entries(SETTINGS)) addOption(argv, flag, setting)
   return argv
     .example('$0 start', 'on http://127.0.0.1:8080, data in ./data')
     .example('$0 start --messages 4', 'more actors')
-    .example('$0 start --handler ./handler.js', 'calls a function of yours for each message')
-    .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'open to the network, with a token')
+    .example('$0 start --handler ./handler.js', 'call a function of yours for each message')
+    .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'listen on the network, with a token')
     .epilogue('Durations: 500ms, 30s, 5m, 12h, 7d.')
 }
 
@@ -97,7 +100,7 @@ function addClientCommand(
   { usage, summary, operands, flags: own, examples, run }: ClientCommand,
   wordCount: number,
 ): void {
-  const flags: ClientFlag[] = [...own, 'url', 'token']
+  const flags = [...own, 'url', 'token']
   const names = Object.keys(operands)
   const isMany = usage.includes('..')
   argv.command(
@@ -106,16 +109,16 @@ function addClientCommand(
     (sub) => {
       for (const [name, describe] of Object.entries(operands)) {
         sub.positional(name, { describe, type: 'string' })
-        // Without it yargs takes a lone - for a flag without a name.
+        // Without `nargs`, yargs reads a lone - as a flag without a name.
         if (!isMany) sub.nargs(name, 1)
       }
-      for (const flag of flags) addOption(sub, flag, CLIENT_SETTINGS)
+      for (const flag of flags) addOption(sub, flag, CLIENT_SETTINGS[flag]!)
       for (const [line, what] of examples) sub.example(`$0 ${line}`, what)
       return sub
     },
     async (args) => {
-      const { flags: given, words } = takenApart(args, CLIENT_SETTINGS, names)
-      // What follows a -- is no flag, and yargs leaves it where it is.
+      const { flags: given, words } = parsed(args, names)
+      // yargs leaves the words after -- in `_` and does not make operands of them.
       const taken = names.flatMap((name) => (args[name] ?? []) as string | string[])
       const operandsGiven = [...taken, ...words.slice(wordCount)]
       const most = isMany ? Number.POSITIVE_INFINITY : names.length
@@ -126,21 +129,19 @@ function addClientCommand(
   )
 }
 
-function addOption(argv: Argv, flag: string, settings: Settings, group?: string): void {
-  const { help, shape, fallback } = settings[flag]!
-  const isSwitch = shape === ''
+function addOption(argv: Argv, flag: string, { help, shape, fallback, group }: Setting): void {
+  const isSwitch = shape === undefined
   argv.option(flag, {
-    describe: `${help}${isSwitch || fallback === null ? '' : ` [${fallback}]`}`,
-    // Values are read as text by their setting.
+    describe: isSwitch || fallback === undefined ? help : `${help} [${fallback}]`,
+    // The schema reads the values; yargs only passes their text on.
     type: isSwitch ? 'boolean' : 'string',
-    ...(group !== undefined && { group }),
+    ...(group !== undefined && { group: `${group}:` }),
   })
 }
 
-/** What yargs found: flags as they were written, and the words that are none. */
-function takenApart(
+/** Splits what yargs parsed into flags, as they were typed, and words. */
+function parsed(
   args: Arguments,
-  settings: Settings,
   operands: readonly string[] = [],
 ): { flags: Record<string, unknown>; words: string[] } {
   const { _, $0, help, version, ...rest } = args
@@ -148,8 +149,8 @@ function takenApart(
   const end = typed.indexOf('--')
   for (const word of typed.slice(0, end === -1 ? undefined : end)) {
     const [, flag, value] = /^--([a-z-]+)=(.*)$/s.exec(word) ?? []
-    // Of a switch yargs makes true or false, whatever stands there.
-    if (flag !== undefined && settings[flag]?.shape === '' && typeof flags[flag] === 'boolean') {
+    // yargs turns the value of a switch into true or false, whatever it is.
+    if (flag !== undefined && typeof flags[flag] === 'boolean') {
       flags[flag] = value
     }
   }
@@ -169,7 +170,6 @@ async function withClient(
   }
 }
 
-/** Tells that what was typed is no command. */
 function noCommand(words: readonly (string | number)[], before: string, known: readonly string[]): never {
   const [word] = words.map(String)
   const expected = `Expected ${before} to be followed by one of ${known.join(', ')}`

@@ -31,7 +31,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/messages/': ofActors(),
   'src/actors/': ['src/runtime/cluster/directory.ts', ...STORAGE_WORDS],
   'src/settings/': [
-    ...['src/runtime/errors.ts', 'src/runtime/cluster/directory.ts'],
+    ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/ids.ts', 'src/storage/limits.ts'],
   ],
   'src/storage/': ['src/storage/embedded/', 'src/storage/hazelcast/', ...ofStorage()],
@@ -64,7 +64,8 @@ const DOORS: Record<string, string[]> = {
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
   undici: ['src/http/', 'src/nodes/'],
-  zod: ['src/http/', 'src/nodes/'],
+  zod: ['src/http/', 'src/nodes/', 'src/settings/'],
+  leven: ['src/settings/'],
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
@@ -80,7 +81,7 @@ const WORDS: Record<string, string[]> = {
   'setTimeout(': ['src/runtime/clock.ts'],
   'setInterval(': ['src/runtime/clock.ts'],
   'process.exit(': ['src/runtime/lifecycle.ts'],
-  'process.env': ['src/settings/config.ts'],
+  'process.env': ['src/settings/settings-reader.ts'],
   'Math.random': ['src/runtime/clock.ts'],
 }
 

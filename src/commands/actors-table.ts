@@ -31,13 +31,13 @@ const COLUMNS: Column[] = [
   ['OLDEST', ({ oldestAt }) => ageOf(oldestAt)],
   ['DEAD', ({ dead }) => String(dead ?? '-')],
 ]
-/** Columns of words stand to the left, numbers to the right. */
+/** The first columns are words, aligned left; the others are numbers, aligned right. */
 const WORD_COLUMNS = 2
 
 /**
  * The table, coloured by state on a terminal; no line feed at its end.
  *
- * @param rates Messages handled a second, by actor's name; a column of its own when given.
+ * @param rates Messages handled a second, by actor's name; an extra column when given.
  */
 export function actorsTable(actors: readonly ShownActor[], rates?: ReadonlyMap<string, number>): string {
   const columns = [...COLUMNS]

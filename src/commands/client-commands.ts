@@ -1,22 +1,22 @@
-/** The commands that speak to a running node, as a table: what is typed, what it means, what it does. */
+/** The commands that call a running node: syntax, help, and the function that runs each. */
 import type { ApiClient } from '../http/api-client.ts'
-import type { ClientConfig, ClientFlag } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/client-settings.ts'
 
 /** One command. */
 export interface ClientCommand {
-  /** With its operands: `<needed>`, `[not needed]`, `<several..>`. */
+  /** With its operands: `<required>`, `[optional]`, `<several..>`. */
   usage: string
   summary: string
-  /** What its operands are, by their names in `usage`. */
+  /** The help of its operands, by their names in `usage`. */
   operands: Record<string, string>
   /** The flags it has besides `url` and `token`. */
-  flags: ClientFlag[]
-  /** What is typed after the command's first word, and what that is for. */
+  flags: string[]
+  /** What is typed after `mailroom`, and its purpose. */
   examples: [typed: string, what: string][]
   run(client: ApiClient, operands: string[], config: ClientConfig): Promise<void>
 }
 
-const ID = { id: 'its id, as `mailroom dead list` shows it' }
+const ID = { id: 'id of the message, as `mailroom dead list` prints it' }
 const SOME_ID = '01KAXB5Z7T4N8V2M6Q0R3W9C01'
 
 /** `mailroom …`. */
@@ -35,7 +35,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   {
     usage: 'restart [role]',
     summary: 'restart the actors of a role, or all, one by one',
-    operands: { role: 'facade, logging or messages; without it all of them' },
+    operands: { role: 'facade, logging or messages; all roles without it' },
     flags: [],
     examples: [
       ['restart', 'all actors, without a failed request'],
@@ -57,7 +57,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   },
   {
     usage: 'send [text]',
-    summary: 'send messages; tries again until each is stored, once',
+    summary: 'send messages; retries until each is stored, once',
     operands: { text: 'one message; - for standard input, one message a line' },
     flags: ['file', 'whole', 'skip-empty', 'ids', 'json', 'timeout'],
     examples: [
@@ -65,12 +65,12 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['send --file lines.txt', 'one message a line'],
       ['send --whole --file order.json', 'one message of several lines'],
       ['send -- "--dashes first"', 'a text that looks like a flag'],
-      ['send - < lines.txt', 'what another program prints'],
+      ['send - < lines.txt', 'the output of another program'],
     ],
     run: async (client, operands, config) => {
-      const { sourceOf, receiptsOf } = await import('./send-source.ts')
+      const { sourceOf } = await import('./send-input.ts')
       const source = sourceOf(operands[0], config)
-      const { send } = await import('./send.ts')
+      const { receiptsOf, send } = await import('./send.ts')
       await send(client, source, { receipts: receiptsOf(source, config), forMs: config.timeoutMs })
     },
   },
@@ -80,8 +80,8 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     operands: {},
     flags: ['since', 'json', 'timeout'],
     examples: [
-      ['redrive', 'after a whole queue cluster came back empty; may be repeated'],
-      [`redrive --since ${SOME_ID}`, 'only what is younger than this id'],
+      ['redrive', 'after a whole queue cluster restarted empty; may be repeated'],
+      [`redrive --since ${SOME_ID}`, 'only messages younger than this id'],
     ],
     run: async (client, _, config) => (await import('./redrive.ts')).redrive(client, config),
   },
@@ -110,18 +110,18 @@ export const DEAD_COMMANDS: ClientCommand[] = [
   },
   {
     usage: 'replay [id]',
-    summary: 'handle one, or all, again',
+    summary: 'make one, or all, pending again',
     operands: ID,
     flags: ['all'],
     examples: [
       [`dead replay ${SOME_ID}`, 'one'],
-      ['dead replay --all', 'all, after the handler has been mended'],
+      ['dead replay --all', 'all, after the handler has been fixed'],
     ],
     run: async (client, [id], config) => (await import('./dead.ts')).replay(client, id, config),
   },
   {
     usage: 'purge <id>',
-    summary: 'forget one for good; it stays in the log',
+    summary: 'delete one; the message stays in the log',
     operands: ID,
     flags: [],
     examples: [[`dead purge ${SOME_ID}`, '']],

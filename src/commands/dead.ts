@@ -1,7 +1,7 @@
-/** `mailroom dead`: the messages that could not be handled. */
+/** `mailroom dead`: messages whose handler kept failing. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { print, printable } from './print.ts'
+import { print, printable } from './terminal.ts'
 
 interface Letter {
   id: string
@@ -13,7 +13,7 @@ interface Letter {
 
 const SHOWN_CHARACTERS = 60
 
-/** Lists all dead letters, oldest first; with `json` one a line, whole. */
+/** Lists all dead letters, oldest first; with `json` each as a whole, one a line. */
 export async function list(client: ApiClient, { json }: { json: boolean }): Promise<void> {
   let count = 0
   for await (const letter of letters(client)) {
@@ -34,9 +34,9 @@ export async function show(client: ApiClient, id: string): Promise<void> {
 }
 
 /**
- * Puts one dead letter, or all, back into the line.
+ * Makes one dead letter, or all, pending again.
  *
- * @throws {MailroomError} `MR_CONFIG_INVALID` unless it is either an id or all of them.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`.
  */
 export async function replay(
   client: ApiClient,
@@ -52,7 +52,7 @@ export async function replay(
   print(`${id} waits again`)
 }
 
-/** One that dies again meanwhile is not taken a second time. */
+/** A message that becomes a dead letter again meanwhile is not replayed twice. */
 async function replayAll(client: ApiClient): Promise<void> {
   let count = 0
   for await (const { id } of letters(client)) {
@@ -60,14 +60,14 @@ async function replayAll(client: ApiClient): Promise<void> {
       await client.call('POST', `${pathOf(id)}/replay`)
       count++
     } catch (error) {
-      // Somebody else was faster.
+      // Replayed or purged by another client meanwhile.
       if (!(error instanceof ApiError && error.code === 'MR_NOT_FOUND')) throw error
     }
   }
   print(`${count} ${count === 1 ? 'message waits' : 'messages wait'} again`)
 }
 
-/** Forgets one dead letter for good. */
+/** Deletes one dead letter; the message stays in the log. */
 export async function purge(client: ApiClient, id: string): Promise<void> {
   await client.call('DELETE', pathOf(id))
   print(`${id} is gone; it stays in the log`)

@@ -1,7 +1,6 @@
-/** `mailroom redrive`: what a queue cluster has lost is put back into it from the log. */
+/** `mailroom redrive`: puts the messages that a queue cluster has lost back into it, from the log. */
 import type { ApiClient } from '../http/api-client.ts'
-import { print } from './print.ts'
-import { ProgressBar } from './progress-bar.ts'
+import { ProgressBar, print } from './terminal.ts'
 
 /** What `POST /log/redrive` answers. */
 interface Page {
@@ -11,12 +10,12 @@ interface Page {
 }
 
 /**
- * Goes through the log, oldest first, and has all that the queue has lost put back. Whatever interrupts it, it
- * may be run again: what is back already is left alone.
+ * Goes through the log, oldest first, and has the node put back every message that the queue has lost. When it
+ * is interrupted, run it again: it skips messages that are back already.
  *
- * @param options.since An id: only what is younger. Null: the whole log.
- * @param options.timeoutMs How long a page is tried again while Mailroom is away or overloaded.
- * @throws {ApiError | Unreachable} When a page cannot be done; those before it are.
+ * @param options.since An id: only messages younger than it. Null: the whole log.
+ * @param options.timeoutMs How long a page is retried while the node is unreachable or overloaded.
+ * @throws {ApiError | Unreachable} When a page fails; the pages before it are done.
  */
 export async function redrive(
   client: ApiClient,

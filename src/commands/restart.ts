@@ -1,18 +1,18 @@
-/** `mailroom restart`: actors one by one, without a failed request. */
+/** `mailroom restart`: restarts actors one by one, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './print.ts'
+import { print } from './terminal.ts'
 
-/** Those behind come first: the facades are replaced in front of actors that are new already. */
+/** Facades last: the actors they call are new by then. */
 const ALL: readonly Role[] = ['messages', 'logging', 'facade']
 
 /**
- * Restarts the actors of a role, or all that the node hosts, and shows the actors there are then.
+ * Restarts the actors of a role, or all that the node hosts, and prints the actors as they are then.
  *
- * @throws {MailroomError} `MR_CONFIG_INVALID` for a role that is none.
- * @throws {ApiError} For what the node refuses; the roles before it are restarted.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` for an unknown role.
+ * @throws {ApiError} When the node refuses; the roles before are restarted.
  */
 export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
   if (only !== undefined && !isRole(only)) {
@@ -36,7 +36,7 @@ function isRole(word: string): word is Role {
   return (ROLES as readonly string[]).includes(word)
 }
 
-/** Of all roles, a node beside others may host only some. */
+/** One of several nodes may host only some of the roles. */
 function isElsewhere(error: unknown): error is ApiError {
   return error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
 }

@@ -1,17 +1,17 @@
-/** `mailroom scale`: more actors, or fewer. */
+/** `mailroom scale`: changes the number of actors. */
 import type { ApiClient } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { MAX_ACTORS } from '../settings/config.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './print.ts'
+import { print } from './terminal.ts'
 
 /**
- * Scales roles one after the other, live, and shows the actors there are then.
+ * Scales roles one after the other, live, and prints the actors as they are then.
  *
  * @param orders Such as `messages=4`.
- * @throws {MailroomError} `MR_CONFIG_INVALID` for an order that is none; nothing was scaled then.
- * @throws {ApiError} For what the node refuses; the orders before it are carried out.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` for a bad order; then no role is scaled.
+ * @throws {ApiError} When the node refuses; the orders before are carried out.
  */
 export async function scale(client: ApiClient, orders: readonly string[]): Promise<void> {
   const parsed = orders.map((order) => {

@@ -1,17 +1,15 @@
 /**
- * `mailroom send`: posts texts in batches, several at a time. Each batch carries an idempotency key, so that
- * trying it again, after whatever went wrong, stores nothing twice.
+ * `mailroom send`: posts texts in batches, several at a time. Each batch carries an idempotency key, so that a
+ * retry never stores it twice.
  */
 import { randomBytes } from 'node:crypto'
 import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
+import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
-import { type Line, openSource, splitLines, textOf, wholeOf } from './lines.ts'
-import { print } from './print.ts'
-import { SendProgress } from './send-progress.ts'
-import type { Receipts, Source } from './send-source.ts'
+import type { ClientConfig } from '../settings/client-settings.ts'
+import { batchesOf, type Line, type Source } from './send-input.ts'
+import { ProgressBar, print } from './terminal.ts'
 
-const BATCH_COUNT = 500
-const BATCH_BYTES = 900_000
 const IN_FLIGHT_COUNT = 4
 
 interface Receipt {
@@ -19,12 +17,22 @@ interface Receipt {
   at: string
 }
 
+/** What is printed of each message, in the order of the source. */
+export type Receipts = 'none' | 'ids' | 'json'
+
+/** For a text on the command line the id is printed, as there is only one. */
+export function receiptsOf(source: Source, { json, ids }: Pick<ClientConfig, 'json' | 'ids'>): Receipts {
+  if (json) return 'json'
+  return ids || 'text' in source ? 'ids' : 'none'
+}
+
 /**
  * Sends everything of a source, or up to the first line that cannot be sent.
  *
- * @param options.forMs How long a batch is tried again while the other side is away or overloaded.
+ * @param options.forMs How long a batch is retried while the node is unreachable or overloaded.
  * @throws {MailroomError} `MR_MESSAGE_INVALID`, `MR_TOO_LARGE` for a text that cannot be sent, with its line;
- * all before it have been sent. @throws {ApiError} What was refused, with its lines. @throws {Unreachable}
+ * all texts before it have been sent. @throws {ApiError} For a refused batch, with its lines.
+ * @throws {Unreachable}
  */
 export async function send(
   client: ApiClient,
@@ -33,7 +41,7 @@ export async function send(
 ): Promise<void> {
   const progress = new SendProgress(source, { isAlone: receipts === 'none' || !process.stdout.isTTY })
   const forget = onInterrupt(() => progress.end('interrupted'))
-  const post = poster(client, forMs, (line) => progress.tell(line))
+  const post = poster(client, forMs, (line) => progress.report(line))
   const sending: Promise<void>[] = []
   let printed: Promise<void> = Promise.resolve()
   let failure: unknown
@@ -48,7 +56,7 @@ export async function send(
           },
         ),
       )
-      // What was acknowledged after a batch that failed is printed too: it is stored.
+      // Batches acknowledged after a failed one are stored, so their receipts are printed, too.
       printed = printed
         .then(() => posted)
         .then(
@@ -68,16 +76,16 @@ export async function send(
   if (failure !== undefined) throw failure
 }
 
-/** Posts a batch until it is answered; the first time nothing comes of it is told. */
+/** Makes a function that posts a batch until it is answered. The first retry of all batches is reported. */
 function poster(
   client: ApiClient,
   forMs: number,
-  tell: (line: string) => void,
+  report: (line: string) => void,
 ): (batch: readonly Line[]) => Promise<Receipt[]> {
-  let told = false
+  let isReported = false
   const onRetry = ({ message }: Error) => {
-    if (!told) tell(`${message}\nTrying again for up to ${forMs / 1000} s`)
-    told = true
+    if (!isReported) report(`${message}\nTrying again for up to ${forMs / 1000} s`)
+    isReported = true
   }
   return async (batch) => {
     const body = batch.map(({ text }) => ({ text }))
@@ -93,7 +101,7 @@ function poster(
   }
 }
 
-/** Names the line where the API names a place in the batch, else the lines of the batch. */
+/** Replaces an index of the batch in the API's message by its line; without one, names all lines of the batch. */
 function inLines(message: string, batch: readonly Line[]): string {
   const named = message.replace(/\[(\d+)\](\.text)?/, (place, index) => {
     const line = batch[Number(index)]
@@ -110,33 +118,50 @@ function printReceipts(batch: readonly Line[], answers: readonly Receipt[], rece
   }
 }
 
-async function* batchesOf(source: Source): AsyncGenerator<Line[]> {
-  if ('text' in source) {
-    yield [alone(textOf(Buffer.from(source.text), 'the text'))]
-  } else if (source.whole) {
-    yield [alone(await wholeOf(openSource(source.path)))]
-  } else {
-    for await (const lines of splitLines(openSource(source.path), source)) yield* cut(lines)
+/** How the sending ended. */
+type Ending = 'done' | 'failed' | 'interrupted'
+
+/**
+ * Reports to standard error what was acknowledged: a bar on a terminal, and one line at the end everywhere. It
+ * reports nothing for a single text.
+ */
+class SendProgress {
+  readonly #beganAt = clock.monotonic()
+  readonly #bar: ProgressBar | undefined
+  readonly #isSilent: boolean
+  #count = 0
+
+  /** @param isAlone True when nothing else is written to the terminal meanwhile. */
+  constructor(source: Source, { isAlone }: { isAlone: boolean }) {
+    this.#isSilent = 'text' in source
+    const isTyped = 'text' in source || (source.path === '-' && process.stdin.isTTY)
+    if (isTyped || !isAlone || !process.stderr.isTTY) return
+    this.#bar = new ProgressBar(process.stderr, source.totalBytes)
+    this.#bar.update(0, 'nothing sent yet')
   }
-}
 
-function alone(text: string): Line {
-  return { text, number: 1, readBytes: Buffer.byteLength(text) }
-}
+  /** `count` more messages were acknowledged, the last of them ends at byte `readBytes`. */
+  sent(count: number, readBytes: number): void {
+    this.#count += count
+    this.#bar?.update(readBytes, `${this.#count} sent`)
+  }
 
-/** Lines in batches the API takes. */
-function* cut(lines: readonly Line[]): Generator<Line[]> {
-  let batch: Line[] = []
-  let bytes = 0
-  for (const line of lines) {
-    const lineBytes = Buffer.byteLength(JSON.stringify({ text: line.text })) + 1
-    if (batch.length === BATCH_COUNT || (batch.length > 0 && bytes + lineBytes > BATCH_BYTES)) {
-      yield batch
-      batch = []
-      bytes = 0
+  /** Writes a line above the bar. */
+  report(line: string): void {
+    this.#bar?.clear()
+    process.stderr.write(`${line}\n`)
+  }
+
+  /** Reports how many messages were acknowledged, and how the sending ended. */
+  end(ending: Ending): void {
+    const seconds = Math.max(0.001, (clock.monotonic() - this.#beganAt) / 1000)
+    const messages = `${this.#count} ${this.#count === 1 ? 'message' : 'messages'}`
+    const rate = Math.round(this.#count / seconds)
+    if (ending === 'interrupted') {
+      this.report(`Interrupted: ${messages} acknowledged; some more may have been stored`)
+    } else if (!this.#isSilent) {
+      const verb = ending === 'done' ? 'Sent' : 'Failed after'
+      this.report(`${verb} ${messages} in ${seconds.toFixed(1)} s (${rate}/s)`)
     }
-    batch.push(line)
-    bytes += lineBytes
   }
-  if (batch.length > 0) yield batch
 }

@@ -1,5 +1,4 @@
-/** `mailroom start`: this process becomes the primary of a node. */
-
+/** `mailroom start`: runs this process as the primary of a node. */
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { extname } from 'node:path'
@@ -18,7 +17,7 @@ import { DEFAULT_LANES } from '../storage/limits.ts'
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
- * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: it did not start, and left nothing running.
+ * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
 export async function start(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel, { node: config.node })
@@ -89,15 +88,15 @@ function announce(config: NodeConfig, url: string, logger: ReturnType<typeof cre
 `)
 }
 
-/** Where the messages are, in words for people. */
+/** Where the messages are kept, for people. */
 function whereOf({ backend, data, hazelcastLogging, hazelcastQueue }: NodeConfig): string {
   if (backend === 'embedded') return data
   return `Hazelcast clusters ${hazelcastLogging.clusterName} and ${hazelcastQueue.clusterName}`
 }
 
 /**
- * The port to listen on, found free: 0 is settled here, so that every facade of this node gets the same. The
- * node's internal port is looked at, too, so that both are told of before anything runs.
+ * Checks that the public port is free and replaces 0 by a free port, the same for every facade of the node. Checks
+ * the internal port, too, so that a port in use is reported before any actor runs.
  */
 async function publicPort({ counts, host, port, internalHost, internalPort }: Config): Promise<number> {
   if (internalPort !== null) await freePort('internal-', internalHost, internalPort)

@@ -1,13 +1,12 @@
-/** `mailroom status`: is it well, and what is it doing? */
+/** `mailroom status`: readiness and actors of a node, once or every second. */
+
 import { styleText } from 'node:util'
 import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
+import { WATCH_MS } from '../runtime/timings.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './print.ts'
-import { Screen } from './screen.ts'
-
-const WATCH_MS = 1000
+import { print, Screen } from './terminal.ts'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -16,46 +15,47 @@ interface Readiness {
   damaged?: string[]
 }
 
-/** What was seen, and when. */
-interface Look {
+/** The node at one moment. */
+interface Snapshot {
   readiness: Readiness
   actors: ShownActor[]
-  /** On the clock that never steps. */
+  /** Monotonic, in milliseconds. */
   at: number
 }
 
 /**
- * Shows the actors once; with `watch` every second, with rates, until q or Ctrl-C. While it watches, a node
- * that does not answer is told and asked again.
+ * Shows the actors once; with `watch` every second, with rates, until q or Ctrl-C. While it watches, an
+ * unreachable node is reported and polled again.
  *
- * @param options.json The answer of `GET /actors`, one line a look.
- * @throws {Unreachable | ApiError} When the first look fails.
+ * @param options.json The answer of `GET /actors`, one line a poll.
+ * @throws {Unreachable | ApiError} When the first poll fails.
  */
 export async function status(
   client: ApiClient,
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
-  const first = await look(client)
-  const ofLook = (now: Look, before?: Look) => (json ? JSON.stringify(now.actors) : wordsOf(now, before))
-  if (!watch) return print(ofLook(first))
+  const first = await poll(client)
+  const format = (now: Snapshot, before?: Snapshot) =>
+    json ? JSON.stringify(now.actors) : wordsOf(now, before)
+  if (!watch) return print(format(first))
   if (json || !process.stdin.isTTY || !process.stdout.isTTY) {
-    print(ofLook(first))
-    const tell = (problem: string) => process.stderr.write(`${problem}\n`)
+    print(format(first))
+    const report = (problem: string) => process.stderr.write(`${problem}\n`)
     // A signal ends the process by itself.
-    return lookAgain(client, first, { show: (now, before) => print(ofLook(now, before)), tell })
+    return pollAgain(client, first, { show: (now, before) => print(format(now, before)), report })
   }
   const screen = new Screen(process.stdin, process.stdout)
   const forget = onInterrupt(() => screen.close())
-  let last = ofLook(first)
+  let last = format(first)
   try {
     screen.show(last)
-    await lookAgain(client, first, {
+    await pollAgain(client, first, {
       left: screen.left,
       show(now, before) {
-        last = ofLook(now, before)
+        last = format(now, before)
         screen.show(last)
       },
-      tell: (problem) => screen.show(`${styleText('red', problem)}\n\n${last}`),
+      report: (problem) => screen.show(`${styleText('red', problem)}\n\n${last}`),
     })
   } finally {
     forget()
@@ -64,33 +64,37 @@ export async function status(
   print(last)
 }
 
-/** Looks every second until `left` is aborted. */
-async function lookAgain(
+/** Polls every second until `left` is aborted. */
+async function pollAgain(
   client: ApiClient,
-  first: Look,
+  first: Snapshot,
   {
     left,
     show,
-    tell,
-  }: { left?: AbortSignal; show: (now: Look, before: Look) => void; tell: (problem: string) => void },
+    report,
+  }: {
+    left?: AbortSignal
+    show: (now: Snapshot, before: Snapshot) => void
+    report: (problem: string) => void
+  },
 ): Promise<void> {
   let before = first
   for (;;) {
     await clock.sleep(WATCH_MS, left)
     if (left?.aborted) return
     try {
-      const now = await look(client, left)
+      const now = await poll(client, left)
       show(now, before)
       before = now
     } catch (error) {
       if (left?.aborted) return
       if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
-      tell(error.message)
+      report(error.message)
     }
   }
 }
 
-async function look(client: ApiClient, signal?: AbortSignal): Promise<Look> {
+async function poll(client: ApiClient, signal?: AbortSignal): Promise<Snapshot> {
   const options = signal === undefined ? {} : { signal }
   const [readiness, actors] = await Promise.all([
     client.call<Readiness>('GET', '/readyz', { ...options, alsoFine: 503 }),
@@ -99,7 +103,7 @@ async function look(client: ApiClient, signal?: AbortSignal): Promise<Look> {
   return { readiness, actors, at: clock.monotonic() }
 }
 
-function wordsOf(now: Look, before?: Look): string {
+function wordsOf(now: Snapshot, before?: Snapshot): string {
   const { status, missing, damaged = [] } = now.readiness
   const lines =
     status === 'ready'
@@ -109,8 +113,8 @@ function wordsOf(now: Look, before?: Look): string {
   return [...lines, '', actorsTable(now.actors, before && ratesOf(now, before))].join('\n')
 }
 
-/** Messages handled a second, by actor; one that was restarted begins at 0 again. */
-function ratesOf(now: Look, before: Look): Map<string, number> {
+/** Messages handled a second, by actor; 0 for an actor that was restarted meanwhile. */
+function ratesOf(now: Snapshot, before: Snapshot): Map<string, number> {
   const seconds = (now.at - before.at) / 1000
   const handled = new Map(before.actors.map((actor) => [actor.name, actor.handled]))
   return new Map(

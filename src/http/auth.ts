@@ -8,6 +8,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { MailroomError } from '../runtime/errors.ts'
 import type { Config } from '../settings/config.ts'
+import { isLoopback } from '../settings/setting-values.ts'
 import { badRequest, NO_TOKEN } from './problems.ts'
 import { ROUTES } from './routes/table.ts'
 
@@ -84,14 +85,11 @@ function checkHost(header: string | undefined): void {
     .replace(/:\d*$/, '')
     .replace(/^\[(.*)\]$/, '$1')
     .toLowerCase()
-  if (isIP(name) !== 0 || isLoopback(name)) return
+  // Names under .localhost resolve to loopback (RFC 6761).
+  if (isIP(name) !== 0 || isLoopback(name) || name.endsWith('.localhost')) return
   throw new MailroomError('MR_FORBIDDEN', {
     reason: 'Without a token only requests to an address or to localhost are taken, and this Host is neither',
   })
-}
-
-function isLoopback(host: string): boolean {
-  return /^(127\.\d+\.\d+\.\d+|::1|localhost|.+\.localhost)$/i.test(host)
 }
 
 function digestOf(token: string): Buffer {

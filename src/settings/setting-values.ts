@@ -1,140 +1,156 @@
-/** How the value of a setting is read: each reader takes what was typed and tells what it expected. */
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
+/** The kinds of values that settings take: from what a user typed to what the program uses. */
+import { accessSync, constants, type Stats, statSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { resolve } from 'node:path'
-import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
+import { z } from 'zod'
+import { addressOf } from '../runtime/cluster/directory.ts'
+import { DAY_MS, MINUTE_MS } from '../runtime/timings.ts'
 import { isId } from '../storage/ids.ts'
 
-/** Reads one value; paths are relative to `cwd`. @throws {Expected} When it is not what the setting takes. */
-export type Parse<T> = (value: string, cwd: string) => T
+declare module 'zod' {
+  interface GlobalMeta {
+    /** What a value must be, in words that follow "Expected `--port` to be". */
+    takes?: string
+    /** The heading of the setting in `--help` and docs/config.md. */
+    group?: string
+    help?: string
+    /** A placeholder for the value, such as PORT; a switch has none. */
+    shape?: string
+    /** The value is never shown. */
+    isSecret?: boolean
+  }
+}
 
-/** What was expected of a value, in words that follow "Expected it to be". */
-export class Expected extends Error {}
+/** True for an address to listen on that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+  return isIP(host) === 4 ? host.startsWith('127.') : /^(::1|localhost)$/i.test(host)
+}
 
-/** One minute. */
-export const MINUTE_MS = 60_000
-const UNITS: Record<string, number> = {
-  ms: 1,
-  s: 1000,
-  m: MINUTE_MS,
-  h: 60 * MINUTE_MS,
-  d: 24 * 60 * MINUTE_MS,
+/** A value that may be absent; then it is null. */
+export function optional<T extends z.ZodType>(value: T) {
+  return value.optional().transform((given) => given ?? null)
 }
 
 /** Digits only: no sign, no fraction, no exponent. */
-export function wholeNumber(min: number, max: number): Parse<number> {
-  return (value) => {
-    const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
-    if (number >= min && number <= max) return number
-    throw new Expected(`a whole number from ${min} to ${max}`)
-  }
+export function wholeNumber(min: number, max: number, shape = 'N') {
+  const digits = z.string().regex(/^\d{1,9}$/)
+  const takes = `a whole number from ${min} to ${max}`
+  return digits.transform(Number).pipe(z.int().min(min).max(max)).meta({ takes, shape })
 }
 
-/** A number and a unit, such as `30s`; in milliseconds. */
-export function duration(minMs: number, maxMs: number): Parse<number> {
-  return (value) => {
-    const [, number, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value) ?? []
-    const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
-    if (ms >= minMs && ms <= maxMs) return ms
-    throw new Expected(
-      `a duration from ${inWords(minMs)} to ${inWords(maxMs)}, such as 30s (units: ms, s, m, h, d)`,
-    )
-  }
+/** A port; 0 is any free one, where `min` allows it. */
+export const port = (min: 0 | 1) => wholeNumber(min, 65_535, 'PORT')
+
+const UNITS_MS: Record<string, number> = { ms: 1, s: 1000, m: MINUTE_MS, h: 60 * MINUTE_MS, d: DAY_MS }
+
+/** A number and a unit, such as `30s`; in milliseconds. The limits are written in the same way. */
+export function duration(min: string, max: string) {
+  const text = z.string().regex(/^\d{1,9}(ms|s|m|h|d)$/)
+  const takes = `a duration from ${min} to ${max}, such as 30s (units: ms, s, m, h, d)`
+  return text
+    .transform(toMs)
+    .pipe(z.int().min(toMs(min)).max(toMs(max)))
+    .meta({ takes, shape: 'DURATION' })
 }
 
-function inWords(ms: number): string {
-  if (ms === 0) return '0s'
-  const [unit, size] = Object.entries(UNITS).findLast(([, of]) => ms % of === 0) ?? ['ms', 1]
-  return `${ms / size}${unit}`
+function toMs(text: string): number {
+  return Number.parseInt(text, 10) * UNITS_MS[text.replace(/^\d+/, '')]!
 }
 
 /** One word of a list. */
-export function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
-  return (value) => {
-    const word = words.find((one) => one === value)
-    if (word !== undefined) return word
-    throw new Expected(`one of ${words.join(', ')}`)
-  }
+export function oneOf<const T extends readonly string[]>(words: T, shape: string) {
+  return z.enum(words).meta({ takes: `one of ${words.join(', ')}`, shape })
 }
 
-/** Whatever matches; `words` say what that is. */
-export function text(pattern: RegExp, words: string): Parse<string> {
-  return (value) => {
-    if (pattern.test(value)) return value
-    throw new Expected(words)
-  }
+/** A text that matches. */
+export function text(pattern: RegExp, takes: string, shape: string) {
+  return z.string().regex(pattern).meta({ takes, shape })
 }
+
+/** An address or a host name to listen on. */
+export const address = text(/^\S+$/, 'an address or host name', 'ADDRESS')
+
+/** True or false; on the command line a switch without a value is true. */
+export const yesNo = z
+  .stringbool({ truthy: ['true', '1'], falsy: ['false', '0'], case: 'sensitive' })
+  .meta({ takes: 'true or false' })
 
 /** A message's id. */
-export function messageId(value: string): string {
-  if (isId(value)) return value
-  throw new Expected('a message id (a ULID, 26 characters)')
-}
+export const messageId = z
+  .string()
+  .refine(isId)
+  .meta({ takes: 'a message id (a ULID, 26 characters)', shape: 'ID' })
 
-/** A Hazelcast cluster: its name and the members to begin with, as `host:port`. */
-export interface ClusterAddress {
-  clusterName: string
-  members: string[]
-}
+const HOST_PORT = /^(?:\[(?<host>[\da-fA-F:.]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/
+const hostPort = z
+  .string()
+  .transform((one) => HOST_PORT.exec(one)?.groups as Record<'host' | 'port', string> | undefined)
+  .pipe(z.object({ host: z.string(), port: z.coerce.number<string>().min(1).max(65_535) }))
 
 /** `HOST:PORT,…`, an IPv6 address in brackets. */
-export function hostPorts(value: string): HostPort[] {
-  return value.split(',').map((one) => {
-    const [, bracketed, plain, digits] = /^(?:\[([\da-fA-F:.]+)\]|([\w.-]+)):(\d{1,5})$/.exec(one) ?? []
-    const port = Number(digits)
-    if (port >= 1 && port <= 65_535) return { host: (bracketed ?? plain)!, port }
-    throw new Expected('HOST:PORT, or several with commas between them')
-  })
-}
+export const hostPorts = z
+  .string()
+  .transform((list) => list.split(','))
+  .pipe(z.array(hostPort))
+  .meta({ takes: 'HOST:PORT, or several with commas between them', shape: 'HOST:PORT,…' })
 
-/** `NAME@HOST:PORT,…`. */
-export function cluster(value: string): ClusterAddress {
-  const [, clusterName, members] = /^([^@\s]+)@(.+)$/.exec(value) ?? []
-  try {
-    if (clusterName !== undefined) return { clusterName, members: hostPorts(members!).map(addressOf) }
-  } catch (error) {
-    if (!(error instanceof Expected)) throw error
-  }
-  throw new Expected('NAME@HOST:PORT, or several HOST:PORT with commas between them')
-}
-
-/** A switch: `true`, `1`, `false` or `0`. */
-export function yesNo(value: string): boolean {
-  if (value === 'true' || value === '1') return true
-  if (value === 'false' || value === '0') return false
-  throw new Expected('true or false')
-}
-
-/** A path, made absolute; nothing need be there. */
-export function path(value: string, cwd: string): string {
-  if (value !== '') return resolve(cwd, value)
-  throw new Expected('a path')
-}
-
-/** A path, made absolute, of a file that is there. */
-export function existingFile(value: string, cwd: string): string {
-  const absolute = resolve(cwd, value)
-  if (existsSync(absolute) && statSync(absolute).isFile()) return absolute
-  throw new Expected('a file that exists')
-}
+/** `NAME@HOST:PORT,…`: a Hazelcast cluster and the members to connect to first, as `host:port`. */
+export const cluster = z
+  .string()
+  .transform((whole) => /^(?<clusterName>[^@\s]+)@(?<members>.+)$/.exec(whole)?.groups)
+  .pipe(
+    z.object({ clusterName: z.string(), members: hostPorts.transform((members) => members.map(addressOf)) }),
+  )
+  .meta({ takes: 'NAME@HOST:PORT, or several HOST:PORT with commas between them', shape: 'NAME@HOST:PORT,…' })
 
 /** The URL of a node, without a slash at its end. */
-export function apiUrl(value: string): string {
-  if (URL.canParse(value)) {
-    const { protocol, search, hash, username } = new URL(value)
-    if (/^https?:$/.test(protocol) && `${search}${hash}${username}` === '') return value.replace(/\/+$/, '')
-  }
-  throw new Expected('a URL such as http://127.0.0.1:8080')
+export const apiUrl = z
+  .string()
+  .refine(isApiUrl)
+  .transform((url) => url.replace(/\/+$/, ''))
+  .meta({ takes: 'a URL such as http://127.0.0.1:8080', shape: 'URL' })
+
+function isApiUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false
+  const { protocol, search, hash, username } = new URL(value)
+  return /^https?:$/.test(protocol) && `${search}${hash}${username}` === ''
 }
 
-/** A path, made absolute, of something to read: a file, a pipe, or `-` for standard input. */
-export function inputFile(value: string, cwd: string): string {
-  if (value === '-') return value
-  const absolute = resolve(cwd, value)
+/** A path, made absolute; it need not exist. */
+export function directory(cwd: string) {
+  const given = z.string().min(1)
+  return given.transform((value) => resolve(cwd, value)).meta({ takes: 'a path', shape: 'DIRECTORY' })
+}
+
+/** A path, made absolute, of a file that exists. */
+export function existingFile(cwd: string) {
+  const absolute = z.string().transform((value) => resolve(cwd, value))
+  return absolute
+    .refine((file) => statsOf(file)?.isFile())
+    .meta({ takes: 'a file that exists', shape: 'FILE' })
+}
+
+/** A path, made absolute, of a file or pipe to read; `-` is standard input. */
+export function inputFile(cwd: string) {
+  const absolute = z.string().transform((value) => (value === '-' ? value : resolve(cwd, value)))
+  return absolute
+    .refine((file) => file === '-' || isReadable(file))
+    .meta({ takes: 'a file that can be read', shape: 'FILE' })
+}
+
+function statsOf(file: string): Stats | undefined {
   try {
-    accessSync(absolute, constants.R_OK)
-    if (!statSync(absolute).isDirectory()) return absolute
+    return statSync(file)
   } catch {
-    // Said below.
+    return undefined
   }
-  throw new Expected('a file that can be read')
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK)
+    return !statSync(file).isDirectory()
+  } catch {
+    return false
+  }
 }

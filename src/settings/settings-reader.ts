@@ -1,96 +1,109 @@
-/** Reads settings from flags, else variables, else defaults, and finds all that is wrong with them. */
-import { nearest } from './nearest.ts'
-import { Expected, type Parse } from './setting-values.ts'
+/** Reads settings from flags, else variables, else defaults, and reports all problems at once. */
+import { closestMatch } from 'leven'
+import { z } from 'zod'
+import { MailroomError } from '../runtime/errors.ts'
 
-/** One setting. */
-export interface Setting<T> {
-  /** As written on the command line when nothing is given; null: it has none. */
-  fallback: string | null
-  /** The shape of a value in docs/config.md; empty for a switch. */
-  shape: string
+/** What a schema says of one setting. */
+export interface Setting {
+  /** Its name in the configuration, such as `handlerTimeoutMs`. */
+  key: string
+  /** The default, as a user would write it. */
+  fallback?: string
+  takes: string
+  group?: string
   help: string
-  /** The heading it stands under in `--help` and docs/config.md. */
-  group: 'Actors' | 'Network' | 'Several nodes' | 'Data' | 'Handler' | 'Logs' | 'Options'
-  parse: Parse<T>
+  shape?: string
+  isSecret?: boolean
 }
 
-/** Settings, by flag. */
-export type Settings = Record<string, Setting<unknown>>
-
-/** What was given. */
-export interface Given {
+/** What a command is started with. */
+export interface Invocation {
   /** By name without dashes, as written; one given twice is an array. */
   flags: Partial<Record<string, unknown>>
-  env: Record<string, string | undefined>
-  /** What paths are relative to. */
-  cwd: string
-  /** Words that mean nothing to the command. */
+  /** Words that are neither flags nor operands. */
   surplus?: readonly string[]
+  env?: Record<string, string | undefined>
+  /** What paths are relative to. */
+  cwd?: string
 }
 
-const ENV_PREFIX = 'MAILROOM_'
-/** Settings whose value is never shown. */
-const SECRETS = new Set(['token', 'secret'])
+/** The settings of a schema, by flag: `handlerTimeoutMs` is set by `--handler-timeout`. */
+export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
+  const { properties = {} } = z.toJSONSchema(schema, { io: 'input' })
+  return Object.fromEntries(
+    Object.entries(properties).map(([key, property]) => {
+      const { default: fallback, ...about } = property as z.core.JSONSchema.JSONSchema
+      const flag = key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+      return [flag, { key, fallback, ...about } as Setting]
+    }),
+  )
+}
 
 /** The variable of a flag. */
 export function variableOf(flag: string): string {
-  return ENV_PREFIX + flag.toUpperCase().replaceAll('-', '_')
+  return `MAILROOM_${flag.toUpperCase().replaceAll('-', '_')}`
 }
 
 /**
- * A reader of a table of settings.
+ * Reads the settings a command has, by a schema of them.
  *
- * @param others Flags of other commands: their variables may be set, without a meaning here.
- * @returns `read` gives the value of a flag, null when it has none or a bad one; `problems` grows by what is
- * wrong with what was read. It begins with the flags, words and variables that do not exist.
+ * @param others Settings of other commands: their variables may be set and mean nothing here.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` with every problem: flags, words and variables that do not exist,
+ * values that are not what their setting takes, and, when each value is right, contradictions between them.
  */
-export function settingsReader<S extends Settings>(
-  settings: S,
-  { flags, env, cwd, surplus = [] }: Given,
-  others: readonly string[],
-): { read: <F extends keyof S>(flag: F) => ReturnType<S[F]['parse']> | null; problems: string[] } {
-  const known = Object.keys(settings)
-  const problems = [
-    ...unknownFlags(flags, known),
-    ...surplus.map((word) => `${JSON.stringify(word)} is one word too many: what has spaces goes in quotes`),
-    ...unknownVariables(env, [...known, ...others].map(variableOf)),
-  ]
-  const read = <F extends keyof S>(flag: F) => {
-    const { fallback, parse } = settings[flag]!
-    const variable = variableOf(flag as string)
-    const fromEnv = env[variable] || undefined
-    const value = flags[flag as string] ?? fromEnv ?? fallback
-    if (value === null) return null
-    const name = flags[flag as string] === undefined && fromEnv !== undefined ? variable : `--${String(flag)}`
-    try {
-      if (Array.isArray(value)) throw new Expected('given once')
-      return parse(String(value), cwd) as never
-    } catch (error) {
-      if (!(error instanceof Expected)) throw error
-      const got = Array.isArray(value) ? value.join(' and ') : String(value)
-      const shown = SECRETS.has(flag as string) ? 'something else' : JSON.stringify(got)
-      problems.push(`Expected \`${name}\` to be ${error.message}, got ${shown}`)
-      return null
-    }
+export function readSettings<T>(
+  schema: z.ZodType<T>,
+  { flags, surplus = [], env = process.env }: Invocation,
+  settings: Record<string, Setting>,
+  others: Record<string, Setting>,
+): T {
+  const input: Record<string, unknown> = {}
+  /** By key: how a problem with its value begins, and the value as it may be shown. */
+  const given = new Map<PropertyKey | undefined, { name: string; takes: string; shown: string }>()
+  for (const [flag, { key, takes, isSecret }] of Object.entries(settings)) {
+    const fromFlag = flags[flag]
+    const value = fromFlag ?? (env[variableOf(flag)] || undefined)
+    if (value === undefined) continue
+    const isRepeated = Array.isArray(value)
+    input[key] = isRepeated ? value : String(value)
+    const shown = isSecret
+      ? 'something else'
+      : JSON.stringify(isRepeated ? value.join(' and ') : String(value))
+    const name = fromFlag === undefined ? variableOf(flag) : `--${flag}`
+    given.set(key, { name, takes: isRepeated ? 'given once' : takes, shown })
   }
-  return { read, problems }
+  const { data, error } = schema.safeParse(input)
+  const problems = (error?.issues ?? []).map(({ path: [key], message }) => {
+    const bad = given.get(key)
+    return bad === undefined ? message : `Expected \`${bad.name}\` to be ${bad.takes}, got ${bad.shown}`
+  })
+  const known = Object.keys(settings)
+  const all = [
+    ...unknownFlags(Object.keys(flags), known),
+    ...surplus.map((word) => `${JSON.stringify(word)} is one word too many: what has spaces goes in quotes`),
+    ...unknownVariables(Object.keys(env), [...known, ...Object.keys(others)].map(variableOf)),
+    // A value with several errors, such as a list of addresses, is one problem.
+    ...new Set(problems),
+  ]
+  if (all.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems: all })
+  return data!
 }
 
-/** `; did you mean …?`, or nothing when no word is near. */
+/** `; did you mean …?`, or nothing when no known word differs in at most two letters. */
 export function didYouMean(prefix: string, word: string, known: readonly string[]): string {
-  const near = nearest(word, known)
+  const near = closestMatch(word, known, { maxDistance: 2 })
   return near === undefined ? '' : `; did you mean \`${prefix}${near}\`?`
 }
 
-function unknownFlags(flags: Given['flags'], known: readonly string[]): string[] {
-  const unknown = Object.keys(flags).filter((flag) => !known.includes(flag))
+function unknownFlags(flags: readonly string[], known: readonly string[]): string[] {
+  const unknown = flags.filter((flag) => !known.includes(flag))
   return unknown.map((flag) => {
     const dashes = flag.length === 1 ? '-' : '--'
     return `\`${dashes}${flag}\` is not a flag of this command${didYouMean('--', flag, known)}`
   })
 }
 
-function unknownVariables(env: Given['env'], known: readonly string[]): string[] {
-  const unknown = Object.keys(env).filter((name) => name.startsWith(ENV_PREFIX) && !known.includes(name))
+function unknownVariables(variables: readonly string[], known: readonly string[]): string[] {
+  const unknown = variables.filter((name) => name.startsWith('MAILROOM_') && !known.includes(name))
   return unknown.map((name) => `\`${name}\` is not a setting${didYouMean('', name, known)}`)
 }

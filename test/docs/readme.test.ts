@@ -89,7 +89,7 @@ test('the README names settings that exist, with their defaults', () => {
     const names = codesIn(flags!).map((flag) => flag.slice(2))
     const defaults = names.map((name) => {
       assert.ok(Object.hasOwn(SETTINGS, name), `--${name} is a setting`)
-      return DEFAULTS[name] ?? SETTINGS[name as keyof typeof SETTINGS].fallback ?? 'none'
+      return DEFAULTS[name] ?? SETTINGS[name]?.fallback ?? 'none'
     })
     const expected = new Set(defaults).size === 1 ? defaults.slice(0, 1) : defaults
     assert.equal(initial!.replaceAll('`', ''), expected.join(', '), `the default of ${names}`)

@@ -89,6 +89,21 @@ test('what was typed wrong is named, with what was expected, and ends with code 
   }
 })
 
+test('a shell completes commands and flags', async () => {
+  const { code, stdout, stderr } = await run(['completion'])
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /mailroom --get-yargs-completions/)
+  const completed = async (...words: string[]) =>
+    (await run(['--get-yargs-completions', 'mailroom', ...words])).stdout.trim().split('\n')
+  assert.ok((await completed('')).includes('redrive'))
+  assert.ok((await completed('dead', '')).includes('purge'))
+  const flags = await completed('start', '--')
+  for (const flag of ['--handler-timeout', '--log-level']) assert.ok(flags.includes(flag), flag)
+  const surplus = await run(['completion', 'bash', '--json'])
+  assert.equal(surplus.code, 78)
+  assert.match(surplus.stderr, /`--json` is not a flag.*\n.*"bash" is one word too many/)
+})
+
 test('status, scale, restart, send and dead on a living node', async (context) => {
   const system = await System.start(context, [...QUIET, '--handler', HANDLER])
   const env = { MAILROOM_URL: system.url }

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isMailroomError } from '../../src/runtime/errors.ts'
-import { CLIENT_SETTINGS, type ClientFlag } from '../../src/settings/client-settings.ts'
+import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
 import { variableOf } from '../../src/settings/settings-reader.ts'
 
-const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS) as ClientFlag[]
+const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS)
 
 /** What `mailroom start` would be told. */
 function start(flags: Record<string, unknown>, env: Record<string, string> = {}, surplus: string[] = []) {
@@ -87,6 +87,18 @@ function byPlace(actual: readonly string[]): (a: string, b: string) => number {
   return (a, b) => actual.indexOf(a) - actual.indexOf(b)
 }
 
+test('a setting is set by its flag, not by its name in the configuration', () => {
+  assert.deepEqual(
+    problemsOf(() => start({ handlerTimeoutMs: '1s' })),
+    ['`--handlerTimeoutMs` is not a flag of this command'],
+  )
+})
+
+test('a configuration crosses IPC unchanged', () => {
+  const config = start({ handler: import.meta.filename, backend: 'hazelcast' })
+  assert.deepEqual(JSON.parse(JSON.stringify(config)), config)
+})
+
 test('numbers are digits only, and within their limits', () => {
   for (const bad of ['', ' 1', '1 ', '-1', '+1', '1e1', '0x1', '1.0', '65', '9999999999', 'one', '１']) {
     assert.equal(problemsOf(() => start({ facade: bad })).length, 1, bad)
@@ -119,7 +131,15 @@ test('no secret is shown, whatever is wrong with it', () => {
 
 test('beyond this machine it wants a token, or to be told that it is open', () => {
   const token = 'a token of sixteen or more'.replaceAll(' ', '-')
-  for (const host of ['0.0.0.0', '::', '10.1.2.3', 'mail.example']) {
+  for (const host of [
+    '0.0.0.0',
+    '::',
+    '10.1.2.3',
+    'mail.example',
+    'localhost.example',
+    'mail.localhost',
+    '127.0.0.1.example',
+  ]) {
     assert.match(problemsOf(() => start({ host })).join(), /`--token`.*`--open`/)
     assert.equal(start({ host, token }).token, token)
     assert.equal(start({ host, open: true }).open, true)
@@ -130,9 +150,12 @@ test('beyond this machine it wants a token, or to be told that it is open', () =
 test('a client command has its own flags only, and knows the variables of all', () => {
   const env = { MAILROOM_URL: 'http://mail:1/', MAILROOM_PORT: '1', MAILROOM_FILE: '-' }
   const config = resolveClientConfig({ flags: { json: true }, env }, ['url', 'token', 'json'])
-  assert.deepEqual([config.url, config.json, config.file, config.timeoutMs], ['http://mail:1', true, null, 0])
+  assert.deepEqual(
+    [config.url, config.json, config.file, config.timeoutMs],
+    ['http://mail:1', true, null, 60_000],
+  )
   assert.equal(resolveClientConfig({ flags: {}, env }, CLIENT_FLAGS).file, '-')
-  const own: ClientFlag[] = ['url', 'token']
+  const own = ['url', 'token']
   assert.deepEqual(
     problemsOf(() =>
       resolveClientConfig({ flags: { json: true, urk: 'x' }, env: { MAILROOM_JSN: '1' } }, own),
@@ -174,12 +197,20 @@ test('a file to send can be read', (context) => {
   }
 })
 
-test('every setting has a help of one line, and a fallback that it takes itself', () => {
-  for (const [flag, { help, fallback, parse }] of [
-    ...Object.entries(SETTINGS),
-    ...Object.entries(CLIENT_SETTINGS),
-  ]) {
+test('every setting has a help of one line, says what it takes, and takes its own default', () => {
+  const all = [...Object.entries(SETTINGS), ...Object.entries(CLIENT_SETTINGS)]
+  for (const [flag, { help, takes, fallback }] of all) {
     assert.match(help, /^\S[^\n]+$/, flag)
-    if (fallback !== null) parse(fallback, '/here')
+    assert.match(takes, /^\S[^\n]+$/, flag)
+    assert.equal(typeof (fallback ?? ''), 'string', flag)
   }
+  const defaults = (settings: typeof SETTINGS) =>
+    Object.fromEntries(
+      Object.entries(settings).flatMap(([flag, { fallback }]) =>
+        fallback === undefined ? [] : [[flag, fallback]],
+      ),
+    )
+  assert.deepEqual(start(defaults(SETTINGS)), start({}))
+  const client = (flags: Record<string, unknown>) => resolveClientConfig({ flags, env: {} }, CLIENT_FLAGS)
+  assert.deepEqual(client(defaults(CLIENT_SETTINGS)), client({}))
 })

@@ -2,18 +2,16 @@
 import { z } from 'zod'
 import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import { MAX_ACTORS } from '../../settings/config.ts'
 import { mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import { type Handler, pathParameter, type Reach, replyJson } from '../context.ts'
 import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
 import { badRequest } from '../problems.ts'
 
-/** The most actors of one role on one node. */
-const COUNT_MAX = 64
-
 const BODY_MAX_BYTES = 1024
 
 /** What `PUT /actors/{role}` takes. */
-const PutActors = z.strictObject({ count: z.int().min(1).max(COUNT_MAX) })
+const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 
 /** The routes of the actors. Scaling and restarting take as long as the actors need to drain: no deadline. */
 export function actorRoutes({
@@ -61,7 +59,7 @@ function roleOf(name: string): Role {
 }
 
 function countOf(source: string | undefined): number {
-  const expected = `{"count": a whole number from 1 to ${COUNT_MAX}} and nothing else`
+  const expected = `{"count": a whole number from 1 to ${MAX_ACTORS}} and nothing else`
   try {
     const { success, data } = PutActors.safeParse(source === undefined ? undefined : parseJson(source))
     if (success && !hasDuplicateKeys(source!, 1)) return data.count

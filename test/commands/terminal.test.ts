@@ -3,9 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { actorsTable, type ShownActor } from '../../src/commands/actors-table.ts'
-import { printable } from '../../src/commands/print.ts'
-import { ProgressBar } from '../../src/commands/progress-bar.ts'
-import { type Keys, Screen } from '../../src/commands/screen.ts'
+import { type Keys, ProgressBar, printable, Screen } from '../../src/commands/terminal.ts'
 
 /** A terminal that remembers what was written to it. */
 class FakeTerminal {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { splitLines, wholeOf } from '../../src/commands/lines.ts'
+import { splitLines, wholeOf } from '../../src/commands/send-input.ts'
 
 async function* chunksOf(bytes: Buffer, sizes: readonly number[] = [bytes.length]): AsyncGenerator<Buffer> {
   let from = 0

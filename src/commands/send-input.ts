@@ -1,0 +1,166 @@
+/** What `mailroom send` sends: a text, or texts read from a file or standard input in flat memory. */
+import { createReadStream, statSync } from 'node:fs'
+import { MailroomError } from '../runtime/errors.ts'
+import type { ClientConfig } from '../settings/client-settings.ts'
+import { TEXT_MAX_BYTES } from '../storage/limits.ts'
+
+const LINE_FEED = 10
+/** Both within the limits of the API. */
+const BATCH_COUNT = 500
+const BATCH_BYTES = 900_000
+
+/** Where the texts come from. */
+export type Source =
+  | { text: string }
+  /**
+   * A file, or `-` for standard input: one message a line, or with `whole` one message. `totalBytes` is 0 when
+   * it is unknown.
+   */
+  | { path: string; totalBytes: number; whole: boolean; skipEmpty: boolean }
+
+/** Makes a source of the operand and the flags. @throws {MailroomError} `MR_CONFIG_INVALID` unless there is exactly one. */
+export function sourceOf(
+  text: string | undefined,
+  { file, whole, skipEmpty }: Pick<ClientConfig, 'file' | 'whole' | 'skipEmpty'>,
+): Source {
+  if (text !== undefined && file !== null) throw contradiction('Expected either a text or `--file`, got both')
+  if (whole && skipEmpty) throw contradiction('Expected either `--whole` or `--skip-empty`, got both')
+  const path = text === '-' ? text : file
+  if (path !== null) {
+    return { path, totalBytes: path === '-' ? 0 : statSync(path).size, whole, skipEmpty }
+  }
+  if (text === undefined)
+    throw contradiction('Expected a text, - for standard input, or `--file`, got nothing to send')
+  if (skipEmpty)
+    throw contradiction('Expected `--skip-empty` with lines of a file or of standard input, got a text')
+  return { text }
+}
+
+/**
+ * The texts of a source, in batches the API takes.
+ *
+ * @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE` naming the text that cannot be sent.
+ */
+export async function* batchesOf(source: Source): AsyncGenerator<Line[]> {
+  if ('text' in source) {
+    yield [alone(textOf(Buffer.from(source.text), 'the text'))]
+  } else if (source.whole) {
+    yield [alone(await wholeOf(openSource(source.path)))]
+  } else {
+    for await (const lines of splitLines(openSource(source.path), source)) yield* cut(lines)
+  }
+}
+
+function alone(text: string): Line {
+  return { text, number: 1, readBytes: Buffer.byteLength(text) }
+}
+
+function* cut(lines: readonly Line[]): Generator<Line[]> {
+  let batch: Line[] = []
+  let bytes = 0
+  for (const line of lines) {
+    const lineBytes = Buffer.byteLength(JSON.stringify({ text: line.text })) + 1
+    if (batch.length === BATCH_COUNT || (batch.length > 0 && bytes + lineBytes > BATCH_BYTES)) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(line)
+    bytes += lineBytes
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** A text and its place in the source. */
+export interface Line {
+  text: string
+  /** Counted from 1. */
+  number: number
+  /** Bytes of the source up to the end of this text. */
+  readBytes: number
+}
+
+/** Opens a file; `-` is standard input. */
+function openSource(path: string): AsyncIterable<Buffer> {
+  return path === '-' ? process.stdin : createReadStream(path)
+}
+
+/**
+ * One text a line: the bytes before its line feed, unchanged. The last line needs no line feed. All lines of a
+ * chunk are yielded at once, without waiting for the next chunk, so that what a program prints is sent at once.
+ *
+ * @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE` naming a line that cannot be sent, after all
+ * lines before it.
+ */
+export async function* splitLines(
+  chunks: AsyncIterable<Buffer>,
+  { skipEmpty }: { skipEmpty: boolean },
+): AsyncGenerator<Line[]> {
+  let rest: Buffer = Buffer.alloc(0)
+  let number = 0
+  let restAtBytes = 0
+  for await (const chunk of chunks) {
+    const bytes = Buffer.concat([rest, chunk])
+    const lines: Line[] = []
+    let from = 0
+    try {
+      for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
+        number++
+        const line = bytes.subarray(from, end)
+        from = end + 1
+        if (line.length === 0) {
+          if (skipEmpty) continue
+          throw invalid(`line ${number}`, 'not empty', 'an empty line; --skip-empty passes over those')
+        }
+        lines.push({ text: textOf(line, `line ${number}`), number, readBytes: restAtBytes + from })
+      }
+      rest = bytes.subarray(from)
+      restAtBytes += from
+      if (rest.length > TEXT_MAX_BYTES) throw tooLarge(`line ${number + 1}`)
+    } catch (error) {
+      yield lines
+      throw error
+    }
+    yield lines
+  }
+  if (rest.length === 0) return
+  number++
+  yield [{ text: textOf(rest, `line ${number}`), number, readBytes: restAtBytes + rest.length }]
+}
+
+/** Everything as one text. @throws As `splitLines` does; stops reading when it is too large. */
+export async function wholeOf(chunks: AsyncIterable<Buffer>): Promise<string> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of chunks) {
+    parts.push(chunk)
+    bytes += chunk.length
+    if (bytes > TEXT_MAX_BYTES) break
+  }
+  return textOf(Buffer.concat(parts), 'the whole input')
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Bytes as a text that can be sent. @throws {MailroomError} `MR_MESSAGE_INVALID`, `MR_TOO_LARGE`. */
+function textOf(bytes: Buffer, where: string): string {
+  if (bytes.length > TEXT_MAX_BYTES) throw tooLarge(where)
+  if (bytes.length === 0) throw invalid(where, 'not empty', 'an empty text')
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    throw invalid(where, 'UTF-8', 'other bytes')
+  }
+}
+
+function invalid(where: string, expected: string, got: string): MailroomError {
+  return new MailroomError('MR_MESSAGE_INVALID', { where, expected, got })
+}
+
+function tooLarge(what: string): MailroomError {
+  return new MailroomError('MR_TOO_LARGE', { what, limitBytes: TEXT_MAX_BYTES })
+}
+
+function contradiction(problem: string): MailroomError {
+  return new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+}
