@@ -1,10 +1,9 @@
 /**
  * All timings of Mailroom, in milliseconds. A value that depends on another is an expression of it, with the
- * reason. docs/timings.md is this table for readers; a test compares the two.
+ * reason. docs/timings.md is this table for readers; test/docs/timings.test.ts compares the two.
  */
 
 const SECOND_MS = 1000
-/** The units of durations that people write. */
 export const MINUTE_MS = 60 * SECOND_MS
 export const DAY_MS = 24 * 60 * MINUTE_MS
 
@@ -22,6 +21,7 @@ export const APPEND_RETRY_MS = 25
 export const LOG_READ_DEADLINE_MS = POST_DEADLINE_MS
 /** A logging actor that failed is passed over for this time, doubling with each further failure. */
 export const PASS_OVER_MS = SECOND_MS
+/** The longest time it is passed over. */
 export const PASS_OVER_MAX_MS = 8 * PASS_OVER_MS
 /** Clocks of two nodes differ by less than this. */
 export const CLOCK_SKEW_MS = SECOND_MS
@@ -45,8 +45,9 @@ export const SLICE_MS = 1
 
 // ── Clients of the HTTP API ─────────────────────────────────────────────────────────────────────────────────
 
-/** The head of a request must arrive within this time; the body (not NDJSON) within as long again. */
+/** The head of a request must arrive within this time. */
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
+/** A body (not NDJSON) must arrive within this time after the head. */
 export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
 /** A client of an NDJSON stream may send nothing for this long. */
 export const STREAM_SILENCE_MS = MINUTE_MS
@@ -54,8 +55,9 @@ export const STREAM_SILENCE_MS = MINUTE_MS
 export const READ_STALL_MS = 10 * SECOND_MS
 /** Lines of a stream wait this long for room in a full mailbox, then they are refused. */
 export const STREAM_PATIENCE_MS = 10 * SECOND_MS
-/** Pause between two tries of that, doubling. */
+/** Pause before a stream tries a full mailbox again; it doubles with each try. */
 export const STREAM_RETRY_MIN_MS = 10
+/** The longest such pause. */
 export const STREAM_RETRY_MAX_MS = 500
 /** A kept-alive connection may be idle for this long. */
 export const KEEP_ALIVE_MS = MINUTE_MS
@@ -72,9 +74,11 @@ export const DRAIN_NOTICE_MS = SECOND_MS
 export const STREAM_DRAIN_CHECK_MS = DRAIN_NOTICE_MS / 4
 /** Answers are held back this long before the listener closes, so that no client connects meanwhile. */
 export const CLOSE_HOLD_MS = 50
+/** The longest time answers are held back, while clients still connect. */
 export const CLOSE_HOLD_MAX_MS = SECOND_MS
-/** How often a closing server closes the connections that are idle. */
+/** How often a closing public server closes the connections that are idle. */
 export const IDLE_SWEEP_MS = 100
+/** The same for the servers between actors. */
 export const INTERNAL_IDLE_SWEEP_MS = IDLE_SWEEP_MS / 2
 /** A connection that has sent nothing for this long is closed with the idle ones. */
 export const SILENT_CONNECTION_MS = SECOND_MS
@@ -95,40 +99,48 @@ export const SIGNAL_GRACE_MS = 300
 
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
-/** A worker is pinged after this much silence (two lost heartbeats) and killed after `PING_MS` more. */
+/** A worker is pinged after this much silence: two lost heartbeats. */
 export const SILENT_MS = 2 * HEARTBEAT_MS
+/** A worker that does not answer a ping within this time is killed. */
 export const PING_MS = HEARTBEAT_MS
-/** How often the primary checks; when this check itself is later than `LATE_CHECK_MS` it judges nobody. */
+/** How often the primary checks its workers. */
 export const LIVENESS_CHECK_MS = HEARTBEAT_MS / 4
+/** A check that is later than this judges no worker: the primary itself was stopped. */
 export const LATE_CHECK_MS = LIVENESS_CHECK_MS
 /** An actor must have booted within this time. */
 export const BOOT_TIMEOUT_MS = 30 * SECOND_MS
-/** A crashed actor is restarted after up to this time, doubling, at most `RESTART_MAX_MS`. */
+/** A crashed actor is restarted after up to this time; it doubles with each crash. */
 export const RESTART_BASE_MS = 100
+/** The longest backoff, and how often an open breaker lets an actor try. */
 export const RESTART_MAX_MS = 30 * SECOND_MS
-/** Five crashes within this time open the actor's circuit breaker; so long an uptime closes it. */
+/** Five crashes within this time open the actor's circuit breaker; an uptime this long closes it. */
 export const CRASH_WINDOW_MS = MINUTE_MS
 /** Changes of the directory are sent to the workers together, this often at most. */
 export const DIRECTORY_PERIOD_MS = 50
 /** A new start waits this long for the workers of a dead primary to end. */
 export const ORPHAN_WAIT_MS = 5 * SECOND_MS
+/** How often it checks that they have ended. */
 export const ORPHAN_CHECK_MS = 20
 /** A replacement waits this long for its cluster before it serves without it. */
 export const CLUSTER_WAIT_MS = SECOND_MS
+/** How often it checks that the cluster answers. */
 export const CLUSTER_WAIT_CHECK_MS = 10
 
 // ── Calls between actors and nodes ──────────────────────────────────────────────────────────────────────────
 
-/** A call of a facade to a messages actor. */
+/** A call of a facade to a messages actor is answered within this time. */
 export const ASK_TIMEOUT_MS = 2 * SECOND_MS
 /** Pause before a call to a lane that is on its way to another holder is tried again. */
 export const ASK_RETRY_MS = 50
+/** A wake-up is delivered within this time or is lost. */
 export const WAKE_TIMEOUT_MS = SECOND_MS
+/** A connection to another actor stands within this time. */
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives for this long in one request. */
 export const REDRIVE_SLICE_MS = ASK_TIMEOUT_MS
 /** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
 export const NODE_POLL_MS = SECOND_MS
+/** Another node answers within this time. */
 export const NODE_TIMEOUT_MS = NODE_POLL_MS
 /** A leaving node announces it for this long: every other node has polled once by then. */
 export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
@@ -137,8 +149,9 @@ export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
 
 /** A claim waits this long for the first message: what a lost wake-up costs at most. */
 export const CLAIM_WAIT_MS = 500
-/** A failed handler is retried after this time, doubling, at most `RETRY_MAX_MS`. */
+/** A failed handler is retried after this time, up to a half shorter; it doubles with each failure. */
 export const RETRY_BASE_MS = 500
+/** The longest time before a retry. */
 export const RETRY_MAX_MS = MINUTE_MS
 /** Pause before a call is repeated to a queue that was unavailable. */
 export const QUEUE_RETRY_MS = 250
@@ -162,16 +175,21 @@ export const READER_TIMEOUT_MS = 250
 export const CLUSTER_CALL_MS = POST_DEADLINE_MS - 500
 /** A query of a range of keys may take this long. */
 export const CLUSTER_RANGE_MS = 2 * CLUSTER_CALL_MS
-/** The client's retry pause, how long it looks for a lost cluster, and how often an open breaker probes. */
+/** Pause before a client is made anew that could not connect. */
 export const CLUSTER_RETRY_MS = SECOND_MS
+/** A client looks for a lost cluster this long, then it is made anew. */
 export const CLUSTER_GIVE_UP_MS = 20 * SECOND_MS
+/** How often an open circuit breaker probes the cluster. */
 export const CLUSTER_PROBE_MS = 500
-/** How often each process checks the cluster's epoch and how full its maps are. */
+/** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */
 export const EPOCH_CHECK_MS = 2 * SECOND_MS
+/** How often each process checks how full the cluster's maps are. */
 export const BOUND_CHECK_MS = SECOND_MS
-/** A lease ends after this time in the cluster, a second earlier for its holder: TTLs count whole seconds. */
+/** The cluster ends a lease after this time, unless it was renewed. */
 export const LEASE_MS = 5 * SECOND_MS
+/** For its holder a lease ends this much earlier, as the cluster counts times to live in whole seconds. */
 export const LEASE_MARGIN_MS = SECOND_MS
+/** How often a holder renews its leases. */
 export const LEASE_RENEW_MS = 1500
 /** A cluster is new for as long as a lease of the cluster before it may be held. */
 export const NEW_CLUSTER_MS = LEASE_MS
@@ -188,11 +206,15 @@ export const WAKE_POLL_MS = 500
 
 // ── Command line ────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A client command connects within this time. */
 export const CLI_CONNECT_MS = 3 * SECOND_MS
-/** No call but scaling and restarting takes longer, unless the node is frozen. */
+/** An answer may be silent this long: only scaling and restarting take longer, and they are waited for. */
 export const CLI_SILENCE_MS = 10 * SECOND_MS
+/** Pause before a client command tries a call again; it doubles with each try. */
 export const CLI_RETRY_MIN_MS = 200
+/** The longest such pause. */
 export const CLI_RETRY_MAX_MS = 5 * SECOND_MS
-/** How often `status --watch` asks, and how often the progress bar is drawn. */
+/** How often `status --watch` asks the node. */
 export const WATCH_MS = SECOND_MS
+/** How often the progress bar is drawn at most. */
 export const REDRAW_MS = 100
