@@ -12,15 +12,10 @@ import { servePublic } from './http/server.ts'
 import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
 import { actorNumber, isHeldElsewhere } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
+import { CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
 import type { NodeConfig } from './settings/config.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
 import type { Backend } from './storage/ports.ts'
-
-/** A draining facade answers with `Connection: close` for this long before it stops listening. */
-const GOODBYE_MS = 1000
-/** A replacement waits this long for its cluster; then it serves without it, and `/readyz` says so. */
-const REACH_MS = 1000
-const REACH_LOOK_MS = 10
 
 type Context = ActorContext<NodeConfig>
 
@@ -42,7 +37,7 @@ async function bootFacade(context: Context): Promise<BootedActor> {
     status: () => actor.status(),
     async drain() {
       actor.announceDrain()
-      await context.clock.sleep(GOODBYE_MS)
+      await context.clock.sleep(DRAIN_NOTICE_MS)
       await server.stopListening()
       await actor.drain()
       await Promise.all([peers.close(), backend.close()])
@@ -108,12 +103,12 @@ function backendOf(
   })
 }
 
-/** Waits for the clusters, up to `REACH_MS`: an actor that replaces another must not refuse what that one accepted. */
+/** Waits for the clusters, up to `CLUSTER_WAIT_MS`: an actor that replaces another must not refuse what that one accepted. */
 async function backendReached({ clock, directory, role }: Context, backend: Backend): Promise<void> {
   // Nothing is replaced when a node starts. It is up at once and says what is missing.
   if (!directory.actors().some((actor) => actor.role === role && actor.state === 'ready')) return
-  const endAt = clock.monotonic() + REACH_MS
-  while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(REACH_LOOK_MS)
+  const endAt = clock.monotonic() + CLUSTER_WAIT_MS
+  while (backend.missing().length > 0 && clock.monotonic() < endAt) await clock.sleep(CLUSTER_WAIT_CHECK_MS)
 }
 
 bootWorker(catalog)

@@ -10,6 +10,7 @@ import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
 import { settledCursor } from '../../src/http/routes/lists.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
+import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
@@ -17,8 +18,6 @@ import { type Network, SimPeers } from './network.ts'
 import type { SimProcess } from './process.ts'
 import type { Holder, Showing } from './showing.ts'
 
-const GOODBYE_MS = 1000
-const POST_DEADLINE_MS = 3000
 /** Where clients find facades: `public/<process>`. */
 export const PUBLIC = 'public/'
 
@@ -68,7 +67,7 @@ async function bootFacade(
     status: () => actor.status(),
     async drain() {
       actor.announceDrain()
-      await world.clock.sleep(GOODBYE_MS)
+      await world.clock.sleep(DRAIN_NOTICE_MS)
       close()
       await actor.drain()
       await backend.close()

@@ -3,9 +3,7 @@
  * aside, longer each time; after that one call at a time tries it until one succeeds.
  */
 import type { Clock, Random } from '../../runtime/clock.ts'
-
-const ASIDE_MS = 1000
-const ASIDE_MAX_MS = 8000
+import { PASS_OVER_MAX_MS, PASS_OVER_MS } from '../../runtime/timings.ts'
 
 interface Standing {
   inFlight: number
@@ -48,7 +46,7 @@ export class Balancer {
       const now = this.#clock.monotonic()
       // Calls that were under way together and fail together are one failure.
       if (blames(error) && now >= standing.asideUntil) {
-        standing.asideUntil = now + Math.min(ASIDE_MAX_MS, ASIDE_MS * 2 ** standing.failures++)
+        standing.asideUntil = now + Math.min(PASS_OVER_MAX_MS, PASS_OVER_MS * 2 ** standing.failures++)
       }
       throw error
     } finally {

@@ -8,6 +8,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDRIVE_SLICE_MS } from '../../runtime/timings.ts'
 import { idGenerator, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
@@ -23,10 +24,6 @@ import { readLists, StoreReader } from './reader.ts'
 const CONCURRENCY = 4
 /** Of them, batches of singles: fewer are fuller, and cost everybody after them less a message. */
 const SINGLES_CONCURRENCY = 2
-const ASK_TIMEOUT_MS = 2000
-const RETRY_MS = 50
-/** How long a stretch of the log is redriven in one call. */
-const REDRIVE_MS = 2000
 
 /** A message on its way into a batch. */
 interface Single {
@@ -114,7 +111,7 @@ export class FacadeActor extends Actor implements Facade {
       if (store.whole) return page
       // A lane is on its way to it, or away: soon over, or not to be passed over in silence.
       if (this.context.clock.monotonic() >= deadlineAt) throw away(`${name} with all its lanes`)
-      await this.context.clock.sleep(RETRY_MS)
+      await this.context.clock.sleep(ASK_RETRY_MS)
     }
   }
 
@@ -138,7 +135,7 @@ export class FacadeActor extends Actor implements Facade {
         if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
         if (waitMs === 0 && this.context.clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
       }
-      await this.context.clock.sleep(RETRY_MS)
+      await this.context.clock.sleep(ASK_RETRY_MS)
     }
   }
 
@@ -182,7 +179,7 @@ export class FacadeActor extends Actor implements Facade {
   }
 
   async redrive({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Redriven> {
-    const endAt = this.context.clock.monotonic() + REDRIVE_MS
+    const endAt = this.context.clock.monotonic() + REDRIVE_SLICE_MS
     const sum = { checked: 0, redriven: 0, last: after }
     while (sum.checked < limit && this.context.clock.monotonic() < endAt) {
       const page = await this.#logging.page({ after: sum.last, limit: limit - sum.checked })

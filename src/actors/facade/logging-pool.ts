@@ -6,15 +6,16 @@
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import {
+  APPEND_ATTEMPT_MS,
+  APPEND_PROBE_MS,
+  APPEND_RETRY_MS,
+  LOG_READ_DEADLINE_MS,
+} from '../../runtime/timings.ts'
 import type { LaneBatch, Logged, Range, Receipt } from '../../storage/ports.ts'
 import type { Logging, Peers } from '../protocol.ts'
 import { Balancer } from './balancer.ts'
 
-const ATTEMPT_MS = 1000
-/** Whoever failed and is slow still holds up the call that tries it for so long only. */
-const TRIAL_MS = 200
-const READ_DEADLINE_MS = 3000
-const PAUSE_MS = 25
 /** A key that is the log's affair is decided in one place: the unique index of this actor. */
 const KEEPER_OF_KEYS = 'logging-1'
 
@@ -45,7 +46,7 @@ export class LoggingPool {
   }
 
   #read<T>(what: string, call: (logging: Logging) => Promise<T>): Promise<T> {
-    return this.#call(what, this.#context.clock.now() + READ_DEADLINE_MS, call)
+    return this.#call(what, this.#context.clock.now() + LOG_READ_DEADLINE_MS, call)
   }
 
   async #call<T>(
@@ -75,12 +76,12 @@ export class LoggingPool {
       if (entry === undefined) {
         if (lastError !== undefined && ready.length > 0) throw doubt ? inDoubt(lastError) : lastError
         if (!actors.some(({ state }) => state !== 'failed')) throw noneLeft(doubt)
-        await clock.sleep(Math.min(leftMs, PAUSE_MS))
+        await clock.sleep(Math.min(leftMs, APPEND_RETRY_MS))
         continue
       }
       try {
         const names = ready.map(({ name }) => name)
-        const attemptMs = this.#balancer.isTrial(entry.name, names) ? TRIAL_MS : ATTEMPT_MS
+        const attemptMs = this.#balancer.isTrial(entry.name, names) ? APPEND_PROBE_MS : APPEND_ATTEMPT_MS
         const logging = this.#peers.logging(entry.address!, Math.min(leftMs, attemptMs))
         return await this.#balancer.track(entry.name, () => call(logging), isTheirFault)
       } catch (error) {
@@ -90,7 +91,7 @@ export class LoggingPool {
         doubt ||= error.outcome === 'unknown'
         // Whoever answered and refused would refuse again; whoever was lost may be back in a moment.
         if (!isTheirFault(error)) refused.add(entry.name)
-        else if (++lostCount % ready.length === 0) await clock.sleep(PAUSE_MS)
+        else if (++lostCount % ready.length === 0) await clock.sleep(APPEND_RETRY_MS)
       }
     }
   }

@@ -3,13 +3,13 @@
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
+import { ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import type { Message, Range } from '../../storage/ports.ts'
 import type { ListHalf, Lists, Messages, Peers } from '../protocol.ts'
 import type { LoggingPool } from './logging-pool.ts'
 
 const PAGE_COUNT = 1000
-const ASK_TIMEOUT_MS = 2000
 
 type ReadPage = (range: Range) => Promise<Message[]>
 

@@ -5,10 +5,9 @@
 
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
+import { WAKE_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import type { Peers } from '../protocol.ts'
-
-const WAKE_TIMEOUT_MS = 1000
 
 /** A lane's holder, and messages waiting there. */
 interface LaneDepth {

@@ -14,6 +14,7 @@ import type { Semaphore } from 'async-mutex'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { CLAIM_WAIT_MS, QUEUE_RETRY_MS, RETRY_BASE_MS, RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
@@ -21,11 +22,6 @@ import { type Handler, runHandler } from './handler.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
-/** A wake-up that was lost costs at most this. */
-const CLAIM_WAIT_MS = 500
-const RETRY_BASE_MS = 500
-const RETRY_MAX_MS = 60_000
-const STORE_PAUSE_MS = 250
 
 /** What a consumer needs of its actor. */
 export interface ConsumerOptions {
@@ -187,7 +183,7 @@ export class Consumer {
       } catch (error) {
         if (!isMailroomError(error, 'MR_STORE_UNAVAILABLE') || until.aborted) throw error
         this.#options.logger.warn({ lane: this.#options.lane, error: error.message }, 'queue unavailable')
-        await this.#options.clock.sleep(STORE_PAUSE_MS, until)
+        await this.#options.clock.sleep(QUEUE_RETRY_MS, until)
       }
     }
   }

@@ -5,6 +5,7 @@
 import { pathToFileURL } from 'node:url'
 import type { Clock } from '../../runtime/clock.ts'
 import { inWords, MailroomError } from '../../runtime/errors.ts'
+import { HANDLER_ABORT_GRACE_MS } from '../../runtime/timings.ts'
 
 /**
  * A handler: resolves when the message is handled, throws to have it tried again.
@@ -23,8 +24,6 @@ export type Run =
   | { as: 'failed'; error: string; ignored: boolean }
   | { as: 'cut'; ignored: boolean }
 
-/** How long a handler may take to settle after its signal was aborted. */
-const ABORT_GRACE_MS = 1000
 const WORDS_MAX_CHARACTERS = 1000
 
 /**
@@ -68,7 +67,7 @@ export async function runHandler(
   if (cut.aborted) onCut()
   const ignored = new Promise<Run>((resolve) => {
     const end = () => resolve({ as: 'failed', error: late, ignored: true })
-    const giveUp = () => clock.after(ABORT_GRACE_MS, end, { unref: true })
+    const giveUp = () => clock.after(HANDLER_ABORT_GRACE_MS, end, { unref: true })
     if (abort.signal.aborted) giveUp()
     else abort.signal.addEventListener('abort', giveUp, { once: true })
   })

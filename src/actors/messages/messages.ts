@@ -9,6 +9,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
@@ -24,10 +25,8 @@ import { Waiters } from './waiters.ts'
 const CONCURRENCY = 16
 const WINDOW_BYTES = 32 * 1024 * 1024
 const CHUNK_COUNT = 100
-/** How long running handlers may go on after their lane is to be given up. */
-const HANDLER_GRACE_MS = 4000
-const RETAKE_MS = 50
-const DEPTH_PERIOD_MS = 1000
+/** A find that waits checks this often whether its lane is still held. */
+const FIND_CHECK_MS = 1000
 
 /** The user's handler and its limits. */
 export interface Handling {
@@ -67,7 +66,7 @@ export class MessagesActor extends Actor implements Messages {
   override async start(): Promise<void> {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
-    this.#stops.push(clock.every(DEPTH_PERIOD_MS, () => void this.#measure()))
+    this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measure()))
     this.#reconcile()
   }
 
@@ -112,7 +111,7 @@ export class MessagesActor extends Actor implements Messages {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
-        await this.context.clock.sleep(Math.min(leftMs, 1000), settled.signal)
+        await this.context.clock.sleep(Math.min(leftMs, FIND_CHECK_MS), settled.signal)
       } finally {
         this.#waiters.forget(id, settled)
       }
@@ -182,7 +181,7 @@ export class MessagesActor extends Actor implements Messages {
     if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.context.changed()
     this.#cancelRetake()
     if (missing.every((lane) => this.#consumers.has(lane))) return
-    this.#cancelRetake = this.context.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
+    this.#cancelRetake = this.context.clock.after(LANE_RETRY_MS, () => this.#reconcile(), { unref: true })
   }
 
   #ownLanes(): number[] {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { type Handler, loadHandler, runHandler } from '../../../src/actors/messages/handler.ts'
+import { HANDLER_ABORT_GRACE_MS } from '../../../src/runtime/timings.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
 
 const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
@@ -107,7 +108,7 @@ test('a run that begins when all is cut already is cut', async () => {
   const cut = new AbortController()
   cut.abort()
   const { clock, ended } = run(() => new Promise(() => {}), { cut })
-  await clock.advance(1000)
+  await clock.advance(HANDLER_ABORT_GRACE_MS)
   assert.deepEqual(await ended, { as: 'cut', ignored: true })
 })
 
