@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Balancer } from '../../../src/actors/facade/balancer.ts'
+import { Balancer } from '../../../src/actors/facade/logging-pool.ts'
 import { PASS_OVER_MS } from '../../../src/runtime/timings.ts'
 import { seeded } from '../../support/actor-context.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
