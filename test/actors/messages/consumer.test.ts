@@ -29,7 +29,7 @@ class Bench {
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly fatal: unknown[] = []
-  readonly runaways: unknown[] = []
+  readonly hungHandlers: unknown[] = []
   lost = 0
   readonly #slotCount: number
   readonly #slots: Semaphore
@@ -64,7 +64,7 @@ class Bench {
       },
       onSettled: (ids) => this.settled.push(...ids),
       onLost: () => this.lost++,
-      onRunaway: (error) => this.runaways.push(error),
+      onHungHandler: (error) => this.hungHandlers.push(error),
       onFatal: (error) => this.fatal.push(error),
     })
     consumer.run()
@@ -244,10 +244,10 @@ test('a handler that is late is tried again; one that ignores its signal too, an
   const [id] = await bench.add(0, 'a')
   await bench.consume()
   await bench.clock.advance(30_000)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.runaways.length], [1, 0])
+  assert.deepEqual([bench.start(0, id!)!.starts, bench.hungHandlers.length], [1, 0])
   ignores = true
   await bench.clock.advance(RETRY_BASE_MS + 30_000 + HANDLER_ABORT_GRACE_MS)
-  assert.match(String(bench.runaways[0]), /ignored its signal/)
+  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
   assert.deepEqual(bench.fatal, [])
   const { starts, open, errors } = bench.start(0, id!)!
   assert.deepEqual([starts, open], [2, false], 'settled before its worker ends: it alone is blamed')
@@ -288,7 +288,7 @@ test('a handler that ignores being cut short is given back, and told of', async 
   const [id] = await bench.add(0, 'a')
   assert.ok(await bench.stops(await bench.consume(), HANDLER_GRACE_MS + HANDLER_ABORT_GRACE_MS))
   assert.equal(bench.start(0, id!)!.starts, 0)
-  assert.match(String(bench.runaways[0]), /ignored its signal/)
+  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
 })
 
 test('a stop does not wait for other lanes’ handlers', async () => {
