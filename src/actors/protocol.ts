@@ -1,7 +1,7 @@
 /**
- * What each actor can be asked: its messages, as method signatures. The actors implement them, `http/`
- * carries them: the internal servers and the client speak `Logging` and `Messages`, the public API speaks
- * `Facade`. All errors are `MailroomError`s (see each code's outcome in `runtime/errors.ts`).
+ * The calls that each actor answers. The actors implement them and `http/` transports them: the public API calls
+ * `Facade`, other actors call `Logging` and `Messages`. All errors are `MailroomError`s (each code's outcome is in
+ * `runtime/errors.ts`).
  */
 import type { ActorEntry, Role } from '../runtime/cluster/directory.ts'
 import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } from '../storage/ports.ts'
@@ -16,31 +16,33 @@ export interface Logging {
 /** A page of one messages actor's store. */
 export interface StorePage {
   messages: Message[]
-  /** Grows whenever a lane comes or goes: a longer read that sees it change may not have seen everything. */
+  /** Grows whenever the actor takes or releases a lane. A read of several pages is whole only within one term. */
   term: number
-  /** False while the actor lacks a lane that is its own, or is not among the living. */
+  /** False while the actor lacks one of its lanes, or its directory does not list it among the lanes' holders. */
   complete: boolean
 }
 
-/** A messages actor: consumes its lanes into its store. */
+/** A messages actor: consumes its lanes into its store. Reads and changes concern the lanes that it holds. */
 export interface Messages {
-  /** Something may wait in these lanes. */
+  /** A hint that these lanes may have pending messages. */
   wake(lanes: readonly number[]): Promise<void>
   page(range: Range): Promise<StorePage>
-  /** Where a message of one of its lanes is; waits up to `waitMs` until it is delivered or dead. */
+  /** Where a message of the lane is. Waits up to `waitMs` until it is delivered or dead. */
   find(lane: number, id: string, waitMs: number): Promise<Whereabouts>
   /** Dead letters of all its lanes, oldest first, after an id. */
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
+  /** Puts a dead letter back into its lane's backlog. False when there is none with this id. */
   replay(id: string): Promise<boolean>
+  /** Deletes a dead letter; it stays in the log. False when there is none with this id. */
   purge(id: string): Promise<boolean>
-  /** As `Queue.redrive`, for a lane it holds. */
+  /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
 /** A half of `GET /messages`, read page by page, ascending by id. */
 export interface ListHalf {
   pages: AsyncIterable<readonly Message[]>
-  /** Known once `pages` has ended: false when it ended early or something is missing. */
+  /** Ask after `pages` has ended. False when it ended early or some messages are missing. */
   whole(): boolean
 }
 
@@ -48,7 +50,7 @@ export interface ListHalf {
 export interface Lists {
   logged: ListHalf
   delivered: ListHalf
-  /** The messages actor that was asked; null when there is none. */
+  /** The messages actor whose list `delivered` is; null when none answered. */
   deliveredTo: string | null
 }
 
@@ -58,38 +60,39 @@ export interface Found extends Message, Whereabouts {
   deliveredTo: string | null
 }
 
-/** What became of a stretch of the log that was redriven. */
+/** The result of redriving a range of the log. */
 export interface Redriven {
-  /** Messages of the log that were looked for in the queue. */
+  /** Messages of the log that were checked against the queue. */
   checked: number
-  /** Those that had been lost there, and wait again. */
+  /** Those that the queue had lost; they are pending again. */
   redriven: number
-  /** The last id looked at; null: that was the end of the log. */
+  /** The last id checked; null at the end of the log. */
   last: string | null
 }
 
-/** What the public API asks of the facade actor. Deadlines are instants in ms since 1970. */
+/** The facade actor: what the public API calls. Deadlines are instants in ms since 1970. */
 export interface Facade {
-  /** One message without a key; goes with whatever else arrives now. */
+  /** Accepts one message without an idempotency key. It shares a batch with other single posts. */
   post(text: string, deadlineAt: number): Promise<Receipt>
   /**
-   * A batch of its own, all or nothing: an array, a chunk of NDJSON, or anything with a key.
+   * Accepts a batch, all or none: an array, a chunk of an NDJSON stream, or any post with an idempotency key.
    *
-   * @param key `hash` is of the body's meaning, so that a repeat with other texts is noticed.
+   * @param options.key `hash` is of the parsed body, so that a repeat with other texts is refused.
    */
   postBatch(
     texts: readonly string[],
     options: { deadlineAt: number; key?: { value: string; hash: string } },
   ): Promise<Receipt[]>
-  /** Begins both lists. `limit`: the newest so many of each (1 to 10,000), else all. */
+  /** Begins to read both lists: the newest `limit` messages of each (1 to 10,000), or all. */
   lists(limit?: number): Promise<Lists>
   /** One page of the log; with `after`: oldest first, else newest first. */
   logPage(range: Range): Promise<Message[]>
   /** One page of one messages actor's store. @throws `MR_NOT_FOUND` when there is no such messages actor. */
   storePage(name: string, range: Range): Promise<Message[]>
+  /** Undefined when the message is not in the log. Waits up to `waitMs` until it is delivered or dead. */
   find(id: string, waitMs: number): Promise<Found | undefined>
   actors(): readonly ActorEntry[]
-  /** Resolves with the new list when the new actors are ready and the old ones have drained. */
+  /** Resolves with the new list of actors when the new ones are ready and the old ones have drained. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   restart(role: Role): Promise<readonly ActorEntry[]>
   /** All dead letters after an id, oldest first. */
@@ -98,25 +101,25 @@ export interface Facade {
   replay(id: string): Promise<boolean>
   purge(id: string): Promise<boolean>
   /**
-   * Puts messages of the log that the queue has lost back into it: of the oldest after an id, up to `limit` (1 to
-   * 1,000), or as many as two seconds suffice for. Their handlers may run again. May be repeated.
+   * Redrives the oldest messages after an id: up to `limit` of them (1 to 1,000), for up to `REDRIVE_SLICE_MS`.
+   * Handlers of messages that the queue had lost may run again. Safe to repeat.
    */
   redrive(range: { after?: string; limit: number }): Promise<Redriven>
-  /** What is missing to accept a message, in words for people; empty when ready. */
+  /** What is missing to accept a message, in words for people; empty when the facade is ready. */
   missing(): string[]
-  /** What of the data is damaged, in words for people; it works without. */
+  /** What of the data is damaged, in words for people; the node works without it. */
   damaged(): string[]
-  /** True once a drain began: every reply then says `Connection: close`. */
+  /** True once a drain began or was announced: every answer then has `Connection: close`. */
   readonly draining: boolean
 }
 
-/** The way to other actors: over HTTP in production, simulated in tests. */
+/** Calls other actors: over HTTP in production, simulated in tests. */
 export interface Peers {
   /**
-   * A logging actor by the address in its directory entry. Each call settles within `timeoutMs`: else
-   * `MR_DEADLINE_EXPIRED`; a lost connection is `MR_PEER_LOST` (outcome `none` when it never stood).
+   * A logging actor by the address in its directory entry. A call that takes longer than `timeoutMs` throws
+   * `MR_DEADLINE_EXPIRED`; a lost connection throws `MR_PEER_LOST` (outcome `none` when it was never established).
    */
   logging(address: string, timeoutMs: number): Logging
-  /** A messages actor, likewise. `find` may take its `waitMs` longer. */
+  /** A messages actor, likewise. The timeout of `find` is longer by its `waitMs`. */
   messages(address: string, timeoutMs: number): Messages
 }

@@ -1,27 +1,27 @@
 /**
- * Gathers single items to batches: whatever arrived while the last batches were in flight goes together. There
- * is no timer: on an idle system an item leaves as soon as what has already arrived has been seen.
+ * Gathers single items into batches: items that arrive while earlier batches are in flight share the next batch.
+ * There is no timer. On an idle system a batch leaves after the current event-loop iteration.
  */
 import type { Clock } from '../../runtime/clock.ts'
 import type { Mailbox } from '../../runtime/mailbox.ts'
 
-/** Results told in one turn: each may become an answer to a client, and others are to be heard in between. */
-const TOLD_COUNT = 32
+/** Results delivered in one event-loop iteration: each may send an answer to a client, which takes time. */
+const RESULTS_PER_ITERATION = 32
 
 /** How items become batches. */
 export interface BatcherOptions<T, R> {
-  /** Bounds the items inside, and runs the batches. */
+  /** Bounds the items that wait or are in flight, and runs the batches. */
   mailbox: Mailbox
   clock: Clock
   maxCount: number
   maxBytes: number
   /** Batches in flight. */
   concurrency: number
-  /** Sends one batch; its results in the order of the items. A failure fails every item of it. */
+  /** Sends one batch and returns the results in the order of its items. When it throws, each item fails. */
   send: (items: readonly T[]) => Promise<readonly R[]>
 }
 
-interface Waiting<T, R> {
+interface Queued<T, R> {
   item: T
   bytes: number
   leave: () => void
@@ -32,9 +32,9 @@ interface Waiting<T, R> {
 /** Batches items of type `T` to results of type `R`, in order of arrival. */
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>
-  #waiting: Waiting<T, R>[] = []
+  #queue: Queued<T, R>[] = []
   #inFlight = 0
-  #scheduled = false
+  #isScheduled = false
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options
@@ -43,42 +43,42 @@ export class Batcher<T, R> {
   /**
    * Adds one item.
    *
-   * @param bytes Its weight in a batch and in the mailbox.
+   * @param bytes Its size in a batch and in the mailbox.
    * @returns Its result, when its batch has been sent.
-   * @throws {MailroomError} As `Mailbox.run` (then it was not taken), or what `send` threw for its batch.
+   * @throws {MailroomError} What `Mailbox.run` throws when it refuses the item, or what `send` threw for its batch.
    */
   async add(item: T, bytes: number): Promise<R> {
     const leave = this.#options.mailbox.admit({ bytes })
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, bytes, leave, resolve, reject })
+      this.#queue.push({ item, bytes, leave, resolve, reject })
       this.#schedule()
     })
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight >= this.#options.concurrency) return
-    this.#scheduled = true
+    if (this.#isScheduled || this.#inFlight >= this.#options.concurrency) return
+    this.#isScheduled = true
     this.#options.clock.soon(() => {
-      this.#scheduled = false
+      this.#isScheduled = false
       this.#inFlight++
       void this.#options.mailbox
         .runAdmitted(() => this.#sendOne())
         .finally(() => {
           this.#inFlight--
-          if (this.#waiting.length > 0) this.#schedule()
+          if (this.#queue.length > 0) this.#schedule()
         })
     })
   }
 
-  /** Takes its items only now, when it has a slot: so nothing that could go along is left behind. */
+  /** Takes its items only when it has a slot in the mailbox, so that it takes all that have arrived by then. */
   async #sendOne(): Promise<void> {
     const batch = this.#take()
-    if (this.#waiting.length > 0) this.#schedule()
+    if (this.#queue.length > 0) this.#schedule()
     if (batch.length === 0) return
     try {
       const results = await this.#options.send(batch.map(({ item }) => item))
       for (const [index, { leave, resolve }] of batch.entries()) {
-        if (index > 0 && index % TOLD_COUNT === 0) await this.#turn()
+        if (index > 0 && index % RESULTS_PER_ITERATION === 0) await this.#nextIteration()
         leave()
         resolve(results[index]!)
       }
@@ -90,21 +90,21 @@ export class Batcher<T, R> {
     }
   }
 
-  #turn(): Promise<void> {
+  #nextIteration(): Promise<void> {
     return new Promise((resolve) => this.#options.clock.soon(resolve))
   }
 
-  #take(): Waiting<T, R>[] {
+  #take(): Queued<T, R>[] {
     const { maxCount, maxBytes } = this.#options
     let count = 0
     let bytes = 0
-    for (const waiting of this.#waiting) {
-      if (count > 0 && (count === maxCount || bytes + waiting.bytes > maxBytes)) break
+    for (const queued of this.#queue) {
+      if (count > 0 && (count === maxCount || bytes + queued.bytes > maxBytes)) break
       count++
-      bytes += waiting.bytes
+      bytes += queued.bytes
     }
-    const batch = this.#waiting.slice(0, count)
-    this.#waiting = this.#waiting.slice(count)
+    const batch = this.#queue.slice(0, count)
+    this.#queue = this.#queue.slice(count)
     return batch
   }
 }

@@ -1,19 +1,23 @@
 /**
- * Wakes the holders of lanes: one call a holder at a time, the lanes that come up meanwhile go together in the
- * next. Nobody waits for it, and nothing is lost with it: a holder looks through its lanes anyway.
+ * Wakes the holders of lanes when messages arrive: at most one call per holder at a time. Lanes that need a wake-up
+ * meanwhile share the next call. A lost wake-up costs time only, as holders poll their lanes too.
  */
-
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
+import { WAKE_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import type { Peers } from '../protocol.ts'
 
-const WAKE_TIMEOUT_MS = 1000
-
-/** A lane's holder, and messages waiting there. */
+/** A lane's holder (null: none) and its pending messages as of the holder's last heartbeat. */
 interface LaneDepth {
   holder: string | null
   waiting: number
+}
+
+/** Who holds each lane, by number. */
+interface Lanes {
+  holders: string[]
+  depths: LaneDepth[]
 }
 
 /** What `queue.accept` needs to know of the lanes' holders. */
@@ -21,36 +25,37 @@ export class Waker {
   readonly #context: ActorContext
   readonly #peers: Peers
   readonly #laneCount: number
-  readonly #pending = new Map<string, Set<number>>()
+  /** Holder -> lanes of its next call. */
+  readonly #nextLanes = new Map<string, Set<number>>()
   readonly #calling = new Set<string>()
-  /** What follows from the directory alone: made anew when it has changed. */
-  #known: { holders: string[]; depths: LaneDepth[] } | undefined
+  /** Computed from the directory; undefined after a change of it. */
+  #lanes: Lanes | undefined
 
   constructor(context: ActorContext, peers: Peers, laneCount: number) {
     this.#context = context
     this.#peers = peers
     this.#laneCount = laneCount
     context.directory.onChange(() => {
-      this.#known = undefined
+      this.#lanes = undefined
     })
   }
 
-  /** Tells the lane's holder, soon. Never throws. */
+  /** Sends a wake-up to the lane's holder, without waiting for it. Never throws. */
   wake(lane: number): void {
     const holder = this.#read().holders[lane]
     if (holder === undefined) return
-    const lanes = this.#pending.get(holder) ?? new Set()
-    this.#pending.set(holder, lanes.add(lane))
+    const lanes = this.#nextLanes.get(holder) ?? new Set()
+    this.#nextLanes.set(holder, lanes.add(lane))
     if (!this.#calling.has(holder)) void this.#call(holder)
   }
 
-  /** By lane: its holder, and messages waiting there as of the last heartbeat. */
+  /** By lane number. */
   depths(): readonly LaneDepth[] {
     return this.#read().depths
   }
 
-  #read(): { holders: string[]; depths: LaneDepth[] } {
-    if (this.#known === undefined) {
+  #read(): Lanes {
+    if (this.#lanes === undefined) {
       const actors = this.#context.directory.actors()
       const holders = assignLanes(this.#laneCount, livingMessages(actors))
       const byName = new Map(actors.map((entry) => [entry.name, entry]))
@@ -58,17 +63,16 @@ export class Waker {
         const holder = holders[lane] ?? null
         return { holder, waiting: (holder !== null && byName.get(holder)?.lanes?.[lane]) || 0 }
       })
-      this.#known = { holders, depths }
+      this.#lanes = { holders, depths }
     }
-    return this.#known
+    return this.#lanes
   }
 
   async #call(holder: string): Promise<void> {
     this.#calling.add(holder)
-    for (let lanes = this.#pending.get(holder); lanes !== undefined; lanes = this.#pending.get(holder)) {
-      this.#pending.delete(holder)
+    for (let lanes = this.#nextLanes.get(holder); lanes !== undefined; lanes = this.#nextLanes.get(holder)) {
+      this.#nextLanes.delete(holder)
       const address = this.#context.directory.actors().find(({ name }) => name === holder)?.address
-      // A call that fails has lost a hint, no more.
       if (address)
         await this.#peers
           .messages(address, WAKE_TIMEOUT_MS)

@@ -1,4 +1,4 @@
-/** The logging actor: writes batches to the log, reads pages of it. */
+/** The logging actor: appends batches to the log and reads it. */
 
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
@@ -8,8 +8,9 @@ import type { LaneBatch, Log, Logged, Range, Receipt } from '../../storage/ports
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Logging } from '../protocol.ts'
 
-/** Appends admitted together become one group commit of the log. */
+/** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
+/** Messages read from the log at once. */
 const CHUNK_COUNT = 100
 
 /** Answers `Logging` from its log. */
@@ -26,7 +27,7 @@ export class LoggingActor extends Actor implements Logging {
     return this.mailbox.run(() => this.#log.append(batch), cost)
   }
 
-  /** One page of the log; shorter than asked when its texts would pass about 512 KiB, empty at the end only. */
+  /** One page of the log. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   async page(range: Range): Promise<Logged[]> {
     return this.mailbox.run(() =>
       boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#log.page(chunk)),

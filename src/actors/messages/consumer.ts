@@ -1,19 +1,20 @@
 /**
- * The consumer of one lane a messages actor holds: claims what waits, has each message handled, settles it,
- * then hands it on to be shown. Runs beside the actor's mailbox.
+ * The consumer of one held lane: claims pending messages, runs the handler on each, settles it, then passes it to
+ * the actor's store. Runs beside the actor's mailbox.
  *
  *   claim ──▶ (no handler) ──────────────────────▶ settle done ──▶ onDelivered
  *        └──▶ start ──▶ handler ──▶ done, retry at, dead or back ──▶ settle ──▶ onDelivered
  *
- * Commit first, then show: what a reader saw never vanishes. An attempt is counted, durably, before its
- * handler runs. Handlers of all lanes share the actor's slots; a suspect (its start was open when a worker
- * died) takes all slots, so that it runs alone.
+ * A message enters the store only after its settlement is durable, so a reader never sees it vanish. A start is
+ * durable before its handler runs. Handlers of all lanes share the actor's slots. A suspect (its start was open when
+ * its worker died) takes all slots, so that it runs alone.
  */
 
 import type { Semaphore } from 'async-mutex'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { CLAIM_WAIT_MS, QUEUE_RETRY_MS, RETRY_BASE_MS, RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
@@ -21,11 +22,6 @@ import { type Handler, runHandler } from './handler.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
-/** A wake-up that was lost costs at most this. */
-const CLAIM_WAIT_MS = 500
-const RETRY_BASE_MS = 500
-const RETRY_MAX_MS = 60_000
-const STORE_PAUSE_MS = 250
 
 /** What a consumer needs of its actor. */
 export interface ConsumerOptions {
@@ -40,15 +36,15 @@ export interface ConsumerOptions {
   /** `--handler-concurrency` slots, shared by the actor's lanes. */
   slots: Semaphore
   slotCount: number
-  /** What the lane's list now holds more, ascending. */
+  /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
-  /** Called after a settlement, with all ids it was about. */
+  /** Called after a settlement with its ids. */
   onSettled: (ids: readonly string[]) => void
-  /** The lane was lost without being given up: nothing is done with it here any more. */
+  /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
-  /** A handler ignores its signal: it runs until this process ends. */
-  onRunaway: (error: Error) => void
-  /** The consumer cannot go on in this process: a bug. */
+  /** A handler ignored its abort signal. It may run until this process ends. */
+  onHungHandler: (error: Error) => void
+  /** The consumer met a bug and has stopped. */
   onFatal: (error: unknown) => void
 }
 
@@ -56,33 +52,33 @@ export interface ConsumerOptions {
 export class Consumer {
   readonly #options: ConsumerOptions
   readonly #stop = new AbortController()
-  readonly #cut = new AbortController()
+  readonly #abortHandlers = new AbortController()
   #isAbandoned = false
-  /** Attempts begun and not yet settled. */
+  /** Attempts that have a slot and are not settled. */
   readonly #attempts = new Set<Promise<void>>()
-  /** Messages in hand: begun, or waiting for a slot. */
+  /** Messages in hand: started, or queued for a slot. */
   #inHandCount = 0
-  /** Makes a loop that waits for room look again. */
-  #stir = () => {}
+  /** Ends the loop's pause when too many messages are in hand. */
+  #endPause = () => {}
   #loop: Promise<void> | undefined
 
   constructor(options: ConsumerOptions) {
     this.#options = options
   }
 
-  /** Begins consuming. */
+  /** Starts consuming. Returns at once. */
   run(): void {
     this.#loop = this.#consume().catch((error: unknown) => this.#fail(error))
   }
 
   /**
-   * Takes nothing new and ends what runs: handlers get `graceMs`, then their signal is aborted and their
-   * start given back. What waits for a slot is not waited for: other lanes' handlers may take long.
+   * Claims nothing more and finishes the running attempts: handlers get `graceMs`, then their signal is aborted and
+   * their start is not counted. Messages queued for a slot stay pending, as other lanes' handlers may take long.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stop.abort()
-    const cancel = this.#options.clock.after(graceMs, () => this.#cut.abort())
-    this.#stir()
+    const cancel = this.#options.clock.after(graceMs, () => this.#abortHandlers.abort())
+    this.#endPause()
     this.#options.queue.wake(this.#options.lane)
     await this.#loop
     await Promise.all(this.#attempts)
@@ -90,8 +86,8 @@ export class Consumer {
   }
 
   /**
-   * The lane was lost: nothing of it is this consumer's any more. Its handlers are cut short, and nothing more is
-   * written: the lane may be held again by this very process, with the same messages in other hands.
+   * Stops at once, after the lane was lost. Handlers are aborted and nothing more is written: this process may hold
+   * the lane again by then, and another consumer may have claimed the same messages.
    */
   abandon(): void {
     this.#isAbandoned = true
@@ -102,14 +98,17 @@ export class Consumer {
     const { lane, queue, handler, onDelivered } = this.#options
     const maxCount = handler === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
-      const room = maxCount - this.#inHandCount
-      if (room <= maxCount / 2) {
+      const freeCount = maxCount - this.#inHandCount
+      if (freeCount <= maxCount / 2) {
         await new Promise<void>((resolve) => {
-          this.#stir = resolve
+          this.#endPause = resolve
         })
         continue
       }
-      const claimed = await this.#insist(() => queue.claim(lane, room, CLAIM_WAIT_MS), this.#stop.signal)
+      const claimed = await this.#retryWhileUnavailable(
+        () => queue.claim(lane, freeCount, CLAIM_WAIT_MS),
+        this.#stop.signal,
+      )
       const late = queue.late(lane)
       if (late.length > 0) await onDelivered(lane, late)
       if (handler === null) {
@@ -125,7 +124,7 @@ export class Consumer {
     const { slots, slotCount } = this.#options
     this.#inHandCount++
     const [, release] = await slots.acquire(message.suspect ? slotCount : 1)
-    // Not begun when the lane is given up: nothing to settle, it waits in its line.
+    // After a stop it is not started. There is nothing to settle: it is pending in its lane.
     if (!this.#stop.signal.aborted) {
       const attempt = this.#attempt(handler, message).catch((error: unknown) => this.#fail(error))
       this.#attempts.add(attempt)
@@ -134,22 +133,22 @@ export class Consumer {
     }
     release()
     this.#inHandCount--
-    this.#stir()
+    this.#endPause()
   }
 
   async #attempt(handler: Handler, { id, text, starts }: Claimed): Promise<void> {
     const { lane, queue, clock, handlerTimeoutMs, logger } = this.#options
-    await this.#insist(() => queue.start(lane, [id]))
+    await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
     const attempt = starts + 1
     const run = await runHandler(
       handler,
       { id, text, at: atOf(id) },
-      { attempt, timeoutMs: handlerTimeoutMs, cut: this.#cut.signal, clock },
+      { attempt, timeoutMs: handlerTimeoutMs, abort: this.#abortHandlers.signal, clock },
     )
-    const ignored = run.as !== 'done' && run.ignored
+    const isHung = run.as !== 'done' && run.isHung
     if (run.as === 'failed') {
-      const error = ignored ? `${run.error}, and it ignored its signal` : run.error
+      const error = isHung ? `${run.error}, and it ignored its signal` : run.error
       logger.warn({ id, attempt, error }, 'handler failed')
       await this.#settle([
         attempt >= MAX_STARTS
@@ -157,10 +156,10 @@ export class Consumer {
           : { id, as: 'retry', dueAt: clock.now() + this.#backoffMs(attempt), error },
       ])
     } else {
-      await this.#settle([{ id, as: run.as === 'cut' ? 'back' : 'done' }])
+      await this.#settle([{ id, as: run.as === 'aborted' ? 'back' : 'done' }])
     }
-    // The start is settled: this message alone is blamed.
-    if (ignored) this.#options.onRunaway(new Error(`The handler of message ${id} ignored its signal`))
+    // Only now: its failure is recorded, so the message does not count as a suspect of this worker's end as well.
+    if (isHung) this.#options.onHungHandler(new Error(`The handler of message ${id} ignored its signal`))
   }
 
   #backoffMs(attempt: number): number {
@@ -170,13 +169,13 @@ export class Consumer {
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
     const { lane, queue, onDelivered, onSettled } = this.#options
-    const delivered = await this.#insist(() => queue.settle(lane, settlements))
+    const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
     if (delivered.length > 0) await onDelivered(lane, delivered)
     onSettled(settlements.map(({ id }) => id))
   }
 
-  /** Repeats a call while the store is away (a full disk, say): it changes nothing to repeat it. */
-  async #insist<T>(call: () => Promise<T>, until = this.#cut.signal): Promise<T> {
+  /** Retries an idempotent call while the queue is unavailable (for example, the disk is full). */
+  async #retryWhileUnavailable<T>(call: () => Promise<T>, until = this.#abortHandlers.signal): Promise<T> {
     for (;;) {
       if (this.#isAbandoned) {
         const facts = { lane: this.#options.lane, name: 'this consumer' }
@@ -187,16 +186,16 @@ export class Consumer {
       } catch (error) {
         if (!isMailroomError(error, 'MR_STORE_UNAVAILABLE') || until.aborted) throw error
         this.#options.logger.warn({ lane: this.#options.lane, error: error.message }, 'queue unavailable')
-        await this.#options.clock.sleep(STORE_PAUSE_MS, until)
+        await this.#options.clock.sleep(QUEUE_RETRY_MS, until)
       }
     }
   }
 
-  /** What could not be written before the lane is given up is found in its line by its next holder. */
+  /** After a stop an unavailable queue is no failure: the lane's next holder finds the messages pending. */
   #fail(error: unknown): void {
     const { lane, logger, onFatal, onLost } = this.#options
     if (isMailroomError(error, 'MR_LANE_ELSEWHERE') && !this.#stop.signal.aborted) onLost()
     else if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
-    else logger.warn({ lane, error: error.message }, 'lane given up meanwhile')
+    else logger.warn({ lane, error: error.message }, 'the queue failed while the lane was being released')
   }
 }

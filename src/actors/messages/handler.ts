@@ -1,15 +1,16 @@
 /**
- * The user's handler: how `--handler ./module.js` is loaded and called. It runs at least once for each
- * message; each start is counted durably before it (see `consumer.ts`).
+ * The user's handler: how `--handler ./module.js` is loaded and called. It runs at least once for each message.
+ * `consumer.ts` counts each start, durably, before it.
  */
 import { pathToFileURL } from 'node:url'
 import type { Clock } from '../../runtime/clock.ts'
 import { inWords, MailroomError } from '../../runtime/errors.ts'
+import { HANDLER_ABORT_GRACE_MS } from '../../runtime/timings.ts'
 
 /**
- * A handler: resolves when the message is handled, throws to have it tried again.
+ * A handler: resolves when the message is handled, throws to have it retried.
  *
- * @param context.signal Aborted at `--handler-timeout` and when a drain cuts the attempt short.
+ * @param context.signal Aborted at `--handler-timeout` and when a drain ends the attempt.
  * @param context.attempt 1 for the first start of this message.
  */
 export type Handler = (
@@ -17,15 +18,13 @@ export type Handler = (
   context: { signal: AbortSignal; attempt: number },
 ) => Promise<void> | void
 
-/** How one run of a handler ended. `ignored`: it did not settle within the grace after its abort, and still runs. */
+/** How one run of a handler ended. `isHung`: it ignored its abort signal for the grace period, and still runs. */
 export type Run =
   | { as: 'done' }
-  | { as: 'failed'; error: string; ignored: boolean }
-  | { as: 'cut'; ignored: boolean }
+  | { as: 'failed'; error: string; isHung: boolean }
+  | { as: 'aborted'; isHung: boolean }
 
-/** How long a handler may take to settle after its signal was aborted. */
-const ABORT_GRACE_MS = 1000
-const WORDS_MAX_CHARACTERS = 1000
+const ERROR_MAX_CHARACTERS = 1000
 
 /**
  * Loads the default export of an ES module.
@@ -46,44 +45,46 @@ export async function loadHandler(path: string): Promise<Handler> {
 }
 
 /**
- * Runs a handler once, within its time.
+ * Runs a handler once, up to its timeout.
  *
- * @param cut Aborted when a drain ends the attempt: the run is then `cut`, unless it settles in time.
+ * @param abort Aborted when a drain ends the attempt. The run is then `aborted`, unless the handler succeeds.
  */
 export async function runHandler(
   handler: Handler,
   message: { id: string; text: string; at: string },
-  options: { attempt: number; timeoutMs: number; cut: AbortSignal; clock: Clock },
+  options: { attempt: number; timeoutMs: number; abort: AbortSignal; clock: Clock },
 ): Promise<Run> {
-  const { attempt, timeoutMs, cut, clock } = options
-  const abort = new AbortController()
-  const settled = (async () => handler(message, { signal: abort.signal, attempt }))().then(
+  const { attempt, timeoutMs, abort, clock } = options
+  const controller = new AbortController()
+  const ended = (async () => handler(message, { signal: controller.signal, attempt }))().then(
     (): Run => ({ as: 'done' }),
-    (error: unknown): Run => ({ as: 'failed', error: wordsOf(error), ignored: false }),
+    (error: unknown): Run => ({ as: 'failed', error: errorText(error), isHung: false }),
   )
-  const late = `Handler timeout of ${timeoutMs} ms`
-  const cancelTimeout = clock.after(timeoutMs, () => abort.abort(new DOMException(late, 'TimeoutError')))
-  const onCut = () => abort.abort(new DOMException('The worker is draining', 'AbortError'))
-  cut.addEventListener('abort', onCut, { once: true })
-  if (cut.aborted) onCut()
-  const ignored = new Promise<Run>((resolve) => {
-    const end = () => resolve({ as: 'failed', error: late, ignored: true })
-    const giveUp = () => clock.after(ABORT_GRACE_MS, end, { unref: true })
-    if (abort.signal.aborted) giveUp()
-    else abort.signal.addEventListener('abort', giveUp, { once: true })
+  const timeoutText = `Handler timeout of ${timeoutMs} ms`
+  const cancelTimeout = clock.after(timeoutMs, () =>
+    controller.abort(new DOMException(timeoutText, 'TimeoutError')),
+  )
+  const onAbort = () => controller.abort(new DOMException('The worker is draining', 'AbortError'))
+  abort.addEventListener('abort', onAbort, { once: true })
+  if (abort.aborted) onAbort()
+  const hung = new Promise<Run>((resolve) => {
+    const end = () => resolve({ as: 'failed', error: timeoutText, isHung: true })
+    const startGrace = () => clock.after(HANDLER_ABORT_GRACE_MS, end, { unref: true })
+    if (controller.signal.aborted) startGrace()
+    else controller.signal.addEventListener('abort', startGrace, { once: true })
   })
-  const run = await Promise.race([settled, ignored])
+  const run = await Promise.race([ended, hung])
   cancelTimeout()
-  cut.removeEventListener('abort', onCut)
-  if (!abort.signal.aborted || run.as !== 'failed') return run
-  return cut.aborted ? { as: 'cut', ignored: run.ignored } : { ...run, error: late }
+  abort.removeEventListener('abort', onAbort)
+  if (!controller.signal.aborted || run.as !== 'failed') return run
+  return abort.aborted ? { as: 'aborted', isHung: run.isHung } : { ...run, error: timeoutText }
 }
 
-/** With its cause: `TypeError: fetch failed` alone says nothing. */
-function wordsOf(thrown: unknown): string {
+/** Includes the cause, as `TypeError: fetch failed` alone does not help. */
+function errorText(thrown: unknown): string {
   const cause = thrown instanceof Error ? thrown.cause : undefined
-  const words = cause === undefined ? inWords(thrown) : `${inWords(thrown)} (${inWords(cause)})`
-  return words.slice(0, WORDS_MAX_CHARACTERS)
+  const text = cause === undefined ? inWords(thrown) : `${inWords(thrown)} (${inWords(cause)})`
+  return text.slice(0, ERROR_MAX_CHARACTERS)
 }
 
 function invalid(expected: string): MailroomError {

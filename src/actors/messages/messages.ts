@@ -1,6 +1,6 @@
 /**
- * The messages actor: holds its share of the lanes, consumes them into its in-memory store, answers for them.
- * An async-mutex guards the store: the consumers that write and the readers take it alike, a batch a hold.
+ * The messages actor: holds its share of the lanes, consumes them into its in-memory store, and answers for them.
+ * A mutex guards the store. Consumers and readers hold it for one batch or page at a time.
  */
 
 import { Mutex, Semaphore } from 'async-mutex'
@@ -9,6 +9,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
@@ -17,24 +18,21 @@ import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import type { Handler } from './handler.ts'
-import { newestOf } from './newest-of.ts'
-import { Store } from './store.ts'
-import { Waiters } from './waiters.ts'
+import { loadNewest, Store } from './store.ts'
 
 const CONCURRENCY = 16
-const WINDOW_BYTES = 32 * 1024 * 1024
+const STORE_BYTES = 32 * 1024 * 1024
+/** Messages read from the lanes' lists at once. */
 const CHUNK_COUNT = 100
-/** How long running handlers may go on after their lane is to be given up. */
-const HANDLER_GRACE_MS = 4000
-const RETAKE_MS = 50
-const DEPTH_PERIOD_MS = 1000
+/** A long poll checks this often whether its lane is still held. */
+const FIND_CHECK_MS = 1000
 
 /** The user's handler and its limits. */
 export interface Handling {
   /** Null: messages are only stored. */
   handler: Handler | null
   handlerTimeoutMs: number
-  /** Handler calls at once, of all lanes together. */
+  /** Handler runs at once, of all lanes together. */
   handlerConcurrency: number
 }
 
@@ -43,17 +41,19 @@ export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
   readonly #handling: Handling
   readonly #slots: Semaphore
-  readonly #store = new Store(WINDOW_BYTES)
+  readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
   /** Lanes held, each with its consumer. */
   readonly #consumers = new Map<number, Consumer>()
   readonly #depths = new Map<number, Depth>()
-  readonly #waiters = new Waiters()
+  readonly #longPolls = new LongPolls()
   readonly #stops: (() => void)[] = []
+  /** As `StorePage.term`. */
   #term = 0
   #reconciling: Promise<void> | undefined
-  #cancelRetake = () => {}
-  #again = false
+  #cancelLaneRetry = () => {}
+  /** The directory changed while lanes were being taken and released: compare once more. */
+  #mustReconcileAgain = false
   #delivered = 0
   #suspects = 0
 
@@ -67,7 +67,7 @@ export class MessagesActor extends Actor implements Messages {
   override async start(): Promise<void> {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
-    this.#stops.push(clock.every(DEPTH_PERIOD_MS, () => void this.#measure()))
+    this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measureBacklogs()))
     this.#reconcile()
   }
 
@@ -91,15 +91,15 @@ export class MessagesActor extends Actor implements Messages {
 
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
-      await this.#dropLost()
-      const { fromStore, term } = await this.#storeMutex.runExclusive(() => ({
-        fromStore: this.#store.page(range),
+      await this.#dropLostLanes()
+      const { stored, term } = await this.#storeMutex.runExclusive(() => ({
+        stored: this.#store.page(range),
         term: this.#term,
       }))
       const messages =
-        fromStore === undefined
-          ? await boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromHomes(chunk))
-          : firstBytes(fromStore, PAGE_MAX_BYTES)
+        stored === undefined
+          ? await boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromLists(chunk))
+          : firstBytes(stored, PAGE_MAX_BYTES)
       return { messages, term, complete: this.#isComplete(term) }
     })
   }
@@ -107,21 +107,21 @@ export class MessagesActor extends Actor implements Messages {
   async find(lane: number, id: string, waitMs: number): Promise<Whereabouts> {
     const deadlineAt = this.context.clock.monotonic() + waitMs
     for (;;) {
-      const settled = this.#waiters.add(id)
+      const settled = this.#longPolls.add(id)
       try {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
-        await this.context.clock.sleep(Math.min(leftMs, 1000), settled.signal)
+        await this.context.clock.sleep(Math.min(leftMs, FIND_CHECK_MS), settled.signal)
       } finally {
-        this.#waiters.forget(id, settled)
+        this.#longPolls.remove(id, settled)
       }
     }
   }
 
   async dead({ after, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     return this.mailbox.run(async () => {
-      await this.#dropLost()
+      await this.#dropLostLanes()
       const term = this.#term
       const letters = await mergeById(
         this.#sources((lane, cursor, count) =>
@@ -151,23 +151,23 @@ export class MessagesActor extends Actor implements Messages {
   protected override async onDrain(): Promise<void> {
     for (const stop of this.#stops) stop()
     await this.#reconciling
-    await Promise.all([...this.#consumers.keys()].map((lane) => this.#letGo(lane)))
+    await Promise.all([...this.#consumers.keys()].map((lane) => this.#releaseLane(lane)))
     await super.onDrain()
   }
 
-  /** Releases lanes that are no longer its own and takes those that are; again while a wanted one is not free. */
+  /** Releases lanes that are no longer its own and takes those that are. Retries while one of them is not free. */
   #reconcile(): void {
     if (this.draining) return
     if (this.#reconciling !== undefined) {
-      this.#again = true
+      this.#mustReconcileAgain = true
       return
     }
     this.#reconciling = this.#reconcileOnce()
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         this.#reconciling = undefined
-        if (!this.#again) return
-        this.#again = false
+        if (!this.#mustReconcileAgain) return
+        this.#mustReconcileAgain = false
         this.#reconcile()
       })
   }
@@ -175,14 +175,14 @@ export class MessagesActor extends Actor implements Messages {
   async #reconcileOnce(): Promise<void> {
     const own = new Set(this.#ownLanes())
     const leaving = [...this.#consumers.keys()].filter((lane) => !own.has(lane))
-    await Promise.all(leaving.map((lane) => this.#letGo(lane)))
+    await Promise.all(leaving.map((lane) => this.#releaseLane(lane)))
     const missing = [...own].filter((lane) => !this.#consumers.has(lane))
-    await Promise.all(missing.map((lane) => this.#takeUp(lane)))
-    // Told only when something changed: telling changes the directory, which leads here again.
+    await Promise.all(missing.map((lane) => this.#takeLane(lane)))
+    // Only after a change: the report changes the directory, which calls `#reconcile` again.
     if (leaving.length > 0 || missing.some((lane) => this.#consumers.has(lane))) this.context.changed()
-    this.#cancelRetake()
+    this.#cancelLaneRetry()
     if (missing.every((lane) => this.#consumers.has(lane))) return
-    this.#cancelRetake = this.context.clock.after(RETAKE_MS, () => this.#reconcile(), { unref: true })
+    this.#cancelLaneRetry = this.context.clock.after(LANE_RETRY_MS, () => this.#reconcile(), { unref: true })
   }
 
   #ownLanes(): number[] {
@@ -191,8 +191,8 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   /**
-   * True when every lane of its own has been here since `term`. Not while it is not among the living: whoever
-   * asks it then knows less than it does, or more.
+   * True when the actor has held all its lanes since `term`. False while the directory does not list it among those
+   * that hold lanes: then its directory differs from the caller's, and so may its idea of its own lanes.
    */
   #isComplete(term: number): boolean {
     return (
@@ -202,21 +202,26 @@ export class MessagesActor extends Actor implements Messages {
     )
   }
 
-  /** What cannot be found may be in a lane that is on its way here, or away. */
+  /** Throws while a lane moves to or from this actor: a message that is not found may be in that lane. */
   #refuseIncomplete(term: number): void {
     if (this.#isComplete(term)) return
     const reason = `${this.name} lacks some of its lanes`
     throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
   }
 
-  async #takeUp(lane: number): Promise<void> {
+  async #takeLane(lane: number): Promise<void> {
     if (this.draining) return
     try {
       const leftOpenCount = await this.#queue.hold(lane)
       this.#suspects += leftOpenCount
-      // Told before any of them runs again.
+      // The supervisor must count the suspects before one of them runs again.
       if (leftOpenCount > 0) this.context.changed()
-      const list = await newestOf(this.#queue, lane, WINDOW_BYTES / this.#queue.laneCount, this.context.clock)
+      const list = await loadNewest(
+        this.#queue,
+        lane,
+        STORE_BYTES / this.#queue.laneCount,
+        this.context.clock,
+      )
       this.#depths.set(lane, await this.#queue.depth(lane))
       await this.#storeMutex.runExclusive(() => {
         this.#store.addLane(lane, list.messages, list.completeAbove)
@@ -224,7 +229,7 @@ export class MessagesActor extends Actor implements Messages {
         this.#term++
       })
     } catch (error) {
-      // Another holds it still, or the disk is full: tried again, with what else is missing.
+      // Another actor still holds the lane, or the disk is full. `#reconcile` retries it.
       if (!isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) throw error
       await this.#queue.release(lane)
       return
@@ -240,24 +245,24 @@ export class MessagesActor extends Actor implements Messages {
       ...{ lane, queue: this.#queue, clock, random, logger, handler, handlerTimeoutMs },
       slots: this.#slots,
       slotCount: handlerConcurrency,
-      onDelivered: (from, delivered) => this.#show(from, delivered),
-      onSettled: (ids) => this.#waiters.wake(ids),
-      onLost: () => void this.#drop([lane]),
-      // Draining it ends anyway, and the other lanes are to be given back first.
-      onRunaway: (error) =>
+      onDelivered: (from, delivered) => this.#addToStore(from, delivered),
+      onSettled: (ids) => this.#longPolls.end(ids),
+      onLost: () => void this.#dropLanes([lane]),
+      // A draining process ends anyway, after it has released its other lanes.
+      onHungHandler: (error) =>
         this.draining
-          ? logger.warn({ err: error, lane }, 'handler runs on')
+          ? logger.warn({ err: error, lane }, 'handler ignored its signal during the drain')
           : this.context.failForMessage(error),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
     })
   }
 
-  async #letGo(lane: number): Promise<void> {
+  async #releaseLane(lane: number): Promise<void> {
     const consumer = this.#consumers.get(lane)
     if (consumer === undefined) return
     await consumer.stop(HANDLER_GRACE_MS)
-    // In one hold: no reader sees a part of it.
+    // While the mutex is held, so that no reader sees the lane half removed.
     await this.#storeMutex.runExclusive(() => {
       this.#store.removeLane(lane)
       this.#consumers.delete(lane)
@@ -265,20 +270,20 @@ export class MessagesActor extends Actor implements Messages {
     })
     this.#depths.delete(lane)
     await this.#queue.release(lane)
-    this.context.logger.debug({ lane }, 'lane given back')
+    this.context.logger.debug({ lane }, 'lane released')
   }
 
-  #dropLost(): Promise<void> {
-    return this.#drop([...this.#consumers.keys()].filter((lane) => !this.#queue.isHeld(lane)))
+  #dropLostLanes(): Promise<void> {
+    return this.#dropLanes([...this.#consumers.keys()].filter((lane) => !this.#queue.isHeld(lane)))
   }
 
-  /** Shows nothing any more of lanes that were lost: another may show it by now. Then takes what is its own. */
-  async #drop(lanes: readonly number[]): Promise<void> {
+  /** Removes lanes that were lost, as another actor may hold them by now. Then takes its own lanes again. */
+  async #dropLanes(lanes: readonly number[]): Promise<void> {
     if (lanes.length === 0) return
     await this.#storeMutex.runExclusive(() => {
       for (const lane of lanes) {
         this.#store.removeLane(lane)
-        // Nothing more can be written of what its handlers did; whoever has the lane now begins anew.
+        // Its handlers' results can no longer be written. The next holder runs the messages again.
         this.#consumers.get(lane)?.abandon()
         this.#consumers.delete(lane)
         this.#depths.delete(lane)
@@ -290,15 +295,15 @@ export class MessagesActor extends Actor implements Messages {
     this.#reconcile()
   }
 
-  async #show(lane: number, delivered: readonly Delivered[]): Promise<void> {
+  async #addToStore(lane: number, delivered: readonly Delivered[]): Promise<void> {
     await this.#storeMutex.runExclusive(() => {
-      // Lost while it was settled: whoever has the lane shows it, and takes this from its list.
+      // The lane may be lost since the settlement. Its next holder loads these messages from the list.
       if (this.#consumers.has(lane)) this.#store.add(lane, delivered)
     })
     this.#delivered += delivered.length
   }
 
-  #pageFromHomes(range: Range): Promise<Message[]> {
+  #pageFromLists(range: Range): Promise<Message[]> {
     const ascending = range.after !== undefined
     return mergeById<Message>(
       this.#sources(async (lane, cursor, limit) => {
@@ -324,8 +329,8 @@ export class MessagesActor extends Actor implements Messages {
     return false
   }
 
-  async #measure(): Promise<void> {
-    await this.#dropLost()
+  async #measureBacklogs(): Promise<void> {
+    await this.#dropLostLanes()
     const before = JSON.stringify([...this.#depths])
     for (const lane of this.#consumers.keys()) {
       try {
@@ -338,13 +343,13 @@ export class MessagesActor extends Actor implements Messages {
     if (JSON.stringify([...this.#depths]) !== before) this.context.changed()
   }
 
-  /** Ends this process, which its supervisor starts anew: the state of a broken actor is not to be trusted. */
+  /** Ends this process, as the state after a bug cannot be trusted. The supervisor restarts the actor. */
   #fail(error: unknown): void {
     this.context.fail(error)
   }
 }
 
-/** As many of the first messages as make up `maxBytes` of text, at least one. */
+/** The first messages, up to and including the one whose text reaches `maxBytes`. */
 function firstBytes(messages: Message[], maxBytes: number): Message[] {
   let bytes = 0
   const end = messages.findIndex(({ text }) => {
@@ -356,4 +361,29 @@ function firstBytes(messages: Message[], maxBytes: number): Message[] {
 
 function optionalAfter(after: string | undefined): { after?: string } {
   return after === undefined ? {} : { after }
+}
+
+/** Long polls of `find` that wait until a message is settled, by its id. */
+class LongPolls {
+  readonly #byId = new Map<string, Set<AbortController>>()
+
+  /** Returns a controller that is aborted when the message is settled. The caller must remove it. */
+  add(id: string): AbortController {
+    const polls = this.#byId.get(id) ?? new Set()
+    const settled = new AbortController()
+    this.#byId.set(id, polls.add(settled))
+    return settled
+  }
+
+  remove(id: string, settled: AbortController): void {
+    const polls = this.#byId.get(id)
+    polls?.delete(settled)
+    if (polls?.size === 0) this.#byId.delete(id)
+  }
+
+  /** Ends the long polls of messages that were settled. */
+  end(ids: readonly string[]): void {
+    if (this.#byId.size === 0) return
+    for (const id of ids) for (const settled of this.#byId.get(id) ?? []) settled.abort()
+  }
 }

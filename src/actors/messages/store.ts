@@ -1,23 +1,26 @@
 /**
- * A messages actor's in-memory store: what its lanes delivered, sorted by id, the newest so many bytes of it.
- * Not locked here: the actor's mutex guards it, taken by the consumers that write and the readers alike.
+ * A messages actor's store: the newest messages that its lanes delivered, in memory, sorted by id. It has no lock of
+ * its own. The actor's mutex guards it, for consumers that write and for readers.
  */
+import type { Clock } from '../../runtime/clock.ts'
 import { MIN_ID } from '../../storage/ids.ts'
-import type { Message, Range } from '../../storage/ports.ts'
+import type { Message, Queue, Range } from '../../storage/ports.ts'
+
+/** About what one message takes in memory beyond its text. */
+const ITEM_BYTES = 160
+/** Messages read from a lane's list at once. */
+const LOAD_COUNT = 100
 
 interface Item extends Message {
   lane: number
 }
 
-/** What one message weighs in memory beyond its text, about. */
-const ITEM_BYTES = 160
-
-/** A bounded window over the delivered lists of the lanes held. */
+/** The newest `windowBytes` of the delivered lists of the lanes held. */
 export class Store {
   /** Ascending by id, no id twice. */
   #items: Item[] = []
   #bytes = 0
-  /** Every message of every lane here with an id above it is in the window. */
+  /** The store holds every message of its lanes with an id above this one. */
   #floor = MIN_ID
   readonly #windowBytes: number
 
@@ -25,12 +28,7 @@ export class Store {
     this.#windowBytes = windowBytes
   }
 
-  /** Messages in the window. */
-  get count(): number {
-    return this.#items.length
-  }
-
-  /** Adds messages a lane delivered, ascending by id; those known are left alone. */
+  /** Adds messages that a lane delivered, ascending by id. Those already here are skipped. */
   add(lane: number, messages: readonly Message[]): void {
     for (const { id, text } of messages) {
       if (id <= this.#floor) continue
@@ -45,22 +43,22 @@ export class Store {
   }
 
   /**
-   * Takes a lane in with the newest part of its list.
+   * Adds a lane with the newest part of its list.
    *
-   * @param completeAbove The lane's list has nothing above this id that is not in `messages`.
+   * @param completeAbove Every message of the list with an id above this one is in `messages`.
    */
   addLane(lane: number, messages: readonly Message[], completeAbove: string): void {
     if (completeAbove > this.#floor) this.#raiseFloor(completeAbove)
     this.add(lane, messages)
   }
 
-  /** Lets a lane go, with all it delivered. */
+  /** Removes a lane with all its messages. */
   removeLane(lane: number): void {
     this.#items = this.#items.filter((item) => item.lane !== lane)
     this.#bytes = this.#items.reduce((bytes, item) => bytes + weightOf(item), 0)
   }
 
-  /** One page, or undefined when a part of it lies below the window: ask the lanes' homes then. */
+  /** One page. Undefined when messages of it may have left the store: then read the lanes' lists instead. */
   page({ after, before, limit }: Range): Message[] | undefined {
     const end = before === undefined ? this.#items.length : this.#indexBefore(before)
     if (after !== undefined) {
@@ -108,8 +106,41 @@ export class Store {
   }
 }
 
-/** What a message weighs in the window, about, in bytes. */
-export function weightOf({ text }: Message): number {
+/** The newest part of a lane's list. */
+interface Newest {
+  /** Ascending. */
+  messages: Message[]
+  /** Every message of the list with an id above this one is in `messages`. */
+  completeAbove: string
+}
+
+/**
+ * Reads the newest `maxBytes` of a held lane's list, or all of it when it is smaller.
+ *
+ * @throws {MailroomError} As `queue.delivered`.
+ */
+export async function loadNewest(
+  queue: Queue,
+  lane: number,
+  maxBytes: number,
+  clock: Clock,
+): Promise<Newest> {
+  const newestFirst: Message[] = []
+  let bytes = 0
+  for (;;) {
+    const before = newestFirst.at(-1)?.id
+    const page = await queue.delivered(lane, { ...(before && { before }), limit: LOAD_COUNT })
+    for (const message of page) bytes += weightOf(message)
+    newestFirst.push(...page)
+    if (page.length < LOAD_COUNT) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
+    if (bytes >= maxBytes) return { completeAbove: newestFirst.at(-1)!.id, messages: newestFirst.reverse() }
+    // A backend may answer without I/O. Let other callbacks run between two pages.
+    await new Promise<void>((resolve) => clock.soon(resolve))
+  }
+}
+
+/** About what a message takes in memory, in bytes. */
+function weightOf({ text }: Message): number {
   return text.length + ITEM_BYTES
 }
 

@@ -4,6 +4,12 @@ import { FacadeActor } from '../../../src/actors/facade/facade.ts'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { ListHalf, Messages } from '../../../src/actors/protocol.ts'
+import {
+  ASK_TIMEOUT_MS,
+  POST_DEADLINE_MS,
+  REDRIVE_AGE_MS,
+  REDRIVE_SLICE_MS,
+} from '../../../src/runtime/timings.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
 import type { Receipt } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
@@ -33,7 +39,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     await clock.advance(600)
   }
   await live(...members.map((_, index) => index + 1))
-  const deadlineAt = () => clock.now() + 3000
+  const deadlineAt = () => clock.now() + POST_DEADLINE_MS
   const post = (text: string) => facade.post(text, deadlineAt())
   const postBatch = (texts: string[], key?: { value: string; hash: string }) =>
     facade.postBatch(texts, { deadlineAt: deadlineAt(), ...(key && { key }) })
@@ -149,7 +155,10 @@ test('a key whose request failed is free again', async () => {
   const logging = peers.actors.get('logging-1')!
   peers.actors.delete('logging-1')
   const key = { value: 'key-0123456789abcdef', hash: 'h1' }
-  await assert.rejects(within(postBatch(['a'], key), 4000), { code: 'MR_PEER_LOST', outcome: 'none' })
+  await assert.rejects(within(postBatch(['a'], key), POST_DEADLINE_MS + 1000), {
+    code: 'MR_PEER_LOST',
+    outcome: 'none',
+  })
   peers.actors.set('logging-1', logging)
   assert.equal((await postBatch(['a'], key))[0]!.replayed, false)
 })
@@ -221,7 +230,7 @@ test('a page of a store is whole or refused, never silently shorter', async () =
   await assert.rejects(facade.storePage('logging-1', { limit: 1 }), { code: 'MR_NOT_FOUND' })
   directory.set(LOGGING, entryOf('messages-1', { state: 'draining' }))
   await clock.advance(600)
-  await assert.rejects(within(facade.storePage('messages-1', { limit: 9 }), 4000), {
+  await assert.rejects(within(facade.storePage('messages-1', { limit: 9 }), 2 * ASK_TIMEOUT_MS), {
     code: 'MR_STORE_UNAVAILABLE',
   })
   directory.set(LOGGING, entryOf('messages-1'))
@@ -316,9 +325,9 @@ test('a drain answers what was admitted and refuses the rest', async () => {
   assert.equal(store.log.size, 2)
 })
 
-/** Every lane loses what it had, ten seconds after the last message. */
+/** Every lane loses what it had, long enough after the last message. */
 async function loseAll({ clock, store }: Awaited<ReturnType<typeof open>>): Promise<void> {
-  await clock.advance(10_001)
+  await clock.advance(REDRIVE_AGE_MS + 1)
   for (const lane of store.lanes.keys()) store.forget(lane)
 }
 
@@ -384,14 +393,14 @@ test('a lane without a holder is an error of the redrive alone, whatever becomes
   }
 })
 
-test('a redrive that takes long answers after two seconds with what it has done', async () => {
+test('a redrive that takes long answers after a slice of time with what it has done', async () => {
   const system = await open({ messages: 1 })
   const { facade, postBatch, store, clock, within } = system
   await postBatch(Array<string>(100).fill('x'.repeat(65_536)))
   await settle()
   await loseAll(system)
-  store.before = (call) => (call === 'redrive' ? clock.sleep(700) : undefined)
-  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), 2900)
+  store.before = (call) => (call === 'redrive' ? clock.sleep(REDRIVE_SLICE_MS / 3 + 30) : undefined)
+  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), REDRIVE_SLICE_MS + 900)
   assert.ok(checked > 0 && checked < 100 && redriven === checked)
   store.before = () => {}
   const rest = await facade.redrive({ after: last!, limit: 1000 })

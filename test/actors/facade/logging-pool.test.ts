@@ -3,11 +3,16 @@ import test from 'node:test'
 import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
 import type { Logging } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import {
+  APPEND_ATTEMPT_MS,
+  APPEND_PROBE_MS,
+  PASS_OVER_MS,
+  POST_DEADLINE_MS,
+} from '../../../src/runtime/timings.ts'
 import type { LaneBatch, Receipt } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 
-const DEADLINE_MS = 3000
 const RECEIPTS: Receipt[] = [{ id: '01HZX3V4Q8K9T2W5R7Y6B0C101', replayed: false }]
 const full = () =>
   new MailroomError('MR_MAILBOX_FULL', { mailbox: 'm', depth: 1, capacity: 1, unit: 'messages' })
@@ -36,7 +41,7 @@ function open(count: number) {
   }
   const pool = new LoggingPool(context, peers)
   const batch = (more: Partial<LaneBatch> = {}): LaneBatch => ({
-    ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + DEADLINE_MS },
+    ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + POST_DEADLINE_MS },
     ...more,
   })
   /** Appends; how that ended, or undefined while it has not. */
@@ -85,9 +90,9 @@ test('when all are lost it tries on with pauses, until its deadline', async () =
     const { all, asked, append, context } = open(3)
     all(() => Promise.reject(lost('it', outcome)))
     const call = append()
-    await context.clock.advance(DEADLINE_MS - 1)
+    await context.clock.advance(POST_DEADLINE_MS - 1)
     assert.deepEqual(call, {})
-    await context.clock.advance(DEADLINE_MS)
+    await context.clock.advance(POST_DEADLINE_MS)
     assert.equal(call.error!.outcome, outcome)
     assert.equal(call.error!.code, outcome === 'none' ? 'MR_PEER_LOST' : 'MR_DEADLINE_EXPIRED')
     assert.ok(asked.length > 30 && asked.length < 1000, `${asked.length} calls`)
@@ -175,35 +180,35 @@ test('past its deadline nobody is asked: nothing was stored', async () => {
   assert.deepEqual(asked, [])
 })
 
-test('an attempt has a second, or what is left', async () => {
+test('an attempt has its share of the deadline, or what is left of it', async () => {
   const { append, timeouts, all, context } = open(2)
   all(never)
   append()
   append({ deadlineAt: context.clock.now() + 300 })
   await settle()
-  assert.deepEqual(timeouts, [1000, 300])
+  assert.deepEqual(timeouts, [APPEND_ATTEMPT_MS, 300])
 })
 
-test('one that failed is tried again for 200 ms while another is well, for a second when none is', async () => {
+test('a logging actor that failed is probed for a short time while another is well, for a whole attempt when none is', async () => {
   const { context, answers, append, asked, timeouts } = open(2)
   answers.set('logging-1', () => Promise.reject(lost('logging-1', 'unknown')))
   while (!asked.includes('logging-1')) {
     append()
     await settle()
   }
-  await context.clock.advance(1000)
+  await context.clock.advance(PASS_OVER_MS)
   asked.length = timeouts.length = 0
   while (!asked.includes('logging-1')) {
     append()
     await settle()
   }
-  assert.equal(timeouts[asked.indexOf('logging-1')], 200)
-  assert.equal(timeouts[asked.indexOf('logging-2')], 1000)
+  assert.equal(timeouts[asked.indexOf('logging-1')], APPEND_PROBE_MS)
+  assert.equal(timeouts[asked.indexOf('logging-2')], APPEND_ATTEMPT_MS)
   context.directory.set(entryOf('logging-1'))
   asked.length = timeouts.length = 0
   append()
   await settle()
-  assert.equal(timeouts[0], 1000)
+  assert.equal(timeouts[0], APPEND_ATTEMPT_MS)
 })
 
 test('reads fail over as appends do', async () => {

@@ -5,6 +5,13 @@ import { Consumer } from '../../../src/actors/messages/consumer.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
+import {
+  CLAIM_WAIT_MS,
+  HANDLER_ABORT_GRACE_MS,
+  HANDLER_GRACE_MS,
+  RETRY_BASE_MS,
+  RETRY_MAX_MS,
+} from '../../../src/runtime/timings.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
 import { MAX_STARTS } from '../../../src/storage/limits.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
@@ -12,7 +19,6 @@ import { seeded } from '../../support/actor-context.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
 import { MemoryStore } from '../../support/memory-backend.ts'
 
-const GRACE_MS = 4000
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 
 /** Consumers of one actor, on a store in memory. */
@@ -23,7 +29,7 @@ class Bench {
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly fatal: unknown[] = []
-  readonly runaways: unknown[] = []
+  readonly hungHandlers: unknown[] = []
   lost = 0
   readonly #slotCount: number
   readonly #slots: Semaphore
@@ -58,7 +64,7 @@ class Bench {
       },
       onSettled: (ids) => this.settled.push(...ids),
       onLost: () => this.lost++,
-      onRunaway: (error) => this.runaways.push(error),
+      onHungHandler: (error) => this.hungHandlers.push(error),
       onFatal: (error) => this.fatal.push(error),
     })
     consumer.run()
@@ -69,7 +75,7 @@ class Bench {
   /** Stops a consumer; true when that takes no more than `ms`. */
   async stops(consumer: Consumer, ms: number): Promise<boolean> {
     let stopped = false
-    const stopping = consumer.stop(GRACE_MS).then(() => {
+    const stopping = consumer.stop(HANDLER_GRACE_MS).then(() => {
       stopped = true
     })
     await this.clock.advance(ms)
@@ -128,14 +134,14 @@ test('what a former holder delivered late is shown with the next claim, without 
   assert.deepEqual([bench.shown, runs.length], [['late', 'a'], 1])
 })
 
-test('what no wake told of is found within half a second', async () => {
+test('what no wake told of is found with the next claim', async () => {
   const bench = new Bench(null)
   await bench.consume()
   const { wake } = bench.store.lanes[0]!
   bench.store.lanes[0]!.wake = () => {}
   await bench.add(0, 'a')
   bench.store.lanes[0]!.wake = wake
-  await bench.clock.advance(500)
+  await bench.clock.advance(CLAIM_WAIT_MS)
   assert.deepEqual(bench.shown, ['a'])
 })
 
@@ -167,14 +173,14 @@ test('poison is tried five times, later each time, then it is a dead letter; its
   const ids = await bench.add(0, 'a', 'poison', 'b')
   await bench.consume()
   assert.deepEqual(bench.shown, ['a', 'b'])
-  await bench.clock.advance(60_000)
+  await bench.clock.advance(RETRY_MAX_MS)
   assert.deepEqual(
     attempts.map(([attempt]) => attempt),
     [1, 2, 3, 4, 5],
   )
   for (let index = 1; index < attempts.length; index++) {
     const pauseMs = attempts[index]![1] - attempts[index - 1]![1]
-    const capMs = 500 * 2 ** (index - 1)
+    const capMs = RETRY_BASE_MS * 2 ** (index - 1)
     assert.ok(pauseMs >= capMs / 2 && pauseMs <= capMs, `${pauseMs} of ${capMs} ms`)
   }
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
@@ -238,10 +244,10 @@ test('a handler that is late is tried again; one that ignores its signal too, an
   const [id] = await bench.add(0, 'a')
   await bench.consume()
   await bench.clock.advance(30_000)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.runaways.length], [1, 0])
+  assert.deepEqual([bench.start(0, id!)!.starts, bench.hungHandlers.length], [1, 0])
   ignores = true
-  await bench.clock.advance(500 + 30_000 + 1000)
-  assert.match(String(bench.runaways[0]), /ignored its signal/)
+  await bench.clock.advance(RETRY_BASE_MS + 30_000 + HANDLER_ABORT_GRACE_MS)
+  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
   assert.deepEqual(bench.fatal, [])
   const { starts, open, errors } = bench.start(0, id!)!
   assert.deepEqual([starts, open], [2, false], 'settled before its worker ends: it alone is blamed')
@@ -253,10 +259,10 @@ test('a stop lets handlers end in their grace, and begins none', async () => {
   const bench = new Bench(handler)
   await bench.add(0, 'a', 'b')
   const consumer = await bench.consume()
-  assert.equal(await bench.stops(consumer, GRACE_MS - 1), false)
+  assert.equal(await bench.stops(consumer, HANDLER_GRACE_MS - 1), false)
   assert.equal(runs[0]!.signal.aborted, false)
   runs[0]!.gate.resolve()
-  await bench.clock.advance(500)
+  await bench.clock.advance(CLAIM_WAIT_MS)
   assert.deepEqual(bench.shown, ['a'])
   assert.equal(runs.length, 1)
   await bench.backend.queue.release(0)
@@ -271,7 +277,7 @@ test('a start that a stop cuts short is given back: due now, not counted', async
       new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
   )
   const [id] = await bench.add(0, 'a')
-  assert.ok(await bench.stops(await bench.consume(), GRACE_MS))
+  assert.ok(await bench.stops(await bench.consume(), HANDLER_GRACE_MS))
   const { starts, open, dueAt } = bench.start(0, id!)!
   assert.deepEqual([starts, open, dueAt], [0, false, 0])
   assert.deepEqual(bench.fatal, [])
@@ -280,9 +286,9 @@ test('a start that a stop cuts short is given back: due now, not counted', async
 test('a handler that ignores being cut short is given back, and told of', async () => {
   const bench = new Bench(() => new Promise(() => {}))
   const [id] = await bench.add(0, 'a')
-  assert.ok(await bench.stops(await bench.consume(), GRACE_MS + 1000))
+  assert.ok(await bench.stops(await bench.consume(), HANDLER_GRACE_MS + HANDLER_ABORT_GRACE_MS))
   assert.equal(bench.start(0, id!)!.starts, 0)
-  assert.match(String(bench.runaways[0]), /ignored its signal/)
+  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
 })
 
 test('a stop does not wait for other lanes’ handlers', async () => {
@@ -293,7 +299,7 @@ test('a stop does not wait for other lanes’ handlers', async () => {
   await bench.add(1, 'waits for a slot')
   const second = await bench.consume(1)
   assert.equal(runs.length, 1)
-  assert.ok(await bench.stops(second, 500))
+  assert.ok(await bench.stops(second, CLAIM_WAIT_MS))
   runs[0]!.gate.resolve()
   await settle()
   assert.deepEqual(
@@ -308,9 +314,9 @@ test('a stop is heard with both hands full', async () => {
   const bench = new Bench(handler)
   await bench.add(0, ...Array.from({ length: 100 }, (_, index) => String(index)))
   const consumer = await bench.consume()
-  const stopping = consumer.stop(GRACE_MS)
+  const stopping = consumer.stop(HANDLER_GRACE_MS)
   runs[0]!.gate.resolve()
-  await bench.clock.advance(500)
+  await bench.clock.advance(CLAIM_WAIT_MS)
   await stopping
   assert.equal(runs.length, 1)
 })
@@ -322,9 +328,9 @@ test('a start that became durable after the stop is given back, its handler not 
   bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
   const [id] = await bench.add(0, 'a')
   const consumer = await bench.consume()
-  const stopping = consumer.stop(GRACE_MS)
+  const stopping = consumer.stop(HANDLER_GRACE_MS)
   started.resolve()
-  await bench.clock.advance(500)
+  await bench.clock.advance(CLAIM_WAIT_MS)
   await stopping
   assert.equal(runs.length, 0)
   assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
@@ -355,7 +361,7 @@ for (const call of ['claim', 'start', 'settle']) {
       }
       await bench.add(0, 'a')
       const consumer = await bench.consume()
-      assert.ok(await bench.stops(consumer, GRACE_MS + 1000))
+      assert.ok(await bench.stops(consumer, HANDLER_GRACE_MS + HANDLER_ABORT_GRACE_MS))
       assert.deepEqual(bench.fatal, [])
       if (bench.shown.length > 0) continue // Without a handler nothing is started.
       away = false
@@ -383,7 +389,7 @@ test('a lane that was lost is told of, once, and is no failure of the worker', a
   await bench.add(0, 'a')
   const consumer = await bench.consume()
   bench.store.lanes[0]!.holder = undefined
-  await bench.clock.advance(500)
+  await bench.clock.advance(CLAIM_WAIT_MS)
   assert.deepEqual([bench.lost, bench.fatal], [1, []])
   // The handler ends when nobody here may write down that it did.
   runs[0]!.gate.resolve()

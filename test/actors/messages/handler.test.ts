@@ -4,16 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { type Handler, loadHandler, runHandler } from '../../../src/actors/messages/handler.ts'
+import { HANDLER_ABORT_GRACE_MS } from '../../../src/runtime/timings.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
 
 const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
 const TIMEOUT_MS = 30_000
 
 /** Runs a handler once, with what may end it at hand. */
-function run(handler: Handler, { cut = new AbortController() } = {}) {
+function run(handler: Handler, { abort = new AbortController() } = {}) {
   const clock = new FakeClock()
-  const options = { attempt: 2, timeoutMs: TIMEOUT_MS, cut: cut.signal, clock }
-  return { clock, cut, ended: runHandler(handler, MESSAGE, options) }
+  const options = { attempt: 2, timeoutMs: TIMEOUT_MS, abort: abort.signal, clock }
+  return { clock, abort, ended: runHandler(handler, MESSAGE, options) }
 }
 
 const untilAborted: Handler = (_, { signal }) =>
@@ -30,11 +31,11 @@ test('a throw and a rejection fail the run, in the error’s words', async () =>
   const sync = run(() => {
     throw new RangeError('too far')
   })
-  assert.deepEqual(await sync.ended, { as: 'failed', error: 'RangeError: too far', ignored: false })
+  assert.deepEqual(await sync.ended, { as: 'failed', error: 'RangeError: too far', isHung: false })
   assert.deepEqual(await run(async () => Promise.reject('plain')).ended, {
     as: 'failed',
     error: 'plain',
-    ignored: false,
+    isHung: false,
   })
 })
 
@@ -44,7 +45,7 @@ test('what caused an error is told with it', async () => {
   assert.deepEqual(await ended, {
     as: 'failed',
     error: 'TypeError: fetch failed (Error: connect ECONNREFUSED)',
-    ignored: false,
+    isHung: false,
   })
 })
 
@@ -57,7 +58,7 @@ test('whatever is thrown has words, and not too many', async () => {
   assert.ok(long.as === 'failed' && long.error.length === 1000)
 })
 
-test('a handler that is too late is aborted and has failed', async () => {
+test('a handler over its timeout is aborted and has failed', async () => {
   let reason: unknown
   const { clock, ended } = run(async (_, { signal }) => {
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
@@ -67,7 +68,7 @@ test('a handler that is too late is aborted and has failed', async () => {
   await clock.advance(TIMEOUT_MS - 1)
   assert.equal(reason, undefined)
   await clock.advance(1)
-  assert.deepEqual(await ended, { as: 'failed', error: 'Handler timeout of 30000 ms', ignored: false })
+  assert.deepEqual(await ended, { as: 'failed', error: 'Handler timeout of 30000 ms', isHung: false })
   assert.equal((reason as unknown as DOMException).name, 'TimeoutError')
 })
 
@@ -79,52 +80,52 @@ test('a handler that ends well within the grace after its timeout is done', asyn
   assert.deepEqual(await ended, { as: 'done' })
 })
 
-test('a handler that does not mind its signal is ignored after a second of grace', async () => {
+test('a handler that ignores its signal is hung after the grace period', async () => {
   const { clock, ended } = run(() => new Promise(() => {}))
   let end: unknown
   void ended.then((run) => {
     end = run
   })
-  await clock.advance(TIMEOUT_MS + 999)
+  await clock.advance(TIMEOUT_MS + HANDLER_ABORT_GRACE_MS - 1)
   assert.equal(end, undefined)
   await clock.advance(1)
-  assert.deepEqual(end, { as: 'failed', error: 'Handler timeout of 30000 ms', ignored: true })
+  assert.deepEqual(end, { as: 'failed', error: 'Handler timeout of 30000 ms', isHung: true })
 })
 
-test('a drain cuts a run short; one that ends well all the same is done', async () => {
+test('a drain aborts a run; a handler that succeeds all the same is done', async () => {
   const first = run(untilAborted)
   await settle()
-  first.cut.abort()
-  assert.deepEqual(await first.ended, { as: 'cut', ignored: false })
+  first.abort.abort()
+  assert.deepEqual(await first.ended, { as: 'aborted', isHung: false })
   const second = run(
     (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
   )
-  second.cut.abort()
+  second.abort.abort()
   assert.deepEqual(await second.ended, { as: 'done' })
 })
 
-test('a run that begins when all is cut already is cut', async () => {
-  const cut = new AbortController()
-  cut.abort()
-  const { clock, ended } = run(() => new Promise(() => {}), { cut })
-  await clock.advance(1000)
-  assert.deepEqual(await ended, { as: 'cut', ignored: true })
+test('a run that begins after the abort is aborted', async () => {
+  const abort = new AbortController()
+  abort.abort()
+  const { clock, ended } = run(() => new Promise(() => {}), { abort })
+  await clock.advance(HANDLER_ABORT_GRACE_MS)
+  assert.deepEqual(await ended, { as: 'aborted', isHung: true })
 })
 
 test('a run leaves nothing on the signal it was given', async () => {
-  const cut = new AbortController()
+  const abort = new AbortController()
   let listening = 0
-  const { addEventListener, removeEventListener } = cut.signal
-  cut.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+  const { addEventListener, removeEventListener } = abort.signal
+  abort.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
     listening++
-    addEventListener.apply(cut.signal, args)
+    addEventListener.apply(abort.signal, args)
   }
-  cut.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+  abort.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
     listening--
-    removeEventListener.apply(cut.signal, args)
+    removeEventListener.apply(abort.signal, args)
   }
-  await run(async () => {}, { cut }).ended
-  await run(async () => Promise.reject(new Error('no')), { cut }).ended
+  await run(async () => {}, { abort }).ended
+  await run(async () => Promise.reject(new Error('no')), { abort }).ended
   assert.equal(listening, 0)
 })
 

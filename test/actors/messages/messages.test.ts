@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { HANDLER_ABORT_GRACE_MS } from '../../../src/runtime/timings.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
 import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
@@ -344,7 +345,7 @@ test('a handler that ignores its signal ends the worker, which is the message’
   const { context } = await bench.boot(1, { handler: () => new Promise(() => {}) })
   await bench.live(1)
   await bench.add(0, 'a')
-  await bench.clock.advance(context.config.handlerTimeoutMs + 1000)
+  await bench.clock.advance(context.config.handlerTimeoutMs + HANDLER_ABORT_GRACE_MS)
   assert.match(String(context.runaways[0]), /ignored its signal/)
   assert.deepEqual(context.failures, [])
 })

@@ -14,6 +14,13 @@ const numbers = fc.uniqueArray(fc.integer({ min: 1, max: 60 }), { maxLength: 12 
 const bound = fc.option(fc.integer({ min: 0, max: 61 }).map(id), { nil: undefined })
 const range = fc.record({ after: bound, before: bound, limit: fc.integer({ min: 1, max: 30 }) })
 
+/** How many messages a store holds. */
+function countOf(store: Store): number {
+  let count = 0
+  while (store.page({ limit: count + 1 })?.length === count + 1) count++
+  return count
+}
+
 const command = fc.oneof(
   fc.record({ does: fc.constant('deliver'), lane: fc.nat(LANES - 1), numbers }),
   fc.record({ does: fc.constant('letGo'), lane: fc.nat(LANES - 1) }),
@@ -94,7 +101,8 @@ test('with room for everything it always answers', () => {
 test('holds the newest of what it was given, within its window', () => {
   const store = new Store(100_000)
   for (let number = 0; number < 1000; number++) store.add(0, [message(number, 'x'.repeat(840))])
-  assert.ok(store.count <= 100 && store.count >= 85, `${store.count} held`)
+  const count = countOf(store)
+  assert.ok(count <= 100 && count >= 85, `${count} held`)
   assert.equal(store.page({ limit: 1 })![0]!.id, id(999))
   assert.equal(store.page({ after: MIN_ID, limit: 1 }), undefined)
 })
@@ -102,7 +110,7 @@ test('holds the newest of what it was given, within its window', () => {
 test('a message heavier than the window leaves it, and pages say so', () => {
   const store = new Store(1000)
   store.add(0, [message(1, 'x'.repeat(2000))])
-  assert.equal(store.count, 0)
+  assert.equal(countOf(store), 0)
   assert.equal(store.page({ limit: 1 }), undefined)
   assert.deepEqual(store.page({ after: id(1), limit: 1 }), [])
 })
@@ -112,5 +120,5 @@ test('a lane that left takes its weight along', () => {
   store.add(0, [message(1, 'x'.repeat(9000))])
   store.removeLane(0)
   store.add(1, [message(2, 'x'.repeat(9000))])
-  assert.equal(store.count, 1)
+  assert.equal(countOf(store), 1)
 })

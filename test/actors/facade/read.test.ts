@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { Holders } from '../../../src/actors/facade/holders.ts'
 import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
-import { readLists } from '../../../src/actors/facade/reader.ts'
+import { Reader } from '../../../src/actors/facade/read.ts'
 import type { ListHalf, Logging, Messages, StorePage } from '../../../src/actors/protocol.ts'
 import type { ActorEntry } from '../../../src/runtime/cluster/directory.ts'
 import type { Message, Range } from '../../../src/storage/ports.ts'
@@ -38,8 +39,13 @@ function open({
   }
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
-  const lists = (limit?: number) =>
-    readLists({ logging: new LoggingPool(context, peers), peers, context, limit })
+  const reader = new Reader({
+    context,
+    logging: new LoggingPool(context, peers),
+    holders: new Holders(context, peers, context.config.lanes),
+    isDraining: () => false,
+  })
+  const lists = (limit?: number) => reader.lists(limit)
   return { context, peers, state, lists, logged, delivered }
 }
 

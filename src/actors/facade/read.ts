@@ -1,0 +1,217 @@
+/** Reads: both lists of `GET /messages` page by page in flat memory, pages of the log and of a store, one message. */
+import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
+import type { ActorEntry } from '../../runtime/cluster/directory.ts'
+import { livingMessages } from '../../runtime/cluster/directory.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
+import { MIN_ID } from '../../storage/ids.ts'
+import type { Message, Range } from '../../storage/ports.ts'
+import type { Found, ListHalf, Lists, Messages } from '../protocol.ts'
+import { type Holders, unavailable } from './holders.ts'
+import type { LoggingPool } from './logging-pool.ts'
+
+const PAGE_COUNT = 1000
+
+type ReadPage = (range: Range) => Promise<Message[]>
+
+/** What a reader reads with. */
+interface ReaderOptions {
+  context: ActorContext
+  logging: LoggingPool
+  holders: Holders
+  isDraining: () => boolean
+}
+
+/** The reading methods of `Facade`. */
+export class Reader {
+  readonly #context: ActorContext
+  readonly #logging: LoggingPool
+  readonly #holders: Holders
+  readonly #isDraining: () => boolean
+
+  constructor({ context, logging, holders, isDraining }: ReaderOptions) {
+    this.#context = context
+    this.#logging = logging
+    this.#holders = holders
+    this.#isDraining = isDraining
+  }
+
+  /** Begins both lists. The delivered list is that of a random ready messages actor that answers. */
+  async lists(limit?: number): Promise<Lists> {
+    const half = (read: ReadPage, isComplete: () => boolean) => this.#half(read, limit, isComplete)
+    const logged = half(
+      (range) => this.#logging.page(range),
+      () => true,
+    )
+    for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
+      const store = new StoreReader(this.#holders.at(entry))
+      try {
+        await store.begin()
+      } catch {
+        continue
+      }
+      const isComplete = () => store.whole && this.#areAllReady()
+      const delivered = half((range) => store.page(range), isComplete)
+      return { logged, delivered, deliveredTo: entry.name }
+    }
+    const delivered = half(
+      async () => [],
+      () => false,
+    )
+    return { logged, delivered, deliveredTo: null }
+  }
+
+  async logPage(range: Range): Promise<Message[]> {
+    return fullPage(range, (part) => this.#logging.page(part))
+  }
+
+  async storePage(name: string, range: Range): Promise<Message[]> {
+    const { clock, directory } = this.#context
+    const entry = directory.actors().find((actor) => actor.name === name && actor.role === 'messages')
+    if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
+    for (;;) {
+      const store = new StoreReader(this.#holders.at(entry))
+      const page = await fullPage(range, (part) => store.page(part))
+      if (store.whole) return page
+      // A lane moves to or from this actor. Usually that ends soon; if not, an error is better than a short page.
+      if (clock.monotonic() >= deadlineAt) throw unavailable(`${name} lacks some of its lanes`)
+      await clock.sleep(ASK_RETRY_MS)
+    }
+  }
+
+  async find(id: string, waitMs: number): Promise<Found | undefined> {
+    const message = await this.#logging.get(id)
+    if (message === undefined) return undefined
+    const { text, lane } = message
+    const { clock } = this.#context
+    const deadlineAt = clock.monotonic() + waitMs
+    for (;;) {
+      const leftMs = this.#isDraining() ? 0 : Math.max(0, deadlineAt - clock.monotonic())
+      try {
+        const holder = this.#holders.entryOf(lane)
+        const found = await this.#holders.at(holder).find(lane, id, leftMs)
+        // A holder that is about to release the lane answers before `leftMs` is over: ask the next holder.
+        if (found.state !== 'queued' || leftMs === 0) {
+          return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
+        }
+      } catch (error) {
+        // The lane may be moving to another holder: retry, within the caller's wait or a short one.
+        if (!isMailroomError(error) || !error.retryable || (leftMs === 0 && waitMs > 0)) throw error
+        if (waitMs === 0 && clock.monotonic() - deadlineAt > ASK_TIMEOUT_MS) throw error
+      }
+      await clock.sleep(ASK_RETRY_MS)
+    }
+  }
+
+  #half(read: ReadPage, limit: number | undefined, isComplete: () => boolean): ListHalf {
+    const { logger } = this.#context
+    let ended = false
+    async function* pages(): AsyncGenerator<readonly Message[]> {
+      try {
+        yield* limit === undefined ? everything(read) : newest(read, limit)
+        ended = true
+      } catch (error) {
+        // The answer's head has been sent, so the half ends early and `whole` reports it.
+        logger.warn({ err: error }, 'a list ended early')
+      }
+    }
+    return { pages: pages(), whole: () => ended && isComplete() }
+  }
+
+  #readyMessages(): ActorEntry[] {
+    return this.#context.directory
+      .actors()
+      .filter(({ role, state, address }) => role === 'messages' && state === 'ready' && address !== null)
+  }
+
+  /** False while a messages actor that holds lanes is not ready: what it delivered cannot be read. */
+  #areAllReady(): boolean {
+    const actors = this.#context.directory.actors()
+    const living = new Set(livingMessages(actors))
+    return actors.every(({ name, state }) => !living.has(name) || state === 'ready')
+  }
+}
+
+/** Reads one messages actor's store. */
+class StoreReader {
+  readonly #messages: Messages
+  #term: number | undefined
+  /** False once a page was incomplete or a lane came or went between two pages. */
+  whole = true
+
+  constructor(messages: Messages) {
+    this.#messages = messages
+  }
+
+  async begin(): Promise<void> {
+    await this.page({ limit: 1 })
+  }
+
+  async page(range: Range): Promise<Message[]> {
+    const { messages, term, complete } = await this.#messages.page(range)
+    this.#term ??= term
+    if (!complete || term !== this.#term) this.whole = false
+    return messages
+  }
+}
+
+/** Reads until the page is full or the list ends: one answer of an actor is short when its texts are large. */
+async function fullPage(range: Range, read: ReadPage): Promise<Message[]> {
+  const page: Message[] = []
+  let next = range
+  while (page.length < range.limit) {
+    const part = await read({ ...next, limit: range.limit - page.length })
+    if (part.length === 0) break
+    page.push(...part)
+    const last = part.at(-1)!.id
+    next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+  }
+  return page
+}
+
+/** The whole list, ascending, up to the id that is the newest when the read begins: so it ends under any load. */
+async function* everything(read: ReadPage) {
+  const [newest] = await read({ limit: 1 })
+  if (newest !== undefined) yield* upTo(newest.id, MIN_ID, read)
+}
+
+/**
+ * The newest `count`, ascending. Reads once newest first to note their ids, then once from the oldest on. It
+ * selects by id and does not count, as messages that arrive in between must not push out the newest.
+ */
+async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]> {
+  let page = await read({ limit: Math.min(count, PAGE_COUNT) })
+  if (page.length === count) return yield page.reverse()
+  const ids = new Set<string>()
+  let oldest: Message | undefined
+  while (page.length > 0) {
+    for (const { id } of page) ids.add(id)
+    oldest = page.at(-1)!
+    if (ids.size === count) break
+    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_COUNT) })
+  }
+  if (oldest === undefined) return
+  yield [oldest]
+  const [top] = ids
+  for await (const part of upTo(top!, oldest.id, read)) yield part.filter(({ id }) => ids.has(id))
+}
+
+/** Ascending pages after an id, up to and including `top`. */
+async function* upTo(top: string, after: string, read: ReadPage) {
+  let cursor = after
+  while (cursor < top) {
+    const page = await read({ after: cursor, limit: PAGE_COUNT })
+    if (page.length === 0) return
+    cursor = page.at(-1)!.id
+    yield page.filter(({ id }) => id <= top)
+  }
+}
+
+function shuffled<T>(items: T[], random: () => number): T[] {
+  for (let index = items.length - 1; index > 0; index--) {
+    const other = Math.floor(random() * (index + 1))
+    ;[items[index], items[other]] = [items[other]!, items[index]!]
+  }
+  return items
+}

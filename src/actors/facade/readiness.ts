@@ -1,0 +1,42 @@
+/** What `/readyz` reports: what is missing to accept a message, and what of the data is damaged. */
+import type { Directory } from '../../runtime/cluster/directory.ts'
+import type { Backend } from '../../storage/ports.ts'
+
+/** Reads the directory and the facade's own backend. */
+export class Readiness {
+  readonly #directory: Directory
+  readonly #backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>
+  /** True once every lane has been held at the same time. Before that, nothing accepted might be delivered. */
+  #wereAllLanesHeld = false
+
+  constructor(directory: Directory, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>) {
+    this.#directory = directory
+    this.#backend = backend
+  }
+
+  /** As `Facade.missing`. */
+  missing(isDraining: boolean): string[] {
+    const all = this.#directory.actors()
+    const missing = isDraining ? ['this node is draining'] : []
+    missing.push(...this.#backend.missing())
+    for (const role of ['logging', 'messages'] as const) {
+      const actors = all.filter((actor) => actor.role === role)
+      if (!actors.some(({ state }) => state === 'ready')) missing.push(`a ready ${role} actor`)
+      for (const { name, state } of actors) if (state === 'failed') missing.push(`${name}: it keeps crashing`)
+      for (const actor of actors) missing.push(...actor.missing.map((what) => `${actor.name}: ${what}`))
+    }
+    if (!this.#wereAllLanesHeld) {
+      const held = new Set(all.flatMap(({ lanes = {} }) => Object.keys(lanes)))
+      const { laneCount } = this.#backend.queue
+      this.#wereAllLanesHeld = held.size === laneCount
+      if (!this.#wereAllLanesHeld) missing.push(`holders of ${laneCount - held.size} lanes`)
+    }
+    return missing
+  }
+
+  /** As `Facade.damaged`. */
+  damaged(): string[] {
+    const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
+    return [...new Set([...this.#backend.damaged(), ...ofActors])]
+  }
+}
