@@ -6,8 +6,7 @@ import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } 
 import type { Duplex } from 'node:stream'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { slow } from './body.ts'
-import { badRequest, problemOf, REQUEST_HEAD } from './problems.ts'
+import { badRequest, problemOf } from './problems.ts'
 
 /** A head may take this long to arrive. */
 export const HEAD_TIME_MS = 10_000
@@ -70,9 +69,11 @@ export function answerRefusals(server: Server, { clock, random }: { clock: Clock
 }
 
 function meaningOf({ code = '' }: NodeJS.ErrnoException): MailroomError {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return slow(HEAD_TIME_MS)
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: HEAD_TIME_MS })
+  }
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new MailroomError('MR_TOO_LARGE', { what: REQUEST_HEAD, limitBytes: HEAD_MAX_BYTES })
+    return new MailroomError('MR_HEAD_TOO_LARGE', { limitBytes: HEAD_MAX_BYTES })
   }
   if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
     return new MailroomError('MR_TOO_LARGE', {

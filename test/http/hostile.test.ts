@@ -192,5 +192,5 @@ test('a head that does not arrive is refused with 408', async (t) => {
   const { status, headers, body } = read(raw.heard)
   assert.equal(status, 408)
   assert.equal(headers['content-type'], 'application/problem+json')
-  assert.equal(JSON.parse(body).code, 'MR_DEADLINE_EXPIRED')
+  assert.equal(JSON.parse(body).code, 'MR_REQUEST_TIMEOUT')
 })
