@@ -5,13 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
+import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
 import { GatheredBytes } from './gathered-bytes.ts'
-
-/** The time a whole body may take to arrive (not NDJSON, which is endless). */
-export const BODY_TIME_MS = 10_000
-
-/** How long what a refused client still sends is read and thrown away. */
-const LINGER_MS = 1000
 
 /** The bytes of half-read bodies that may be in memory at once. */
 const IN_HAND_MAX_BYTES = 256 * 1024 * 1024
@@ -61,7 +56,7 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
  * Reads a whole body.
  *
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
- * `MR_REQUEST_TIMEOUT` after `BODY_TIME_MS`; `MR_OVERLOADED` when too much is being read already.
+ * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when too much is being read already.
  * @throws {ClientGone} When the client went away.
  */
 export function readBody(
@@ -91,8 +86,8 @@ export function readBody(
       }
     }
     const cancel = clock.after(
-      BODY_TIME_MS,
-      () => settle(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIME_MS })),
+      BODY_TIMEOUT_MS,
+      () => settle(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIMEOUT_MS })),
       { unref: true },
     )
     request.on('data', onData).on('end', settle).on('error', onGone).on('close', onGone)
