@@ -5,17 +5,12 @@
  * in which none was. (CoDel's idea, for requests.)
  */
 import type { Clock } from '../runtime/clock.ts'
+import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS } from '../runtime/timings.ts'
 
 /** So many posts inside keep a fast store busy; more only wait. */
 export const INSIDE_MAX = 1024
 /** So few are no overload, however slow the store is. */
 export const INSIDE_MIN = 256
-/** Between these, as many as the store serves in this time. */
-const WAIT_MAX_MS = 1000
-/** An answer within this time is one at once. */
-export const AT_ONCE_MS = 100
-/** A crowd that is gone before was a burst. Also how long nobody is refused before overload is over. */
-export const STANDING_MS = 1000
 
 /** Counts the posts inside, and how fast they leave. */
 export class Admission {
@@ -50,8 +45,9 @@ export class Admission {
     const now = this.#clock.monotonic()
     this.#turn(now)
     if (this.#inside === 0) this.#calmAt = now
-    if (this.#refusedAt !== undefined && now - this.#refusedAt >= STANDING_MS) this.#refusedAt = undefined
-    const stands = this.#refusedAt !== undefined || now - this.#calmAt >= STANDING_MS
+    if (this.#refusedAt !== undefined && now - this.#refusedAt >= OVERLOAD_WINDOW_MS)
+      this.#refusedAt = undefined
+    const stands = this.#refusedAt !== undefined || now - this.#calmAt >= OVERLOAD_WINDOW_MS
     if (stands && this.#inside >= this.bound) {
       this.#refusedAt = now
       return undefined
@@ -64,13 +60,13 @@ export class Admission {
     const now = this.#clock.monotonic()
     this.#inside--
     this.#left++
-    if (now - enteredAt < AT_ONCE_MS) this.#calmAt = now
+    if (now - enteredAt < PROMPT_ANSWER_MS) this.#calmAt = now
   }
 
   #turn(now: number): void {
     const tookMs = now - this.#periodAt
-    if (tookMs < WAIT_MAX_MS) return
-    this.#leftBefore = tookMs < 2 * WAIT_MAX_MS ? this.#left : 0
+    if (tookMs < OVERLOAD_WINDOW_MS) return
+    this.#leftBefore = tookMs < 2 * OVERLOAD_WINDOW_MS ? this.#left : 0
     this.#left = 0
     this.#periodAt = now
   }

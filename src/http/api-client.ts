@@ -1,13 +1,9 @@
 /** A client of the public API: what the client commands speak through. */
 import { Agent, request } from 'undici'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
+import { CLI_CONNECT_MS, CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS, CLI_SILENCE_MS } from '../runtime/timings.ts'
 
-const CONNECT_MS = 3000
-/** No call but scaling and restarting takes longer, unless the node is frozen. */
-const SILENCE_MS = 10_000
 const SHOWN_CHARACTERS = 200
-const RETRY_FIRST_MS = 200
-const RETRY_MAX_MS = 5000
 
 /** An answer of the API that is not a 2xx, in words for people. */
 export class ApiError extends Error {
@@ -60,7 +56,7 @@ interface CallOptions {
 export class ApiClient {
   readonly #url: string
   readonly #token: string | undefined
-  readonly #agent = new Agent({ connect: { timeout: CONNECT_MS } })
+  readonly #agent = new Agent({ connect: { timeout: CLI_CONNECT_MS } })
 
   /** @param url Such as `http://127.0.0.1:8080`. */
   constructor(url: string, token: string | undefined) {
@@ -79,7 +75,7 @@ export class ApiClient {
     path: string,
     { body, headers, alsoFine, patient = false, signal }: CallOptions = {},
   ): Promise<T> {
-    const silenceMs = patient ? 0 : SILENCE_MS
+    const silenceMs = patient ? 0 : CLI_SILENCE_MS
     const response = await this.#reached(
       request(this.#url + path, {
         method,
@@ -125,9 +121,9 @@ export class ApiClient {
         return await this.call(method, path, options)
       } catch (error) {
         if (!(error instanceof Unreachable || (error instanceof ApiError && error.retryable))) throw error
-        const backoffMs = RETRY_FIRST_MS * 2 ** attempt * (0.5 + random())
+        const backoffMs = CLI_RETRY_MIN_MS * 2 ** attempt * (0.5 + random())
         const askedMs = error instanceof ApiError ? error.retryAfterMs : 0
-        const waitMs = Math.min(RETRY_MAX_MS, Math.max(askedMs, backoffMs))
+        const waitMs = Math.min(CLI_RETRY_MAX_MS, Math.max(askedMs, backoffMs))
         if (clock.monotonic() + waitMs > endAt) throw error
         onRetry?.(error)
         await clock.sleep(waitMs)

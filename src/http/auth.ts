@@ -9,7 +9,7 @@ import { isIP } from 'node:net'
 import { MailroomError } from '../runtime/errors.ts'
 import type { Config } from '../settings/config.ts'
 import { isLoopback } from '../settings/setting-values.ts'
-import { badRequest, NO_TOKEN } from './problems.ts'
+import { badRequest } from './problems.ts'
 import { ROUTES } from './routes/table.ts'
 
 const MAX_HEADERS = 100
@@ -23,8 +23,8 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(
 /**
  * Makes the check every request passes first.
  *
- * @returns A function that throws `MR_REQUEST_INVALID` for a head that is not right, `MR_FORBIDDEN` (401 or
- * 403) for a caller who may not.
+ * @returns A function that throws `MR_REQUEST_INVALID` for a head that is not right, `MR_TOKEN_INVALID` or
+ * `MR_FORBIDDEN` for a caller who may not.
  */
 export function createGuard({
   token,
@@ -75,7 +75,7 @@ function checkToken(header: string | undefined, digest: Buffer): void {
   const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
   // Digests have one length: neither the token's length nor its beginning shows in the time this takes.
   if (given === undefined || !timingSafeEqual(digestOf(given), digest)) {
-    throw new MailroomError('MR_FORBIDDEN', { reason: NO_TOKEN })
+    throw new MailroomError('MR_TOKEN_INVALID', {})
   }
 }
 

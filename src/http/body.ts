@@ -5,14 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
+import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
 import { GatheredBytes } from './gathered-bytes.ts'
-import { SLOW_REQUEST } from './problems.ts'
-
-/** The time a whole body may take to arrive (not NDJSON, which is endless). */
-export const BODY_TIME_MS = 10_000
-
-/** How long what a refused client still sends is read and thrown away. */
-const LINGER_MS = 1000
 
 /** The bytes of half-read bodies that may be in memory at once. */
 const IN_HAND_MAX_BYTES = 256 * 1024 * 1024
@@ -62,7 +56,7 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
  * Reads a whole body.
  *
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
- * `MR_DEADLINE_EXPIRED` (none) after `BODY_TIME_MS`; `MR_OVERLOADED` when too much is being read already.
+ * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when too much is being read already.
  * @throws {ClientGone} When the client went away.
  */
 export function readBody(
@@ -91,7 +85,11 @@ export function readBody(
         settle(new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_HAND_MAX_BYTES }))
       }
     }
-    const cancel = clock.after(BODY_TIME_MS, () => settle(slow(BODY_TIME_MS)), { unref: true })
+    const cancel = clock.after(
+      BODY_TIMEOUT_MS,
+      () => settle(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIMEOUT_MS })),
+      { unref: true },
+    )
     request.on('data', onData).on('end', settle).on('error', onGone).on('close', onGone)
     sayContinue(request, response)
   })
@@ -122,11 +120,6 @@ export function discardRest(request: IncomingMessage, clock: Clock): Promise<voi
 /** Tells a client that waits for `100 Continue` to go on; nothing for the others. */
 export function sayContinue(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && !response.headersSent) response.writeContinue()
-}
-
-/** The error of a request that takes too long to arrive: nothing came of it. */
-export function slow(deadlineMs: number): MailroomError {
-  return new MailroomError('MR_DEADLINE_EXPIRED', { what: SLOW_REQUEST, deadlineMs }, { outcome: 'none' })
 }
 
 /** The text of bytes that are UTF-8, byte order mark and all; undefined when they are not. */

@@ -17,9 +17,6 @@ export interface Surroundings {
   node: string
 }
 
-/** After this long nobody may store a message any more. */
-export const POST_DEADLINE_MS = 3000
-
 /** What a route's handler works with. */
 export interface Reach extends Surroundings {
   /** True once this server says goodbye: every reply closes its connection. */

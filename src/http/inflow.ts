@@ -4,13 +4,8 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Cancel, Clock } from '../runtime/clock.ts'
+import { STREAM_DRAIN_CHECK_MS, STREAM_SILENCE_MS } from '../runtime/timings.ts'
 import { ClientGone } from './body.ts'
-
-/** How long a client may send nothing while it is waited for. */
-export const SILENCE_MS = 60_000
-
-/** A goodbye is noticed within this time, and what arrives in as long again is still taken. */
-export const LOOK_MS = 250
 
 /** The reading end of one request. */
 export class Inflow {
@@ -28,7 +23,7 @@ export class Inflow {
     this.#request = request
     this.#clock = clock
     this.#closing = closing
-    this.#stopLooking = clock.every(LOOK_MS, () => this.#look())
+    this.#stopLooking = clock.every(STREAM_DRAIN_CHECK_MS, () => this.#look())
     request.on('readable', this.#onEvent).on('end', this.#onEvent).on('close', this.#onEvent)
     request.on('error', this.#onEvent)
   }
@@ -83,7 +78,8 @@ export class Inflow {
       this.#sawClosing = true
     }
     const isWaiting = this.#wake !== undefined
-    if (isWaiting && this.#clock.monotonic() - this.#waitingSince >= SILENCE_MS) this.#request.destroy()
+    if (isWaiting && this.#clock.monotonic() - this.#waitingSince >= STREAM_SILENCE_MS)
+      this.#request.destroy()
     if (this.#cutOff) this.#onEvent()
   }
 }

@@ -5,10 +5,8 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
+import { READ_STALL_MS } from '../runtime/timings.ts'
 import { ClientGone } from './body.ts'
-
-/** How long a client may take nothing. */
-export const STALL_MS = 10_000
 
 const SLICE_CHARACTERS = 32 * 1024
 
@@ -68,7 +66,7 @@ export class Outflow {
         else reject(error)
       }
       const onGone = () => settle(response.writableFinished ? undefined : new ClientGone())
-      const cancel = this.#clock.after(STALL_MS, () => response.destroy(), { unref: true })
+      const cancel = this.#clock.after(READ_STALL_MS, () => response.destroy(), { unref: true })
       response.on(event, settle).on('close', onGone)
     })
   }

@@ -3,17 +3,14 @@
  * of an answer. Who is refused and does not wait is not listened to for a while: else refusing those who come
  * again at once would take the time of those who are served.
  */
-
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MailroomError } from '../runtime/errors.ts'
+import { REFUSED_PAUSE_MS } from '../runtime/timings.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 import { Admission } from './admission.ts'
 import type { Reach } from './context.ts'
 import { problemOf } from './problems.ts'
 import type { Turns } from './turns.ts'
-
-/** The shortest Retry-After there is. */
-export const DEAF_MS = 1000
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -47,7 +44,7 @@ export function createDoor(reach: Reach, turns: Turns, answer: Listener): Listen
       clock.soon(() => {
         if (socket.destroyed || closing()) return
         socket.pause()
-        clock.after(DEAF_MS, () => socket.resume(), { unref: true })
+        clock.after(REFUSED_PAUSE_MS, () => socket.resume(), { unref: true })
       })
     })
     response.end(body)

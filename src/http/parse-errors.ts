@@ -6,19 +6,14 @@ import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } 
 import type { Duplex } from 'node:stream'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { slow } from './body.ts'
-import { badRequest, problemOf, REQUEST_HEAD } from './problems.ts'
+import { HEAD_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
+import { badRequest, problemOf } from './problems.ts'
 
-/** A head may take this long to arrive. */
-export const HEAD_TIME_MS = 10_000
 /** The longest head. */
 export const HEAD_MAX_BYTES = 16 * 1024
 
 /** The events of Node's server that are a request. */
 export const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'] as const
-
-/** How long a refused connection stays, so that its client can have the answer. */
-const LINGER_MS = 1000
 
 /** Answers what Node's parser refuses on `server`. */
 export function answerRefusals(server: Server, { clock, random }: { clock: Clock; random: Random }): void {
@@ -70,9 +65,11 @@ export function answerRefusals(server: Server, { clock, random }: { clock: Clock
 }
 
 function meaningOf({ code = '' }: NodeJS.ErrnoException): MailroomError {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return slow(HEAD_TIME_MS)
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: HEAD_TIMEOUT_MS })
+  }
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new MailroomError('MR_TOO_LARGE', { what: REQUEST_HEAD, limitBytes: HEAD_MAX_BYTES })
+    return new MailroomError('MR_HEAD_TOO_LARGE', { limitBytes: HEAD_MAX_BYTES })
   }
   if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
     return new MailroomError('MR_TOO_LARGE', {

@@ -14,16 +14,19 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_NOT_FOUND: { status: 404, title: 'Not found' },
   MR_METHOD_UNSUPPORTED: { status: 405, title: 'Method not supported' },
   MR_TOO_LARGE: { status: 413, title: 'Too large' },
+  MR_HEAD_TOO_LARGE: { status: 431, title: 'Head too large' },
   MR_TYPE_UNSUPPORTED: { status: 415, title: 'Type not supported' },
   MR_KEY_REUSED: { status: 422, title: 'Idempotency key reused' },
   MR_KEY_BUSY: { status: 409, title: 'First request still running' },
   MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
+  MR_TOKEN_INVALID: { status: 401, title: 'Token missing or invalid' },
   MR_FORBIDDEN: { status: 403, title: 'Forbidden' },
   MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
   MR_OVERLOADED: { status: 429, title: 'Overloaded' },
   MR_DRAINING: { status: 503, title: 'Draining' },
   MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
+  MR_REQUEST_TIMEOUT: { status: 408, title: 'Request timeout' },
   MR_STORE_UNAVAILABLE: { status: 503, title: 'Store unavailable' },
   MR_PEER_LOST: { status: 503, title: 'Actor lost' },
   MR_LANE_ELSEWHERE: { status: 503, title: 'Lane on its way' },
@@ -31,14 +34,6 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_DATA_VERSION: { status: 503, title: 'Data version' },
   MR_INTERNAL: { status: 500, title: 'Internal error' },
 }
-
-/** A body that does not arrive in time: 408, not the 504 of a deadline of ours. */
-export const SLOW_REQUEST = 'Sending the request'
-/** A head beyond Node's limit: 431. */
-export const REQUEST_HEAD = 'The head of the request'
-/** No token, or not the right one: 401. */
-export const NO_TOKEN =
-  'This call needs the header Authorization: Bearer <the token Mailroom was started with>'
 
 const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
@@ -61,8 +56,7 @@ export function problemOf(
   options: { requestId: string; random: Random; reading: boolean },
 ): Problem {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
-  const { title } = PROBLEMS[error.code]
-  const status = statusOf(error)
+  const { status, title } = PROBLEMS[error.code]
   const headers: Record<string, string> = { 'Content-Type': 'application/problem+json' }
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
@@ -88,15 +82,6 @@ export function problemOf(
 export function problemLineOf(thrown: unknown): { code: ErrorCode; detail: string; outcome: string } {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
   return { code: error.code, detail: detailOf(error), outcome: error.outcome }
-}
-
-/** The status of an error's answer. */
-function statusOf(error: MailroomError): number {
-  const { reason, what } = error.details as Partial<Record<'reason' | 'what', string>>
-  if (error.code === 'MR_FORBIDDEN' && reason === NO_TOKEN) return 401
-  if (error.code === 'MR_DEADLINE_EXPIRED' && what === SLOW_REQUEST) return 408
-  if (error.code === 'MR_TOO_LARGE' && what === REQUEST_HEAD) return 431
-  return PROBLEMS[error.code].status
 }
 
 /** Puts a problem into Koa's answer. */

@@ -4,25 +4,23 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import Koa from 'koa'
 import type { Clock } from '../runtime/clock.ts'
+import {
+  CLOSE_HOLD_MAX_MS,
+  CLOSE_HOLD_MS,
+  HEAD_TIMEOUT_MS,
+  IDLE_SWEEP_MS,
+  KEEP_ALIVE_MS,
+  SILENT_CONNECTION_MS,
+} from '../runtime/timings.ts'
 import type { Reach, Surroundings } from './context.ts'
 import { envelope } from './middleware.ts'
 import { createDoor } from './overload.ts'
-import { answerRefusals, HEAD_MAX_BYTES, HEAD_TIME_MS, REQUEST_EVENTS } from './parse-errors.ts'
+import { answerRefusals, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
 import { createRouter } from './router.ts'
 import { Turns } from './turns.ts'
 
-const KEEP_ALIVE_MS = 60_000
-const LOOK_FOR_IDLE_MS = 100
-/** A busy client may take a while between connecting and saying what it wants. */
-const SILENT_MS = 1000
 /** Clients that come all at once: beyond it the kernel lets them try again a second later, then three, then seven. */
 const BACKLOG = 4096
-/**
- * Before the listener closes, answers are held back for at least so long: clients that wait for an answer open
- * no new connection, so none is left in the kernel's queue, which closing would reset.
- */
-const HOLD_MS = 50
-const HOLD_MAX_MS = 1000
 /** One look at the sockets takes in at most one connection: after so many without one there is none. */
 const QUIET_TURNS = 3
 
@@ -57,7 +55,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   const answer = createDoor(reach, turns, app.callback())
 
   const server = createServer({
-    headersTimeout: HEAD_TIME_MS,
+    headersTimeout: HEAD_TIMEOUT_MS,
     // Bodies have their own deadline (`body.ts`), and a stream of lines has none.
     requestTimeout: 0,
     connectionsCheckingInterval: 1000,
@@ -91,7 +89,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
 
   /** A process that was kept from running finds its timers due before its new connections. */
   const allConnected = async () => {
-    const endAt = clock.monotonic() + HOLD_MAX_MS
+    const endAt = clock.monotonic() + CLOSE_HOLD_MAX_MS
     for (let quiet = 0; quiet < QUIET_TURNS && clock.monotonic() < endAt; quiet++) {
       const before = connectionCount
       await new Promise<void>((resolve) => clock.soon(resolve))
@@ -101,7 +99,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   const stop = async () => {
     const held = Promise.withResolvers<void>()
     hold = held.promise
-    await clock.sleep(HOLD_MS)
+    await clock.sleep(CLOSE_HOLD_MS)
     await allConnected()
     const closed = once(server, 'close')
     server.close()
@@ -111,7 +109,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
       server.closeIdleConnections()
       silent.closeOld()
     }
-    const cancel = clock.every(LOOK_FOR_IDLE_MS, () => clock.soon(closeIdle))
+    const cancel = clock.every(IDLE_SWEEP_MS, () => clock.soon(closeIdle))
     await closed
     cancel()
   }
@@ -132,7 +130,7 @@ function silentSockets(server: Server, clock: Clock): { closeOld(): void } {
   }
   return {
     closeOld() {
-      const limit = clock.monotonic() - SILENT_MS
+      const limit = clock.monotonic() - SILENT_CONNECTION_MS
       for (const [socket, at] of since) if (at <= limit) socket.destroy()
     },
   }

@@ -4,9 +4,8 @@
  * a probe of /livez among them. So posts wait in line here, and few are taken up each turn.
  */
 import type { Clock } from '../runtime/clock.ts'
+import { SLICE_MS } from '../runtime/timings.ts'
 
-/** The work of one turn. */
-const SLICE_MS = 1
 /** So many turns in a row may pass without work while each brings one who knocked. */
 export const LOOKS_MAX = 16
 

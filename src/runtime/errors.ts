@@ -4,8 +4,8 @@
  * Anything that is not a `MailroomError` is a bug: it is logged with its stack, never dressed up.
  */
 
-/** Did it happen? `none`: nothing was stored. `unknown`: perhaps; repeat with the same key. `done`: it did. */
-export type Outcome = 'none' | 'unknown' | 'done'
+/** Did it happen? `none`: nothing was stored. `unknown`: perhaps; repeat with the same key. */
+export type Outcome = 'none' | 'unknown'
 
 interface Row<D> {
   retryable: boolean
@@ -47,6 +47,11 @@ export const ERRORS = {
     'none',
     ({ what, limitBytes }) => `${what} is larger than ${limitBytes} bytes`,
   ),
+  MR_HEAD_TOO_LARGE: row<{ limitBytes: number }>(
+    false,
+    'none',
+    ({ limitBytes }) => `The head of the request is larger than ${limitBytes} bytes`,
+  ),
   MR_TYPE_UNSUPPORTED: row<{ what: string; expected: string; got: string }>(
     false,
     'none',
@@ -72,6 +77,11 @@ export const ERRORS = {
     'none',
     ({ role, count, limit, reason }) => `Cannot run ${count} ${role} actors, at most ${limit}: ${reason}`,
   ),
+  MR_TOKEN_INVALID: row<object>(
+    false,
+    'none',
+    () => 'This call needs the header Authorization: Bearer <the token Mailroom was started with>',
+  ),
   MR_FORBIDDEN: row<{ reason: string }>(false, 'none', ({ reason }) => reason),
   MR_MAILBOX_FULL: row<{ mailbox: string; depth: number; capacity: number; unit: 'messages' | 'bytes' }>(
     true,
@@ -88,6 +98,11 @@ export const ERRORS = {
     true,
     'unknown',
     ({ what, deadlineMs }) => `${what} did not finish within ${deadlineMs} ms`,
+  ),
+  MR_REQUEST_TIMEOUT: row<{ deadlineMs: number }>(
+    true,
+    'none',
+    ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,
   ),
   MR_STORE_UNAVAILABLE: row<{ store: string; reason: string }>(
     true,
@@ -194,5 +209,5 @@ export function inWords(thrown: unknown): string {
 }
 
 function isOutcome(value: unknown): value is Outcome {
-  return value === 'none' || value === 'unknown' || value === 'done'
+  return value === 'none' || value === 'unknown'
 }

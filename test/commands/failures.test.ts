@@ -33,8 +33,8 @@ const ANSWERS: [what: string, reply: Reply, told: string][] = [
   ],
   [
     'a wrong token is told, and not what it was',
-    refusal(401, 'MR_FORBIDDEN', 'A token is needed'),
-    "Expected `--token` or MAILROOM_TOKEN to be the node's token (MR_FORBIDDEN)",
+    refusal(401, 'MR_TOKEN_INVALID', 'A token is needed'),
+    "Expected `--token` or MAILROOM_TOKEN to be the node's token (MR_TOKEN_INVALID)",
   ],
   [
     'an answer that is not Mailroom’s is told as such',

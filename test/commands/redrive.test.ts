@@ -42,10 +42,10 @@ test('a page that is refused or whose answer is lost is asked for again', async 
 
 test('what is refused for good ends it, with nothing said to be done', async (t) => {
   const { node } = await FakeNode.start(t)
-  node.script = () => refusal(401, 'MR_FORBIDDEN', 'no')
+  node.script = () => refusal(401, 'MR_TOKEN_INVALID', 'no')
   const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
   assert.deepEqual([code, stdout, node.calls.length], [1, '', 1])
-  assert.match(stderr, /MR_FORBIDDEN/)
+  assert.match(stderr, /MR_TOKEN_INVALID/)
 })
 
 test('when the queue has lost nothing it says that there is nothing to do', async (t) => {

@@ -80,7 +80,7 @@ test('it waits as long as it is asked to, and goes on', async (context) => {
 test('what cannot help again is not tried again', async (context) => {
   const { node, client } = await FakeNode.start(context)
   for (const [status, code] of [
-    [401, 'MR_FORBIDDEN'],
+    [401, 'MR_TOKEN_INVALID'],
     [400, 'MR_MESSAGE_INVALID'],
     [422, 'MR_KEY_REUSED'],
   ] as const) {

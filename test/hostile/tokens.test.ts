@@ -90,7 +90,7 @@ describe('tokens', () => {
         if (open) continue
         assert.equal(answer.headers['www-authenticate'], 'Bearer')
         const { code, outcome } = JSON.parse(answer.body) as Record<string, unknown>
-        assert.deepEqual([code, outcome], ['MR_FORBIDDEN', 'none'])
+        assert.deepEqual([code, outcome], ['MR_TOKEN_INVALID', 'none'])
       }
     })
 

@@ -35,7 +35,7 @@ for (const [operation, route] of routes) {
       }
       assert.equal(answer.status, 401)
       assert.equal(answer.headers['www-authenticate'], 'Bearer')
-      assert.equal(answer.json.code, 'MR_FORBIDDEN')
+      assert.equal(answer.json.code, 'MR_TOKEN_INVALID')
       assert.equal(facade.messages.length + facade.scaled.length + facade.restarted.length, 0)
     }
   })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Admission, AT_ONCE_MS, INSIDE_MAX, INSIDE_MIN, STANDING_MS } from '../../src/http/admission.ts'
+import { Admission, INSIDE_MAX, INSIDE_MIN } from '../../src/http/admission.ts'
+import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 function open() {
@@ -36,7 +37,7 @@ function open() {
 test('a burst of any size is let in, when it is gone within a second', async () => {
   const { clock, enter, leave, admission } = open()
   assert.equal(enter(5000), 0)
-  await clock.advance(STANDING_MS - 1)
+  await clock.advance(OVERLOAD_WINDOW_MS - 1)
   assert.equal(enter(1), 0)
   leave(5001)
   await clock.advance(1)
@@ -48,7 +49,7 @@ test('a crowd that stands for a second is refused its newcomers, and only them',
   const { clock, enter, inside, admission } = open()
   enter(INSIDE_MIN)
   enter(1)
-  await clock.advance(STANDING_MS)
+  await clock.advance(OVERLOAD_WINDOW_MS)
   assert.equal(enter(10), 10)
   assert.equal(admission.overloaded, true)
   assert.equal(inside.length, INSIDE_MIN + 1)
@@ -57,7 +58,7 @@ test('a crowd that stands for a second is refused its newcomers, and only them',
 test('in overload one is let in for each that leaves', async () => {
   const { clock, enter, leave } = open()
   enter(INSIDE_MIN + 1)
-  await clock.advance(STANDING_MS)
+  await clock.advance(OVERLOAD_WINDOW_MS)
   enter(1)
   leave(11)
   assert.equal(enter(100), 90)
@@ -78,7 +79,7 @@ test('many who are answered at once are no overload, however long that goes on',
   const { clock, admission, enter, leave } = open()
   for (let step = 0; step < 100; step++) {
     assert.equal(enter(5000), 0)
-    await clock.advance(AT_ONCE_MS - 1)
+    await clock.advance(PROMPT_ANSWER_MS - 1)
     leave(5000)
   }
   assert.equal(admission.overloaded, false)
@@ -111,10 +112,10 @@ test('a few are never refused, however long the store takes', async () => {
 test('overload is over as soon as a second goes by without a refusal', async () => {
   const { clock, enter, leave, admission, inside } = open()
   enter(INSIDE_MIN + 1)
-  await clock.advance(STANDING_MS)
+  await clock.advance(OVERLOAD_WINDOW_MS)
   assert.equal(enter(1), 1)
   leave(inside.length)
-  await clock.advance(STANDING_MS)
+  await clock.advance(OVERLOAD_WINDOW_MS)
   assert.equal(enter(5000), 0)
   assert.equal(admission.overloaded, false)
 })

@@ -4,9 +4,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
-import { BODY_TIME_MS } from '../../src/http/body.ts'
 import { answerRefusals } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
+import { BODY_TIMEOUT_MS } from '../../src/runtime/timings.ts'
 import { type Api, Raw, startApi, until } from '../support/public-api.ts'
 
 const HEAD = 'POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n'
@@ -112,7 +112,7 @@ test('a body that does not arrive is refused with 408 after 10 s', async (t) => 
   raw.say(`${HEAD}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n`)
   await until(() => raw.heard === CONTINUE)
   raw.say('hel')
-  await api.clock.advance(BODY_TIME_MS)
+  await api.clock.advance(BODY_TIMEOUT_MS)
   await assertRefused(api, raw, 408)
 })
 
@@ -192,5 +192,5 @@ test('a head that does not arrive is refused with 408', async (t) => {
   const { status, headers, body } = read(raw.heard)
   assert.equal(status, 408)
   assert.equal(headers['content-type'], 'application/problem+json')
-  assert.equal(JSON.parse(body).code, 'MR_DEADLINE_EXPIRED')
+  assert.equal(JSON.parse(body).code, 'MR_REQUEST_TIMEOUT')
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
-import { INSIDE_MIN, STANDING_MS } from '../../src/http/admission.ts'
-import { DEAF_MS } from '../../src/http/overload.ts'
+import { INSIDE_MIN } from '../../src/http/admission.ts'
+import { OVERLOAD_WINDOW_MS, REFUSED_PAUSE_MS } from '../../src/runtime/timings.ts'
 import { startApi, until } from '../support/public-api.ts'
 
 const POST =
@@ -15,7 +15,7 @@ async function crowded(t: TestContext) {
   const crowd = await Promise.all(Array.from({ length: INSIDE_MIN + 1 }, () => api.raw()))
   for (const raw of crowd) raw.say(POST)
   await until(() => api.facade.mostAtOnce === crowd.length)
-  await api.clock.advance(STANDING_MS)
+  await api.clock.advance(OVERLOAD_WINDOW_MS)
   return { api, crowd, release: resolve }
 }
 
@@ -53,7 +53,7 @@ test('who is refused and comes again at once is heard a second later', async (t)
   beside.say(POST)
   await until(() => beside.heard.includes('201 Created'))
   assert.doesNotMatch(raw.heard, /201 Created/)
-  await api.clock.advance(DEAF_MS)
+  await api.clock.advance(REFUSED_PAUSE_MS)
   await until(() => raw.heard.includes('201 Created'))
 })
 
@@ -67,7 +67,7 @@ test('overload is logged when it begins and when it ends, once each', async (t) 
   }
   release()
   await until(() => api.facade.messages.length === INSIDE_MIN + 1)
-  await api.clock.advance(2 * STANDING_MS)
+  await api.clock.advance(2 * OVERLOAD_WINDOW_MS)
   assert.equal((await api.ask('POST', '/messages', { headers, body: 'b' })).status, 201)
   assert.deepEqual(
     api.logged.map(({ msg }) => msg),

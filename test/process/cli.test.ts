@@ -175,7 +175,7 @@ test('with a token: none and a wrong one are told, the right one comes from the 
   for (const wrong of [[], ['--token', `${token}x`]]) {
     const { code, stdout, stderr } = await run([...hello, ...wrong])
     assert.deepEqual([code, stdout], [1, ''])
-    assert.match(stderr, /Expected `--token` or MAILROOM_TOKEN to be the node's token \(MR_FORBIDDEN\)/)
+    assert.match(stderr, /Expected `--token` or MAILROOM_TOKEN to be the node's token \(MR_TOKEN_INVALID\)/)
     assert.ok(!stderr.includes(token))
   }
   assert.equal((await run([...hello, '--token', token])).code, 0)

@@ -8,6 +8,7 @@ import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Directory } from '../../runtime/cluster/directory.ts'
 import { fromWire, MailroomError } from '../../runtime/errors.ts'
+import { CONNECT_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { type Ask, loggingBy, messagesBy } from './calls.ts'
 import { SECRET_HEADER } from './secret.ts'
 
@@ -84,7 +85,7 @@ export class HttpPeers implements Peers {
         pipelining: 1,
         headersTimeout: 0,
         bodyTimeout: 0,
-        connect: { timeout: 1000 },
+        connect: { timeout: CONNECT_TIMEOUT_MS },
       })
       this.#pools.set(address, pool)
     }

@@ -11,6 +11,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { addressOf } from '../../runtime/cluster/directory.ts'
 import { MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { INTERNAL_IDLE_SWEEP_MS, KEEP_ALIVE_MS } from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
 import type { Methods } from './calls.ts'
 import { SECRET_HEADER, secretCheck } from './secret.ts'
@@ -27,7 +28,6 @@ export interface InternalServer {
 const REFUSED = 503
 /** Whoever listens there is reached by any address of this machine. */
 const EVERY_ADDRESS = new Set(['0.0.0.0', '::'])
-const SWEEP_MS = 50
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 
 /**
@@ -69,7 +69,7 @@ export async function serveInternal(options: {
   app.use(router.routes())
   app.silent = true
 
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, app.callback())
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS }, app.callback())
   server.listen({ host: internalHost, port: 0, exclusive: true })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -80,7 +80,7 @@ export async function serveInternal(options: {
       const closed = once(server, 'close')
       server.close()
       // A connection that was busy when the server closed stays open once idle: its caller keeps it alive.
-      const cancel = options.clock.every(SWEEP_MS, () => server.closeIdleConnections())
+      const cancel = options.clock.every(INTERNAL_IDLE_SWEEP_MS, () => server.closeIdleConnections())
       await closed
       cancel()
     },

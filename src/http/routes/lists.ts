@@ -4,6 +4,7 @@ import type { Found, ListHalf } from '../../actors/protocol.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { CURSOR_DELAY_MS, LONG_POLL_SLICE_MS } from '../../runtime/timings.ts'
 import { atOf, idAt } from '../../storage/ids.ts'
 import type { Message, Range } from '../../storage/ports.ts'
 import { ClientGone } from '../body.ts'
@@ -16,15 +17,8 @@ import { checkId, idParameter, type Query, wholeNumber } from '../query.ts'
 
 const LIMIT = { min: 1, max: 1000, fallback: 100 }
 const WAIT_MAX_SECONDS = 30
-const WAIT_TURN_MS = 2000
 const WAITERS_MAX = 1000
 const READERS_MAX = 200
-
-/**
- * A cursor handed out for following the log never passes ids younger than this: ids are not in commit order,
- * and a batch is stored at most its deadline of 3 s after its ids were made.
- */
-const SETTLED_AFTER_MS = 4000
 
 /** The routes that read messages. */
 export function listRoutes(reach: Reach): Record<'getLists' | 'getMessage' | 'getLog' | 'getStore', Handler> {
@@ -103,9 +97,9 @@ export function listRoutes(reach: Reach): Record<'getLists' | 'getMessage' | 'ge
 
 /** Waits in short turns: a drain must not last as long as a client is willing to wait. */
 async function waitFor(id: string, waitMs: number, { facade, closing }: Reach): Promise<Found | undefined> {
-  for (let leftMs = waitMs; ; leftMs -= WAIT_TURN_MS) {
-    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, WAIT_TURN_MS))
-    if (found?.state !== 'queued' || leftMs <= WAIT_TURN_MS || closing()) return found
+  for (let leftMs = waitMs; ; leftMs -= LONG_POLL_SLICE_MS) {
+    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
+    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || closing()) return found
   }
 }
 
@@ -172,6 +166,6 @@ function olderThan(path: string): (lastId: string | undefined, full: boolean) =>
 /** The cursor a follower of the log is handed: its last id, unless ids below that may yet be stored. */
 export function settledCursor(lastId: string | undefined, clock: Clock): string | undefined {
   if (lastId === undefined) return undefined
-  const youngest = idAt(clock.now() - SETTLED_AFTER_MS)
+  const youngest = idAt(clock.now() - CURSOR_DELAY_MS)
   return lastId < youngest ? lastId : youngest
 }

@@ -1,5 +1,4 @@
 /** What a posted message looks like, and the words for one that does not. */
-
 import { z } from 'zod'
 import { MailroomError } from '../../runtime/errors.ts'
 import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'

@@ -3,14 +3,19 @@
  * arrived go to the facade together; a few such groups are under way at once, and only then is more read: a
  * slow store or a client that does not read its answers slows its sending, and memory stays flat.
  */
-
 import type { Context } from 'koa'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import {
+  POST_DEADLINE_MS,
+  STREAM_PATIENCE_MS,
+  STREAM_RETRY_MAX_MS,
+  STREAM_RETRY_MIN_MS,
+} from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { discardRest, sayContinue, utf8Of } from '../body.ts'
-import { POST_DEADLINE_MS, type Reach } from '../context.ts'
+import type { Reach } from '../context.ts'
 import { Inflow } from '../inflow.ts'
 import { Outflow } from '../outflow.ts'
 import { problemLineOf } from '../problems.ts'
@@ -19,11 +24,6 @@ import { parseLine } from './message-schema.ts'
 
 /** Groups of lines stored at once. */
 const IN_FLIGHT_COUNT = 4
-
-/** A full mailbox is waited for, up to this long; then the lines are refused. */
-export const PATIENCE_MS = 10_000
-const RETRY_MIN_MS = 10
-const RETRY_MAX_MS = 500
 
 /** A line that asks for something (`text`), or that is wrong. */
 type Entry = { number: number; text: string } | { number: number; error: unknown }
@@ -119,8 +119,8 @@ async function store(
 ): Promise<Receipt[] | { error: unknown }> {
   const texts = entries.flatMap((entry) => ('text' in entry ? [entry.text] : []))
   if (texts.length === 0) return []
-  const giveUpAt = clock.monotonic() + PATIENCE_MS
-  for (let delayMs = RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MAX_MS)) {
+  const giveUpAt = clock.monotonic() + STREAM_PATIENCE_MS
+  for (let delayMs = STREAM_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, STREAM_RETRY_MAX_MS)) {
     try {
       return await facade.postBatch(texts, { deadlineAt: clock.now() + POST_DEADLINE_MS })
     } catch (error) {

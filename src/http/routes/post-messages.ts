@@ -1,14 +1,14 @@
 /** `POST /messages`: one message, a batch, or a stream of lines. The hot path. */
-
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
+import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { mediaTypeOf, readBody, utf8Of } from '../body.ts'
-import { type Handler, POST_DEADLINE_MS, type Reach, replyJson } from '../context.ts'
+import { type Handler, type Reach, replyJson } from '../context.ts'
 import { Gate } from '../limits.ts'
 import { badRequest } from '../problems.ts'
 import type { Query } from '../query.ts'

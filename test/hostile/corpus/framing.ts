@@ -120,7 +120,7 @@ export const FRAMING: readonly Case[] = [
   refused(
     'trailers of 20,000 bytes',
     431,
-    'MR_TOO_LARGE',
+    'MR_HEAD_TOO_LARGE',
     framed([CHUNKED], `1\r\na\r\n0\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`),
   ),
   taken(

@@ -139,7 +139,7 @@ export const TARGETS: readonly Case[] = [
   }),
   ...WRONG_METHODS,
   refused('a message that is not there', 404, 'MR_NOT_FOUND', get(`/messages/${ID}`)),
-  refused('a target of 20,000 bytes', 431, 'MR_TOO_LARGE', get(`/${'a'.repeat(20_000)}`)),
+  refused('a target of 20,000 bytes', 431, 'MR_HEAD_TOO_LARGE', get(`/${'a'.repeat(20_000)}`)),
   refused('a target with a space', 400, 'MR_REQUEST_INVALID', get('/live z')),
   refused('a target with a NUL', 400, 'MR_REQUEST_INVALID', get('/livez\0')),
   refused('a target with a raw é', 400, 'MR_REQUEST_INVALID', get('/livézé')),

@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import test from 'node:test'
-import { LOOK_MS, SILENCE_MS } from '../../../src/http/inflow.ts'
-import { STALL_MS } from '../../../src/http/outflow.ts'
 import { LINE_MAX_BYTES } from '../../../src/http/routes/line-splitter.ts'
-import { PATIENCE_MS } from '../../../src/http/routes/post-lines.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import {
+  READ_STALL_MS,
+  STREAM_DRAIN_CHECK_MS,
+  STREAM_PATIENCE_MS,
+  STREAM_SILENCE_MS,
+} from '../../../src/runtime/timings.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { type Api, startApi, until } from '../../support/public-api.ts'
 
@@ -181,7 +184,7 @@ test('a mailbox that stays full refuses the lines in the end', async (t) => {
   const stream = await open(api)
   stream.body.end('{"text":"a"}\n{"text":"b"}\n')
   await until(() => api.facade.deadlines.length === 1)
-  await api.clock.advance(PATIENCE_MS + 1000)
+  await api.clock.advance(STREAM_PATIENCE_MS + 1000)
   await until(stream.isOver)
   const codes = stream.lines.map(({ error }) => (error as { code: string }).code)
   assert.deepEqual(codes, ['MR_OVERLOADED', 'MR_OVERLOADED'])
@@ -232,9 +235,9 @@ test('a client that sends nothing for a minute is cut, one that waits for us is 
   await until(() => api.facade.mostAtOnce === 1)
   resolve()
   await until(() => stream.lines.length === 1)
-  await api.clock.advance(SILENCE_MS - 2 * LOOK_MS)
+  await api.clock.advance(STREAM_SILENCE_MS - 2 * STREAM_DRAIN_CHECK_MS)
   assert.equal(stream.isOver(), false)
-  await api.clock.advance(3 * LOOK_MS)
+  await api.clock.advance(3 * STREAM_DRAIN_CHECK_MS)
   await until(stream.isOver)
   assert.notEqual(stream.error(), undefined)
 })
@@ -254,7 +257,7 @@ test('a client that reads nothing is cut after 10 s', async (t) => {
   })
   const full = () => !raw.socket.write(chunk)
   for (let turn = 0; turn < 200 || !full(); turn++) await new Promise((settled) => setImmediate(settled))
-  await api.clock.advance(2 * STALL_MS)
+  await api.clock.advance(2 * READ_STALL_MS)
   raw.socket.resume()
   await until(() => closed)
 })
@@ -279,7 +282,7 @@ test('a drain answers what was taken, says so in a last line, and ends', async (
   stream.body.write('{"text":"a"}\n{"text":"b"}\n{"text":"half a l')
   await until(() => stream.lines.length === 2)
   api.facade.draining = true
-  await api.clock.advance(2 * LOOK_MS)
+  await api.clock.advance(2 * STREAM_DRAIN_CHECK_MS)
   await until(() => stream.lines.length === 3)
   const { line, error } = stream.lines[2] as { line: number; error: { code: string; outcome: string } }
   assert.deepEqual([line, error.code, error.outcome], [3, 'MR_DRAINING', 'none'])

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
-import { STALL_MS } from '../../../src/http/outflow.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { READ_STALL_MS } from '../../../src/runtime/timings.ts'
 import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
 import { type Api, startApi, until } from '../../support/public-api.ts'
 
@@ -95,7 +95,7 @@ test('a reader of the lists that takes nothing for 10 s is cut', async (t) => {
   raw.socket.pause()
   raw.say('GET /messages HTTP/1.1\r\nHost: localhost\r\n\r\n')
   for (let turn = 0; turn < 200; turn++) await new Promise((settled) => setImmediate(settled))
-  await api.clock.advance(2 * STALL_MS)
+  await api.clock.advance(2 * READ_STALL_MS)
   raw.socket.resume()
   await until(() => closed)
   assert.ok(raw.heard.length < 100_000_000 && !raw.heard.endsWith('0\r\n\r\n'))
