@@ -39,12 +39,8 @@ function open({
   }
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
-  const reader = new Reader({
-    context,
-    logging: new LoggingPool(context, peers),
-    holders: new Holders(context, peers, context.config.lanes),
-    isDraining: () => false,
-  })
+  const holders = new Holders(context, peers, context.config.lanes)
+  const reader = new Reader(context, new LoggingPool(context, peers), holders, () => false)
   const lists = (limit?: number) => reader.lists(limit)
   return { context, peers, state, lists, logged, delivered }
 }
