@@ -26,7 +26,7 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
 }
 
-test('what arrives together goes together, each gets its own result', async () => {
+test('items that arrive together share a batch, and each gets its own result', async () => {
   const { sent, addAll } = open()
   const results = addAll([1, 2, 3])
   await settle()
@@ -41,7 +41,7 @@ test('what arrives together goes together, each gets its own result', async () =
   )
 })
 
-test('what arrives while all batches are in flight goes together in the next', async () => {
+test('items that arrive while all batches are in flight share the next', async () => {
   const { sent, addAll } = open({ concurrency: 1 })
   const first = addAll([1])
   await settle()
@@ -82,7 +82,7 @@ test('a batch that fails fails each of its items and no other', async () => {
   )
 })
 
-test('items that wait for their batch count in the mailbox, and leave it', async () => {
+test('items count in the mailbox until their batch is done', async () => {
   const { mailbox, sent, addAll, batcher } = open({ capacityCount: 3 })
   const results = addAll([1, 2, 3])
   await settle()
@@ -94,7 +94,7 @@ test('items that wait for their batch count in the mailbox, and leave it', async
   assert.equal(mailbox.handled, 3)
 })
 
-test('what else is to happen comes between the results of a large batch', async () => {
+test('other callbacks run between the results of a large batch', async () => {
   const { sent, batcher } = open({ concurrency: 1, maxCount: 100 })
   const told: (number | string)[] = []
   const results = Array.from({ length: 100 }, (_, item) =>

@@ -51,7 +51,7 @@ async function readAll({ pages }: ListHalf): Promise<Message[]> {
   return all
 }
 
-test('gives both lists whole, ascending, and who was asked', async () => {
+test('both lists are whole and ascending, and the actor asked is named', async () => {
   const { lists } = open({ logged: many(2500), delivered: many(1200) })
   const { logged, delivered, deliveredTo } = await lists()
   assert.deepEqual(await readAll(logged), many(2500))
@@ -67,7 +67,7 @@ test('empty lists are whole', async () => {
   }
 })
 
-test('with a limit gives the newest so many, however short the pages are', async () => {
+test('a limit gives the newest messages up to it, however short the pages are', async () => {
   const args = [
     fc.nat(120),
     fc.integer({ min: 1, max: 130 }),
@@ -86,7 +86,7 @@ test('with a limit gives the newest so many, however short the pages are', async
   )
 })
 
-test('what was there when the read began is in it, whatever comes in meanwhile', async () => {
+test('a read contains all messages that existed when it began, whatever arrives meanwhile', async () => {
   const args = [
     fc.integer({ min: 1, max: 60 }),
     fc.option(fc.integer({ min: 1, max: 70 })),
@@ -123,7 +123,7 @@ test('what was there when the read began is in it, whatever comes in meanwhile',
   )
 })
 
-test('ends, however fast messages come in', async () => {
+test('a read ends, however fast messages arrive', async () => {
   const { lists, state, logged: log } = open({ logged: many(10) })
   let next = 10
   state.onPage = () => {
@@ -136,7 +136,7 @@ test('ends, however fast messages come in', async () => {
   assert.ok(logged.whole())
 })
 
-test('a half that breaks midway is not whole; the other is', async () => {
+test('a half whose read fails midway is not whole; the other is', async () => {
   const { lists, peers } = open({ logged: many(1500), delivered: many(10) })
   const { logged, delivered } = await lists()
   const pages = logged.pages[Symbol.asyncIterator]()
@@ -168,7 +168,7 @@ test('delivered is not whole when the store lacked a lane at any page, or lanes 
   assert.equal(second.whole(), false)
 })
 
-test('delivered is not whole while a messages actor that holds lanes is away', async () => {
+test('delivered is not whole while a messages actor that holds lanes is not ready', async () => {
   const away: ActorEntry = entryOf('messages-2', { state: 'restarting', address: null })
   const { lists, context } = open({ entries: [entryOf('messages-1'), away] })
   const { delivered, logged } = await lists()
@@ -181,7 +181,7 @@ test('delivered is not whole while a messages actor that holds lanes is away', a
   assert.equal(again.whole(), true, 'one that has left holds nothing')
 })
 
-test('a messages actor that does not answer is passed over', async () => {
+test('when a messages actor does not answer, another is asked', async () => {
   const { lists, peers } = open({ entries: ['messages-1', 'messages-2'].map((name) => entryOf(name)) })
   const away: Partial<Messages> = { page: () => Promise.reject(lost('messages-1', 'unknown')) }
   peers.actors.set('messages-1', away)
@@ -195,7 +195,7 @@ test('any of the ready messages actors may be asked', async () => {
   assert.equal(asked.size, 2)
 })
 
-test('with no messages actor to ask, delivered is empty and not whole', async () => {
+test('without a ready messages actor, delivered is empty and not whole', async () => {
   const { delivered, deliveredTo } = await open({
     entries: [entryOf('messages-1', { state: 'starting', address: null })],
   }).lists()

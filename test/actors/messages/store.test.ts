@@ -54,7 +54,7 @@ for (const [name, windowBytes] of [
   ['with room for everything', ROOMY_BYTES],
   ['in a small window', 1500],
 ] as const) {
-  test(`pages as a plain list of all it was given does, ${name}, or says that it cannot`, () => {
+  test(`a page equals that of a plain list of all messages, ${name}, or is undefined`, () => {
     let answered = 0
     fc.assert(
       fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
@@ -91,14 +91,14 @@ for (const [name, windowBytes] of [
   })
 }
 
-test('with room for everything it always answers', () => {
+test('with room for everything a page is never undefined', () => {
   const store = new Store(ROOMY_BYTES)
   store.add(0, [message(1), message(2)])
   assert.deepEqual(store.page({ limit: 1000 }), [message(2), message(1)])
   assert.deepEqual(store.page({ after: MIN_ID, limit: 1000 }), [message(1), message(2)])
 })
 
-test('holds the newest of what it was given, within its window', () => {
+test('the store keeps the newest messages, within its window', () => {
   const store = new Store(100_000)
   for (let number = 0; number < 1000; number++) store.add(0, [message(number, 'x'.repeat(840))])
   const count = countOf(store)
@@ -107,7 +107,7 @@ test('holds the newest of what it was given, within its window', () => {
   assert.equal(store.page({ after: MIN_ID, limit: 1 }), undefined)
 })
 
-test('a message heavier than the window leaves it, and pages say so', () => {
+test('a message larger than the window leaves it, and pages below it are undefined', () => {
   const store = new Store(1000)
   store.add(0, [message(1, 'x'.repeat(2000))])
   assert.equal(countOf(store), 0)
@@ -115,7 +115,7 @@ test('a message heavier than the window leaves it, and pages say so', () => {
   assert.deepEqual(store.page({ after: id(1), limit: 1 }), [])
 })
 
-test('a lane that left takes its weight along', () => {
+test('removing a lane frees its bytes', () => {
   const store = new Store(10_000)
   store.add(0, [message(1, 'x'.repeat(9000))])
   store.removeLane(0)
