@@ -24,7 +24,7 @@ function open() {
       },
     }
   }
-  /** Who is picked, in many draws. */
+  /** The names that 100 picks return. */
   const picked = (names = NAMES) =>
     [...new Set(Array.from({ length: 100 }, () => balancer.pick(names)))].sort().join('')
   return { clock, balancer, fail, begin, picked }

@@ -18,7 +18,7 @@ import { type Member, MessagesBench } from '../../support/messages-bench.ts'
 
 const LOGGING = entryOf('logging-1')
 
-/** A facade, a logging actor and so many messages actors, the real ones, on a store in memory. */
+/** A real facade, a real logging actor and real messages actors, on a backend in memory. */
 async function open({ messages = 2, handler = null as Handler | null, mailboxCapacity = 1000 } = {}) {
   const bench = new MessagesBench()
   const { clock, directory, store } = bench
@@ -33,7 +33,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     peers.actors.set(`messages-${number}`, member.actor)
   }
   const facade = new FacadeActor(context, store.open(), peers)
-  /** Says which messages actors live. */
+  /** Sets the messages actors of the directory, and lets them take their lanes. */
   const live = async (...numbers: number[]) => {
     directory.set(LOGGING, ...numbers.map((number) => entryOf(`messages-${number}`)))
     await clock.advance(600)
@@ -43,7 +43,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
   const post = (text: string) => facade.post(text, deadlineAt())
   const postBatch = (texts: string[], key?: { value: string; hash: string }) =>
     facade.postBatch(texts, { deadlineAt: deadlineAt(), ...(key && { key }) })
-  /** Waits for what takes no more than `ms`. */
+  /** Advances the clock by `ms` and rejects when the promise is still pending then. */
   const within = async <T>(promise: Promise<T>, ms: number): Promise<T> => {
     promise.catch(() => {})
     await clock.advance(ms)
@@ -325,7 +325,7 @@ test('a drain answers what was admitted and refuses the rest', async () => {
   assert.equal(store.log.size, 2)
 })
 
-/** Every lane loses what it had, long enough after the last message. */
+/** Every lane loses its messages, when all are old enough to be redriven. */
 async function loseAll({ clock, store }: Awaited<ReturnType<typeof open>>): Promise<void> {
   await clock.advance(REDRIVE_AGE_MS + 1)
   for (const lane of store.lanes.keys()) store.forget(lane)

@@ -18,7 +18,7 @@ const full = () =>
   new MailroomError('MR_MAILBOX_FULL', { mailbox: 'm', depth: 1, capacity: 1, unit: 'messages' })
 const never = () => new Promise<never>(() => {})
 
-/** A pool of so many logging actors; `answers` says what an append to one of them does. */
+/** A pool of `count` logging actors; `answers` has what an append to each returns. */
 function open(count: number) {
   const context = testContext()
   const names = Array.from({ length: count }, (_, index) => `logging-${index + 1}`)
@@ -44,7 +44,7 @@ function open(count: number) {
     ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + POST_DEADLINE_MS },
     ...more,
   })
-  /** Appends; how that ended, or undefined while it has not. */
+  /** Appends. The object gets `receipts` or `error` when the call ends. */
   const append = (more?: Partial<LaneBatch>) => {
     const call: { receipts?: Receipt[]; error?: MailroomError } = {}
     pool.append(batch(more)).then(

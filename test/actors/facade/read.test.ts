@@ -13,7 +13,7 @@ import { pageOf } from '../../support/memory-backend.ts'
 const messageOf = (number: number): Message => ({ id: `01${String(number).padStart(24, '0')}`, text: 't' })
 const many = (count: number) => Array.from({ length: count }, (_, number) => messageOf(number))
 
-/** One logging actor and so many messages actors over plain lists, and what may happen at each page. */
+/** A reader of one logging actor and some messages actors over plain lists; `onPage` runs before each page. */
 function open({
   logged = [] as Message[],
   delivered = [] as Message[],
@@ -100,7 +100,7 @@ test('a read contains all messages that existed when it began, whatever arrives 
       const { logged: half } = await lists(limit ?? undefined)
       const first = half.pages[Symbol.asyncIterator]()
       state.onPage = (range) => {
-        // Anywhere, as ids are not in the order of their commits; after the look at what is newest.
+        // Anywhere in the list, as ids are not in the order of their commits, but after the newest id was read.
         if (range.after === undefined && range.before === undefined) return 7
         for (let count = 0; count < 3; count++) {
           const late = messageOf(Math.floor(random() * 7000))

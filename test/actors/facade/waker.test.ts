@@ -4,13 +4,13 @@ import { Waker } from '../../../src/actors/facade/waker.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 
-/** A waker among two messages actors, who hold four lanes. */
+/** A waker and two messages actors that hold four lanes. */
 function open() {
   const context = testContext()
   context.directory.set(entryOf('messages-1'), entryOf('messages-2'))
   const peers = new DirectPeers()
   const calls: [name: string, lanes: readonly number[]][] = []
-  /** What each call waits for. */
+  /** Each call ends when its promise does. */
   let answer: () => Promise<void> = async () => {}
   for (const name of ['messages-1', 'messages-2']) {
     peers.actors.set(name, {

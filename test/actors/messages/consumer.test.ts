@@ -21,7 +21,7 @@ import { MemoryStore } from '../../support/memory-backend.ts'
 
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 
-/** Consumers of one actor, on a store in memory. */
+/** Consumers of one actor, on a backend in memory. */
 class Bench {
   readonly clock = new FakeClock()
   readonly store = new MemoryStore(this.clock)
@@ -89,7 +89,7 @@ class Bench {
   }
 }
 
-/** A handler whose runs wait until they are let go. */
+/** A handler; each run ends when the test resolves its gate. */
 function gated() {
   const runs: { text: string; attempt: number; signal: AbortSignal; gate: PromiseWithResolvers<void> }[] = []
   let running = 0
@@ -189,7 +189,7 @@ test('a poison message is tried five times with backoff, then it is a dead lette
     ...{ id: ids[1], text: 'poison', reason: 'The handler failed 5 times', attempts: MAX_STARTS },
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
-  assert.ok(bench.settled.includes(ids[1]!), 'told as settled')
+  assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
 })
 
 test('handlers of all lanes share the slots, and each message runs once', async () => {
@@ -391,7 +391,7 @@ test('a lost lane is reported once, and is no failure of the worker', async () =
   bench.store.lanes[0]!.holder = undefined
   await bench.clock.advance(CLAIM_WAIT_MS)
   assert.deepEqual([bench.lost, bench.fatal], [1, []])
-  // The handler ends when nobody here may write down that it did.
+  // The handler ends after the lane was lost: its end must not be recorded.
   runs[0]!.gate.resolve()
   await settle()
   await consumer.stop(0)

@@ -10,7 +10,7 @@ import { FakeClock, settle } from '../../support/fake-clock.ts'
 const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
 const TIMEOUT_MS = 30_000
 
-/** Runs a handler once, with what may end it at hand. */
+/** Runs a handler once; the test may advance the clock or abort. */
 function run(handler: Handler, { abort = new AbortController() } = {}) {
   const clock = new FakeClock()
   const options = { attempt: 2, timeoutMs: TIMEOUT_MS, abort: abort.signal, clock }

@@ -111,7 +111,7 @@ test('a page that overlaps a lane’s leaving is of one term or says it is not c
     for (let count = 0; count < delay; count++) await Promise.resolve()
     pages.push(await first.actor.page({ limit: 9 }))
   }
-  // A lane leaves when its last claim has slept: from then on readers come at every moment.
+  // A lane is released when its last claim has ended. From then on, readers arrive in every microtask.
   const sleep = bench.clock.sleep.bind(bench.clock)
   bench.clock.sleep = async (...args) => {
     await sleep(...args)
@@ -211,7 +211,7 @@ test('a restart reads no more of its lists than its window holds, and lets other
       lane.delivered.set(id, { id, text: 'short', deliveredAt: now, attempts: 1 })
     }
   }
-  // The store sorts a lane at every page: too slow for so many, so it is told where they begin.
+  // The backend in memory sorts a lane for every page, which is too slow here. Sort once instead.
   const backend = bench.store.open()
   let read = 0
   let turns = 0
@@ -346,7 +346,7 @@ test('a hung handler ends the worker, and its message is blamed', async () => {
   await bench.live(1)
   await bench.add(0, 'a')
   await bench.clock.advance(context.config.handlerTimeoutMs + HANDLER_ABORT_GRACE_MS)
-  assert.match(String(context.runaways[0]), /ignored its signal/)
+  assert.match(String(context.failuresForMessage[0]), /ignored its signal/)
   assert.deepEqual(context.failures, [])
 })
 

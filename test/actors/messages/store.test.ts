@@ -23,14 +23,14 @@ function countOf(store: Store): number {
 
 const command = fc.oneof(
   fc.record({ does: fc.constant('deliver'), lane: fc.nat(LANES - 1), numbers }),
-  fc.record({ does: fc.constant('letGo'), lane: fc.nat(LANES - 1) }),
+  fc.record({ does: fc.constant('release'), lane: fc.nat(LANES - 1) }),
   fc.record({ does: fc.constant('take'), lane: fc.nat(LANES - 1), known: fc.nat(10) }),
   fc.record({ does: fc.constant('page'), range }),
 )
 
 /**
- * Lists of all lanes, held or not, as they are in the lanes' homes: what a store's page must be a page of. A
- * number belongs to one lane.
+ * The lists of all lanes, held or not. A page of the store must be a page of the lists of the held lanes. Each number
+ * belongs to one lane.
  */
 class Model {
   readonly homes = Array.from({ length: LANES }, () => new Map<string, Message>())
@@ -63,7 +63,7 @@ for (const [name, windowBytes] of [
         for (const command of commands) {
           if (command.does === 'deliver' && model.held.has(command.lane)) {
             store.add(command.lane, model.deliver(command.lane, command.numbers))
-          } else if (command.does === 'letGo') {
+          } else if (command.does === 'release') {
             model.held.delete(command.lane)
             store.removeLane(command.lane)
           } else if (command.does === 'take' && !model.held.has(command.lane)) {
