@@ -1,4 +1,4 @@
-/** What an actor is given, for tests: a clock that stands still, a directory that is told what to say. */
+/** What an actor is given, for tests: a fake clock, and a directory that tests write. */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import {
@@ -37,16 +37,16 @@ export class TestDirectory implements Directory {
   }
 }
 
-/** A context and what an actor did to it. */
+/** A context that records the failures of its actor. */
 export interface TestContext extends ActorContext<NodeConfig> {
   clock: FakeClock
   directory: TestDirectory
-  /** What the actor failed with, and what because of a message. */
+  /** Errors passed to `fail`, and to `failForMessage`. */
   failures: unknown[]
-  runaways: unknown[]
+  failuresForMessage: unknown[]
 }
 
-/** Makes a context. Worlds of one system share `clock` and `directory`. */
+/** Makes a context. Contexts of one system share `clock` and `directory`. */
 export function testContext({
   name = 'facade-1',
   clock = new FakeClock(),
@@ -61,9 +61,9 @@ export function testContext({
   config?: Partial<NodeConfig>
 } = {}): TestContext {
   const failures: unknown[] = []
-  const runaways: unknown[] = []
+  const failuresForMessage: unknown[] = []
   return {
-    ...{ name, clock, directory, random, failures, runaways },
+    ...{ name, clock, directory, random, failures, failuresForMessage },
     role: name.slice(0, name.indexOf('-')) as Role,
     node: 'here',
     config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
@@ -72,9 +72,9 @@ export function testContext({
     scale: async () => directory.actors(),
     restart: async () => directory.actors(),
     changed() {},
-    // A real one ends the process: whoever called it sees no more.
+    // The real methods end the process.
     fail: (error) => failures.push(error) as never,
-    failForMessage: (error) => runaways.push(error) as never,
+    failForMessage: (error) => failuresForMessage.push(error) as never,
   }
 }
 
@@ -113,7 +113,7 @@ export function lost(peer: string, outcome: 'none' | 'unknown'): MailroomError<'
   return new MailroomError('MR_PEER_LOST', { peer, reason: 'gone' }, { outcome })
 }
 
-/** Chance that is the same in every run. */
+/** Random numbers that are the same in every run. */
 export function seeded(seed: number): () => number {
   let state = seed
   return () => {

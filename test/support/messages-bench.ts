@@ -1,4 +1,4 @@
-/** Messages actors of one system in this process, on a store in memory and a clock that stands still. */
+/** Messages actors of one system in this process, on a backend in memory and a fake clock. */
 import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
@@ -7,14 +7,14 @@ import { entryOf, seeded, type TestContext, TestDirectory, testContext } from '.
 import { FakeClock, settle } from './fake-clock.ts'
 import { MemoryStore } from './memory-backend.ts'
 
-/** An actor and what it was given. */
+/** An actor with its backend and context. */
 export interface Member {
   actor: MessagesActor
   backend: Backend
   context: TestContext
 }
 
-/** The system: actors are added, named in the directory, drained. */
+/** Boots messages actors, lists them in the directory, and adds messages to lanes. */
 export class MessagesBench {
   readonly clock = new FakeClock()
   readonly directory = new TestDirectory()
@@ -25,7 +25,7 @@ export class MessagesBench {
     this.store = new MemoryStore(this.clock, laneCount)
   }
 
-  /** Boots `messages-<number>`; it lives once the directory says so. */
+  /** Boots `messages-<number>`. It takes lanes once the directory lists it. */
   async boot(
     number: number,
     {
@@ -44,13 +44,13 @@ export class MessagesBench {
     return { actor, backend, context }
   }
 
-  /** Says who lives, and lets half a second and more pass: a claim that waits ends by then. */
+  /** Sets the directory, and lets 600 ms pass: by then a claim that waits has ended. */
   async live(...numbers: number[]): Promise<void> {
     this.directory.set(...numbers.map((number) => entryOf(`messages-${number}`)))
     await this.clock.advance(600)
   }
 
-  /** Puts messages into a lane's line. */
+  /** Adds messages to a lane's backlog. */
   async add(lane: number, ...texts: string[]): Promise<string[]> {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))

@@ -1,4 +1,5 @@
 /** Accepts messages: gives them ids, has the queue choose a lane and a logging actor append them to the log. */
+import type { Clock } from '../../runtime/clock.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Mailbox } from '../../runtime/mailbox.ts'
@@ -19,9 +20,9 @@ interface Single {
   postedAt: number
 }
 
-/** Accepts single posts, which share batches, and whole batches, which do not. */
+/** The accepting methods of `Facade`: single posts share batches, whole batches do not. */
 export class Acceptor {
-  readonly #context: ActorContext
+  readonly #clock: Clock
   readonly #mailbox: Mailbox
   readonly #queue: Queue
   readonly #logging: LoggingPool
@@ -29,10 +30,11 @@ export class Acceptor {
   readonly #singles: Batcher<Single, Receipt | MailroomError>
   /** Idempotency keys of the requests that run here now, with their hashes. */
   readonly #runningKeys = new Map<string, string>()
-  #acceptedCount = 0
+  /** Messages accepted so far. */
+  acceptedCount = 0
 
   constructor(context: ActorContext, mailbox: Mailbox, queue: Queue, logging: LoggingPool) {
-    this.#context = context
+    this.#clock = context.clock
     this.#mailbox = mailbox
     this.#queue = queue
     this.#logging = logging
@@ -47,20 +49,13 @@ export class Acceptor {
     })
   }
 
-  /** Messages accepted so far. */
-  get acceptedCount(): number {
-    return this.#acceptedCount
-  }
-
-  /** As `Facade.post`. */
   async post(text: string, deadlineAt: number): Promise<Receipt> {
-    const single = { text, deadlineAt, postedAt: this.#context.clock.now() }
+    const single = { text, deadlineAt, postedAt: this.#clock.now() }
     const receipt = await this.#singles.add(single, Buffer.byteLength(text))
     if (receipt instanceof MailroomError) throw receipt
     return receipt
   }
 
-  /** As `Facade.postBatch`. */
   async postBatch(
     texts: readonly string[],
     { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
@@ -80,7 +75,7 @@ export class Acceptor {
 
   /** Posts past their deadline are refused one by one. The others of the batch are stored. */
   async #acceptSingles(items: readonly Single[]): Promise<(Receipt | MailroomError)[]> {
-    const now = this.#context.clock.now()
+    const now = this.#clock.now()
     const timely = items.filter(({ deadlineAt }) => deadlineAt > now)
     const texts = timely.map(({ text }) => text)
     const deadlineAt = Math.min(...timely.map((item) => item.deadlineAt))
@@ -99,7 +94,7 @@ export class Acceptor {
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const batch = { messages, deadlineAt, ...(key && { key }) }
     const receipts = await this.#queue.accept(batch, (laneBatch) => this.#logging.append(laneBatch))
-    this.#acceptedCount += receipts.length
+    this.acceptedCount += receipts.length
     return receipts
   }
 }

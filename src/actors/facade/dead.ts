@@ -8,7 +8,7 @@ import type { Redriven } from '../protocol.ts'
 import type { Holders } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 
-/** Lists, replays and purges dead letters; redrives. As the methods of `Facade`. */
+/** The methods of `Facade` for dead letters, and `redrive`. */
 export class DeadLetters {
   readonly #clock: Clock
   readonly #holders: Holders

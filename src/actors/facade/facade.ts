@@ -3,8 +3,8 @@ import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import type { Backend, Dead, IdempotencyKey, Message, Range, Receipt } from '../../storage/ports.ts'
-import type { Facade, Found, Lists, Peers, Redriven } from '../protocol.ts'
+import type { Backend } from '../../storage/ports.ts'
+import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
 import { DeadLetters } from './dead.ts'
 import { Holders } from './holders.ts'
@@ -23,78 +23,35 @@ export class FacadeActor extends Actor implements Facade {
   readonly #deadLetters: DeadLetters
   readonly #readiness: Readiness
 
+  readonly post: Facade['post'] = (text, deadlineAt) => this.#acceptor.post(text, deadlineAt)
+  readonly postBatch: Facade['postBatch'] = (texts, options) => this.#acceptor.postBatch(texts, options)
+  readonly lists: Facade['lists'] = (limit) => this.#reader.lists(limit)
+  readonly logPage: Facade['logPage'] = (range) => this.#reader.logPage(range)
+  readonly storePage: Facade['storePage'] = (name, range) => this.#reader.storePage(name, range)
+  readonly find: Facade['find'] = (id, waitMs) => this.#reader.find(id, waitMs)
+  readonly dead: Facade['dead'] = (range) => this.#deadLetters.list(range)
+  readonly deadOne: Facade['deadOne'] = (id) => this.#deadLetters.find(id)
+  readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
+  readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
+  readonly redrive: Facade['redrive'] = (range) => this.#deadLetters.redrive(range)
+  readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
+  readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
+  readonly actors: Facade['actors'] = () => this.context.directory.actors()
+  readonly restart: Facade['restart'] = (role) => this.context.restart(role)
+
   constructor(context: ActorContext, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>, peers: Peers) {
     super(context, { concurrency: CONCURRENCY })
     this.#laneCount = backend.queue.laneCount
     const logging = new LoggingPool(context, peers)
     const holders = new Holders(context, peers, this.#laneCount)
     this.#acceptor = new Acceptor(context, this.mailbox, backend.queue, logging)
-    this.#reader = new Reader({ context, logging, holders, isDraining: () => this.draining })
+    this.#reader = new Reader(context, logging, holders, () => this.draining)
     this.#deadLetters = new DeadLetters(context.clock, holders, logging)
     this.#readiness = new Readiness(context.directory, backend)
   }
 
   override status() {
     return { ...super.status(), handled: this.#acceptor.acceptedCount, missing: this.missing() }
-  }
-
-  post(text: string, deadlineAt: number): Promise<Receipt> {
-    return this.#acceptor.post(text, deadlineAt)
-  }
-
-  postBatch(
-    texts: readonly string[],
-    options: { deadlineAt: number; key?: IdempotencyKey },
-  ): Promise<Receipt[]> {
-    return this.#acceptor.postBatch(texts, options)
-  }
-
-  lists(limit?: number): Promise<Lists> {
-    return this.#reader.lists(limit)
-  }
-
-  logPage(range: Range): Promise<Message[]> {
-    return this.#reader.logPage(range)
-  }
-
-  storePage(name: string, range: Range): Promise<Message[]> {
-    return this.#reader.storePage(name, range)
-  }
-
-  find(id: string, waitMs: number): Promise<Found | undefined> {
-    return this.#reader.find(id, waitMs)
-  }
-
-  dead(range: { after?: string; limit: number }): Promise<Dead[]> {
-    return this.#deadLetters.list(range)
-  }
-
-  deadOne(id: string): Promise<Dead | undefined> {
-    return this.#deadLetters.find(id)
-  }
-
-  replay(id: string): Promise<boolean> {
-    return this.#deadLetters.replay(id)
-  }
-
-  purge(id: string): Promise<boolean> {
-    return this.#deadLetters.purge(id)
-  }
-
-  redrive(range: { after?: string; limit: number }): Promise<Redriven> {
-    return this.#deadLetters.redrive(range)
-  }
-
-  missing(): string[] {
-    return this.#readiness.missing(this.draining)
-  }
-
-  damaged(): string[] {
-    return this.#readiness.damaged()
-  }
-
-  actors(): readonly ActorEntry[] {
-    return this.context.directory.actors()
   }
 
   async scale(role: Role, count: number): Promise<readonly ActorEntry[]> {
@@ -104,9 +61,5 @@ export class FacadeActor extends Actor implements Facade {
       throw new MailroomError('MR_SCALE_REFUSED', { role, count, limit, reason })
     }
     return this.context.scale(role, count)
-  }
-
-  restart(role: Role): Promise<readonly ActorEntry[]> {
-    return this.context.restart(role)
   }
 }

@@ -14,14 +14,6 @@ const PAGE_COUNT = 1000
 
 type ReadPage = (range: Range) => Promise<Message[]>
 
-/** What a reader reads with. */
-interface ReaderOptions {
-  context: ActorContext
-  logging: LoggingPool
-  holders: Holders
-  isDraining: () => boolean
-}
-
 /** The reading methods of `Facade`. */
 export class Reader {
   readonly #context: ActorContext
@@ -29,7 +21,7 @@ export class Reader {
   readonly #holders: Holders
   readonly #isDraining: () => boolean
 
-  constructor({ context, logging, holders, isDraining }: ReaderOptions) {
+  constructor(context: ActorContext, logging: LoggingPool, holders: Holders, isDraining: () => boolean) {
     this.#context = context
     this.#logging = logging
     this.#holders = holders
@@ -38,11 +30,9 @@ export class Reader {
 
   /** Begins both lists. The delivered list is that of a random ready messages actor that answers. */
   async lists(limit?: number): Promise<Lists> {
-    const half = (read: ReadPage, isComplete: () => boolean) => this.#half(read, limit, isComplete)
-    const logged = half(
-      (range) => this.#logging.page(range),
-      () => true,
-    )
+    const half = (read: ReadPage, isComplete = () => true) => this.#half(read, limit, isComplete)
+    const isIncomplete = () => false
+    const logged = half((range) => this.#logging.page(range))
     for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
       const store = new StoreReader(this.#holders.at(entry))
       try {
@@ -51,14 +41,9 @@ export class Reader {
         continue
       }
       const isComplete = () => store.whole && this.#areAllReady()
-      const delivered = half((range) => store.page(range), isComplete)
-      return { logged, delivered, deliveredTo: entry.name }
+      return { logged, delivered: half((range) => store.page(range), isComplete), deliveredTo: entry.name }
     }
-    const delivered = half(
-      async () => [],
-      () => false,
-    )
-    return { logged, delivered, deliveredTo: null }
+    return { logged, delivered: half(async () => [], isIncomplete), deliveredTo: null }
   }
 
   async logPage(range: Range): Promise<Message[]> {

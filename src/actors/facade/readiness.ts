@@ -2,7 +2,7 @@
 import type { Directory } from '../../runtime/cluster/directory.ts'
 import type { Backend } from '../../storage/ports.ts'
 
-/** Reads the directory and the facade's own backend. */
+/** `missing` and `damaged` of `Facade`, from the directory and the facade's own backend. */
 export class Readiness {
   readonly #directory: Directory
   readonly #backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>
@@ -14,7 +14,6 @@ export class Readiness {
     this.#backend = backend
   }
 
-  /** As `Facade.missing`. */
   missing(isDraining: boolean): string[] {
     const all = this.#directory.actors()
     const missing = isDraining ? ['this node is draining'] : []
@@ -34,7 +33,6 @@ export class Readiness {
     return missing
   }
 
-  /** As `Facade.damaged`. */
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
     return [...new Set([...this.#backend.damaged(), ...ofActors])]

@@ -14,12 +14,6 @@ interface LaneDepth {
   waiting: number
 }
 
-/** Who holds each lane, by number. */
-interface Lanes {
-  holders: string[]
-  depths: LaneDepth[]
-}
-
 /** What `queue.accept` needs to know of the lanes' holders. */
 export class Waker {
   readonly #context: ActorContext
@@ -29,7 +23,7 @@ export class Waker {
   readonly #nextLanes = new Map<string, Set<number>>()
   readonly #calling = new Set<string>()
   /** Computed from the directory; undefined after a change of it. */
-  #lanes: Lanes | undefined
+  #lanes: { holders: string[]; depths: LaneDepth[] } | undefined
 
   constructor(context: ActorContext, peers: Peers, laneCount: number) {
     this.#context = context
@@ -54,7 +48,7 @@ export class Waker {
     return this.#read().depths
   }
 
-  #read(): Lanes {
+  #read(): { holders: string[]; depths: LaneDepth[] } {
     if (this.#lanes === undefined) {
       const actors = this.#context.directory.actors()
       const holders = assignLanes(this.#laneCount, livingMessages(actors))

@@ -163,7 +163,7 @@ export class MessagesActor extends Actor implements Messages {
       return
     }
     this.#reconciling = this.#reconcileOnce()
-      .catch((error: unknown) => this.#fail(error))
+      .catch((error: unknown) => this.context.fail(error))
       .finally(() => {
         this.#reconciling = undefined
         if (!this.#mustReconcileAgain) return
@@ -254,7 +254,7 @@ export class MessagesActor extends Actor implements Messages {
           ? logger.warn({ err: error, lane }, 'handler ignored its signal during the drain')
           : this.context.failForMessage(error),
       onFatal: (error) =>
-        this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.#fail(error),
+        this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
     })
   }
 
@@ -337,15 +337,10 @@ export class MessagesActor extends Actor implements Messages {
         const depth = await this.#queue.depth(lane)
         if (this.#consumers.has(lane)) this.#depths.set(lane, depth)
       } catch (error) {
-        if (!(error instanceof MailroomError)) return this.#fail(error)
+        if (!(error instanceof MailroomError)) return this.context.fail(error)
       }
     }
     if (JSON.stringify([...this.#depths]) !== before) this.context.changed()
-  }
-
-  /** Ends this process, as the state after a bug cannot be trusted. The supervisor restarts the actor. */
-  #fail(error: unknown): void {
-    this.context.fail(error)
   }
 }
 

@@ -106,17 +106,10 @@ export class Store {
   }
 }
 
-/** The newest part of a lane's list. */
-interface Newest {
-  /** Ascending. */
-  messages: Message[]
-  /** Every message of the list with an id above this one is in `messages`. */
-  completeAbove: string
-}
-
 /**
  * Reads the newest `maxBytes` of a held lane's list, or all of it when it is smaller.
  *
+ * @returns What `Store.addLane` takes; messages are ascending.
  * @throws {MailroomError} As `queue.delivered`.
  */
 export async function loadNewest(
@@ -124,7 +117,7 @@ export async function loadNewest(
   lane: number,
   maxBytes: number,
   clock: Clock,
-): Promise<Newest> {
+): Promise<{ messages: Message[]; completeAbove: string }> {
   const newestFirst: Message[] = []
   let bytes = 0
   for (;;) {

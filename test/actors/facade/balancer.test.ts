@@ -24,13 +24,13 @@ function open() {
       },
     }
   }
-  /** Who is picked, in many draws. */
+  /** The names that 100 picks return. */
   const picked = (names = NAMES) =>
     [...new Set(Array.from({ length: 100 }, () => balancer.pick(names)))].sort().join('')
   return { clock, balancer, fail, begin, picked }
 }
 
-test('picks among all that are good, the only one, or nobody', () => {
+test('picks among all available actors, the only one, or none', () => {
   const { picked, balancer } = open()
   assert.equal(picked(), 'abc')
   assert.equal(balancer.pick(['a']), 'a')
@@ -46,7 +46,7 @@ test('the busiest of three is never picked, and of two the idle one always', asy
   assert.equal(picked(), 'abc')
 })
 
-test('a peer that failed is set aside, longer each time, at most eight times as long', async () => {
+test('an actor that failed is passed over, longer each time, at most eight times as long', async () => {
   const { clock, fail, picked } = open()
   for (const asideMs of [1, 2, 4, 8, 8].map((factor) => factor * PASS_OVER_MS)) {
     await fail('a')
@@ -57,7 +57,7 @@ test('a peer that failed is set aside, longer each time, at most eight times as 
   }
 })
 
-test('calls that fail together set a peer aside once', async () => {
+test('calls that fail together count as one failure', async () => {
   const { clock, begin, picked } = open()
   const calls = [begin('a'), begin('a'), begin('a'), begin('a')]
   for (const call of calls) await call.end(new Error('lost'))
@@ -65,7 +65,7 @@ test('calls that fail together set a peer aside once', async () => {
   assert.equal(picked(), 'abc')
 })
 
-test('one call at a time tries a peer that was set aside; its success makes it good', async () => {
+test('one call at a time probes an actor that failed; a success makes it available', async () => {
   const { clock, fail, begin, picked } = open()
   await fail('a')
   await clock.advance(PASS_OVER_MS)
@@ -78,13 +78,13 @@ test('one call at a time tries a peer that was set aside; its success makes it g
   assert.equal(picked(), 'abc')
 })
 
-test('when all are set aside they are picked all the same', async () => {
+test('when all are passed over, they are picked all the same', async () => {
   const { fail, picked } = open()
   for (const name of NAMES) await fail(name)
   assert.equal(picked(), 'abc')
 })
 
-test('a failure that is not the peer’s fault does not speak against it, and is passed on', async () => {
+test('a failure that is not the actor’s does not count, and is passed on', async () => {
   const { balancer, picked } = open()
   const failure = balancer.track(
     'a',

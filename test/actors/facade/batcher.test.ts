@@ -4,7 +4,7 @@ import { Batcher } from '../../../src/actors/facade/batcher.ts'
 import { systemClock } from '../../../src/runtime/clock.ts'
 import { Mailbox } from '../../../src/runtime/mailbox.ts'
 
-/** A batcher of numbers whose batches wait until they are let go. */
+/** A batcher of numbers; each batch ends when the test resolves its gate. */
 function open({ concurrency = 2, maxCount = 10, maxBytes = 1000, capacityCount = 100 } = {}) {
   const mailbox = new Mailbox({ name: 'facade-1', capacityCount, capacityBytes: 10_000, concurrency })
   const sent: { items: readonly number[]; gate: PromiseWithResolvers<void> }[] = []
@@ -21,12 +21,12 @@ function open({ concurrency = 2, maxCount = 10, maxBytes = 1000, capacityCount =
   return { mailbox, batcher, sent, addAll }
 }
 
-/** Lets everything that can happen without time passing happen. */
+/** Runs all callbacks that need no timer. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
 }
 
-test('what arrives together goes together, each gets its own result', async () => {
+test('items that arrive together share a batch, and each gets its own result', async () => {
   const { sent, addAll } = open()
   const results = addAll([1, 2, 3])
   await settle()
@@ -41,7 +41,7 @@ test('what arrives together goes together, each gets its own result', async () =
   )
 })
 
-test('what arrives while all batches are in flight goes together in the next', async () => {
+test('items that arrive while all batches are in flight share the next', async () => {
   const { sent, addAll } = open({ concurrency: 1 })
   const first = addAll([1])
   await settle()
@@ -82,7 +82,7 @@ test('a batch that fails fails each of its items and no other', async () => {
   )
 })
 
-test('items that wait for their batch count in the mailbox, and leave it', async () => {
+test('items count in the mailbox until their batch is done', async () => {
   const { mailbox, sent, addAll, batcher } = open({ capacityCount: 3 })
   const results = addAll([1, 2, 3])
   await settle()
@@ -94,20 +94,20 @@ test('items that wait for their batch count in the mailbox, and leave it', async
   assert.equal(mailbox.handled, 3)
 })
 
-test('what else is to happen comes between the results of a large batch', async () => {
+test('other callbacks run between the results of a large batch', async () => {
   const { sent, batcher } = open({ concurrency: 1, maxCount: 100 })
-  const told: (number | string)[] = []
+  const seen: (number | string)[] = []
   const results = Array.from({ length: 100 }, (_, item) =>
-    batcher.add(item, 1).then((result) => told.push(result / 10)),
+    batcher.add(item, 1).then((result) => seen.push(result / 10)),
   )
   await settle()
-  void sent[0]!.gate.promise.then(() => setImmediate(() => told.push('another')))
+  void sent[0]!.gate.promise.then(() => setImmediate(() => seen.push('another')))
   sent[0]!.gate.resolve()
   await Promise.all(results)
-  const place = told.indexOf('another')
+  const place = seen.indexOf('another')
   assert.ok(place > 0 && place < 100, `it came at place ${place}`)
   assert.deepEqual(
-    told.filter((each) => each !== 'another'),
+    seen.filter((each) => each !== 'another'),
     Array.from({ length: 100 }, (_, item) => item),
   )
 })

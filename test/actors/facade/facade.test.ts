@@ -18,7 +18,7 @@ import { type Member, MessagesBench } from '../../support/messages-bench.ts'
 
 const LOGGING = entryOf('logging-1')
 
-/** A facade, a logging actor and so many messages actors, the real ones, on a store in memory. */
+/** A real facade, a real logging actor and real messages actors, on a backend in memory. */
 async function open({ messages = 2, handler = null as Handler | null, mailboxCapacity = 1000 } = {}) {
   const bench = new MessagesBench()
   const { clock, directory, store } = bench
@@ -33,7 +33,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     peers.actors.set(`messages-${number}`, member.actor)
   }
   const facade = new FacadeActor(context, store.open(), peers)
-  /** Says which messages actors live. */
+  /** Sets the messages actors of the directory, and lets them take their lanes. */
   const live = async (...numbers: number[]) => {
     directory.set(LOGGING, ...numbers.map((number) => entryOf(`messages-${number}`)))
     await clock.advance(600)
@@ -43,7 +43,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
   const post = (text: string) => facade.post(text, deadlineAt())
   const postBatch = (texts: string[], key?: { value: string; hash: string }) =>
     facade.postBatch(texts, { deadlineAt: deadlineAt(), ...(key && { key }) })
-  /** Waits for what takes no more than `ms`. */
+  /** Advances the clock by `ms` and rejects when the promise is still pending then. */
   const within = async <T>(promise: Promise<T>, ms: number): Promise<T> => {
     promise.catch(() => {})
     await clock.advance(ms)
@@ -60,7 +60,7 @@ async function textsOf({ pages }: ListHalf): Promise<string[]> {
 
 const idsOf = (receipts: readonly { id: string }[]) => receipts.map(({ id }) => id)
 
-test('what is posted is in the log at once, and reaches one messages actor', async () => {
+test('a posted message is in the log at once, and reaches one messages actor', async () => {
   const { facade, post } = await open()
   const { id, replayed } = await post('hello')
   assert.equal(replayed, false)
@@ -83,7 +83,7 @@ test('what is posted is in the log at once, and reaches one messages actor', asy
   assert.ok(logged.whole() && delivered.whole())
 })
 
-test('what arrives together goes to the log together, in order', async () => {
+test('posts that arrive together are appended together, in order', async () => {
   const { post, store } = await open()
   let appends = 0
   store.before = (call) => {
@@ -108,7 +108,7 @@ test('a message posted after another’s receipt has the higher id, also when th
   assert.deepEqual(ids, [...ids].sort())
 })
 
-test('one that waited too long does not take along those that come with it', async () => {
+test('a post past its deadline does not fail the others of its batch', async () => {
   const { facade, post, postBatch, store, clock } = await open()
   const gate = Promise.withResolvers<void>()
   store.before = (call) => (call === 'append' ? gate.promise : undefined)
@@ -125,7 +125,7 @@ test('one that waited too long does not take along those that come with it', asy
   assert.equal(facade.status().mailbox.depth, 0)
 })
 
-test('a batch of one’s own goes alone, all or nothing', async () => {
+test('a posted batch is appended by itself, all or none', async () => {
   const { facade, post, postBatch, store } = await open({ mailboxCapacity: 4 })
   const [receipts] = await Promise.all([postBatch(['a', 'b', 'c']), post('x')])
   assert.equal(new Set(receipts.map(({ id }) => store.log.get(id)!.lane)).size, 1)
@@ -135,7 +135,7 @@ test('a batch of one’s own goes alone, all or nothing', async () => {
   assert.equal(facade.status().handled, 4)
 })
 
-test('a key’s repeat gets the first receipts; another body, and one while the first runs, are refused', async () => {
+test('a repeat with the same key gets the first receipts; another body, or a repeat while the first runs, is refused', async () => {
   const { postBatch, store } = await open()
   const key = { value: 'key-0123456789abcdef', hash: 'h1' }
   const gate = Promise.withResolvers<void>()
@@ -150,7 +150,7 @@ test('a key’s repeat gets the first receipts; another body, and one while the 
   assert.equal(store.log.size, 1)
 })
 
-test('a key whose request failed is free again', async () => {
+test('after a failed request its key can be used again', async () => {
   const { postBatch, peers, within } = await open()
   const logging = peers.actors.get('logging-1')!
   peers.actors.delete('logging-1')
@@ -163,7 +163,7 @@ test('a key whose request failed is free again', async () => {
   assert.equal((await postBatch(['a'], key))[0]!.replayed, false)
 })
 
-test('find tells where a message is and who has it; of what is not in the log, nothing', async () => {
+test('find answers where a message is and its lane’s holder; undefined when it is not in the log', async () => {
   const { facade, post } = await open()
   const { id } = await post('a')
   await settle()
@@ -194,7 +194,7 @@ test('find waits until the message is delivered, also while its lane moves to an
   assert.deepEqual([found!.state, found!.deliveredTo], ['delivered', `messages-${other}`])
 })
 
-test('find with nobody to ask is an error when its time is up, never a guess', async () => {
+test('find without a holder to ask is an error after its wait, never a guess', async () => {
   const { facade, post, live, within } = await open()
   const { id } = await post('a')
   await live()
@@ -206,7 +206,7 @@ test('find with nobody to ask is an error when its time is up, never a guess', a
   }
 })
 
-test('pages are full though the actors answer with fewer', async () => {
+test('pages are full, though each answer of an actor is bounded in bytes', async () => {
   const { facade, postBatch, live } = await open({ messages: 1 })
   await live(1)
   const text = 'x'.repeat(65_536)
@@ -260,7 +260,7 @@ test('dead letters of all messages actors are listed, shown, replayed and purged
   assert.equal((await facade.find(ids[1]!, 0))!.state, 'delivered')
 })
 
-test('while a messages actor is away its dead letters are not denied, nor is what was done', async () => {
+test('while a messages actor is unreachable, dead letters are not reported as absent, and a replay that succeeded is reported', async () => {
   const { facade, postBatch, clock, peers } = await open({
     handler: () => {
       throw new Error('no')
@@ -281,7 +281,7 @@ test('while a messages actor is away its dead letters are not denied, nor is wha
   assert.equal(await facade.purge(id!), true)
 })
 
-test('says what is missing to accept a message', async () => {
+test('missing() names what is missing to accept a message', async () => {
   const { facade, directory } = await open()
   const lanes = (...numbers: number[]) => ({ lanes: Object.fromEntries(numbers.map((lane) => [lane, 0])) })
   const held = [entryOf('messages-1', lanes(0, 2)), entryOf('messages-2', lanes(1))]
@@ -325,13 +325,13 @@ test('a drain answers what was admitted and refuses the rest', async () => {
   assert.equal(store.log.size, 2)
 })
 
-/** Every lane loses what it had, long enough after the last message. */
+/** Every lane loses its messages, when all are old enough to be redriven. */
 async function loseAll({ clock, store }: Awaited<ReturnType<typeof open>>): Promise<void> {
   await clock.advance(REDRIVE_AGE_MS + 1)
   for (const lane of store.lanes.keys()) store.forget(lane)
 }
 
-test('what the queue has lost is put back from the log, each into its lane, and delivered once', async () => {
+test('a redrive makes messages that the queue lost pending again, each in its lane; each is delivered once', async () => {
   const system = await open()
   const { facade, post, store, clock } = system
   const texts = [...'abcdefg']
@@ -355,7 +355,7 @@ test('what the queue has lost is put back from the log, each into its lane, and 
   assert.deepEqual(await facade.redrive({ limit: 1000 }), { checked: 7, redriven: 0, last: null })
 })
 
-test('what cannot be put back now is an error, never passed over', async () => {
+test('a redrive that fails is an error, and skips nothing', async () => {
   const system = await open({ messages: 1 })
   const { facade, post, store, directory } = system
   await post('a')
@@ -372,7 +372,7 @@ test('what cannot be put back now is an error, never passed over', async () => {
   assert.deepEqual(await facade.redrive({ limit: 9 }), { checked: 1, redriven: 1, last: null })
 })
 
-test('a lane without a holder is an error of the redrive alone, whatever becomes of the other lanes', async () => {
+test('a lane without a holder rejects the redrive and nothing else, whatever the other lanes answer', async () => {
   const system = await open()
   const { facade, post, store, directory } = system
   for (const text of [...'abcd']) {
@@ -393,7 +393,7 @@ test('a lane without a holder is an error of the redrive alone, whatever becomes
   }
 })
 
-test('a redrive that takes long answers after a slice of time with what it has done', async () => {
+test('a long redrive answers after its slice of time with what it has done', async () => {
   const system = await open({ messages: 1 })
   const { facade, postBatch, store, clock, within } = system
   await postBatch(Array<string>(100).fill('x'.repeat(65_536)))

@@ -18,7 +18,7 @@ const full = () =>
   new MailroomError('MR_MAILBOX_FULL', { mailbox: 'm', depth: 1, capacity: 1, unit: 'messages' })
 const never = () => new Promise<never>(() => {})
 
-/** A pool of so many logging actors; `answers` says what an append to one of them does. */
+/** A pool of `count` logging actors; `answers` has what an append to each returns. */
 function open(count: number) {
   const context = testContext()
   const names = Array.from({ length: count }, (_, index) => `logging-${index + 1}`)
@@ -44,7 +44,7 @@ function open(count: number) {
     ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + POST_DEADLINE_MS },
     ...more,
   })
-  /** Appends; how that ended, or undefined while it has not. */
+  /** Appends. The object gets `receipts` or `error` when the call ends. */
   const append = (more?: Partial<LaneBatch>) => {
     const call: { receipts?: Receipt[]; error?: MailroomError } = {}
     pool.append(batch(more)).then(
@@ -85,7 +85,7 @@ test('a lost logging actor costs one failover, and is avoided then', async () =>
   assert.equal(asked.filter((name) => name === 'logging-1').length, 1)
 })
 
-test('when all are lost it tries on with pauses, until its deadline', async () => {
+test('when all are unreachable, the call retries with pauses until its deadline', async () => {
   for (const outcome of ['none', 'unknown'] as const) {
     const { all, asked, append, context } = open(3)
     all(() => Promise.reject(lost('it', outcome)))
@@ -99,7 +99,7 @@ test('when all are lost it tries on with pauses, until its deadline', async () =
   }
 })
 
-test('one that is on its way is waited for', async () => {
+test('a call waits for a logging actor that is restarting', async () => {
   const { context, append } = open(1)
   context.directory.set(entryOf('logging-1', { state: 'restarting', address: null }))
   const call = append()
@@ -110,7 +110,7 @@ test('one that is on its way is waited for', async () => {
   assert.equal(call.receipts, RECEIPTS)
 })
 
-test('when there is none, and none will come, it says so at once', async () => {
+test('without a logging actor that runs or restarts, a call fails at once', async () => {
   for (const entries of [[], [entryOf('logging-1', { state: 'failed', address: null })]]) {
     const { context, append } = open(1)
     context.directory.set(...entries)
@@ -120,7 +120,7 @@ test('when there is none, and none will come, it says so at once', async () => {
   }
 })
 
-test('a key is decided by logging-1 alone, which is waited for', async () => {
+test('a batch with a key goes to logging-1 only, and waits for it', async () => {
   const { answers, asked, append, context } = open(3)
   answers.set('logging-1', () => Promise.reject(lost('logging-1', 'none')))
   const call = append({ key: KEY })
@@ -132,7 +132,7 @@ test('a key is decided by logging-1 alone, which is waited for', async () => {
   assert.deepEqual([...new Set(asked)], ['logging-1'])
 })
 
-test('who refuses is not asked again; when all refuse, so does the pool, at once', async () => {
+test('an actor that refused is not asked again; when all refused, the pool refuses at once', async () => {
   const { answers, all, asked, append } = open(3)
   answers.set('logging-2', () => Promise.reject(full()))
   const calls = Array.from({ length: 20 }, () => append())
@@ -146,7 +146,7 @@ test('who refuses is not asked again; when all refuse, so does the pool, at once
   assert.deepEqual(asked.sort(), ['logging-1', 'logging-2', 'logging-3'])
 })
 
-test('an error after an attempt in doubt leaves the doubt', async () => {
+test('an error after an attempt with unknown outcome has an unknown outcome', async () => {
   const wrong = new MailroomError('MR_KEY_REUSED', { key: 'a-key-of-16-chars' })
   for (const [error, code] of [
     [full(), 'MR_MAILBOX_FULL'],
@@ -160,7 +160,7 @@ test('an error after an attempt in doubt leaves the doubt', async () => {
   }
 })
 
-test('what cannot be mended by trying again is passed on as it is', async () => {
+test('an error that is not retryable is passed on unchanged', async () => {
   const { all, append, asked } = open(3)
   all(() => Promise.reject(new MailroomError('MR_KEY_REUSED', { key: 'k' })))
   const call = append({ key: KEY })
@@ -172,7 +172,7 @@ test('what cannot be mended by trying again is passed on as it is', async () => 
   assert.ok((bug.error as unknown) instanceof TypeError)
 })
 
-test('past its deadline nobody is asked: nothing was stored', async () => {
+test('past its deadline no actor is asked: nothing was stored', async () => {
   const { append, asked, context } = open(2)
   const call = append({ deadlineAt: context.clock.now() })
   await settle()

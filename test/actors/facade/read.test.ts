@@ -13,7 +13,7 @@ import { pageOf } from '../../support/memory-backend.ts'
 const messageOf = (number: number): Message => ({ id: `01${String(number).padStart(24, '0')}`, text: 't' })
 const many = (count: number) => Array.from({ length: count }, (_, number) => messageOf(number))
 
-/** One logging actor and so many messages actors over plain lists, and what may happen at each page. */
+/** A reader of one logging actor and some messages actors over plain lists; `onPage` runs before each page. */
 function open({
   logged = [] as Message[],
   delivered = [] as Message[],
@@ -39,12 +39,8 @@ function open({
   }
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
-  const reader = new Reader({
-    context,
-    logging: new LoggingPool(context, peers),
-    holders: new Holders(context, peers, context.config.lanes),
-    isDraining: () => false,
-  })
+  const holders = new Holders(context, peers, context.config.lanes)
+  const reader = new Reader(context, new LoggingPool(context, peers), holders, () => false)
   const lists = (limit?: number) => reader.lists(limit)
   return { context, peers, state, lists, logged, delivered }
 }
@@ -55,7 +51,7 @@ async function readAll({ pages }: ListHalf): Promise<Message[]> {
   return all
 }
 
-test('gives both lists whole, ascending, and who was asked', async () => {
+test('both lists are whole and ascending, and the actor asked is named', async () => {
   const { lists } = open({ logged: many(2500), delivered: many(1200) })
   const { logged, delivered, deliveredTo } = await lists()
   assert.deepEqual(await readAll(logged), many(2500))
@@ -71,7 +67,7 @@ test('empty lists are whole', async () => {
   }
 })
 
-test('with a limit gives the newest so many, however short the pages are', async () => {
+test('a limit gives the newest messages up to it, however short the pages are', async () => {
   const args = [
     fc.nat(120),
     fc.integer({ min: 1, max: 130 }),
@@ -90,7 +86,7 @@ test('with a limit gives the newest so many, however short the pages are', async
   )
 })
 
-test('what was there when the read began is in it, whatever comes in meanwhile', async () => {
+test('a read contains all messages that existed when it began, whatever arrives meanwhile', async () => {
   const args = [
     fc.integer({ min: 1, max: 60 }),
     fc.option(fc.integer({ min: 1, max: 70 })),
@@ -104,7 +100,7 @@ test('what was there when the read began is in it, whatever comes in meanwhile',
       const { logged: half } = await lists(limit ?? undefined)
       const first = half.pages[Symbol.asyncIterator]()
       state.onPage = (range) => {
-        // Anywhere, as ids are not in the order of their commits; after the look at what is newest.
+        // Anywhere in the list, as ids are not in the order of their commits, but after the newest id was read.
         if (range.after === undefined && range.before === undefined) return 7
         for (let count = 0; count < 3; count++) {
           const late = messageOf(Math.floor(random() * 7000))
@@ -127,7 +123,7 @@ test('what was there when the read began is in it, whatever comes in meanwhile',
   )
 })
 
-test('ends, however fast messages come in', async () => {
+test('a read ends, however fast messages arrive', async () => {
   const { lists, state, logged: log } = open({ logged: many(10) })
   let next = 10
   state.onPage = () => {
@@ -140,7 +136,7 @@ test('ends, however fast messages come in', async () => {
   assert.ok(logged.whole())
 })
 
-test('a half that breaks midway is not whole; the other is', async () => {
+test('a half whose read fails midway is not whole; the other is', async () => {
   const { lists, peers } = open({ logged: many(1500), delivered: many(10) })
   const { logged, delivered } = await lists()
   const pages = logged.pages[Symbol.asyncIterator]()
@@ -172,7 +168,7 @@ test('delivered is not whole when the store lacked a lane at any page, or lanes 
   assert.equal(second.whole(), false)
 })
 
-test('delivered is not whole while a messages actor that holds lanes is away', async () => {
+test('delivered is not whole while a messages actor that holds lanes is not ready', async () => {
   const away: ActorEntry = entryOf('messages-2', { state: 'restarting', address: null })
   const { lists, context } = open({ entries: [entryOf('messages-1'), away] })
   const { delivered, logged } = await lists()
@@ -185,7 +181,7 @@ test('delivered is not whole while a messages actor that holds lanes is away', a
   assert.equal(again.whole(), true, 'one that has left holds nothing')
 })
 
-test('a messages actor that does not answer is passed over', async () => {
+test('when a messages actor does not answer, another is asked', async () => {
   const { lists, peers } = open({ entries: ['messages-1', 'messages-2'].map((name) => entryOf(name)) })
   const away: Partial<Messages> = { page: () => Promise.reject(lost('messages-1', 'unknown')) }
   peers.actors.set('messages-1', away)
@@ -199,7 +195,7 @@ test('any of the ready messages actors may be asked', async () => {
   assert.equal(asked.size, 2)
 })
 
-test('with no messages actor to ask, delivered is empty and not whole', async () => {
+test('without a ready messages actor, delivered is empty and not whole', async () => {
   const { delivered, deliveredTo } = await open({
     entries: [entryOf('messages-1', { state: 'starting', address: null })],
   }).lists()

@@ -10,7 +10,7 @@ import { percentile } from '../../support/open-loop.ts'
 const NAMES = ['logging-1', 'logging-2', 'logging-3']
 const USUAL_MS = 10
 const SLOW_MS = 2000
-/** A batch each so many ms. */
+/** One batch per this time. */
 const PERIOD_MS = 5
 
 test('one slow logging actor, 2 s an answer: within 2 s p99 is back under 1.5 times what it was', async () => {
@@ -27,7 +27,7 @@ test('one slow logging actor, 2 s an answer: within 2 s p99 is back under 1.5 ti
     peers.actors.set(name, { append, page: async () => [] })
   }
   const logging = peers.logging.bind(peers)
-  // As over HTTP: an attempt that takes too long is given up.
+  // As over HTTP: an attempt ends at its timeout.
   peers.logging = (address: string, timeoutMs = SLOW_MS) => {
     const actor = logging(address)
     const expired = async () => {

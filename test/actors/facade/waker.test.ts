@@ -4,13 +4,13 @@ import { Waker } from '../../../src/actors/facade/waker.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 
-/** A waker among two messages actors, who hold four lanes. */
+/** A waker and two messages actors that hold four lanes. */
 function open() {
   const context = testContext()
   context.directory.set(entryOf('messages-1'), entryOf('messages-2'))
   const peers = new DirectPeers()
   const calls: [name: string, lanes: readonly number[]][] = []
-  /** What each call waits for. */
+  /** Each call ends when its promise does. */
   let answer: () => Promise<void> = async () => {}
   for (const name of ['messages-1', 'messages-2']) {
     peers.actors.set(name, {
@@ -40,7 +40,7 @@ test('a lane’s holder is woken', async () => {
   ])
 })
 
-test('what comes up during a call goes together in the next, each lane once', async () => {
+test('wake-ups during a call share the next call, each lane once', async () => {
   const { waker, calls, answers } = open()
   const gate = Promise.withResolvers<void>()
   answers(() => gate.promise)
@@ -52,7 +52,7 @@ test('what comes up during a call goes together in the next, each lane once', as
   assert.deepEqual(calls.slice(1), [['messages-1', [2, 0]]])
 })
 
-test('a holder that cannot be reached costs the hint, nothing more', async () => {
+test('an unreachable holder loses its wake-up, and nothing else does', async () => {
   const { waker, calls, answers } = open()
   answers(() => Promise.reject(lost('messages-1', 'unknown')))
   waker.wake(0)
@@ -63,7 +63,7 @@ test('a holder that cannot be reached costs the hint, nothing more', async () =>
   assert.deepEqual(calls.at(-1), ['messages-1', [2]])
 })
 
-test('a call that fails does not take along the hints that came meanwhile', async () => {
+test('a call that fails does not lose the wake-ups that came meanwhile', async () => {
   const { waker, calls, answers } = open()
   const gate = Promise.withResolvers<void>()
   answers(() => gate.promise)
@@ -76,7 +76,7 @@ test('a call that fails does not take along the hints that came meanwhile', asyn
   assert.deepEqual(calls.at(-1), ['messages-1', [2]])
 })
 
-test('nobody is woken when nobody lives, or has an address', async () => {
+test('without a holder, or its address, no call is made', async () => {
   const { waker, calls, context } = open()
   context.directory.set()
   waker.wake(0)
@@ -86,7 +86,7 @@ test('nobody is woken when nobody lives, or has an address', async () => {
   assert.deepEqual(calls, [])
 })
 
-test('tells who holds each lane and what waits there as of the last heartbeat', () => {
+test('depths are each lane’s holder and its pending messages as of the last heartbeat', () => {
   const { waker, context } = open()
   context.directory.set(
     entryOf('messages-1', { lanes: { 0: 7, 1: 99 } }), // Lane 1 is on its way to the other.

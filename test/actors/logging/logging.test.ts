@@ -38,7 +38,7 @@ test('writes a batch to the log and reads it back', async () => {
   assert.equal(actor.status().handled, 5)
 })
 
-test('a batch counts in messages; what does not fit is refused at once and not stored', async () => {
+test('a batch counts as its messages in the mailbox; one that does not fit is refused at once and not stored', async () => {
   const { actor, batch, store } = open(3)
   const gate = Promise.withResolvers<void>()
   store.before = () => gate.promise

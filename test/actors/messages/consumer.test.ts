@@ -21,7 +21,7 @@ import { MemoryStore } from '../../support/memory-backend.ts'
 
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 
-/** Consumers of one actor, on a store in memory. */
+/** Consumers of one actor, on a backend in memory. */
 class Bench {
   readonly clock = new FakeClock()
   readonly store = new MemoryStore(this.clock)
@@ -89,7 +89,7 @@ class Bench {
   }
 }
 
-/** A handler whose runs wait until they are let go. */
+/** A handler; each run ends when the test resolves its gate. */
 function gated() {
   const runs: { text: string; attempt: number; signal: AbortSignal; gate: PromiseWithResolvers<void> }[] = []
   let running = 0
@@ -106,7 +106,7 @@ function gated() {
   return { runs, handler, running: () => running }
 }
 
-test('without a handler what waits is delivered, in order, and told', async () => {
+test('without a handler pending messages are delivered, in order, and reported as settled', async () => {
   const bench = new Bench(null)
   const ids = await bench.add(0, 'a', 'b')
   await bench.consume()
@@ -117,7 +117,7 @@ test('without a handler what waits is delivered, in order, and told', async () =
   assert.deepEqual(bench.shown, ['a', 'b', 'c'])
 })
 
-test('what a former holder delivered late is shown with the next claim, without a handler', async () => {
+test('what a former holder delivered late is shown with the next claim, and not handled again', async () => {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
   const { queue } = bench.backend
@@ -134,7 +134,7 @@ test('what a former holder delivered late is shown with the next claim, without 
   assert.deepEqual([bench.shown, runs.length], [['late', 'a'], 1])
 })
 
-test('what no wake told of is found with the next claim', async () => {
+test('a message whose wake-up was lost is found with the next claim', async () => {
   const bench = new Bench(null)
   await bench.consume()
   const { wake } = bench.store.lanes[0]!
@@ -163,7 +163,7 @@ test('a start is counted, durably, before its handler runs', async () => {
   assert.deepEqual(bench.shown, ['a'])
 })
 
-test('poison is tried five times, later each time, then it is a dead letter; its mates are delivered', async () => {
+test('a poison message is tried five times with backoff, then it is a dead letter; the others are delivered', async () => {
   const attempts: [attempt: number, at: number][] = []
   const bench: Bench = new Bench(({ text }, { attempt }) => {
     if (text !== 'poison') return
@@ -189,10 +189,10 @@ test('poison is tried five times, later each time, then it is a dead letter; its
     ...{ id: ids[1], text: 'poison', reason: 'The handler failed 5 times', attempts: MAX_STARTS },
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
-  assert.ok(bench.settled.includes(ids[1]!), 'told as settled')
+  assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
 })
 
-test('handlers of all lanes together run no more than so many at once, and each message once', async () => {
+test('handlers of all lanes share the slots, and each message runs once', async () => {
   let running = 0
   let most = 0
   const bench = new Bench(async () => {
@@ -210,7 +210,7 @@ test('handlers of all lanes together run no more than so many at once, and each 
   assert.deepEqual([...bench.shown].sort(), [0, 1, 2].flatMap(texts).sort())
 })
 
-test('a suspect runs alone, whatever the other lanes have to do', async () => {
+test('a suspect runs alone, however busy the other lanes are', async () => {
   const { runs, handler, running } = gated()
   const bench = new Bench(handler, 3)
   const [id] = await bench.add(0, 'suspect')
@@ -233,7 +233,7 @@ test('a suspect runs alone, whatever the other lanes have to do', async () => {
   assert.equal(bench.shown.length, 5)
 })
 
-test('a handler that is late is tried again; one that ignores its signal too, and is told of as it runs on', async () => {
+test('a handler over its timeout is retried; one that ignores its signal too, and is reported as hung', async () => {
   let ignores = false
   const bench = new Bench(
     (_, { signal }) =>
@@ -254,7 +254,7 @@ test('a handler that is late is tried again; one that ignores its signal too, an
   assert.match(errors[0]!, /^Handler timeout of 30000 ms$/)
 })
 
-test('a stop lets handlers end in their grace, and begins none', async () => {
+test('a stop lets handlers end within the grace period, and starts none', async () => {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
   await bench.add(0, 'a', 'b')
@@ -271,7 +271,7 @@ test('a stop lets handlers end in their grace, and begins none', async () => {
   assert.deepEqual([waiting!.text, waiting!.starts], ['b', 0])
 })
 
-test('a start that a stop cuts short is given back: due now, not counted', async () => {
+test('a start that a stop aborts is given back: due now, not counted', async () => {
   const bench = new Bench(
     (_, { signal }) =>
       new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
@@ -283,7 +283,7 @@ test('a start that a stop cuts short is given back: due now, not counted', async
   assert.deepEqual(bench.fatal, [])
 })
 
-test('a handler that ignores being cut short is given back, and told of', async () => {
+test('a handler that ignores the abort of a stop is given back, and reported as hung', async () => {
   const bench = new Bench(() => new Promise(() => {}))
   const [id] = await bench.add(0, 'a')
   assert.ok(await bench.stops(await bench.consume(), HANDLER_GRACE_MS + HANDLER_ABORT_GRACE_MS))
@@ -309,7 +309,7 @@ test('a stop does not wait for other lanes’ handlers', async () => {
   )
 })
 
-test('a stop is heard with both hands full', async () => {
+test('a stop works while the most messages are in hand', async () => {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
   await bench.add(0, ...Array.from({ length: 100 }, (_, index) => String(index)))
@@ -337,7 +337,7 @@ test('a start that became durable after the stop is given back, its handler not 
 })
 
 for (const call of ['claim', 'start', 'settle']) {
-  test(`while the store is away at ${call} it tries on, shows nothing, and goes on when it is back`, async () => {
+  test(`while ${call} is unavailable it is retried, nothing is shown, and the consumer continues afterwards`, async () => {
     const bench = new Bench(async () => {})
     let refused = 0
     bench.store.before = (name) => {
@@ -352,7 +352,7 @@ for (const call of ['claim', 'start', 'settle']) {
     assert.deepEqual(bench.fatal, [])
   })
 
-  test(`a stop while the store is away at ${call} ends, and nothing is lost`, async () => {
+  test(`a stop while ${call} is unavailable ends, and nothing is lost`, async () => {
     for (const handler of [null, async () => {}]) {
       const bench = new Bench(handler)
       let away = true
@@ -372,7 +372,7 @@ for (const call of ['claim', 'start', 'settle']) {
   })
 }
 
-test('a bug of the store ends the worker, once', async () => {
+test('a bug of the queue is reported as fatal, once', async () => {
   const bench = new Bench(null)
   bench.store.before = (call) => {
     if (call === 'settle') throw new TypeError('a bug')
@@ -383,7 +383,7 @@ test('a bug of the store ends the worker, once', async () => {
   assert.deepEqual(bench.fatal.map(String), ['TypeError: a bug'])
 })
 
-test('a lane that was lost is told of, once, and is no failure of the worker', async () => {
+test('a lost lane is reported once, and is no failure of the worker', async () => {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
   await bench.add(0, 'a')
@@ -391,14 +391,14 @@ test('a lane that was lost is told of, once, and is no failure of the worker', a
   bench.store.lanes[0]!.holder = undefined
   await bench.clock.advance(CLAIM_WAIT_MS)
   assert.deepEqual([bench.lost, bench.fatal], [1, []])
-  // The handler ends when nobody here may write down that it did.
+  // The handler ends after the lane was lost: its end must not be recorded.
   runs[0]!.gate.resolve()
   await settle()
   await consumer.stop(0)
   assert.deepEqual(bench.fatal, [])
 })
 
-test('what a consumer of a lane that was lost still does touches nobody who holds the lane after it', async () => {
+test('a consumer of a lost lane changes nothing for the lane’s next holder', async () => {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
   const [id] = await bench.add(0, 'a')

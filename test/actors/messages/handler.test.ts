@@ -10,7 +10,7 @@ import { FakeClock, settle } from '../../support/fake-clock.ts'
 const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
 const TIMEOUT_MS = 30_000
 
-/** Runs a handler once, with what may end it at hand. */
+/** Runs a handler once; the test may advance the clock or abort. */
 function run(handler: Handler, { abort = new AbortController() } = {}) {
   const clock = new FakeClock()
   const options = { attempt: 2, timeoutMs: TIMEOUT_MS, abort: abort.signal, clock }
@@ -27,7 +27,7 @@ test('a handler is given the message, the attempt and a signal', async () => {
   assert.deepEqual(seen, [MESSAGE, 2, false])
 })
 
-test('a throw and a rejection fail the run, in the error’s words', async () => {
+test('a throw and a rejection fail the run, with the error’s text', async () => {
   const sync = run(() => {
     throw new RangeError('too far')
   })
@@ -39,7 +39,7 @@ test('a throw and a rejection fail the run, in the error’s words', async () =>
   })
 })
 
-test('what caused an error is told with it', async () => {
+test('the cause of an error is part of its text', async () => {
   const cause = new Error('connect ECONNREFUSED')
   const { ended } = run(() => Promise.reject(new TypeError('fetch failed', { cause })))
   assert.deepEqual(await ended, {
@@ -49,7 +49,7 @@ test('what caused an error is told with it', async () => {
   })
 })
 
-test('whatever is thrown has words, and not too many', async () => {
+test('any thrown value has a text, of bounded length', async () => {
   for (const thrown of [undefined, null, Symbol('s'), Object.create(null), { toString: 1, valueOf: 1 }]) {
     const end = await run(async () => Promise.reject(thrown)).ended
     assert.ok(end.as === 'failed' && end.error.length > 0)
@@ -112,7 +112,7 @@ test('a run that begins after the abort is aborted', async () => {
   assert.deepEqual(await ended, { as: 'aborted', isHung: true })
 })
 
-test('a run leaves nothing on the signal it was given', async () => {
+test('a run removes its listener from the signal', async () => {
   const abort = new AbortController()
   let listening = 0
   const { addEventListener, removeEventListener } = abort.signal
@@ -129,7 +129,7 @@ test('a run leaves nothing on the signal it was given', async () => {
   assert.equal(listening, 0)
 })
 
-test('the default export of a module is loaded; what is none is refused by name', async (context) => {
+test('the default export of a module is loaded; a module without one is refused, with its path', async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'handler-'))
   context.after(() => rmSync(directory, { recursive: true }))
   const file = (name: string, code: string) => {

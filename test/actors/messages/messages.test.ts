@@ -12,7 +12,7 @@ const away = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', r
 const lanesOf = ({ actor }: Awaited<ReturnType<MessagesBench['boot']>>) =>
   Object.keys(actor.status().lanes!).map(Number)
 
-test('takes its share of the lanes and delivers what waits in them into its store', async () => {
+test('takes its share of the lanes and delivers their pending messages into its store', async () => {
   const bench = new MessagesBench()
   await bench.add(0, 'a')
   await bench.add(1, 'b')
@@ -58,7 +58,7 @@ test('its list is back after a restart', async () => {
   assert.ok(complete)
 })
 
-test('lanes move with their lists; nothing is ever in two stores, and what is missing is told', async () => {
+test('lanes move with their lists; nothing is ever in two stores, and an incomplete page says so', async () => {
   const bench = new MessagesBench()
   const members = [await bench.boot(1), await bench.boot(2), await bench.boot(3)]
   const all: string[] = []
@@ -88,7 +88,7 @@ test('lanes move with their lists; nothing is ever in two stores, and what is mi
   assert.ok(members.every(({ context }) => context.failures.length === 0))
 })
 
-test('a longer read can tell that a lane came or went', async () => {
+test('the term grows when a lane comes or goes', async () => {
   const bench = new MessagesBench()
   const first = await bench.boot(1)
   await bench.boot(2)
@@ -111,7 +111,7 @@ test('a page that overlaps a lane’s leaving is of one term or says it is not c
     for (let count = 0; count < delay; count++) await Promise.resolve()
     pages.push(await first.actor.page({ limit: 9 }))
   }
-  // A lane leaves when its last claim has slept: from then on readers come at every moment.
+  // A lane is released when its last claim has ended. From then on, readers arrive in every microtask.
   const sleep = bench.clock.sleep.bind(bench.clock)
   bench.clock.sleep = async (...args) => {
     await sleep(...args)
@@ -129,7 +129,7 @@ test('a page that overlaps a lane’s leaving is of one term or says it is not c
   assert.ok(seen[0] === 1 && seen.at(-1) === 0, 'it moved meanwhile')
 })
 
-test('one that is not among the living, as far as it knows, is not complete', async () => {
+test('an actor that its directory does not list among the holders is not complete', async () => {
   const bench = new MessagesBench()
   const directory = new TestDirectory()
   const late = await bench.boot(1, { directory })
@@ -142,7 +142,7 @@ test('one that is not among the living, as far as it knows, is not complete', as
   assert.equal((await late.actor.page({ limit: 1 })).complete, false, 'no more')
 })
 
-test('a lane that is not free is tried again, not more often the more happens in the directory', async () => {
+test('a lane that is not free is retried, no more often when the directory changes more', async () => {
   const bench = new MessagesBench()
   const other = bench.store.open()
   await other.queue.hold(2)
@@ -162,7 +162,7 @@ test('a lane that is not free is tried again, not more often the more happens in
 })
 
 for (const call of ['hold', 'delivered', 'depth']) {
-  test(`a store that is away at ${call} while a lane is taken is waited for`, async () => {
+  test(`taking a lane is retried while ${call} is unavailable`, async () => {
     const bench = new MessagesBench()
     let isAway = true
     bench.store.before = (name) => {
@@ -179,7 +179,7 @@ for (const call of ['hold', 'delivered', 'depth']) {
   })
 }
 
-test('what is older than the window comes from the lanes’ homes', async () => {
+test('messages older than the window come from the lanes’ lists', async () => {
   const bench = new MessagesBench()
   const first = await bench.boot(1)
   await bench.live(1)
@@ -202,7 +202,7 @@ test('what is older than the window comes from the lanes’ homes', async () => 
   assert.ok(fromHomes > 0)
 })
 
-test('a restart reads no more of its lists than its window holds, and leaves others their turn', async () => {
+test('a restart reads no more of its lists than its window holds, and lets other callbacks run', async () => {
   const bench = new MessagesBench(4)
   const now = bench.clock.now()
   for (const [number, lane] of bench.store.lanes.entries()) {
@@ -211,7 +211,7 @@ test('a restart reads no more of its lists than its window holds, and leaves oth
       lane.delivered.set(id, { id, text: 'short', deliveredAt: now, attempts: 1 })
     }
   }
-  // The store sorts a lane at every page: too slow for so many, so it is told where they begin.
+  // The backend in memory sorts a lane for every page, which is too slow here. Sort once instead.
   const backend = bench.store.open()
   let read = 0
   let turns = 0
@@ -238,7 +238,7 @@ test('a restart reads no more of its lists than its window holds, and leaves oth
   assert.ok(turns > 100, `${turns} turns`)
 })
 
-test('a drain gives the lanes back, for others to take at once, and says that it lacks them', async () => {
+test('a drain releases the lanes, for others to take at once, and its pages are not complete', async () => {
   const bench = new MessagesBench()
   const first = await bench.boot(1)
   await bench.live(1)
@@ -277,7 +277,7 @@ test('a drain while lanes are being taken leaves none behind', async () => {
   }
 })
 
-test('find tells where a message is, and waits until it is delivered or dead', async () => {
+test('find answers where a message is, and waits until it is delivered or dead', async () => {
   const gate = Promise.withResolvers<void>()
   const bench = new MessagesBench()
   const handler = async ({ text }: { text: string }) => {
@@ -329,7 +329,7 @@ test('dead letters of all its lanes are listed, replayed and purged', async () =
   assert.deepEqual(await listed({ limit: 9 }), [ids[0]])
 })
 
-test('while it lacks a lane it does not deny what may be in it', async () => {
+test('while it lacks a lane it does not report a message as absent', async () => {
   const bench = new MessagesBench()
   await bench.store.open().queue.hold(2)
   const { actor } = await bench.boot(1)
@@ -340,17 +340,17 @@ test('while it lacks a lane it does not deny what may be in it', async () => {
   await assert.rejects(actor.purge(`${MIN_ID}`), refused)
 })
 
-test('a handler that ignores its signal ends the worker, which is the message’s doing', async () => {
+test('a hung handler ends the worker, and its message is blamed', async () => {
   const bench = new MessagesBench()
   const { context } = await bench.boot(1, { handler: () => new Promise(() => {}) })
   await bench.live(1)
   await bench.add(0, 'a')
   await bench.clock.advance(context.config.handlerTimeoutMs + HANDLER_ABORT_GRACE_MS)
-  assert.match(String(context.runaways[0]), /ignored its signal/)
+  assert.match(String(context.failuresForMessage[0]), /ignored its signal/)
   assert.deepEqual(context.failures, [])
 })
 
-test('starts that a predecessor left open are told of before any of their messages runs again', async () => {
+test('starts that a former holder left open are reported before any of their messages runs again', async () => {
   const bench = new MessagesBench()
   const before = bench.store.open()
   const [id] = await bench.add(2, 'a')
@@ -369,7 +369,7 @@ test('starts that a predecessor left open are told of before any of their messag
   assert.equal(suspectsThen, 1)
 })
 
-test('a bug in a consumer ends the worker; a handler that ignores a drain does not stand in its way', async () => {
+test('a bug in a consumer ends the worker; a hung handler does not block a drain', async () => {
   const bench = new MessagesBench()
   const broken = await bench.boot(1)
   await bench.live(1)
@@ -389,7 +389,7 @@ test('a bug in a consumer ends the worker; a handler that ignores a drain does n
   assert.deepEqual(ignoring.context.failures, [])
 })
 
-test('its status tells what waits, since when, and what is dead, as of the last second', async () => {
+test('its status has the pending messages, the oldest, and the dead letters, as of the last second', async () => {
   const bench = new MessagesBench()
   const { actor } = await bench.boot(1, { handler: () => new Promise(() => {}) })
   await bench.live(1)
@@ -419,7 +419,7 @@ test('a lane that was lost is not shown, from the next page on, and is taken aga
   assert.deepEqual(first.context.failures, [])
 })
 
-test('what is settled while its lane is lost is not shown by who has lost it', async () => {
+test('messages settled while their lane is lost are not shown by its former holder', async () => {
   const bench = new MessagesBench()
   const first = await bench.boot(1)
   await bench.live(1)

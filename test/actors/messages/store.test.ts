@@ -23,14 +23,14 @@ function countOf(store: Store): number {
 
 const command = fc.oneof(
   fc.record({ does: fc.constant('deliver'), lane: fc.nat(LANES - 1), numbers }),
-  fc.record({ does: fc.constant('letGo'), lane: fc.nat(LANES - 1) }),
+  fc.record({ does: fc.constant('release'), lane: fc.nat(LANES - 1) }),
   fc.record({ does: fc.constant('take'), lane: fc.nat(LANES - 1), known: fc.nat(10) }),
   fc.record({ does: fc.constant('page'), range }),
 )
 
 /**
- * Lists of all lanes, held or not, as they are in the lanes' homes: what a store's page must be a page of. A
- * number belongs to one lane.
+ * The lists of all lanes, held or not. A page of the store must be a page of the lists of the held lanes. Each number
+ * belongs to one lane.
  */
 class Model {
   readonly homes = Array.from({ length: LANES }, () => new Map<string, Message>())
@@ -54,7 +54,7 @@ for (const [name, windowBytes] of [
   ['with room for everything', ROOMY_BYTES],
   ['in a small window', 1500],
 ] as const) {
-  test(`pages as a plain list of all it was given does, ${name}, or says that it cannot`, () => {
+  test(`a page equals that of a plain list of all messages, ${name}, or is undefined`, () => {
     let answered = 0
     fc.assert(
       fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
@@ -63,7 +63,7 @@ for (const [name, windowBytes] of [
         for (const command of commands) {
           if (command.does === 'deliver' && model.held.has(command.lane)) {
             store.add(command.lane, model.deliver(command.lane, command.numbers))
-          } else if (command.does === 'letGo') {
+          } else if (command.does === 'release') {
             model.held.delete(command.lane)
             store.removeLane(command.lane)
           } else if (command.does === 'take' && !model.held.has(command.lane)) {
@@ -91,14 +91,14 @@ for (const [name, windowBytes] of [
   })
 }
 
-test('with room for everything it always answers', () => {
+test('with room for everything a page is never undefined', () => {
   const store = new Store(ROOMY_BYTES)
   store.add(0, [message(1), message(2)])
   assert.deepEqual(store.page({ limit: 1000 }), [message(2), message(1)])
   assert.deepEqual(store.page({ after: MIN_ID, limit: 1000 }), [message(1), message(2)])
 })
 
-test('holds the newest of what it was given, within its window', () => {
+test('the store keeps the newest messages, within its window', () => {
   const store = new Store(100_000)
   for (let number = 0; number < 1000; number++) store.add(0, [message(number, 'x'.repeat(840))])
   const count = countOf(store)
@@ -107,7 +107,7 @@ test('holds the newest of what it was given, within its window', () => {
   assert.equal(store.page({ after: MIN_ID, limit: 1 }), undefined)
 })
 
-test('a message heavier than the window leaves it, and pages say so', () => {
+test('a message larger than the window leaves it, and pages below it are undefined', () => {
   const store = new Store(1000)
   store.add(0, [message(1, 'x'.repeat(2000))])
   assert.equal(countOf(store), 0)
@@ -115,7 +115,7 @@ test('a message heavier than the window leaves it, and pages say so', () => {
   assert.deepEqual(store.page({ after: id(1), limit: 1 }), [])
 })
 
-test('a lane that left takes its weight along', () => {
+test('removing a lane frees its bytes', () => {
   const store = new Store(10_000)
   store.add(0, [message(1, 'x'.repeat(9000))])
   store.removeLane(0)
