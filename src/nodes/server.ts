@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
-import { SECRET_HEADER, secretCheck } from '../http/internal/secret.ts'
+import { createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeDirectory } from './node-directory.ts'
@@ -29,7 +29,7 @@ export async function serveNode(
   options: NodeServerOptions,
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const { host, port, secret, directory, missing, logger } = options
-  const check = secretCheck(secret)
+  const check = createSystemCheck(secret)
   const server = createServer((request, response) => {
     try {
       if (request.method !== 'GET') throw new MailroomError('MR_NOT_FOUND', { what: 'such call' })

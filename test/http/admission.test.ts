@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Admission, INSIDE_MAX, INSIDE_MIN } from '../../src/http/admission.ts'
+import { Admission, IN_FLIGHT_MAX, IN_FLIGHT_MIN } from '../../src/http/overload.ts'
 import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -47,17 +47,17 @@ test('a burst of any size is let in, when it is gone within a second', async () 
 
 test('a crowd that stands for a second is refused its newcomers, and only them', async () => {
   const { clock, enter, inside, admission } = open()
-  enter(INSIDE_MIN)
+  enter(IN_FLIGHT_MIN)
   enter(1)
   await clock.advance(OVERLOAD_WINDOW_MS)
   assert.equal(enter(10), 10)
   assert.equal(admission.overloaded, true)
-  assert.equal(inside.length, INSIDE_MIN + 1)
+  assert.equal(inside.length, IN_FLIGHT_MIN + 1)
 })
 
 test('in overload one is let in for each that leaves', async () => {
   const { clock, enter, leave } = open()
-  enter(INSIDE_MIN + 1)
+  enter(IN_FLIGHT_MIN + 1)
   await clock.advance(OVERLOAD_WINDOW_MS)
   enter(1)
   leave(11)
@@ -71,7 +71,7 @@ test('three times what is served, for a minute: all that can be served is, and f
   for (let one = 5; one < 60; one++) {
     refused = await second(10_000, 300)
     assert.ok(Math.abs(refused - 20_000) < 100, `${refused} refused`)
-    assert.ok(inside.length <= INSIDE_MAX, `${inside.length} inside`)
+    assert.ok(inside.length <= IN_FLIGHT_MAX, `${inside.length} inside`)
   }
 })
 
@@ -93,7 +93,7 @@ test('a crowd that is read, stored and answered all together is one, though nobo
     await clock.advance(300)
     leave(inside.length - 1)
   }
-  assert.equal(refused, 6000 - INSIDE_MAX + 1)
+  assert.equal(refused, 6000 - IN_FLIGHT_MAX + 1)
 })
 
 test('a slow store has fewer wait: as many as it serves in a second', async () => {
@@ -104,14 +104,14 @@ test('a slow store has fewer wait: as many as it serves in a second', async () =
 
 test('a few are never refused, however long the store takes', async () => {
   const { clock, enter } = open()
-  enter(INSIDE_MIN - 1)
+  enter(IN_FLIGHT_MIN - 1)
   await clock.advance(60_000)
   assert.equal(enter(1), 0)
 })
 
 test('overload is over as soon as a second goes by without a refusal', async () => {
   const { clock, enter, leave, admission, inside } = open()
-  enter(INSIDE_MIN + 1)
+  enter(IN_FLIGHT_MIN + 1)
   await clock.advance(OVERLOAD_WINDOW_MS)
   assert.equal(enter(1), 1)
   leave(inside.length)

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
-import { answerRefusals } from '../../src/http/parse-errors.ts'
+import { answerParseErrors } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { BODY_TIMEOUT_MS } from '../../src/runtime/timings.ts'
 import { type Api, Raw, startApi, until } from '../support/public-api.ts'
@@ -176,7 +176,7 @@ test('requests are logged at level debug, with their id and no text', async (t) 
 
 async function refusingServer(t: TestContext) {
   const server = createServer({ headersTimeout: 50, connectionsCheckingInterval: 10 })
-  answerRefusals(server, { clock: systemClock, random: () => 0.5 })
+  answerParseErrors(server, { clock: systemClock, random: () => 0.5 })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {
     server.close()

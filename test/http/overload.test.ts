@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
-import { INSIDE_MIN } from '../../src/http/admission.ts'
+import { IN_FLIGHT_MIN } from '../../src/http/overload.ts'
 import { OVERLOAD_WINDOW_MS, REFUSED_PAUSE_MS } from '../../src/runtime/timings.ts'
 import { startApi, until } from '../support/public-api.ts'
 
@@ -12,7 +12,7 @@ async function crowded(t: TestContext) {
   const api = await startApi(t, { level: 'info' })
   const { promise, resolve } = Promise.withResolvers<void>()
   api.facade.hold = promise
-  const crowd = await Promise.all(Array.from({ length: INSIDE_MIN + 1 }, () => api.raw()))
+  const crowd = await Promise.all(Array.from({ length: IN_FLIGHT_MIN + 1 }, () => api.raw()))
   for (const raw of crowd) raw.say(POST)
   await until(() => api.facade.mostAtOnce === crowd.length)
   await api.clock.advance(OVERLOAD_WINDOW_MS)
@@ -66,7 +66,7 @@ test('overload is logged when it begins and when it ends, once each', async (t) 
     await until(() => raw.heard.includes('429'))
   }
   release()
-  await until(() => api.facade.messages.length === INSIDE_MIN + 1)
+  await until(() => api.facade.messages.length === IN_FLIGHT_MIN + 1)
   await api.clock.advance(2 * OVERLOAD_WINDOW_MS)
   assert.equal((await api.ask('POST', '/messages', { headers, body: 'b' })).status, 201)
   assert.deepEqual(

@@ -1,28 +1,46 @@
-/** `/actors`: who is there, and how many there should be. */
+/** `/actors`: the actors of the system, how many of a role this node runs, and one messages actor's store. */
 import { z } from 'zod'
 import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { mediaTypeOf, readBody, utf8Of } from '../body.ts'
-import { type Handler, pathParameter, type Reach, replyJson } from '../context.ts'
-import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
+import { hasDuplicateKeys, JsonFault, mediaTypeOf, parseJson, readBody, utf8Of } from '../body.ts'
+import {
+  type ApiContext,
+  type Handler,
+  idParameter,
+  pathParameter,
+  replyJson,
+  wholeNumber,
+} from '../context.ts'
+import type { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
+import { replyNewestFirst } from '../streams.ts'
 
 /** The most actors of one role on one node. */
 const COUNT_MAX = 64
 
 const BODY_MAX_BYTES = 1024
+const STORE_LIMIT = { min: 1, max: 1000, fallback: 100 }
 
 /** What `PUT /actors/{role}` takes. */
 const PutActors = z.strictObject({ count: z.int().min(1).max(COUNT_MAX) })
 
-/** The routes of the actors. Scaling and restarting take as long as the actors need to drain: no deadline. */
-export function actorRoutes({
-  facade,
-  clock,
-}: Reach): Record<'getActors' | 'putActors' | 'restartActors', Handler> {
+/** The routes of the actors. Scaling and restarting have no deadline: they take as long as actors drain. */
+export function actorRoutes(
+  { facade, clock }: ApiContext,
+  readers: ConcurrencyLimit,
+): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', Handler> {
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))
+    },
+    getStore(context, query) {
+      const name = pathParameter(context, 'name')
+      const limit = wholeNumber(query, 'limit', STORE_LIMIT)
+      const path = `/actors/${encodeURIComponent(name)}/messages?limit=${limit}`
+      const page = { path, limit, ...idParameter(query, 'before') }
+      return readers.run(() =>
+        replyNewestFirst(context, clock, page, (range) => facade.storePage(name, range)),
+      )
     },
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
@@ -39,11 +57,11 @@ export function actorRoutes({
 }
 
 function listOf(actors: readonly ActorEntry[]): string {
-  return JSON.stringify(actors.map(shown))
+  return JSON.stringify(actors.map(publicEntry))
 }
 
-/** An actor as told to people: its internal address and its lanes are nobody's business. */
-function shown(actor: ActorEntry): object {
+/** What the API shows of an actor: everything but its internal address and its lanes. */
+function publicEntry(actor: ActorEntry): object {
   const { name, role, node, pid, state, restarts, handled } = actor
   const { depth, capacity, refused } = actor.mailbox
   const entry = { name, role, node, pid, state, restarts, mailbox: { depth, capacity, refused }, handled }

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { GatheredBytes } from '../../../src/http/gathered-bytes.ts'
-import { hasDuplicateKeys } from '../../../src/http/json.ts'
-import { LINE_MAX_BYTES, type Line, LineSplitter } from '../../../src/http/routes/line-splitter.ts'
+import { ByteBuffer, hasDuplicateKeys } from '../../../src/http/body.ts'
+import { LINE_MAX_BYTES, type Line, LineSplitter } from '../../../src/http/routes/lines.ts'
 
 const pieces = fc.array(
   fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
@@ -19,7 +18,7 @@ function split(all: readonly Buffer[]): Line[] {
 test('what is gathered is the pieces one after the other, also the second time', () => {
   fc.assert(
     fc.property(pieces, pieces, (first, second) => {
-      const gathered = new GatheredBytes()
+      const gathered = new ByteBuffer()
       for (const all of [first, second]) {
         for (const piece of all) gathered.add(piece)
         assert.equal(gathered.length, Buffer.concat(all).length)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import test from 'node:test'
-import { LINE_MAX_BYTES } from '../../../src/http/routes/line-splitter.ts'
+import { LINE_MAX_BYTES } from '../../../src/http/routes/lines.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import {
   READ_STALL_MS,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { LOOKS_MAX, Turns } from '../../src/http/turns.ts'
+import { ACCEPT_ITERATIONS_MAX, SliceQueue } from '../../src/http/overload.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** A clock whose turns are taken by hand, and on which work takes as long as it says. */
@@ -30,18 +30,18 @@ class TurnClock extends FakeClock {
 
 function open() {
   const clock = new TurnClock()
-  const turns = new Turns(clock)
+  const slices = new SliceQueue(clock)
   const done: number[] = []
   /** Adds so many pieces of work of 0.25 ms each. */
   const add = (count: number) => {
     for (let one = 0; one < count; one++) {
-      turns.add(() => {
+      slices.add(() => {
         done.push(done.length)
         clock.pass(0.25)
       })
     }
   }
-  return { clock, turns, done, add }
+  return { clock, slices, done, add }
 }
 
 test('work is done in its order, a millisecond of it a turn, all of it in the end', () => {
@@ -58,35 +58,35 @@ test('work is done in its order, a millisecond of it a turn, all of it in the en
 })
 
 test('while others knock, turns pass without work, but not for ever', () => {
-  const { clock, turns, done, add } = open()
+  const { clock, slices, done, add } = open()
   add(8)
   clock.turn()
-  for (let look = 0; look < LOOKS_MAX; look++) {
-    turns.knocked()
+  for (let look = 0; look < ACCEPT_ITERATIONS_MAX; look++) {
+    slices.connectionAccepted()
     clock.turn()
     assert.equal(done.length, 4)
   }
-  turns.knocked()
+  slices.connectionAccepted()
   clock.turn()
   assert.equal(done.length, 8)
 })
 
 test('when nobody knocks any more, work goes on at once', () => {
-  const { clock, turns, done, add } = open()
+  const { clock, slices, done, add } = open()
   add(8)
   clock.turn()
-  turns.knocked()
+  slices.connectionAccepted()
   clock.turn()
   clock.turn()
   assert.equal(done.length, 8)
 })
 
 test('work that is added while it is its turn waits for the next', () => {
-  const { clock, turns, done } = open()
-  turns.add(() => {
+  const { clock, slices, done } = open()
+  slices.add(() => {
     done.push(1)
     clock.pass(2)
-    turns.add(() => done.push(2))
+    slices.add(() => done.push(2))
   })
   clock.turn()
   assert.deepEqual(done, [1])
