@@ -135,19 +135,6 @@ function raise(error: Error): never {
   throw error
 }
 
-/** Why a text is not the JSON expected, in words for the client. */
-export class JsonFault extends Error {}
-
-/** Parses JSON. @throws {JsonFault} When it is not JSON. Its words quote nothing of `source`. */
-export function parseJson(source: string): unknown {
-  try {
-    return JSON.parse(source)
-  } catch (error) {
-    const place = /at position \d+/.exec((error as Error).message)?.[0]
-    throw new JsonFault(place === undefined ? 'something else' : `something else ${place}`)
-  }
-}
-
 /**
  * True when `source` holds a key twice (`JSON.parse` silently keeps the last one). `source` has been parsed and has
  * a shape with `stringCount` strings, keys and values; it holds more quotes only with a duplicate. O(length).

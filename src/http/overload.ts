@@ -40,9 +40,6 @@ export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer:
     const { status, headers, body } = problemOf(error, { requestId, random, reading: false })
     response.writeHead(status, {
       ...headers,
-      'X-Request-Id': requestId,
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
       'Content-Length': Buffer.byteLength(body),
       ...((closing() || !isSmall(request)) && { Connection: 'close' }),
     })

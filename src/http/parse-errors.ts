@@ -47,9 +47,6 @@ export function answerParseErrors(server: Server, { clock, random }: { clock: Cl
     const { status, headers, body } = problemOf(error, { requestId, random, reading: true })
     const lines = Object.entries({
       ...headers,
-      'X-Request-Id': requestId,
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
       'Content-Length': Buffer.byteLength(body),
       Connection: 'close',
     }).map(([name, value]) => `${name}: ${value}`)

@@ -56,7 +56,12 @@ export function problemOf(
 ): Problem {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
   const { status, title } = PROBLEMS[error.code]
-  const headers: Record<string, string> = { 'Content-Type': 'application/problem+json' }
+  const headers: Record<string, string> = {
+    'Content-Type': 'application/problem+json',
+    'X-Request-Id': options.requestId,
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+  }
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
   }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { hasDuplicateKeys, JsonFault, mediaTypeOf, parseJson, readBody, utf8Of } from '../body.ts'
+import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import {
   type ApiContext,
   type Handler,
@@ -79,12 +79,14 @@ function roleOf(name: string): Role {
 }
 
 function countOf(source: string | undefined): number {
-  const expected = `{"count": a whole number from 1 to ${COUNT_MAX}} and nothing else`
+  let value: unknown
   try {
-    const { success, data } = PutActors.safeParse(source === undefined ? undefined : parseJson(source))
-    if (success && !hasDuplicateKeys(source!, 1)) return data.count
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error
+    value = JSON.parse(source ?? '')
+  } catch {
+    // Not JSON: refused below, like any other body that does not fit.
   }
+  const { success, data } = PutActors.safeParse(value)
+  if (success && !hasDuplicateKeys(source!, 1)) return data.count
+  const expected = `{"count": a whole number from 1 to ${COUNT_MAX}} and nothing else`
   throw badRequest({ where: 'the body', expected, got: 'something else' })
 }

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
-import { hasDuplicateKeys, JsonFault, parseJson, readBody, utf8Of } from '../body.ts'
+import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
 
 /** The largest body of JSON. */
 const JSON_MAX_BYTES = 1024 * 1024
@@ -83,10 +83,11 @@ function textOf(value: unknown, source: string): string {
 
 function parse(source: string, where: string): unknown {
   try {
-    return parseJson(source)
+    return JSON.parse(source)
   } catch (error) {
-    if (error instanceof JsonFault) throw wrong(where, 'JSON', error.message)
-    throw error
+    // Of V8's message only the position is passed on: the rest quotes the text.
+    const position = /at position \d+/.exec((error as Error).message)?.[0]
+    throw wrong(where, 'JSON', position === undefined ? 'something else' : `something else ${position}`)
   }
 }
 
