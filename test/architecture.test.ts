@@ -23,7 +23,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     ...['src/storage/embedded/data-directory.ts', ...STORAGE_WORDS],
   ],
   'src/nodes/': ['src/http/internal/', 'src/settings/', 'src/runtime/', 'src/runtime/cluster/'],
-  'src/http/': ['src/http/routes/', ...ofHttp()],
+  'src/http/': ['src/http/routes/', 'src/http/internal/secret.ts', ...ofHttp()],
   'src/http/routes/': ['src/http/', ...ofHttp()],
   'src/http/internal/': ofHttp(),
   'src/actors/facade/': ofActors(),

@@ -1,16 +1,16 @@
-/** A client of the public API: what the client commands speak through. */
+/** The client of the public API that the client commands use. */
 import { Agent, request } from 'undici'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { CLI_CONNECT_MS, CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS, CLI_SILENCE_MS } from '../runtime/timings.ts'
 
-const SHOWN_CHARACTERS = 200
+const QUOTED_CHARACTERS = 200
 
-/** An answer of the API that is not a 2xx, in words for people. */
+/** An answer that is not a 2xx. Its message is for people. */
 export class ApiError extends Error {
   readonly status: number
   /** The problem's code, such as `MR_NOT_FOUND`; undefined when the answer was not Mailroom's. */
   readonly code: string | undefined
-  /** What the answer asks for; 0 when it asks for nothing. */
+  /** From the header `Retry-After`; 0 without it. */
   readonly retryAfterMs: number
 
   constructor(status: number, body: string, retryAfter: unknown) {
@@ -28,7 +28,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Nothing answered, in words for people. */
+/** No answer arrived. Its message is for people. */
 export class Unreachable extends Error {
   constructor(url: string, cause: Error & { code?: string }) {
     const reason = cause.code ?? cause.message
@@ -39,20 +39,20 @@ export class Unreachable extends Error {
   }
 }
 
-/** How a call differs from a plain one. */
+/** Options of a call. */
 interface CallOptions {
   /** Sent as JSON. */
   body?: unknown
   headers?: Record<string, string>
-  /** A status that is as good as a 2xx. */
+  /** A status that counts as a success, beside every 2xx. */
   alsoFine?: number
-  /** Waits for the answer as long as it takes; else for 10 s. */
+  /** Waits for the answer without a limit, instead of 10 s. */
   patient?: boolean
-  /** Gives the call up: it then rejects with `Unreachable`, whatever became of it. */
+  /** Aborts the call, which rejects with `Unreachable`; its outcome is then unknown. */
   signal?: AbortSignal
 }
 
-/** Calls one node. */
+/** A client of one node. */
 export class ApiClient {
   readonly #url: string
   readonly #token: string | undefined
@@ -65,10 +65,10 @@ export class ApiClient {
   }
 
   /**
-   * One call.
+   * Makes one call.
    *
-   * @returns The parsed answer, undefined for an empty one.
-   * @throws {ApiError} For an answer that is not a 2xx. @throws {Unreachable} When there is none.
+   * @returns The parsed answer; undefined when it is empty.
+   * @throws {ApiError} When the answer is not a 2xx. @throws {Unreachable} When there is no answer.
    */
   async call<T>(
     method: string,
@@ -76,7 +76,7 @@ export class ApiClient {
     { body, headers, alsoFine, patient = false, signal }: CallOptions = {},
   ): Promise<T> {
     const silenceMs = patient ? 0 : CLI_SILENCE_MS
-    const response = await this.#reached(
+    const response = await this.#orUnreachable(
       request(this.#url + path, {
         method,
         dispatcher: this.#agent,
@@ -91,7 +91,7 @@ export class ApiClient {
         ...(body !== undefined && { body: JSON.stringify(body) }),
       }),
     )
-    const text = await this.#reached(response.body.text())
+    const text = await this.#orUnreachable(response.body.text())
     const status = response.statusCode
     if ((status < 200 || status > 299) && status !== alsoFine) {
       throw new ApiError(status, text, response.headers['retry-after'])
@@ -104,11 +104,11 @@ export class ApiClient {
   }
 
   /**
-   * As `call`, again and again while the other side is away or overloaded. Safe only for calls that may be
-   * repeated: reads, and posts with an idempotency key.
+   * Like `call`, but retries, with backoff and jitter, while the node is unreachable or overloaded. Only for calls that
+   * may be repeated: reads, and posts with an idempotency key.
    *
-   * @param options.forMs No try begins later than this.
-   * @param options.onRetry Called before each wait, with what went wrong.
+   * @param options.forMs No attempt begins later than this many milliseconds from now.
+   * @param options.onRetry Called before each pause, with the error.
    */
   async insist<T>(
     method: string,
@@ -136,7 +136,7 @@ export class ApiClient {
     return this.#agent.close()
   }
 
-  async #reached<T>(answer: Promise<T>): Promise<T> {
+  async #orUnreachable<T>(answer: Promise<T>): Promise<T> {
     try {
       return await answer
     } catch (error) {
@@ -151,7 +151,7 @@ function inWords(
   problem: { code: string; detail: string } | undefined,
 ): string {
   if (problem === undefined) {
-    return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, SHOWN_CHARACTERS))}`
+    return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, QUOTED_CHARACTERS))}`
   }
   if (status === 401) return `Expected \`--token\` or MAILROOM_TOKEN to be the node's token (${problem.code})`
   return `${problem.detail} (${problem.code})`

@@ -1,14 +1,14 @@
 /**
- * Who may call: the token, where there is one; else only what did not come from somebody's web page. A browser
- * lets any page send requests to loopback; `Sec-Fetch-Site` tells them, and a name that was made to point at
- * loopback (DNS rebinding) shows in `Host`.
+ * Who may call. With a token: callers that send it. Without one: everybody but web pages of other sites, because a
+ * browser lets any page send requests to loopback. `Sec-Fetch-Site` shows those requests; `Host` shows a name that
+ * an attacker made to point at loopback (DNS rebinding).
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { MailroomError } from '../runtime/errors.ts'
 import type { Config } from '../settings/config.ts'
 import { isLoopback } from '../settings/setting-values.ts'
+import { createSecretCheck } from './internal/secret.ts'
 import { badRequest } from './problems.ts'
 import { ROUTES } from './routes/table.ts'
 
@@ -21,21 +21,23 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(
 )
 
 /**
- * Makes the check every request passes first.
+ * Makes the check that every request passes first.
  *
- * @returns A function that throws `MR_REQUEST_INVALID` for a head that is not right, `MR_TOKEN_INVALID` or
+ * @returns A function that throws `MR_REQUEST_INVALID` for an invalid head, `MR_TOKEN_INVALID` or
  * `MR_FORBIDDEN` for a caller who may not.
  */
-export function createGuard({
+export function createAuth({
   token,
   host,
 }: Pick<Config, 'token' | 'host'>): (request: IncomingMessage, path: string) => void {
-  const digest = token === null ? undefined : digestOf(token)
+  const isToken = token === null ? undefined : createSecretCheck(token)
   const loopbackOnly = token === null && isLoopback(host)
   return (request, path) => {
     const authority = checkHead(request)
-    if (digest !== undefined) {
-      if (!OPEN_PATHS.has(path)) checkToken(request.headers.authorization, digest)
+    if (isToken !== undefined) {
+      if (OPEN_PATHS.has(path)) return
+      const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
+      if (given === undefined || !isToken(given)) throw new MailroomError('MR_TOKEN_INVALID', {})
       return
     }
     if (request.headers['sec-fetch-site'] === 'cross-site') {
@@ -47,7 +49,7 @@ export function createGuard({
   }
 }
 
-/** Gives back the host that is asked for; undefined when none is named, which HTTP/1.0 allows. */
+/** Checks the head. Returns the host that the request names; undefined when none, which HTTP/1.0 allows. */
 function checkHead({ headers, rawHeaders, httpVersion, url = '' }: IncomingMessage): string | undefined {
   if (rawHeaders.length > MAX_HEADERS * 2) {
     const got = String(rawHeaders.length / 2)
@@ -67,16 +69,8 @@ function checkHead({ headers, rawHeaders, httpVersion, url = '' }: IncomingMessa
   if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
     throw badRequest({ where: 'the header Expect', expected: '100-continue', got: 'something else' })
   }
-  // A target that is a whole URL says where to by itself, and overrules Host (RFC 9112, 3.2.2).
+  // A target that is a whole URL overrides Host (RFC 9112, 3.2.2).
   return /^[a-z][a-z\d+.-]*:\/\/([^/?]*)/i.exec(url)?.[1] ?? host
-}
-
-function checkToken(header: string | undefined, digest: Buffer): void {
-  const given = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
-  // Digests have one length: neither the token's length nor its beginning shows in the time this takes.
-  if (given === undefined || !timingSafeEqual(digestOf(given), digest)) {
-    throw new MailroomError('MR_TOKEN_INVALID', {})
-  }
 }
 
 function checkHost(header: string | undefined): void {
@@ -90,8 +84,4 @@ function checkHost(header: string | undefined): void {
   throw new MailroomError('MR_FORBIDDEN', {
     reason: 'Without a token only requests to an address or to localhost are taken, and this Host is neither',
   })
-}
-
-function digestOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest()
 }

@@ -1,17 +1,16 @@
 /**
- * Reading a request's body, strictly: its size is known to be allowed before and while it is read, its bytes
- * are UTF-8 or refused, its type is one we take. Nothing is repaired.
+ * Reads the body of a request, strictly. Its media type is one the route takes, its size is within the limit
+ * (checked before and while it is read), its bytes are UTF-8, its JSON has no duplicate keys. Nothing is repaired.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
-import { GatheredBytes } from './gathered-bytes.ts'
 
-/** The bytes of half-read bodies that may be in memory at once. */
-const IN_HAND_MAX_BYTES = 256 * 1024 * 1024
+/** Bytes of half-read bodies that may be in memory at once. */
+const IN_MEMORY_MAX_BYTES = 256 * 1024 * 1024
 
-/** The client went away in the middle: there is nobody to answer. */
+/** The client closed the connection before the request ended, so there is nobody to answer. */
 export class ClientGone extends Error {
   constructor() {
     super('The client closed the connection')
@@ -19,14 +18,15 @@ export class ClientGone extends Error {
   }
 }
 
+const BACKSLASH = 92
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-let inHandBytes = 0
+let inMemoryBytes = 0
 
 /**
- * The media type of a request, lower case, without parameters.
+ * The media type of a request: one of `expected`.
  *
- * @throws {MailroomError} `MR_TYPE_UNSUPPORTED`: none given, not one of `expected`, a charset other than
- * UTF-8, or any content encoding.
+ * @throws {MailroomError} `MR_TYPE_UNSUPPORTED`: there is none, it is not one of `expected`, its charset
+ * is not UTF-8, or there is a content encoding.
  */
 export function mediaTypeOf<T extends string>(request: IncomingMessage, expected: readonly T[]): T {
   const { 'content-type': header, 'content-encoding': encoding } = request.headers
@@ -56,8 +56,8 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
  * Reads a whole body.
  *
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
- * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when too much is being read already.
- * @throws {ClientGone} When the client went away.
+ * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when the bodies being read hold too many bytes.
+ * @throws {ClientGone} When the client closed the connection.
  */
 export function readBody(
   request: IncomingMessage,
@@ -67,62 +67,62 @@ export function readBody(
   return new Promise((resolve, reject) => {
     const tooLarge = () => new MailroomError('MR_TOO_LARGE', { what, limitBytes })
     if (Number(request.headers['content-length'] ?? 0) > limitBytes) return reject(tooLarge())
-    const gathered = new GatheredBytes()
-    const settle = (error?: Error) => {
+    const buffer = new ByteBuffer()
+    const finish = (error?: Error) => {
       cancel()
-      request.off('data', onData).off('end', settle).off('error', onGone).off('close', onGone)
-      inHandBytes -= gathered.length
-      if (error === undefined) return resolve(gathered.take())
+      request.off('data', onData).off('end', finish).off('error', onClose).off('close', onClose)
+      inMemoryBytes -= buffer.length
+      if (error === undefined) return resolve(buffer.take())
       request.pause()
       reject(error)
     }
-    const onGone = () => settle(new ClientGone())
+    const onClose = () => finish(new ClientGone())
     const onData = (chunk: Buffer) => {
-      inHandBytes += chunk.length
-      gathered.add(chunk)
-      if (gathered.length > limitBytes) settle(tooLarge())
-      else if (inHandBytes > IN_HAND_MAX_BYTES) {
-        settle(new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_HAND_MAX_BYTES }))
+      inMemoryBytes += chunk.length
+      buffer.add(chunk)
+      if (buffer.length > limitBytes) finish(tooLarge())
+      else if (inMemoryBytes > IN_MEMORY_MAX_BYTES) {
+        finish(new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_MEMORY_MAX_BYTES }))
       }
     }
     const cancel = clock.after(
       BODY_TIMEOUT_MS,
-      () => settle(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIMEOUT_MS })),
+      () => finish(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIMEOUT_MS })),
       { unref: true },
     )
-    request.on('data', onData).on('end', settle).on('error', onGone).on('close', onGone)
-    sayContinue(request, response)
+    request.on('data', onData).on('end', finish).on('error', onClose).on('close', onClose)
+    sendContinue(request, response)
   })
 }
 
-/** True when a request announces a body, of a byte or more. */
+/** True when a request announces a body of at least one byte. */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 /**
- * Reads and throws away what is left of a request, for at most a second: a connection closed on unread bytes is
+ * Reads and drops the rest of a request, for at most a second. A connection that is closed with unread bytes is
  * reset, and the reset may overtake the answer.
  */
 export function discardRest(request: IncomingMessage, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
     if (request.complete || request.destroyed) return resolve()
-    const settle = () => {
+    const finish = () => {
       cancel()
-      request.off('end', settle).off('close', settle)
+      request.off('end', finish).off('close', finish)
       resolve()
     }
-    const cancel = clock.after(LINGER_MS, settle, { unref: true })
-    request.on('end', settle).on('close', settle).resume()
+    const cancel = clock.after(LINGER_MS, finish, { unref: true })
+    request.on('end', finish).on('close', finish).resume()
   })
 }
 
-/** Tells a client that waits for `100 Continue` to go on; nothing for the others. */
-export function sayContinue(request: IncomingMessage, response: ServerResponse): void {
+/** Sends `100 Continue` to a client that waits for it; does nothing for the others. */
+export function sendContinue(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && !response.headersSent) response.writeContinue()
 }
 
-/** The text of bytes that are UTF-8, byte order mark and all; undefined when they are not. */
+/** Decodes UTF-8 and keeps a byte order mark; undefined when the bytes are not UTF-8. */
 export function utf8Of(bytes: Buffer): string | undefined {
   try {
     return strictUtf8.decode(bytes)
@@ -133,4 +133,60 @@ export function utf8Of(bytes: Buffer): string | undefined {
 
 function raise(error: Error): never {
   throw error
+}
+
+/**
+ * True when `source` holds a key twice (`JSON.parse` silently keeps the last one). `source` has been parsed and has
+ * a shape with `stringCount` strings, keys and values; it holds more quotes only with a duplicate. O(length).
+ */
+export function hasDuplicateKeys(source: string, stringCount: number): boolean {
+  let quotes = 0
+  for (let at = source.indexOf('"'); at !== -1; at = source.indexOf('"', at + 1)) {
+    let before = at
+    while (source.charCodeAt(before - 1) === BACKSLASH) before--
+    if ((at - before) % 2 === 0) quotes++
+  }
+  return quotes !== stringCount * 2
+}
+
+/**
+ * Bytes that arrive in chunks, as one buffer. A client may send a megabyte in chunks of one byte, which as a list
+ * would take a hundred times their size.
+ */
+export class ByteBuffer {
+  #bytes: Buffer = Buffer.alloc(0)
+  #length = 0
+  /** The first chunk is borrowed, not copied, because most bodies are one chunk. */
+  #borrowed = true
+
+  /** Bytes in the buffer. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Adds a chunk, which nobody may change afterwards. Amortized O(its length). */
+  add(chunk: Buffer): void {
+    const length = this.#length + chunk.length
+    if (this.#length === 0) {
+      this.#bytes = chunk
+      this.#borrowed = true
+    } else {
+      if (this.#borrowed || length > this.#bytes.length) {
+        const grown = Buffer.allocUnsafe(length * 2)
+        this.#bytes.copy(grown, 0, 0, this.#length)
+        this.#bytes = grown
+        this.#borrowed = false
+      }
+      chunk.copy(this.#bytes, this.#length)
+    }
+    this.#length = length
+  }
+
+  /** Returns all bytes and empties the buffer. */
+  take(): Buffer {
+    const bytes = this.#bytes.subarray(0, this.#length)
+    this.#bytes = Buffer.alloc(0)
+    this.#length = 0
+    return bytes
+  }
 }

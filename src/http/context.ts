@@ -1,13 +1,14 @@
-/** What the routes are given: the facade they speak for, and one request's call. */
+/** What the handlers of the routes work with: the facade they speak for, the strict parts of a request, a reply. */
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
-import type { Query } from './query.ts'
+import { isId } from '../storage/ids.ts'
+import { badRequest } from './problems.ts'
 
-/** Everything the public API gets from outside itself. */
-export interface Surroundings {
+/** What all parts of the public API share. */
+export interface ApiContext {
   facade: Facade
   config: NodeConfig
   clock: Clock
@@ -15,18 +16,17 @@ export interface Surroundings {
   logger: Logger
   /** The name of this node. */
   node: string
-}
-
-/** What a route's handler works with. */
-export interface Reach extends Surroundings {
-  /** True once this server says goodbye: every reply closes its connection. */
+  /** True once this server drains or closes: every answer then closes its connection. */
   closing(): boolean
 }
 
-/** Answers one request of a route. Its query is known to hold only what the route knows. */
+/** The query parameters of a request that were given. */
+export type Query = Partial<Record<string, string>>
+
+/** Answers one request of a route. `query` holds only parameters that the route knows. */
 export type Handler = (context: Context, query: Query) => Promise<void> | void
 
-/** Puts JSON, already made, into Koa's answer. */
+/** Makes JSON text Koa's answer. */
 export function replyJson(context: Context, status: number, json: string): void {
   context.status = status
   context.res.setHeader('Content-Type', 'application/json')
@@ -36,4 +36,58 @@ export function replyJson(context: Context, status: number, json: string): void 
 /** A path parameter, decoded. */
 export function pathParameter(context: Context, name: string): string {
   return (context['params'] as Record<string, string>)[name] ?? ''
+}
+
+/**
+ * Parses a query string.
+ *
+ * @throws {MailroomError} `MR_REQUEST_INVALID` naming a parameter that is not in `known` or is given twice.
+ */
+export function parseQuery(querystring: string, known: readonly string[]): Query {
+  const query: Query = {}
+  if (querystring === '') return query
+  for (const [name, value] of new URLSearchParams(querystring)) {
+    const where = `query parameter ${JSON.stringify(name.slice(0, 64))}`
+    if (!known.includes(name)) {
+      const expected = known.length === 0 ? 'absent; none is known here' : `one of ${known.join(', ')}`
+      throw badRequest({ where, expected, got: 'an unknown one' })
+    }
+    if (Object.hasOwn(query, name)) throw badRequest({ where, expected: 'given once', got: 'several' })
+    query[name] = value
+  }
+  return query
+}
+
+/** A query parameter that is a whole number in decimal digits; `fallback` when absent. */
+export function wholeNumber<F>(
+  query: Query,
+  name: string,
+  { min, max, fallback }: { min: number; max: number; fallback: F },
+): number | F {
+  const value = query[name]
+  if (value === undefined) return fallback
+  const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
+  if (number >= min && number <= max) return number
+  throw badRequest({
+    where: `query parameter "${name}"`,
+    expected: `a whole number from ${min} to ${max}`,
+    got: quoted(value),
+  })
+}
+
+/** A query parameter that is a message id, as an object to spread: `{}` when absent. */
+export function idParameter<K extends string>(query: Query, name: K): { [P in K]?: string } {
+  const value = query[name]
+  if (value === undefined) return {}
+  return { [name]: checkId(value, `query parameter "${name}"`) } as { [P in K]?: string }
+}
+
+/** Returns a message id. @throws {MailroomError} `MR_REQUEST_INVALID` when `value` is none. */
+export function checkId(value: string, where: string): string {
+  if (isId(value)) return value
+  throw badRequest({ where, expected: 'a message id (a ULID, 26 characters)', got: quoted(value) })
+}
+
+function quoted(value: string): string {
+  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
 }

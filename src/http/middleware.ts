@@ -1,23 +1,19 @@
 /**
- * What every request passes on its way in and out: its id, the guard, the headers of every answer, and the one
- * place where an error becomes an answer.
+ * The outermost middleware: the request id, the headers of every answer, the check of the caller (`auth.ts`), and
+ * the one place where an error becomes an answer.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { isMailroomError } from '../runtime/errors.ts'
-import { createGuard } from './auth.ts'
+import { createAuth } from './auth.ts'
 import { ClientGone, discardRest, hasBody } from './body.ts'
-import type { Reach } from './context.ts'
+import type { ApiContext } from './context.ts'
 import { problemOf, replyProblem } from './problems.ts'
 
-/**
- * The outermost middleware.
- *
- * @remarks An access line is logged at level debug only: at info it would cost more than the request.
- */
-export function envelope(reach: Reach): Middleware {
-  const { config, clock, random, logger, closing } = reach
-  const guard = createGuard(config)
+/** Makes the middleware. Requests are logged at level debug only: at info the line costs more than the request. */
+export function createMiddleware(api: ApiContext): Middleware {
+  const { config, clock, random, logger, closing } = api
+  const checkCaller = createAuth(config)
   const idPrefix = Math.floor(random() * 36 ** 8).toString(36)
   let requestCount = 0
   const isDebug = logger.isLevelEnabled('debug')
@@ -31,10 +27,10 @@ export function envelope(reach: Reach): Middleware {
     response.setHeader('Cache-Control', 'no-store')
     if (closing()) response.setHeader('Connection', 'close')
     try {
-      guard(request, context.path)
+      checkCaller(request, context.path)
       await next()
     } catch (error) {
-      await refuse(context, error, requestId, reach)
+      await replyError(context, error, requestId, api)
     }
     if (closing() && !response.headersSent) response.setHeader('Connection', 'close')
     if (isDebug) {
@@ -45,11 +41,11 @@ export function envelope(reach: Reach): Middleware {
   }
 }
 
-async function refuse(
+async function replyError(
   context: Context,
   error: unknown,
   requestId: string,
-  { clock, random, logger }: Reach,
+  { clock, random, logger }: ApiContext,
 ): Promise<void> {
   const { req: request, res: response, method, path } = context
   if (error instanceof ClientGone) {
@@ -61,21 +57,21 @@ async function refuse(
     logger.error({ err: error, requestId, method, path }, 'bug')
   }
   if (response.headersSent) {
-    // The answer has begun: that it is cut short is the only way left to say it failed.
+    // The answer has begun, so cutting it short is the only way left to report the failure.
     context.respond = false
     response.destroy()
     return
   }
   const reading = method === 'GET' || method === 'HEAD'
-  // A handler that meant to answer by itself had not begun: its error is Koa's to send.
+  // The handler had taken the answer over from Koa but sent nothing yet: let Koa send the problem.
   context.respond = true
   replyProblem(context, problemOf(error, { requestId, random, reading }))
-  // Whether a small body has come along with the head is known once the parser is done with both.
+  // A small body often arrives with the head. `complete` is right only after the parser has finished both.
   await undefined
   if (hasBody(request) && !request.complete) await replyAndClose(context, discardRest(request, clock))
 }
 
-/** Answers before the request has been read, and closes the connection once the client can have the answer. */
+/** Answers before the whole request was read, and closes the connection when the rest is read or a second is over. */
 async function replyAndClose(context: Context, discarded: Promise<void>): Promise<void> {
   const { res: response } = context
   context.respond = false

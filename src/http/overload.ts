@@ -1,26 +1,34 @@
 /**
- * The door in front of Koa: posts beyond what admission allows are refused here, where a refusal costs a third
- * of an answer. Who is refused and does not wait is not listened to for a while: else refusing those who come
- * again at once would take the time of those who are served.
+ * Overload protection of the public API, in three parts. `Admission` decides which posts are refused.
+ * `SliceQueue` bounds how long posts keep the event loop busy. `ConcurrencyLimit` bounds what is expensive and
+ * slow: streams, long polls, reads of lists.
+ *
+ * @example 5,000 posts arrive at once and are answered within half a second: all are admitted. 5,000 posts a
+ * second arrive at a store that takes 2,000: after one second without a prompt answer 3,000 a second get 429.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { REFUSED_PAUSE_MS } from '../runtime/timings.ts'
+import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS, REFUSED_PAUSE_MS, SLICE_MS } from '../runtime/timings.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
-import { Admission } from './admission.ts'
-import type { Reach } from './context.ts'
+import type { ApiContext } from './context.ts'
 import { problemOf } from './problems.ts'
-import type { Turns } from './turns.ts'
+
+/** This many posts in flight keep a fast store busy; more would only wait. */
+export const IN_FLIGHT_MAX = 1024
+/** This few posts in flight are never refused, however slow the store is. */
+export const IN_FLIGHT_MIN = 256
+/** At most this many event-loop iterations in a row take up no posts because connections come in. */
+export const ACCEPT_ITERATIONS_MAX = 16
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
- * Puts the door in front of `answer`.
- *
- * @param turns Where posts that were let in wait for theirs.
+ * Puts admission control and the slice queue in front of `answer` (Koa), for posts. A refusal here costs a third
+ * of an answer by Koa.
  */
-export function createDoor(reach: Reach, turns: Turns, answer: Listener): Listener {
-  const { clock, random, logger, closing } = reach
+export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer: Listener): Listener {
+  const { clock, random, logger, closing } = api
   const admission = new Admission(clock)
   const idPrefix = `refused-${Math.floor(random() * 36 ** 8).toString(36)}`
   let refusedCount = 0
@@ -28,19 +36,17 @@ export function createDoor(reach: Reach, turns: Turns, answer: Listener): Listen
 
   const refuse = (request: IncomingMessage, response: ServerResponse) => {
     const requestId = `${idPrefix}-${(++refusedCount).toString(36)}`
-    const error = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: admission.bound })
+    const error = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: admission.limit })
     const { status, headers, body } = problemOf(error, { requestId, random, reading: false })
     response.writeHead(status, {
       ...headers,
-      'X-Request-Id': requestId,
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
       'Content-Length': Buffer.byteLength(body),
       ...((closing() || !isSmall(request)) && { Connection: 'close' }),
     })
     const { socket } = request
     response.on('close', () => {
-      // Node has the socket resumed to read what is left of this request; the next one is to wait.
+      // A 429 costs a third of a 201, so clients that retry at once could starve the others: pause reading from
+      // them. `soon`, because Node first resumes the socket to read the rest of this request.
       clock.soon(() => {
         if (socket.destroyed || closing()) return
         socket.pause()
@@ -50,32 +56,174 @@ export function createDoor(reach: Reach, turns: Turns, answer: Listener): Listen
     response.end(body)
   }
 
-  const tellChange = () => {
+  const logChange = () => {
     if (wasOverloaded === admission.overloaded) return
     wasOverloaded = admission.overloaded
-    if (wasOverloaded) logger.warn({ limit: admission.bound }, 'overloaded: posts are refused')
+    if (wasOverloaded) logger.warn({ limit: admission.limit }, 'overloaded: posts are refused')
     else logger.info({ refusedCount }, 'no longer overloaded')
   }
 
   return (request, response) => {
     if (!isPost(request)) return answer(request, response)
     const leave = admission.enter()
-    tellChange()
+    logChange()
     if (leave === undefined) return refuse(request, response)
     response.once('close', leave)
-    turns.add(() => {
+    slices.add(() => {
       if (!response.destroyed) answer(request, response)
     })
   }
 }
 
-/** A post of messages that are known by the end of the request; a stream of lines bounds itself. */
+/** True for a post of one message or a batch. An NDJSON stream bounds itself. */
 function isPost({ method, url = '', headers }: IncomingMessage): boolean {
   const isToMessages = url === '/messages' || url.startsWith('/messages?')
   return method === 'POST' && isToMessages && !headers['content-type']?.startsWith('application/x-ndjson')
 }
 
-/** True when what is left of a request may as well be read to its end. */
+/** True when the rest of a refused request is small enough to be read to its end. */
 function isSmall({ headers }: IncomingMessage): boolean {
   return Number(headers['content-length']) <= TEXT_MAX_BYTES
+}
+
+/**
+ * Admission control for posts, after CoDel: it reacts to a queue that stands, not to a burst. We are overloaded
+ * when no post was answered within 100 ms for one second. Then a new post is refused while as many as `limit` are
+ * in flight. Overload ends when no post was refused for one second.
+ */
+export class Admission {
+  readonly #clock: Clock
+  #inFlight = 0
+  /** When a post last got a prompt answer, or none was in flight. */
+  #promptAt = 0
+  /** When the last post was refused; undefined while there is no overload. */
+  #refusedAt: number | undefined
+  /** Posts that were answered in the previous window, and in the one that began at `#windowAt`. */
+  #answeredBefore = 0
+  #answered = 0
+  #windowAt: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#windowAt = clock.monotonic()
+  }
+
+  /** Posts that may be in flight during overload: as many as are answered in a window, within the two bounds. */
+  get limit(): number {
+    return Math.min(IN_FLIGHT_MAX, Math.max(IN_FLIGHT_MIN, this.#answeredBefore, this.#answered))
+  }
+
+  /** True while new posts may be refused. */
+  get overloaded(): boolean {
+    return this.#refusedAt !== undefined
+  }
+
+  /** Admits one post. Returns what to call once when it has left; undefined when the post is refused. O(1). */
+  enter(): (() => void) | undefined {
+    const now = this.#clock.monotonic()
+    this.#moveWindow(now)
+    if (this.#inFlight === 0) this.#promptAt = now
+    const refusedAt = this.#refusedAt
+    if (refusedAt !== undefined && now - refusedAt >= OVERLOAD_WINDOW_MS) this.#refusedAt = undefined
+    const isOverload = this.#refusedAt !== undefined || now - this.#promptAt >= OVERLOAD_WINDOW_MS
+    if (isOverload && this.#inFlight >= this.limit) {
+      this.#refusedAt = now
+      return undefined
+    }
+    this.#inFlight++
+    return () => this.#leave(now)
+  }
+
+  #leave(enteredAt: number): void {
+    const now = this.#clock.monotonic()
+    this.#inFlight--
+    this.#answered++
+    if (now - enteredAt < PROMPT_ANSWER_MS) this.#promptAt = now
+  }
+
+  #moveWindow(now: number): void {
+    const tookMs = now - this.#windowAt
+    if (tookMs < OVERLOAD_WINDOW_MS) return
+    this.#answeredBefore = tookMs < 2 * OVERLOAD_WINDOW_MS ? this.#answered : 0
+    this.#answered = 0
+    this.#windowAt = now
+  }
+}
+
+/**
+ * A queue of work, first in, first out, of which one millisecond is done per event-loop iteration. libuv accepts
+ * at most one connection per iteration, so long iterations starve `accept`: with 1,000 posts in each, a probe of
+ * /livez would wait minutes for its connection.
+ */
+export class SliceQueue {
+  readonly #clock: Clock
+  #queue: (() => void)[] = []
+  #scheduled = false
+  #accepted = false
+  #acceptIterations = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** A connection was accepted, so more may be pending: the next iteration does no work and accepts another. */
+  connectionAccepted(): void {
+    this.#accepted = true
+  }
+
+  /** Adds work, which must not throw. */
+  add(work: () => void): void {
+    this.#queue.push(work)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#clock.soon(() => {
+      this.#scheduled = false
+      this.#runSlice()
+      if (this.#queue.length > 0) this.#schedule()
+    })
+  }
+
+  #runSlice(): void {
+    const acceptsOnly = this.#accepted && this.#acceptIterations < ACCEPT_ITERATIONS_MAX
+    this.#accepted = false
+    this.#acceptIterations = acceptsOnly ? this.#acceptIterations + 1 : 0
+    if (acceptsOnly) return
+    const began = this.#clock.monotonic()
+    let done = 0
+    while (done < this.#queue.length) {
+      this.#queue[done++]!()
+      if (this.#clock.monotonic() - began >= SLICE_MS) break
+    }
+    this.#queue = this.#queue.slice(done)
+  }
+}
+
+/** A bound on what runs at once: it refuses what is too much, and queues nothing. */
+export class ConcurrencyLimit {
+  readonly #what: string
+  readonly #limit: number
+  #running = 0
+
+  /** @param what What runs, for people: `Too many ${what} at once`. */
+  constructor(what: string, limit: number) {
+    this.#what = what
+    this.#limit = limit
+  }
+
+  /** Runs `work`. @throws {MailroomError} `MR_OVERLOADED` (outcome none) when the limit is reached. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.#limit) {
+      throw new MailroomError('MR_OVERLOADED', { what: this.#what, limit: this.#limit })
+    }
+    this.#running++
+    try {
+      return await work()
+    } finally {
+      this.#running--
+    }
+  }
 }

@@ -1,6 +1,6 @@
 /**
- * Requests that Node refuses before they are requests (malformed, too long a head, too slow a one), answered as
- * problems like all others.
+ * Requests that Node's parser refuses (malformed, head too large, head too slow), answered as problems like all
+ * other errors.
  */
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -9,30 +9,30 @@ import { MailroomError } from '../runtime/errors.ts'
 import { HEAD_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
 import { badRequest, problemOf } from './problems.ts'
 
-/** The longest head. */
+/** The largest head of a request. */
 export const HEAD_MAX_BYTES = 16 * 1024
 
-/** The events of Node's server that are a request. */
+/** The events of Node's server that carry a request. */
 export const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'] as const
 
-/** Answers what Node's parser refuses on `server`. */
-export function answerRefusals(server: Server, { clock, random }: { clock: Clock; random: Random }): void {
+/** Answers the requests that Node's parser refuses on `server`. */
+export function answerParseErrors(server: Server, { clock, random }: { clock: Clock; random: Random }): void {
   const refused = new WeakSet<Duplex>()
-  const underWay = new WeakMap<Duplex, Set<ServerResponse>>()
+  const inFlight = new WeakMap<Duplex, Set<ServerResponse>>()
   for (const event of REQUEST_EVENTS) {
     server.on(event, ({ socket }: IncomingMessage, response: ServerResponse) => {
-      const responses = underWay.get(socket) ?? new Set()
-      underWay.set(socket, responses.add(response))
+      const responses = inFlight.get(socket) ?? new Set()
+      inFlight.set(socket, responses.add(response))
       response.once('close', () => responses.delete(response))
     })
   }
 
   const refuse = (socket: Duplex, error: MailroomError) => {
-    // The parser goes on complaining about what follows.
+    // The parser reports further errors for the bytes that follow.
     if (refused.has(socket)) return
     refused.add(socket)
-    const responses = [...(underWay.get(socket) ?? [])]
-    // What is refused stands behind these: a client told so in their place would take it for their answer.
+    const responses = [...(inFlight.get(socket) ?? [])]
+    // Pipelining: earlier requests are answered first, or the client would take this refusal for their answer.
     const whole = responses.findLast(({ req }) => req.complete)
     if (whole === undefined) answer(socket, error, responses[0])
     else whole.once('close', () => answer(socket, error))
@@ -47,9 +47,6 @@ export function answerRefusals(server: Server, { clock, random }: { clock: Clock
     const { status, headers, body } = problemOf(error, { requestId, random, reading: true })
     const lines = Object.entries({
       ...headers,
-      'X-Request-Id': requestId,
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
       'Content-Length': Buffer.byteLength(body),
       Connection: 'close',
     }).map(([name, value]) => `${name}: ${value}`)
@@ -58,13 +55,13 @@ export function answerRefusals(server: Server, { clock, random }: { clock: Clock
     socket.on('close', cancel)
   }
 
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(socket, meaningOf(error)))
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(socket, errorOf(error)))
   server.on('connect', ({ method = '', url: path = '' }, socket) => {
     refuse(socket, new MailroomError('MR_METHOD_UNSUPPORTED', { method, path, allowed: [] }))
   })
 }
 
-function meaningOf({ code = '' }: NodeJS.ErrnoException): MailroomError {
+function errorOf({ code = '' }: NodeJS.ErrnoException): MailroomError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     return new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: HEAD_TIMEOUT_MS })
   }

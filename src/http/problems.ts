@@ -1,12 +1,12 @@
 /**
- * Errors as `application/problem+json` (RFC 9457): the only place that knows HTTP statuses of errors. A
- * `MailroomError` tells its own sentence; anything else is a bug, and its words stay inside.
+ * Errors as `application/problem+json` (RFC 9457). Only this file knows the HTTP statuses of errors. Anything that
+ * is not a `MailroomError` is a bug: its text goes to the log, not to the client.
  */
 import type { Context } from 'koa'
 import type { Random } from '../runtime/clock.ts'
 import { type Details, type ErrorCode, isMailroomError, MailroomError } from '../runtime/errors.ts'
 
-/** Code -> status and title, for the docs and for `problemOf`. */
+/** Code -> status and title. */
 const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_CONFIG_INVALID: { status: 500, title: 'Configuration invalid' },
   MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
@@ -38,7 +38,7 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
 const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
 
-/** What `problemOf` makes of an error: ready to be sent. */
+/** An error, ready to be sent. */
 interface Problem {
   status: number
   headers: Record<string, string>
@@ -46,8 +46,7 @@ interface Problem {
 }
 
 /**
- * Any thrown value as a problem. An error that is not a `MailroomError` becomes `MR_INTERNAL` without its
- * words.
+ * Any thrown value as a problem. An error that is not a `MailroomError` becomes `MR_INTERNAL`.
  *
  * @param options.reading The request could not have stored anything: `outcome` is `none`, whatever failed.
  */
@@ -57,7 +56,12 @@ export function problemOf(
 ): Problem {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
   const { status, title } = PROBLEMS[error.code]
-  const headers: Record<string, string> = { 'Content-Type': 'application/problem+json' }
+  const headers: Record<string, string> = {
+    'Content-Type': 'application/problem+json',
+    'X-Request-Id': options.requestId,
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+  }
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
   }
@@ -78,20 +82,20 @@ export function problemOf(
   return { status, headers, body: JSON.stringify(body) }
 }
 
-/** The members of a problem that stand in a line of NDJSON. */
+/** The fields of a problem in a line of NDJSON. */
 export function problemLineOf(thrown: unknown): { code: ErrorCode; detail: string; outcome: string } {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })
   return { code: error.code, detail: detailOf(error), outcome: error.outcome }
 }
 
-/** Puts a problem into Koa's answer. */
+/** Makes a problem Koa's answer. */
 export function replyProblem(context: Context, { status, headers, body }: Problem): void {
   context.status = status
   context.set(headers)
   context.body = body
 }
 
-/** A bad request that is not about a message's text. */
+/** `MR_REQUEST_INVALID`: a bad request that is not about a message's text. */
 export function badRequest(details: Details<'MR_REQUEST_INVALID'>): MailroomError {
   return new MailroomError('MR_REQUEST_INVALID', details)
 }

@@ -1,28 +1,30 @@
-/** The router, built from the route table: a path and a method it knows, a query it knows, then the handler. */
+/** The router, built from the route table. It checks path, method and query parameters, then calls the handler. */
 import { Router } from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import { MailroomError } from '../runtime/errors.ts'
 import { hasBody } from './body.ts'
-import type { Handler, Reach } from './context.ts'
+import { type ApiContext, type Handler, parseQuery } from './context.ts'
+import { ConcurrencyLimit } from './overload.ts'
 import { badRequest } from './problems.ts'
-import { parseQuery } from './query.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { healthRoutes } from './routes/health.ts'
-import { listRoutes } from './routes/lists.ts'
-import { postMessages } from './routes/post-messages.ts'
-import { redriveRoutes } from './routes/redrive.ts'
+import { logRoutes } from './routes/log.ts'
+import { messageRoutes } from './routes/messages.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
-/** The middleware that answers every request, or throws: `MR_NOT_FOUND`, `MR_METHOD_UNSUPPORTED`, … */
-export function createRouter(reach: Reach): { routes: Middleware; unrouted: Middleware } {
+/** Reads of lists of messages at once, over all routes. */
+const READERS_MAX = 200
+
+/** `routes` answers what the table knows; `unrouted` throws `MR_NOT_FOUND` or `MR_METHOD_UNSUPPORTED`. */
+export function createRouter(api: ApiContext): { routes: Middleware; unrouted: Middleware } {
+  const readers = new ConcurrencyLimit('readers of lists', READERS_MAX)
   const handlers: Record<Operation, Handler> = {
-    postMessages: postMessages(reach),
-    ...listRoutes(reach),
-    ...actorRoutes(reach),
-    ...deadRoutes(reach),
-    ...redriveRoutes(reach),
-    ...healthRoutes(reach),
+    ...messageRoutes(api, readers),
+    ...logRoutes(api, readers),
+    ...actorRoutes(api, readers),
+    ...deadRoutes(api),
+    ...healthRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {

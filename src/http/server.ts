@@ -1,4 +1,4 @@
-/** The server of the public API: Koa behind Node's HTTP server, its limits, its beginning and its end. */
+/** The server of the public API: Koa behind Node's HTTP server, its limits, its start and its graceful shutdown. */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -12,68 +12,67 @@ import {
   KEEP_ALIVE_MS,
   SILENT_CONNECTION_MS,
 } from '../runtime/timings.ts'
-import type { Reach, Surroundings } from './context.ts'
-import { envelope } from './middleware.ts'
-import { createDoor } from './overload.ts'
-import { answerRefusals, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
+import type { ApiContext } from './context.ts'
+import { createMiddleware } from './middleware.ts'
+import { protectFromOverload, SliceQueue } from './overload.ts'
+import { answerParseErrors, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
 import { createRouter } from './router.ts'
-import { Turns } from './turns.ts'
 
-/** Clients that come all at once: beyond it the kernel lets them try again a second later, then three, then seven. */
-const BACKLOG = 4096
-/** One look at the sockets takes in at most one connection: after so many without one there is none. */
-const QUIET_TURNS = 3
+/** Length of the accept queue. Beyond it the kernel drops the SYN, and the client retries after 1 s, 3 s and 7 s. */
+const ACCEPT_QUEUE_COUNT = 4096
+/** libuv accepts one connection per event-loop iteration: after this many without one the accept queue is empty. */
+const QUIET_ITERATIONS = 3
 
 /** A listening public server. */
 export interface PublicServer {
   address: string
   port: number
   /**
-   * Stops accepting connections, closes those that are idle, and resolves when the requests under way have been
-   * answered. Every caller gets the same promise.
+   * Stops accepting connections, closes idle ones, and resolves when the requests in flight have been answered.
+   * Every call returns the same promise.
    */
   stopListening(): Promise<void>
 }
 
 /**
- * Serves the public API on the configured host and port, which facade workers of one node share.
+ * Serves the public API on the configured host and port, which the facade workers of a node share.
  *
- * While `facade.draining` every reply closes its connection, yet all requests are still taken: clients go
- * elsewhere by themselves, and none meets a closed door.
+ * While `facade.draining`, every answer closes its connection but all requests are still served: clients reconnect
+ * to another facade, and no connection is refused.
  *
  * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
  */
-export async function servePublic(surroundings: Surroundings): Promise<PublicServer> {
-  const { facade, config, clock, logger } = surroundings
+export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise<PublicServer> {
+  const { facade, config, clock, logger } = options
   let stopped: Promise<void> | undefined
-  const reach: Reach = { ...surroundings, closing: () => facade.draining || stopped !== undefined }
-  const { routes, unrouted } = createRouter(reach)
+  const api: ApiContext = { ...options, closing: () => facade.draining || stopped !== undefined }
+  const { routes, unrouted } = createRouter(api)
   const app = new Koa()
-  app.use(envelope(reach)).use(routes).use(unrouted)
+  app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
-  const turns = new Turns(clock)
-  const answer = createDoor(reach, turns, app.callback())
+  const slices = new SliceQueue(clock)
+  const answer = protectFromOverload(api, slices, app.callback())
 
   const server = createServer({
     headersTimeout: HEAD_TIMEOUT_MS,
-    // Bodies have their own deadline (`body.ts`), and a stream of lines has none.
+    // `body.ts` has the deadline of bodies; an NDJSON stream has none.
     requestTimeout: 0,
     connectionsCheckingInterval: 1000,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: HEAD_MAX_BYTES,
-    // A second Host, token or key shows as a list, and is refused, where Node would drop it.
+    // A second Host, token or key becomes part of the value and is refused. Node's default is to drop it.
     joinDuplicateHeaders: true,
-    // The guard answers for a missing Host, in our words.
+    // `auth.ts` refuses a missing Host, as a problem.
     requireHostHeader: false,
   })
-  // Node drops what is beyond in silence; the guard refuses it.
+  // Node silently drops headers beyond its limit; `auth.ts` refuses the request.
   server.maxHeadersCount = 0
   const silent = silentSockets(server, clock)
-  answerRefusals(server, surroundings)
+  answerParseErrors(server, api)
   let connectionCount = 0
   server.on('connection', () => {
     connectionCount++
-    turns.knocked()
+    slices.connectionAccepted()
   })
   let hold: Promise<void> | undefined
   for (const event of REQUEST_EVENTS) {
@@ -83,28 +82,30 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
     })
   }
 
-  server.listen({ host: config.host, port: config.port, backlog: BACKLOG })
+  server.listen({ host: config.host, port: config.port, backlog: ACCEPT_QUEUE_COUNT })
   await once(server, 'listening')
   const { address, port } = server.address() as AddressInfo
 
-  /** A process that was kept from running finds its timers due before its new connections. */
-  const allConnected = async () => {
+  /** Waits for the accept queue to be empty: a process that was paused runs its timers before it accepts. */
+  const acceptQueueEmpty = async () => {
     const endAt = clock.monotonic() + CLOSE_HOLD_MAX_MS
-    for (let quiet = 0; quiet < QUIET_TURNS && clock.monotonic() < endAt; quiet++) {
+    for (let quiet = 0; quiet < QUIET_ITERATIONS && clock.monotonic() < endAt; quiet++) {
       const before = connectionCount
       await new Promise<void>((resolve) => clock.soon(resolve))
       if (connectionCount > before) quiet = 0
     }
   }
   const stop = async () => {
+    // Clients that wait for an answer open no connection. So answers are held back until the accept queue is empty:
+    // closing the listener would reset the connections in it.
     const held = Promise.withResolvers<void>()
     hold = held.promise
     await clock.sleep(CLOSE_HOLD_MS)
-    await allConnected()
+    await acceptQueueEmpty()
     const closed = once(server, 'close')
     server.close()
     held.resolve()
-    // Looked at once what has arrived has been read: a request that is there makes no idle connection.
+    // `soon`: first read what has arrived, so that a connection with a new request does not count as idle.
     const closeIdle = () => {
       server.closeIdleConnections()
       silent.closeOld()
@@ -116,9 +117,7 @@ export async function servePublic(surroundings: Surroundings): Promise<PublicSer
   return { address, port, stopListening: () => (stopped ??= stop()) }
 }
 
-/**
- * Connections that have not said anything yet: for Node they are not idle, and would hold up the end.
- */
+/** Connections that have sent nothing yet. Node does not count them as idle, and they would delay the shutdown. */
 function silentSockets(server: Server, clock: Clock): { closeOld(): void } {
   const since = new Map<Socket, number>()
   server.on('connection', (socket: Socket) => {

@@ -1,4 +1,4 @@
-/** Other nodes over the network: names by the system's resolver, directories over HTTP (`server.ts`). */
+/** The client end of the calls between nodes: resolves host names, and fetches directories over HTTP (`server.ts`). */
 import { lookup } from 'node:dns/promises'
 import { Agent } from 'undici'
 import { z } from 'zod'
@@ -9,7 +9,7 @@ import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
 import { areNamedAfterIt, type NodeDirectory } from './node-directory.ts'
 import type { Network } from './nodes.ts'
 
-const Told = z.object({
+const DirectoryAnswer = z.object({
   node: z.string(),
   startId: z.string(),
   actors: z.array(
@@ -23,7 +23,7 @@ const Told = z.object({
   ),
 })
 
-/** `Network` in earnest. */
+/** `Network` over the real network. */
 export class NodeClient implements Network {
   readonly #secret: string
   readonly #clock: Clock
@@ -71,18 +71,22 @@ export class NodeClient implements Network {
 }
 
 function directoryOf(where: string, status: number, text: string): NodeDirectory {
-  const refused = (expected: string) =>
-    new MailroomError('MR_REQUEST_INVALID', { where: `what ${where} tells`, expected, got: 'something else' })
+  const invalid = (expected: string) =>
+    new MailroomError('MR_REQUEST_INVALID', {
+      where: `the answer of ${where}`,
+      expected,
+      got: 'something else',
+    })
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    throw refused('JSON')
+    throw invalid('JSON')
   }
   if (status !== 200) throw fromWire(value)
-  const { success, data } = Told.safeParse(value)
-  if (!success) throw refused('the directory of a node of the same version')
+  const { success, data } = DirectoryAnswer.safeParse(value)
+  if (!success) throw invalid('the directory of a node of the same version')
   const directory = data as NodeDirectory
-  if (!areNamedAfterIt(directory)) throw refused('actors that carry their node’s name (--peers)')
+  if (!areNamedAfterIt(directory)) throw invalid('actors that carry their node’s name (--peers)')
   return directory
 }

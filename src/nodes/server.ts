@@ -1,35 +1,34 @@
 /**
- * A node's own internal server: tells other nodes of its actors, to whoever knows the system's secret, and
- * everyone how it is.
+ * The internal server of a node. Other nodes, which know the system's secret, get its directory; everybody gets its
+ * health.
  */
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
-import { SECRET_HEADER, secretCheck } from '../http/internal/secret.ts'
+import { createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeDirectory } from './node-directory.ts'
 
-/** What the server is given. */
 interface NodeServerOptions {
   host: string
   port: number
   secret: string
   logger: Logger
   directory(): NodeDirectory
-  /** What this node lacks to do its part, in words for people; empty when ready. */
+  /** What this node lacks to be ready, for people; empty when it is ready. */
   missing(): string[]
 }
 
 /**
  * Serves `GET /directory` (with the secret), `/readyz` and `/livez`.
  *
- * @returns When it listens: the port, and the way to close it with all its connections.
+ * @returns When it listens. `close` also closes all connections.
  */
 export async function serveNode(
   options: NodeServerOptions,
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const { host, port, secret, directory, missing, logger } = options
-  const check = secretCheck(secret)
+  const check = createSystemCheck(secret)
   const server = createServer((request, response) => {
     try {
       if (request.method !== 'GET') throw new MailroomError('MR_NOT_FOUND', { what: 'such call' })
@@ -39,9 +38,9 @@ export async function serveNode(
           reply(response, 200, directory())
           break
         case '/readyz': {
-          const lacked = missing()
-          const isReady = lacked.length === 0
-          reply(response, isReady ? 200 : 503, { status: isReady ? 'ready' : 'unready', missing: lacked })
+          const lacking = missing()
+          const isReady = lacking.length === 0
+          reply(response, isReady ? 200 : 503, { status: isReady ? 'ready' : 'unready', missing: lacking })
           break
         }
         case '/livez':

@@ -41,7 +41,7 @@ for (const [operation, route] of routes) {
   })
 }
 
-test('what is not a route needs the token too', async (t) => {
+test('a path that is not a route needs the token too', async (t) => {
   const { ask } = await startApi(t, { token: 'sesame' })
   assert.equal((await ask('GET', '/nothing')).status, 401)
   assert.equal((await ask('GET', '/nothing', { headers: { authorization: 'Bearer sesame' } })).status, 404)
@@ -102,13 +102,13 @@ for (const [host, status] of HOSTS) {
   })
 }
 
-test('with a token any Host will do', async (t) => {
+test('with a token any Host is accepted', async (t) => {
   const { ask } = await startApi(t, { token: 'sesame' })
   const headers = { authorization: 'Bearer sesame', host: 'mail.example' }
   assert.equal((await ask('GET', '/actors', { headers })).status, 200)
 })
 
-test('the table of routes is what the router takes, and nothing else', async (t) => {
+test('the router takes the routes of the table, and nothing else', async (t) => {
   const { ask } = await startApi(t)
   const methods = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']
   for (const path of new Set(routes.map(([, route]) => route.path))) {

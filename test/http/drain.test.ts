@@ -34,7 +34,7 @@ test('a drain that begins while a request runs closes its connection too', async
   assert.equal((await posted).headers['connection'], 'close')
 })
 
-test('stopping waits for the requests under way, and for nothing else', async (t) => {
+test('stopping waits for the requests in flight, and for nothing else', async (t) => {
   const api = await startApi(t)
   const { promise, resolve } = Promise.withResolvers<void>()
   api.facade.hold = promise
@@ -62,7 +62,7 @@ test('stopping waits for the requests under way, and for nothing else', async (t
   await assert.rejects(fetch(`http://127.0.0.1:${api.server.port}/livez`))
 })
 
-test('connections made while the process could not run are answered, not reset, when it stops listening', async (t) => {
+test('connections made while the process was paused are answered, not reset, when it stops listening', async (t) => {
   const api = await startApi(t)
   const stopping = api.server.stopListening()
   const outcomes = Array.from({ length: 40 }, () => {

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
-import { answerRefusals } from '../../src/http/parse-errors.ts'
+import { answerParseErrors } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { BODY_TIMEOUT_MS } from '../../src/runtime/timings.ts'
 import { type Api, Raw, startApi, until } from '../support/public-api.ts'
@@ -96,7 +96,7 @@ test('a body of 100 MB in chunks is refused before it is read whole, and the con
   await until(() => raw.isOver)
 })
 
-test('a client that asks before it sends is told to go on', async (t) => {
+test('a client that sends Expect: 100-continue gets 100 Continue', async (t) => {
   const api = await startApi(t)
   const raw = await api.raw()
   raw.say(`${HEAD}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n`)
@@ -116,7 +116,7 @@ test('a body that does not arrive is refused with 408 after 10 s', async (t) => 
   await assertRefused(api, raw, 408)
 })
 
-test('a client that goes away in the middle of a body leaves nothing behind', async (t) => {
+test('a client that closes the connection in the middle of a body leaves nothing behind', async (t) => {
   const api = await startApi(t)
   const raw = await api.raw()
   raw.say(`${HEAD}Content-Length: 5\r\n\r\nhel`)
@@ -126,7 +126,7 @@ test('a client that goes away in the middle of a body leaves nothing behind', as
   assert.deepEqual([api.facade.messages, api.logged], [[], []])
 })
 
-test('a body in pieces of one byte is put together', async (t) => {
+test('a body in chunks of one byte is put together', async (t) => {
   const api = await startApi(t)
   const raw = await api.raw()
   raw.say(`${HEAD}Transfer-Encoding: chunked\r\n\r\n`)
@@ -137,7 +137,7 @@ test('a body in pieces of one byte is put together', async (t) => {
   assert.equal(api.facade.messages[0]!.text, text)
 })
 
-test('script in a text comes back as JSON that no browser takes for a page', async (t) => {
+test('script in a text comes back as JSON that no browser renders as a page', async (t) => {
   const { ask } = await startApi(t)
   await ask('POST', '/messages', {
     headers: { 'content-type': 'text/plain' },
@@ -176,7 +176,7 @@ test('requests are logged at level debug, with their id and no text', async (t) 
 
 async function refusingServer(t: TestContext) {
   const server = createServer({ headersTimeout: 50, connectionsCheckingInterval: 10 })
-  answerRefusals(server, { clock: systemClock, random: () => 0.5 })
+  answerParseErrors(server, { clock: systemClock, random: () => 0.5 })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {
     server.close()

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { INSIDE_MAX } from '../../src/http/admission.ts'
+import { IN_FLIGHT_MAX } from '../../src/http/overload.ts'
 import { assertNothingWrong } from '../support/checker.ts'
 import { Load } from '../support/load.ts'
 import { offer } from '../support/open-loop.ts'
 import { System } from '../support/system.ts'
 
 const MEMORY_MAX_KB = 512 * 1024
-const CLIENTS = 4 * INSIDE_MAX
+const CLIENTS = 4 * IN_FLIGHT_MAX
 const REFUSALS = 2000
 
 test('overload: refusals are told and store nothing, all that is acknowledged is kept, memory is bounded', async (context) => {

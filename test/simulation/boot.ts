@@ -8,7 +8,7 @@ import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
-import { settledCursor } from '../../src/http/routes/lists.ts'
+import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
@@ -88,7 +88,7 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
     },
     follow: async (after: string, limit: number) => {
       const items = await actor.logPage({ after, limit })
-      const cursor = settledCursor(items.at(-1)?.id, clock)
+      const cursor = followCursor(items.at(-1)?.id, clock)
       return { items, next: cursor !== undefined && cursor > after ? cursor : after }
     },
     store: (name: string, range: Range) => actor.storePage(name, range),

@@ -4,7 +4,7 @@
  * when it is thawed, whoever still waits.
  */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
-import { type Ask, loggingBy, type Methods, messagesBy } from '../../src/http/internal/calls.ts'
+import { type Ask, type Methods, remoteLogging, remoteMessages } from '../../src/http/internal/calls.ts'
 import { fromWire, MailroomError, toWire } from '../../src/runtime/errors.ts'
 import { SimulatedFault } from './node.ts'
 import type { SimProcess } from './process.ts'
@@ -172,11 +172,11 @@ export class SimPeers implements Peers {
   }
 
   logging(address: string, timeoutMs: number): Logging {
-    return loggingBy(this.#asker(address, timeoutMs))
+    return remoteLogging(this.#asker(address, timeoutMs))
   }
 
   messages(address: string, timeoutMs: number): Messages {
-    return messagesBy(this.#asker(address, timeoutMs))
+    return remoteMessages(this.#asker(address, timeoutMs))
   }
 
   #asker(address: string, timeoutMs: number): Ask {

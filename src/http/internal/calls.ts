@@ -1,61 +1,87 @@
-/** Calls between actors as they go over the wire: the methods and their arguments, at both ends. */
+/**
+ * Calls between actors over the wire: one table of methods per protocol, from which both ends derive. The compiler
+ * checks that a table has every method of its protocol.
+ */
 import type { Logging, Messages } from '../../actors/protocol.ts'
 
 /**
- * Asks an actor elsewhere, as `Peers` says.
+ * Calls a method of a remote actor, as `Peers` specifies.
  *
- * @param extraMs What this call may take longer than others.
+ * @param extraMs How much longer this call may take than others.
  */
 export type Ask = (method: string, args: unknown[], extraMs?: number) => Promise<unknown>
 
-/** What an actor answers to: method name -> function of the arguments in the call. */
+/** The methods of a local actor that remote actors may call, by name. */
 export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
-/** All methods of a protocol, so that a new one cannot be forgotten. */
-type AllOf<P> = { [M in keyof P]: P[M] }
-
-/** A logging actor elsewhere. */
-export function loggingBy(ask: Ask): Logging {
-  return {
-    append: (batch) => ask('append', [batch]) as ReturnType<Logging['append']>,
-    page: (range) => ask('page', [range]) as ReturnType<Logging['page']>,
-    get: (id) => ask('get', [id]) as ReturnType<Logging['get']>,
-  }
+/** Method -> how much longer than others a call with these arguments may take, in milliseconds. */
+type Calls<P> = {
+  [M in keyof P]: P[M] extends (...args: infer A) => unknown ? (...args: A) => number : never
 }
 
-/** What `loggingBy` asks, answered by an actor here. */
+const inTime = () => 0
+const LOGGING: Calls<Logging> = { append: inTime, page: inTime, get: inTime }
+const MESSAGES: Calls<Messages> = {
+  wake: inTime,
+  page: inTime,
+  find: (_lane, _id, waitMs) => waitMs,
+  dead: inTime,
+  replay: inTime,
+  purge: inTime,
+  redrive: inTime,
+}
+
+const RemoteLogging = remoteClassOf(LOGGING)
+const RemoteMessages = remoteClassOf(MESSAGES)
+
+/** A remote logging actor. */
+export function remoteLogging(ask: Ask): Logging {
+  return new RemoteLogging(ask)
+}
+
+/** A remote messages actor. */
+export function remoteMessages(ask: Ask): Messages {
+  return new RemoteMessages(ask)
+}
+
+/** The methods of a local logging actor. */
 export function methodsOfLogging(actor: Logging): Methods {
-  const methods: AllOf<Logging> = {
-    append: (batch) => actor.append(batch),
-    page: (range) => actor.page(range),
-    get: (id) => actor.get(id),
-  }
-  return methods
+  return methodsOf(LOGGING, actor)
 }
 
-/** A messages actor elsewhere. */
-export function messagesBy(ask: Ask): Messages {
-  return {
-    wake: (lanes) => ask('wake', [lanes]) as Promise<void>,
-    page: (range) => ask('page', [range]) as ReturnType<Messages['page']>,
-    find: (lane, id, waitMs) => ask('find', [lane, id, waitMs], waitMs) as ReturnType<Messages['find']>,
-    dead: (range) => ask('dead', [range]) as ReturnType<Messages['dead']>,
-    replay: (id) => ask('replay', [id]) as Promise<boolean>,
-    purge: (id) => ask('purge', [id]) as Promise<boolean>,
-    redrive: (lane, messages) => ask('redrive', [lane, messages]) as Promise<number>,
-  }
-}
-
-/** What `messagesBy` asks, answered by an actor here. */
+/** The methods of a local messages actor. */
 export function methodsOfMessages(actor: Messages): Methods {
-  const methods: AllOf<Messages> = {
-    wake: (lanes) => actor.wake(lanes),
-    page: (range) => actor.page(range),
-    find: (lane, id, waitMs) => actor.find(lane, id, waitMs),
-    dead: (range) => actor.dead(range),
-    replay: (id) => actor.replay(id),
-    purge: (id) => actor.purge(id),
-    redrive: (lane, messages) => actor.redrive(lane, messages),
+  return methodsOf(MESSAGES, actor)
+}
+
+/** A class with the methods of the table, made once, so that a remote actor costs one object per use. */
+function remoteClassOf<P>(calls: Calls<P>): new (ask: Ask) => P {
+  class Remote {
+    readonly ask: Ask
+
+    constructor(ask: Ask) {
+      this.ask = ask
+    }
   }
-  return methods
+  for (const [method, extraMs] of entriesOf(calls)) {
+    Object.defineProperty(Remote.prototype, method, {
+      value(this: Remote, ...args: unknown[]) {
+        return this.ask(method, args, extraMs(...args))
+      },
+    })
+  }
+  return Remote as unknown as new (
+    ask: Ask,
+  ) => P
+}
+
+function methodsOf<P>(calls: Calls<P>, actor: P): Methods {
+  const methods = actor as Methods
+  return Object.fromEntries(
+    entriesOf(calls).map(([method]) => [method, (...args: never[]) => methods[method]!(...args)]),
+  )
+}
+
+function entriesOf<P>(calls: Calls<P>): [string, (...args: unknown[]) => number][] {
+  return Object.entries(calls)
 }

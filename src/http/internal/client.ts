@@ -1,7 +1,6 @@
 /**
  * The client end of the calls between actors: `POST /ask/<method>` with the arguments as a JSON array, over
- * kept-alive connections, each call within its own time. The counterpart is `server.ts`. The only
- * door to undici's pools.
+ * kept-alive connections, each call with its own timeout. `server.ts` is the server end.
  */
 import { Pool } from 'undici'
 import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
@@ -9,12 +8,16 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Directory } from '../../runtime/cluster/directory.ts'
 import { fromWire, MailroomError } from '../../runtime/errors.ts'
 import { CONNECT_TIMEOUT_MS } from '../../runtime/timings.ts'
-import { type Ask, loggingBy, messagesBy } from './calls.ts'
+import { type Ask, remoteLogging, remoteMessages } from './calls.ts'
 import { SECRET_HEADER } from './secret.ts'
 
-const CONNECTIONS_PER_PEER = 32
+const CONNECTIONS_PER_ACTOR = 32
 const NEVER_CONNECTED = new Set([
-  ...['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT'],
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
 ])
 
 /** `Peers` over HTTP; connections to addresses that left the directory are closed. */
@@ -27,18 +30,18 @@ export class HttpPeers implements Peers {
   constructor(options: { secret: string; clock: Clock; directory: Directory }) {
     this.#secret = options.secret
     this.#clock = options.clock
-    this.#unwatch = options.directory.onChange(() => this.#forgetAllBut(options.directory))
+    this.#unwatch = options.directory.onChange(() => this.#closeUnlisted(options.directory))
   }
 
   logging(address: string, timeoutMs: number): Logging {
-    return loggingBy(this.#asker(address, timeoutMs))
+    return remoteLogging(this.#asker(address, timeoutMs))
   }
 
   messages(address: string, timeoutMs: number): Messages {
-    return messagesBy(this.#asker(address, timeoutMs))
+    return remoteMessages(this.#asker(address, timeoutMs))
   }
 
-  /** Closes all connections; calls under way settle first. */
+  /** Closes all connections, when the calls in flight have ended. */
   async close(): Promise<void> {
     this.#unwatch()
     await Promise.all([...this.#pools.values()].map((pool) => pool.close()))
@@ -81,7 +84,7 @@ export class HttpPeers implements Peers {
     let pool = this.#pools.get(address)
     if (pool === undefined) {
       pool = new Pool(`http://${address}`, {
-        connections: CONNECTIONS_PER_PEER,
+        connections: CONNECTIONS_PER_ACTOR,
         pipelining: 1,
         headersTimeout: 0,
         bodyTimeout: 0,
@@ -92,7 +95,7 @@ export class HttpPeers implements Peers {
     return pool
   }
 
-  #forgetAllBut(directory: Directory): void {
+  #closeUnlisted(directory: Directory): void {
     const known = new Set(directory.actors().map(({ address }) => address))
     for (const [address, pool] of this.#pools) {
       if (known.has(address)) continue

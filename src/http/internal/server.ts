@@ -1,6 +1,6 @@
 /**
- * The server end of the calls between actors (`client.ts` is the client), closed to anyone who does not
- * know the system's secret. One route: `POST /ask/<method>`, arguments as a JSON array.
+ * The server end of the calls between actors (`client.ts` is the client end). It needs the system's secret. One
+ * route: `POST /ask/<method>`, arguments as a JSON array.
  */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -14,19 +14,19 @@ import type { Logger } from '../../runtime/logger.ts'
 import { INTERNAL_IDLE_SWEEP_MS, KEEP_ALIVE_MS } from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
 import type { Methods } from './calls.ts'
-import { SECRET_HEADER, secretCheck } from './secret.ts'
+import { createSystemCheck, SECRET_HEADER } from './secret.ts'
 
 /** A listening internal server. */
 export interface InternalServer {
   /** `host:port`, as reached from this node. */
   address: string
-  /** Stops listening; resolves when the calls under way have been answered. */
+  /** Stops listening; resolves when the calls in flight have been answered. */
   close(): Promise<void>
 }
 
-/** The statuses of an answer that is an error: the body's code says which, these are for whoever looks on. */
-const REFUSED = 503
-/** Whoever listens there is reached by any address of this machine. */
+/** The status of every error. The caller goes by the code in the body. */
+const ERROR_STATUS = 503
+/** A server that listens on one of these is reached by any address of this machine. */
 const EVERY_ADDRESS = new Set(['0.0.0.0', '::'])
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -44,7 +44,7 @@ export async function serveInternal(options: {
 }): Promise<InternalServer> {
   const { methods, logger } = options
   const { internalHost } = options.config
-  const check = secretCheck(options.secret)
+  const check = createSystemCheck(options.secret)
   const router = new Router()
   router.post('/ask/:method', async (context) => {
     check(context.get(SECRET_HEADER))
@@ -62,7 +62,7 @@ export async function serveInternal(options: {
       await next()
     } catch (error) {
       if (!(error instanceof MailroomError)) logger.error({ err: error, path: context.path }, 'bug')
-      context.status = REFUSED
+      context.status = ERROR_STATUS
       context.body = toWire(error)
     }
   })
@@ -79,7 +79,7 @@ export async function serveInternal(options: {
       if (!server.listening) return
       const closed = once(server, 'close')
       server.close()
-      // A connection that was busy when the server closed stays open once idle: its caller keeps it alive.
+      // A connection that was busy when the server closed stays open when idle, because its caller keeps it alive.
       const cancel = options.clock.every(INTERNAL_IDLE_SWEEP_MS, () => server.closeIdleConnections())
       await closed
       cancel()

@@ -1,26 +1,44 @@
-/** `/actors`: who is there, and how many there should be. */
+/** `/actors`: the actors of the system, how many of a role this node runs, and one messages actor's store. */
 import { z } from 'zod'
 import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { MAX_ACTORS } from '../../settings/config.ts'
-import { mediaTypeOf, readBody, utf8Of } from '../body.ts'
-import { type Handler, pathParameter, type Reach, replyJson } from '../context.ts'
-import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
+import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
+import {
+  type ApiContext,
+  type Handler,
+  idParameter,
+  pathParameter,
+  replyJson,
+  wholeNumber,
+} from '../context.ts'
+import type { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
+import { replyNewestFirst } from '../streams.ts'
 
 const BODY_MAX_BYTES = 1024
+const STORE_LIMIT = { min: 1, max: 1000, fallback: 100 }
 
 /** What `PUT /actors/{role}` takes. */
 const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 
-/** The routes of the actors. Scaling and restarting take as long as the actors need to drain: no deadline. */
-export function actorRoutes({
-  facade,
-  clock,
-}: Reach): Record<'getActors' | 'putActors' | 'restartActors', Handler> {
+/** The routes of the actors. Scaling and restarting have no deadline: they take as long as actors drain. */
+export function actorRoutes(
+  { facade, clock }: ApiContext,
+  readers: ConcurrencyLimit,
+): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', Handler> {
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))
+    },
+    getStore(context, query) {
+      const name = pathParameter(context, 'name')
+      const limit = wholeNumber(query, 'limit', STORE_LIMIT)
+      const path = `/actors/${encodeURIComponent(name)}/messages?limit=${limit}`
+      const page = { path, limit, ...idParameter(query, 'before') }
+      return readers.run(() =>
+        replyNewestFirst(context, clock, page, (range) => facade.storePage(name, range)),
+      )
     },
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
@@ -37,11 +55,11 @@ export function actorRoutes({
 }
 
 function listOf(actors: readonly ActorEntry[]): string {
-  return JSON.stringify(actors.map(shown))
+  return JSON.stringify(actors.map(publicEntry))
 }
 
-/** An actor as told to people: its internal address and its lanes are nobody's business. */
-function shown(actor: ActorEntry): object {
+/** What the API shows of an actor: everything but its internal address and its lanes. */
+function publicEntry(actor: ActorEntry): object {
   const { name, role, node, pid, state, restarts, handled } = actor
   const { depth, capacity, refused } = actor.mailbox
   const entry = { name, role, node, pid, state, restarts, mailbox: { depth, capacity, refused }, handled }
@@ -59,12 +77,14 @@ function roleOf(name: string): Role {
 }
 
 function countOf(source: string | undefined): number {
-  const expected = `{"count": a whole number from 1 to ${MAX_ACTORS}} and nothing else`
+  let value: unknown
   try {
-    const { success, data } = PutActors.safeParse(source === undefined ? undefined : parseJson(source))
-    if (success && !hasDuplicateKeys(source!, 1)) return data.count
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error
+    value = JSON.parse(source ?? '')
+  } catch {
+    // Not JSON: refused below, like any other body that does not fit.
   }
+  const { success, data } = PutActors.safeParse(value)
+  if (success && !hasDuplicateKeys(source!, 1)) return data.count
+  const expected = `{"count": a whole number from 1 to ${MAX_ACTORS}} and nothing else`
   throw badRequest({ where: 'the body', expected, got: 'something else' })
 }

@@ -1,8 +1,8 @@
-/** `/livez` and `/readyz`: open to everyone, they say nothing but how it is. */
-import { type Handler, type Reach, replyJson } from '../context.ts'
+/** `/livez` and `/readyz`: open to everyone, without a token. */
+import { type ApiContext, type Handler, replyJson } from '../context.ts'
 
 /** The routes of health. */
-export function healthRoutes({ facade, closing }: Reach): Record<'getLivez' | 'getReadyz', Handler> {
+export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez' | 'getReadyz', Handler> {
   return {
     getLivez(context) {
       replyJson(context, 200, '{"status":"ok"}')

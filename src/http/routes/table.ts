@@ -1,6 +1,6 @@
 /**
- * The public API as data: the router is built from it, the tests walk it, its description will be made of it.
- * A route that is not here does not exist; one that is here has decided who may call it.
+ * All routes of the public API as data: their paths, queries, body types, and whether they need the token. The
+ * router is built from it; tests compare the documents with it.
  */
 
 /** One route. */
@@ -8,17 +8,17 @@ export interface Route {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** As in OpenAPI: `/messages/{id}`. */
   path: string
-  /** `token`: needs the token when there is one. `open`: never does. */
+  /** `token`: needs the token, when the node has one. `open`: never needs it. */
   auth: 'open' | 'token'
-  /** Every query parameter it knows; any other is refused by name. */
+  /** The query parameters it takes; any other is refused by name. */
   query: readonly string[]
   /** Media types of the body it takes; empty: it takes no body. */
   types: readonly string[]
-  /** In a few words, for people. */
+  /** What it does, for people. */
   does: string
 }
 
-/** All routes by operation. POST /messages stands first because the router looks in this order. */
+/** All routes by operation. POST /messages is first: the router tries them in this order. */
 export const ROUTES = {
   postMessages: {
     method: 'POST',
@@ -114,7 +114,7 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: "puts a dead letter back into its lane's line",
+    does: "puts a dead letter back into its lane's backlog",
   },
   deleteDead: {
     method: 'DELETE',

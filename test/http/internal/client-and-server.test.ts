@@ -48,7 +48,7 @@ test('carries a MailroomError with its code, facts and outcome', async (context)
   await assert.rejects(logging.append(batch), { code: 'MR_STORE_UNAVAILABLE', outcome: 'unknown', details })
 })
 
-test('any other error becomes MR_INTERNAL: perhaps it happened', async (context) => {
+test('any other error becomes MR_INTERNAL, outcome unknown', async (context) => {
   const { logging } = await open(context, {
     append: async () => {
       throw new TypeError('x is not a function')
@@ -57,14 +57,14 @@ test('any other error becomes MR_INTERNAL: perhaps it happened', async (context)
   await assert.rejects(logging.append(batch), { code: 'MR_INTERNAL', outcome: 'unknown' })
 })
 
-test('a call that takes too long is given up: perhaps it happened', async (context) => {
+test('a call that takes too long is aborted, outcome unknown', async (context) => {
   const gate = Promise.withResolvers<never[]>()
   const { logging } = await open(context, { append: () => gate.promise })
   await assert.rejects(logging.append(batch), { code: 'MR_DEADLINE_EXPIRED', outcome: 'unknown' })
   gate.resolve([])
 })
 
-test('finding may take its waiting time longer', async (context) => {
+test('find may take its waitMs longer', async (context) => {
   const found = { state: 'delivered', attempts: 1, deliveredAt: 1 }
   const { messages } = await open(context, {
     find: async () => {
@@ -75,13 +75,13 @@ test('finding may take its waiting time longer', async (context) => {
   assert.deepEqual(await messages.find(1, '01', 1000), found)
 })
 
-test('nobody listens: it did not happen', async (context) => {
+test('a call to an address without a server has outcome none', async (context) => {
   const { server, logging } = await open(context, {})
   await server.close()
   await assert.rejects(logging.append(batch), { code: 'MR_PEER_LOST', outcome: 'none' })
 })
 
-test('the connection breaks in the middle: perhaps it happened', async (context) => {
+test('a connection that breaks in the middle has outcome unknown', async (context) => {
   const { logging } = await (async () => {
     const server = createServer((socket: Socket) => socket.on('data', () => socket.destroy()))
     server.listen(0, '127.0.0.1')
@@ -107,7 +107,7 @@ test('an unknown method is named', async (context) => {
   await assert.rejects(logging.append(batch), { code: 'MR_NOT_FOUND', message: /append/ })
 })
 
-test('closing waits for calls under way, then takes no more', async (context) => {
+test('closing waits for calls in flight, then takes no more', async (context) => {
   const gate = Promise.withResolvers<never[]>()
   const { server, logging } = await open(context, { append: () => gate.promise, get: async () => undefined })
   const call = logging.append(batch)
@@ -119,7 +119,7 @@ test('closing waits for calls under way, then takes no more', async (context) =>
   await assert.rejects(logging.get('01'), { code: 'MR_PEER_LOST' })
 })
 
-test('an internal server listens where the node was told to, and says where it is reached', async (t) => {
+test('an internal server listens on the configured host, and reports its address', async (t) => {
   const config = { internalHost: '127.0.0.2' }
   const methods = { append: async () => [] }
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })

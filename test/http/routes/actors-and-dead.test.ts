@@ -28,7 +28,7 @@ const ACTORS: object[] = [
   { name: 'messages-2', role: 'messages', ...LIFE, state: 'starting', waiting: 0, oldestAt: null, dead: 0 },
 ]
 
-test('every actor is told, with nothing of its inside', async (t) => {
+test('every actor is shown, without its internal address', async (t) => {
   const { ask } = await startApi(t)
   const { status, json } = await ask('GET', '/actors')
   assert.equal(status, 200)
@@ -50,7 +50,7 @@ test('a role is scaled to the count, and the new list comes back', async (t) => 
   ])
 })
 
-test('counts that are none are refused', async (t) => {
+test('invalid counts are refused', async (t) => {
   const { ask, facade } = await startApi(t)
   const bodies = [
     '{"count":0}',
@@ -151,7 +151,7 @@ test('a dead letter is shown, replayed and purged by its id', async (t) => {
   assert.equal(api.facade.deadLetters.length, 0)
 })
 
-test('a dead letter that is not there is 404', async (t) => {
+test('an unknown dead letter is 404', async (t) => {
   const { ask } = await startApi(t)
   for (const [method, path] of [
     ['GET', `/dead/${MIN_ID}`],

@@ -37,7 +37,7 @@ test('the two lists come whole and in the order of their keys', async (t) => {
   assert.equal(headers['content-length'], String(Buffer.byteLength(text)))
 })
 
-test('the naughtiest strings there are come back byte for byte, by every way in', async (t) => {
+test('the naughtiest strings there are come back byte for byte, by every way to post', async (t) => {
   const { ask } = await startApi(t)
   const texts = (naughty as string[]).filter((text) => text !== '')
   const post = (type: string, body: string) =>
@@ -84,7 +84,7 @@ for (const half of ['logged', 'delivered'] as const) {
   })
 }
 
-test('a reader of the lists that takes nothing for 10 s is cut', async (t) => {
+test('a client that reads nothing of the lists for 10 s is disconnected', async (t) => {
   const api = await startApi(t)
   await api.facade.postBatch(Array(1000).fill('x'.repeat(60_000)), { deadlineAt: 0 })
   const raw = await api.raw()
@@ -101,7 +101,7 @@ test('a reader of the lists that takes nothing for 10 s is cut', async (t) => {
   assert.ok(raw.heard.length < 100_000_000 && !raw.heard.endsWith('0\r\n\r\n'))
 })
 
-test('a message is told with its whereabouts', async (t) => {
+test('a message is shown with its state and the actor it was delivered to', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   const { status, text } = await api.ask('GET', `/messages/${id}`)
@@ -119,7 +119,7 @@ test('a message is told with its whereabouts', async (t) => {
   assert.equal(text, JSON.stringify(expected))
 })
 
-test('an unknown message is 404, an id that is none is 400', async (t) => {
+test('an unknown message is 404, an invalid id is 400', async (t) => {
   const { ask } = await startApi(t)
   const unknown = await ask('GET', `/messages/${MIN_ID}`)
   assert.deepEqual([unknown.status, unknown.json.code], [404, 'MR_NOT_FOUND'])
@@ -129,14 +129,14 @@ test('an unknown message is 404, an id that is none is 400', async (t) => {
   }
 })
 
-test('without wait a message is looked for once', async (t) => {
+test('without wait a message is read once', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   for (const wait of ['', '?wait=0']) await api.ask('GET', `/messages/${id}${wait}`)
   assert.deepEqual(api.facade.waits, [0, 0])
 })
 
-test('a wait is over when the message is delivered, or the time is', async (t) => {
+test('a long poll ends when the message is delivered, or with its time', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   api.facade.deliveredAfterFinds = 2
@@ -148,7 +148,7 @@ test('a wait is over when the message is delivered, or the time is', async (t) =
   assert.deepEqual(api.facade.waits.slice(3), [2000, 2000, 1000])
 })
 
-test('a drain ends a wait', async (t) => {
+test('a drain ends a long poll', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   api.facade.deliveredAfterFinds = 100
@@ -157,7 +157,7 @@ test('a drain ends a wait', async (t) => {
   assert.deepEqual(api.facade.waits, [0])
 })
 
-test('at most 1,000 requests wait at once', async (t) => {
+test('at most 1,000 long polls run at once', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -188,7 +188,7 @@ test('the log is paged newest first, each page naming the next', async (t) => {
   assert.deepEqual(seen, ids.toReversed())
 })
 
-test('a page holds 100 unless told, and up to 1,000', async (t) => {
+test('a page holds 100 messages by default, and up to 1,000', async (t) => {
   const api = await startApi(t)
   const ids = await fill(api, 1500)
   assert.deepEqual(idsOf((await api.ask('GET', '/log')).json.items), ids.toReversed().slice(0, 100))
@@ -290,7 +290,7 @@ for (const path of BAD_QUERIES) {
   })
 }
 
-test('with the store away reads are refused, and nothing was stored', async (t) => {
+test('with the store unavailable reads are refused, and nothing was stored', async (t) => {
   const { ask, facade } = await startApi(t)
   facade.fault = new MailroomError('MR_PEER_LOST', { peer: 'logging-1', reason: 'gone' })
   for (const path of ['/messages', '/log', `/messages/${MIN_ID}`, '/actors/messages-1/messages', '/dead']) {

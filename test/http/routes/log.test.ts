@@ -4,7 +4,7 @@ import test from 'node:test'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { startApi } from '../../support/public-api.ts'
 
-test('a stretch of the log is redriven, page by page', async (t) => {
+test('the log is redriven page by page', async (t) => {
   const { ask, facade, clock } = await startApi(t)
   const receipts = await facade.postBatch([...'abc'], { deadlineAt: clock.now() + 1000 })
   const ids = receipts.map(({ id }) => id)
@@ -22,7 +22,7 @@ test('a stretch of the log is redriven, page by page', async (t) => {
   assert.deepEqual(again.json, { checked: 3, redriven: 0, next: null })
 })
 
-test('parameters that are none are refused, and nothing is put back', async (t) => {
+test('invalid parameters are refused, and nothing is redriven', async (t) => {
   const { ask, facade, clock } = await startApi(t)
   const { id } = await facade.post('a', clock.now() + 1000)
   facade.lost.add(id)
@@ -34,7 +34,7 @@ test('parameters that are none are refused, and nothing is put back', async (t) 
   assert.ok(facade.lost.has(id))
 })
 
-test('a queue that is away is 503', async (t) => {
+test('an unavailable queue is 503', async (t) => {
   const { ask, facade } = await startApi(t)
   facade.fault = new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'away' })
   const { status, headers, json } = await ask('POST', '/log/redrive')

@@ -1,29 +1,28 @@
-/** Pieces, however cut, become the same lines, bytes and JSON. */
+/** However a body is cut into chunks, its bytes and lines are the same. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { GatheredBytes } from '../../../src/http/gathered-bytes.ts'
-import { hasDuplicateKeys } from '../../../src/http/json.ts'
-import { LINE_MAX_BYTES, type Line, LineSplitter } from '../../../src/http/routes/line-splitter.ts'
+import { ByteBuffer, hasDuplicateKeys } from '../../src/http/body.ts'
+import { LINE_MAX_BYTES, type Line, LineSplitter } from '../../src/http/routes/lines.ts'
 
-const pieces = fc.array(
+const chunks = fc.array(
   fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
   { maxLength: 50 },
 )
 
 function split(all: readonly Buffer[]): Line[] {
   const splitter = new LineSplitter()
-  return [...all.flatMap((piece) => [...splitter.push(piece)]), ...splitter.end()]
+  return [...all.flatMap((chunk) => [...splitter.push(chunk)]), ...splitter.end()]
 }
 
-test('what is gathered is the pieces one after the other, also the second time', () => {
+test('a byte buffer returns its chunks one after the other, also the second time', () => {
   fc.assert(
-    fc.property(pieces, pieces, (first, second) => {
-      const gathered = new GatheredBytes()
+    fc.property(chunks, chunks, (first, second) => {
+      const buffer = new ByteBuffer()
       for (const all of [first, second]) {
-        for (const piece of all) gathered.add(piece)
-        assert.equal(gathered.length, Buffer.concat(all).length)
-        assert.deepEqual(gathered.take(), Buffer.concat(all))
+        for (const chunk of all) buffer.add(chunk)
+        assert.equal(buffer.length, Buffer.concat(all).length)
+        assert.deepEqual(buffer.take(), Buffer.concat(all))
       }
     }),
   )
@@ -59,7 +58,7 @@ test('of a line that is too long nothing is kept, and the next one is whole', ()
   assert.equal(split([long.subarray(1), Buffer.from('\n')])[0]!.bytes!.length, LINE_MAX_BYTES)
 })
 
-test('a key given twice is found, whatever the text holds', () => {
+test('a duplicate key is found, whatever the text holds', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom('"', '\\', 'a', '\n', 'é', '😀') }), (text) => {
       const value = JSON.stringify(text)

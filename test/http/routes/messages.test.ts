@@ -19,7 +19,7 @@ test('a message in JSON is accepted, with its place', async (t) => {
   assert.deepEqual(facade.deadlines, [clock.now() + 3000])
 })
 
-test('the bare text is accepted as text/plain, in UTF-8 said or unsaid', async (t) => {
+test('the bare text is accepted as text/plain, with or without charset=utf-8', async (t) => {
   const { ask, facade } = await startApi(t)
   for (const type of ['text/plain', 'text/plain; charset=utf-8', 'Text/Plain;charset="UTF-8"']) {
     assert.equal(
@@ -207,7 +207,7 @@ test('refuses keys that are too short, too long or of other characters', async (
   assert.equal(facade.messages.length, 0)
 })
 
-test('refusals behind the facade are told with their status, outcome and Retry-After', async (t) => {
+test('refusals of the facade are answered with their status, outcome and Retry-After', async (t) => {
   const { ask, facade } = await startApi(t)
   const full = { mailbox: 'facade-1', depth: 1, capacity: 1, unit: 'messages' as const }
   const cases: [MailroomError, status: number, outcome: string, retries: boolean][] = [
@@ -227,7 +227,7 @@ test('refusals behind the facade are told with their status, outcome and Retry-A
   }
 })
 
-test('a bug is told without its words, and logged with its stack', async (t) => {
+test('a bug is answered without its message, and logged with its stack', async (t) => {
   const { ask, facade, logged } = await startApi(t)
   facade.fault = new TypeError('secret words')
   const answer = await ask('POST', '/messages', {

@@ -1,27 +1,54 @@
-/** What a posted message looks like, and the words for one that does not. */
+/** The messages in the body of a POST: what they must look like, and the errors that say what is wrong. */
+import { createHash } from 'node:crypto'
+import type { Context } from 'koa'
 import { z } from 'zod'
+import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
-import { hasDuplicateKeys, JsonFault, parseJson } from '../json.ts'
+import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
 
-/** One message as posted. The limit is in bytes of UTF-8, which a schema cannot say: see `checkText`. */
+/** The largest body of JSON. */
+const JSON_MAX_BYTES = 1024 * 1024
+
+/** One message as posted. `checkText` checks the length, which is in bytes of UTF-8. */
 const PostedMessage = z.strictObject({ text: z.string() })
 
 /** A batch as posted. */
 const PostedBatch = z.array(PostedMessage).min(1).max(BATCH_MAX_COUNT)
 
-/** What a JSON body asks to store. `many` decides the shape of the answer. */
-export interface Posted {
+/** The texts to store. `many`: they came as a batch, and the answer is an array. */
+interface Posted {
   texts: string[]
   many: boolean
 }
 
 /**
- * The texts of a JSON body: one message or a batch.
+ * Reads the body of a POST: one message or a batch in JSON, or one text.
  *
- * @throws {MailroomError} `MR_MESSAGE_INVALID` naming the place (`[3].text`), `MR_TOO_LARGE` for a text.
+ * @throws {MailroomError} As `readBody`; `MR_MESSAGE_INVALID` naming the place (`[3].text`), `MR_TOO_LARGE` for a
+ * text.
  */
-export function parsePosted(source: string): Posted {
+export async function readPosted(
+  context: Context,
+  type: 'application/json' | 'text/plain',
+  clock: Clock,
+): Promise<Posted> {
+  const isText = type === 'text/plain'
+  const what = isText ? 'The text' : 'The body'
+  const limitBytes = isText ? TEXT_MAX_BYTES : JSON_MAX_BYTES
+  const source = utf8Of(await readBody(context.req, context.res, { what, limitBytes, clock }))
+  if (source === undefined) throw wrong('the body', 'UTF-8', 'something else')
+  return isText ? { texts: [checkText(source, 'the body')], many: false } : parsePosted(source)
+}
+
+/** Hashes what is asked, not its spelling: the same text as JSON and as text/plain is the same request. */
+export function hashOf({ texts, many }: Posted): string {
+  const hash = createHash('sha256').update(many ? 'many' : 'one')
+  for (const text of texts) hash.update(`,${Buffer.byteLength(text)}:`).update(text)
+  return hash.digest('hex')
+}
+
+function parsePosted(source: string): Posted {
   const value = parse(source, 'the body')
   if (!Array.isArray(value)) return { texts: [textOf(value, source)], many: false }
   const { success, data, error } = PostedBatch.safeParse(value)
@@ -30,17 +57,15 @@ export function parsePosted(source: string): Posted {
   return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`)), many: true }
 }
 
-/** The text of one line of NDJSON. @throws as `parsePosted` does. */
-export function parseLine(source: string): string {
+/** The text of one line of NDJSON. @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE`. */
+export function parseLine(bytes: Buffer): string {
+  const source = utf8Of(bytes)
+  if (source === undefined) throw wrong('the line', 'UTF-8', 'something else')
   return textOf(parse(source, 'the line'), source)
 }
 
-/**
- * Gives a text back when it can be stored and come back byte for byte.
- *
- * @throws {MailroomError} `MR_TOO_LARGE` (413) beyond 65,536 bytes, else `MR_MESSAGE_INVALID`.
- */
-export function checkText(text: string, where: string): string {
+/** Returns a text that can be stored and read back byte for byte. */
+function checkText(text: string, where: string): string {
   if (text === '') throw wrong(where, 'not empty', 'an empty text')
   if (text.length * 3 > TEXT_MAX_BYTES && Buffer.byteLength(text) > TEXT_MAX_BYTES) {
     throw new MailroomError('MR_TOO_LARGE', { what: where, limitBytes: TEXT_MAX_BYTES })
@@ -58,10 +83,11 @@ function textOf(value: unknown, source: string): string {
 
 function parse(source: string, where: string): unknown {
   try {
-    return parseJson(source)
+    return JSON.parse(source)
   } catch (error) {
-    if (error instanceof JsonFault) throw wrong(where, 'JSON', error.message)
-    throw error
+    // Of V8's message only the position is passed on: the rest quotes the text.
+    const position = /at position \d+/.exec((error as Error).message)?.[0]
+    throw wrong(where, 'JSON', position === undefined ? 'something else' : `something else ${position}`)
   }
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import test from 'node:test'
-import { LINE_MAX_BYTES } from '../../../src/http/routes/line-splitter.ts'
+import { LINE_MAX_BYTES } from '../../../src/http/routes/lines.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import {
   READ_STALL_MS,
@@ -70,7 +70,7 @@ test('every line is answered in order, with its number and id', async (t) => {
   })
 })
 
-test('no group is larger than a batch, and no more than four are under way', async (t) => {
+test('no more than 1,000 lines are stored together, and no more than four batches are in flight', async (t) => {
   const { ask, facade } = await startApi(t)
   const { promise, resolve } = Promise.withResolvers<void>()
   facade.hold = promise
@@ -110,7 +110,7 @@ test('an empty stream has an empty answer', async (t) => {
   assert.deepEqual([answer.status, answer.text], [200, ''])
 })
 
-test('a bad line refuses only itself', async (t) => {
+test('an invalid line is refused, and no other', async (t) => {
   const { ask, facade } = await startApi(t)
   const tooLong = Buffer.from(`{"text":"${'x'.repeat(LINE_MAX_BYTES)}"}`)
   const wrong: [Buffer, code: string][] = [
@@ -143,7 +143,7 @@ test('a line of 512 KiB is read, however it is spaced', async (t) => {
   assert.equal(facade.messages.length, 1)
 })
 
-test('with acks=errors only errors are told, and at the end the counts', async (t) => {
+test('with acks=errors only errors are answered, and the counts at the end', async (t) => {
   const { ask } = await startApi(t)
   const body = '{"text":"a"}\n{}\n{"text":"b"}\n'
   const lines = linesOf((await ask('POST', '/messages?acks=errors', { headers, body })).text)
@@ -164,7 +164,7 @@ test('an idempotency key is refused', async (t) => {
   assert.equal((await ask('POST', '/messages', { headers: keyed, body: '{"text":"a"}\n' })).status, 400)
 })
 
-test('a full mailbox is waited for', async (t) => {
+test('lines wait for room in a full mailbox', async (t) => {
   const api = await startApi(t)
   api.facade.fault = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: 1 })
   const stream = await open(api)
@@ -178,7 +178,7 @@ test('a full mailbox is waited for', async (t) => {
   assert.equal(typeof stream.lines[0]!['id'], 'string')
 })
 
-test('a mailbox that stays full refuses the lines in the end', async (t) => {
+test('lines are refused when the mailbox stays full for 10 s', async (t) => {
   const api = await startApi(t)
   api.facade.fault = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: 1 })
   const stream = await open(api)
@@ -190,7 +190,7 @@ test('a mailbox that stays full refuses the lines in the end', async (t) => {
   assert.deepEqual(codes, ['MR_OVERLOADED', 'MR_OVERLOADED'])
 })
 
-test('an unknown outcome is told as such, and not tried again', async (t) => {
+test('an unknown outcome is answered as such, and not retried', async (t) => {
   const { ask, facade } = await startApi(t)
   facade.fault = new MailroomError('MR_PEER_LOST', { peer: 'logging-1', reason: 'gone' })
   const lines = linesOf((await ask('POST', '/messages', { headers, body: '{"text":"a"}\n' })).text)
@@ -226,7 +226,7 @@ test('while the store is slow, reading stops', async (t) => {
   resolve()
 })
 
-test('a client that sends nothing for a minute is cut, one that waits for us is not', async (t) => {
+test('a client that sends nothing for a minute is disconnected, one that waits for an answer is not', async (t) => {
   const api = await startApi(t)
   const { promise, resolve } = Promise.withResolvers<void>()
   api.facade.hold = promise
@@ -242,7 +242,7 @@ test('a client that sends nothing for a minute is cut, one that waits for us is 
   assert.notEqual(stream.error(), undefined)
 })
 
-test('a client that reads nothing is cut after 10 s', async (t) => {
+test('a client that reads nothing is disconnected after 10 s', async (t) => {
   const api = await startApi(t)
   const raw = await api.raw()
   raw.socket.pause()
@@ -262,7 +262,7 @@ test('a client that reads nothing is cut after 10 s', async (t) => {
   await until(() => closed)
 })
 
-test('a client that goes away in the middle leaves nothing behind', async (t) => {
+test('a client that closes the connection in the middle leaves nothing behind', async (t) => {
   const api = await startApi(t)
   const raw = await api.raw()
   raw.say(
@@ -276,7 +276,7 @@ test('a client that goes away in the middle leaves nothing behind', async (t) =>
   assert.deepEqual(api.logged, [])
 })
 
-test('a drain answers what was taken, says so in a last line, and ends', async (t) => {
+test('a drain answers the lines taken, reports itself in a last line, and ends', async (t) => {
   const api = await startApi(t)
   const stream = await open(api)
   stream.body.write('{"text":"a"}\n{"text":"b"}\n{"text":"half a l')

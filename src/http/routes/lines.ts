@@ -1,0 +1,226 @@
+/**
+ * `POST /messages` as NDJSON: a stream of lines in, an answer line for each, in the same order. The lines that
+ * have arrived go to the facade as one batch. At most four batches are in flight before more is read, so a slow
+ * store, or a client that does not read its answers, slows its own sending, and memory stays bounded.
+ */
+import type { Context } from 'koa'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import {
+  POST_DEADLINE_MS,
+  STREAM_PATIENCE_MS,
+  STREAM_RETRY_MAX_MS,
+  STREAM_RETRY_MIN_MS,
+} from '../../runtime/timings.ts'
+import { atOf } from '../../storage/ids.ts'
+import { BATCH_MAX_COUNT } from '../../storage/limits.ts'
+import type { Receipt } from '../../storage/ports.ts'
+import { ByteBuffer, discardRest, sendContinue } from '../body.ts'
+import type { ApiContext } from '../context.ts'
+import { problemLineOf } from '../problems.ts'
+import { RequestStream, ResponseStream } from '../streams.ts'
+import { parseLine } from './posted.ts'
+
+/** The longest line in bytes, without its line feed. */
+export const LINE_MAX_BYTES = 512 * 1024
+/** Batches of one stream that are stored at the same time. */
+const IN_FLIGHT_COUNT = 4
+const LINE_FEED = 10
+
+/** A line: its message's text, or why it is refused. */
+type Entry = { number: number; text: string } | { number: number; error: unknown }
+
+/**
+ * Answers one stream.
+ *
+ * @param errorsOnly Answers refused lines only, and `{"lines","accepted","refused"}` at the end.
+ */
+export async function postLines(context: Context, errorsOnly: boolean, api: ApiContext): Promise<void> {
+  const { req: request, res: response } = context
+  context.respond = false
+  context.status = 200
+  response.setHeader('Content-Type', 'application/x-ndjson')
+  const requestStream = new RequestStream(request, api)
+  const answers = new Answers(new ResponseStream(response, api.clock), errorsOnly)
+  try {
+    sendContinue(request, response)
+    await answerLines(requestStream, answers, api)
+    if (requestStream.cutOff) await answers.refuseFrom(new MailroomError('MR_DRAINING', { name: api.node }))
+    await answers.end()
+  } finally {
+    requestStream.close()
+  }
+  if (request.complete) return
+  await discardRest(request, api.clock)
+  request.destroy()
+}
+
+async function answerLines(requestStream: RequestStream, answers: Answers, api: ApiContext): Promise<void> {
+  const splitter = new LineSplitter()
+  const inFlight: Promise<void>[] = []
+  let answered = Promise.resolve()
+  const take = async (lines: Iterable<Line>) => {
+    for (const entries of batchesOf(lines)) {
+      const receipts = store(entries, answers, api)
+      answered = answered.then(async () => answers.add(entries, await receipts))
+      // A write to a closed connection fails here first; the reader may be blocked on that connection.
+      answered.catch((error) => requestStream.fail(error))
+      inFlight.push(answered)
+      if (inFlight.length >= IN_FLIGHT_COUNT) await inFlight.shift()
+      // A chunk can hold tens of thousands of invalid lines, which need no I/O: let other requests run in between.
+      await new Promise<void>((resolve) => api.clock.soon(resolve))
+    }
+  }
+  for (;;) {
+    const chunk = await requestStream.next()
+    if (chunk === undefined) break
+    await take(splitter.push(chunk))
+  }
+  if (!requestStream.cutOff) await take(splitter.end())
+  await answered
+}
+
+/** Entries for batches of at most 1,000. A chunk and the line before it are fewer bytes than a batch may have. */
+function* batchesOf(lines: Iterable<Line>): Generator<Entry[]> {
+  let entries: Entry[] = []
+  for (const line of lines) {
+    entries.push(entryOf(line))
+    if (entries.length === BATCH_MAX_COUNT) {
+      yield entries
+      entries = []
+    }
+  }
+  if (entries.length > 0) yield entries
+}
+
+function entryOf({ number, bytes }: Line): Entry {
+  try {
+    if (bytes === undefined) {
+      throw new MailroomError('MR_TOO_LARGE', { what: 'The line', limitBytes: LINE_MAX_BYTES })
+    }
+    return { number, text: parseLine(bytes) }
+  } catch (error) {
+    if (!isMailroomError(error)) throw error
+    return { number, error }
+  }
+}
+
+/** Stores the entries that have a text. Resolves with their receipts in order, or with the error; never rejects. */
+async function store(
+  entries: readonly Entry[],
+  answers: Answers,
+  { facade, clock, random, logger }: ApiContext,
+): Promise<Receipt[] | { error: unknown }> {
+  const texts = entries.flatMap((entry) => ('text' in entry ? [entry.text] : []))
+  if (texts.length === 0) return []
+  const giveUpAt = clock.monotonic() + STREAM_PATIENCE_MS
+  for (let delayMs = STREAM_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, STREAM_RETRY_MAX_MS)) {
+    try {
+      return await facade.postBatch(texts, { deadlineAt: clock.now() + POST_DEADLINE_MS })
+    } catch (error) {
+      const isFull = isMailroomError(error, 'MR_MAILBOX_FULL', 'MR_OVERLOADED')
+      if (!isMailroomError(error)) logger.error({ err: error }, 'bug')
+      if (!isFull || clock.monotonic() >= giveUpAt || answers.closed) return { error }
+    }
+    await clock.sleep(delayMs * (0.5 + random() / 2))
+  }
+}
+
+/** The answer lines of one stream. */
+class Answers {
+  readonly #out: ResponseStream
+  readonly #errorsOnly: boolean
+  #accepted = 0
+  #refused = 0
+
+  constructor(out: ResponseStream, errorsOnly: boolean) {
+    this.#out = out
+    this.#errorsOnly = errorsOnly
+  }
+
+  /** True when the client has closed the connection. */
+  get closed(): boolean {
+    return this.#out.closed
+  }
+
+  /** Answers the lines of a batch and sends the answers. @throws {ClientGone} */
+  async add(entries: readonly Entry[], receipts: Receipt[] | { error: unknown }): Promise<void> {
+    let index = 0
+    for (const entry of entries) {
+      if ('error' in entry) await this.#refuse(entry.number, entry.error)
+      else if ('error' in receipts) await this.#refuse(entry.number, receipts.error)
+      else await this.#accept(entry.number, receipts[index++]!.id)
+    }
+    await this.#out.flush()
+  }
+
+  /** Answers that the next line and all after it were not stored. */
+  async refuseFrom(error: MailroomError): Promise<void> {
+    await this.#out.write(errorLine(this.#accepted + this.#refused + 1, error))
+  }
+
+  async end(): Promise<void> {
+    const counts = { lines: this.#accepted + this.#refused, accepted: this.#accepted, refused: this.#refused }
+    if (this.#errorsOnly) await this.#out.write(`${JSON.stringify(counts)}\n`)
+    await this.#out.end()
+  }
+
+  #accept(number: number, id: string): Promise<void> | undefined {
+    this.#accepted++
+    return this.#errorsOnly
+      ? undefined
+      : this.#out.write(`{"line":${number},"id":"${id}","at":"${atOf(id)}"}\n`)
+  }
+
+  #refuse(number: number, error: unknown): Promise<void> | undefined {
+    this.#refused++
+    return this.#out.write(errorLine(number, error))
+  }
+}
+
+function errorLine(line: number, error: unknown): string {
+  return `${JSON.stringify({ line, error: problemLineOf(error) })}\n`
+}
+
+/** One line. `bytes` is undefined when it is longer than `LINE_MAX_BYTES`. */
+export interface Line {
+  /** From 1. */
+  number: number
+  bytes: Buffer | undefined
+}
+
+/** Splits a stream of bytes into lines. Nothing of a line that is too long is kept, so memory is bounded. */
+export class LineSplitter {
+  readonly #buffer = new ByteBuffer()
+  #tooLong = false
+  #count = 0;
+
+  /** The lines that end in this chunk. */
+  *push(chunk: Buffer): Generator<Line> {
+    let from = 0
+    for (;;) {
+      const end = chunk.indexOf(LINE_FEED, from)
+      this.#add(chunk.subarray(from, end === -1 ? chunk.length : end))
+      if (end === -1) return
+      yield this.#finish()
+      from = end + 1
+    }
+  }
+
+  /** The last line, when the stream did not end with a line feed. */
+  *end(): Generator<Line> {
+    if (this.#tooLong || this.#buffer.length > 0) yield this.#finish()
+  }
+
+  #add(bytes: Buffer): void {
+    if (this.#tooLong) return
+    this.#tooLong = this.#buffer.length + bytes.length > LINE_MAX_BYTES
+    if (this.#tooLong) this.#buffer.take()
+    else this.#buffer.add(bytes)
+  }
+
+  #finish(): Line {
+    const bytes = this.#tooLong ? undefined : this.#buffer.take()
+    this.#tooLong = false
+    return { number: ++this.#count, bytes }
+  }
+}

@@ -1,0 +1,64 @@
+/** `/log`: pages of the log, and redrive. */
+import type { Clock } from '../../runtime/clock.ts'
+import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
+import { idAt } from '../../storage/ids.ts'
+import { type ApiContext, type Handler, idParameter, replyJson, wholeNumber } from '../context.ts'
+import { ConcurrencyLimit } from '../overload.ts'
+import { badRequest } from '../problems.ts'
+import { messageJson, replyNewestFirst, replyPage } from '../streams.ts'
+
+const PAGE_LIMIT = { min: 1, max: 1000, fallback: 100 }
+const REDRIVE_LIMIT = { min: 1, max: 1000, fallback: 1000 }
+const REDRIVES_MAX = 4
+
+/** The routes of the log. */
+export function logRoutes(
+  { facade, clock }: ApiContext,
+  readers: ConcurrencyLimit,
+): Record<'getLog' | 'redriveLog', Handler> {
+  const redrives = new ConcurrencyLimit('redrives', REDRIVES_MAX)
+  return {
+    getLog(context, query) {
+      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
+      const before = idParameter(query, 'before')
+      const { after } = idParameter(query, 'after')
+      if (before.before !== undefined && after !== undefined) {
+        throw badRequest({ where: 'the query', expected: 'either before or after', got: 'both' })
+      }
+      const path = `/log?limit=${limit}`
+      if (after === undefined) {
+        const page = { path, limit, ...before }
+        return readers.run(() => replyNewestFirst(context, clock, page, (range) => facade.logPage(range)))
+      }
+      return readers.run(() =>
+        replyPage(context, clock, {
+          limit,
+          read: (cursor = after, count) => facade.logPage({ after: cursor, limit: count }),
+          toJson: messageJson,
+          next(lastId) {
+            const cursor = followCursor(lastId, clock)
+            return cursor !== undefined && cursor > after ? `${path}&after=${cursor}` : null
+          },
+        }),
+      )
+    },
+
+    async redriveLog(context, query) {
+      const limit = wholeNumber(query, 'limit', REDRIVE_LIMIT)
+      const range = { ...idParameter(query, 'after'), limit }
+      const { checked, redriven, last } = await redrives.run(() => facade.redrive(range))
+      const next = last === null ? null : `/log/redrive?limit=${limit}&after=${last}`
+      replyJson(context, 200, JSON.stringify({ checked, redriven, next }))
+    },
+  }
+}
+
+/**
+ * The cursor for following the log: the last id of the page, but at most the id of 4 s ago. Ids are not in commit
+ * order: a message may be stored up to 3 s after its id was made, and clocks differ by up to 1 s.
+ */
+export function followCursor(lastId: string | undefined, clock: Clock): string | undefined {
+  if (lastId === undefined) return undefined
+  const youngest = idAt(clock.now() - CURSOR_DELAY_MS)
+  return lastId < youngest ? lastId : youngest
+}

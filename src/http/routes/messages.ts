@@ -1,0 +1,164 @@
+/**
+ * `/messages`: accepts one message or a batch (the hot path) or a stream of lines (`lines.ts`); shows the two
+ * lists; shows one message.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Context } from 'koa'
+import type { Found, ListHalf } from '../../actors/protocol.ts'
+import { MailroomError } from '../../runtime/errors.ts'
+import { LONG_POLL_SLICE_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { atOf } from '../../storage/ids.ts'
+import type { Receipt } from '../../storage/ports.ts'
+import { ClientGone, mediaTypeOf } from '../body.ts'
+import {
+  type ApiContext,
+  checkId,
+  type Handler,
+  pathParameter,
+  type Query,
+  replyJson,
+  wholeNumber,
+} from '../context.ts'
+import { ConcurrencyLimit } from '../overload.ts'
+import { badRequest } from '../problems.ts'
+import { messageJson, openJson, type ResponseStream } from '../streams.ts'
+import { postLines } from './lines.ts'
+import { hashOf, readPosted } from './posted.ts'
+import { ROUTES } from './table.ts'
+
+const STREAMS_MAX = 100
+const LONG_POLLS_MAX = 1000
+const WAIT_MAX_SECONDS = 30
+const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
+
+/** The routes of `/messages`. */
+export function messageRoutes(
+  api: ApiContext,
+  readers: ConcurrencyLimit,
+): Record<'postMessages' | 'getLists' | 'getMessage', Handler> {
+  const { facade, clock } = api
+  const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
+  const longPolls = new ConcurrencyLimit('waiting requests', LONG_POLLS_MAX)
+  return {
+    async postMessages(context, query) {
+      const type = mediaTypeOf(context.req, ROUTES.postMessages.types)
+      const key = keyOf(context.req)
+      if (type === 'application/x-ndjson') {
+        if (key !== undefined) {
+          throw badRequest({ where: 'Idempotency-Key', expected: 'absent with NDJSON', got: 'one' })
+        }
+        const errorsOnly = acksOf(query)
+        return streams.run(() => postLines(context, errorsOnly, api))
+      }
+      if (query['acks'] !== undefined) {
+        throw badRequest({ where: 'query parameter "acks"', expected: 'absent but with NDJSON', got: 'one' })
+      }
+      const posted = await readPosted(context, type, clock)
+      const { texts, many } = posted
+      const deadlineAt = clock.now() + POST_DEADLINE_MS
+      if (key !== undefined) {
+        const hash = hashOf(posted)
+        const receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
+        if (receipts[0]!.replayed) context.res.setHeader('Idempotent-Replayed', 'true')
+        replyReceipts(context, many, receipts)
+      } else if (many) {
+        replyReceipts(context, true, await facade.postBatch(texts, { deadlineAt }))
+      } else {
+        replyReceipts(context, false, [await facade.post(texts[0]!, deadlineAt)])
+      }
+    },
+
+    getLists: (context, query) => readers.run(() => getLists(context, query, api)),
+
+    async getMessage(context, query) {
+      const id = checkId(pathParameter(context, 'id'), 'the id')
+      const waitMs = wholeNumber(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
+      const found = await (waitMs === 0 ? facade.find(id, 0) : longPolls.run(() => longPoll(id, waitMs, api)))
+      if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
+      const { text, state, deliveredTo, attempts } = found
+      const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
+      const at = atOf(id)
+      replyJson(context, 200, JSON.stringify({ id, text, at, state, deliveredTo, deliveredAt, attempts }))
+    },
+  }
+}
+
+function replyReceipts(context: Context, many: boolean, receipts: readonly Receipt[]): void {
+  if (!many) context.res.setHeader('Location', `/messages/${receipts[0]!.id}`)
+  const entries = receipts.map(({ id }) => `{"id":"${id}","at":"${atOf(id)}"}`)
+  replyJson(context, 201, many ? `[${entries.join(',')}]` : entries[0]!)
+}
+
+function keyOf({ headers }: IncomingMessage): string | undefined {
+  const key = headers['idempotency-key']
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && /^[\w-]{16,64}$/.test(key)) return key
+  throw badRequest({
+    where: 'Idempotency-Key',
+    expected: '16 to 64 characters of A-Z a-z 0-9 _ -',
+    got: `${key.length} characters, or others`,
+  })
+}
+
+function acksOf(query: Query): boolean {
+  const acks = query['acks']
+  if (acks === undefined || acks === 'errors') return acks !== undefined
+  throw badRequest({ where: 'query parameter "acks"', expected: '"errors"', got: 'something else' })
+}
+
+/** Asks in slices of 2 s, so that a drain waits for one slice and not as long as the client may (30 s). */
+async function longPoll(
+  id: string,
+  waitMs: number,
+  { facade, closing }: ApiContext,
+): Promise<Found | undefined> {
+  for (let leftMs = waitMs; ; leftMs -= LONG_POLL_SLICE_MS) {
+    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
+    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || closing()) return found
+  }
+}
+
+async function getLists(context: Context, query: Query, api: ApiContext): Promise<void> {
+  const limit = wholeNumber(query, 'limit', LISTS_LIMIT)
+  if (context.method === 'HEAD') {
+    // Without a length, which is known only after all of it was read.
+    openJson(context, api.clock)
+    context.res.end()
+    return
+  }
+  const { logged, delivered, deliveredTo } = await api.facade.lists(limit)
+  const out = openJson(context, api.clock)
+  const partial: string[] = []
+  await out.write('{')
+  if (!(await writeList(out, 'logged', logged, api))) partial.push('logged')
+  await out.write(',')
+  if (!(await writeList(out, 'delivered', delivered, api))) partial.push('delivered')
+  await out.write(`,"deliveredTo":${JSON.stringify(deliveredTo)},"partial":${JSON.stringify(partial)}}`)
+  await out.end()
+}
+
+/** Writes one list, and closes its array also when its source fails. Returns true when the list is complete. */
+async function writeList(
+  out: ResponseStream,
+  name: string,
+  { pages, whole }: ListHalf,
+  { logger }: ApiContext,
+): Promise<boolean> {
+  let complete = false
+  let separator = ''
+  await out.write(`"${name}":[`)
+  try {
+    for await (const page of pages) {
+      for (const message of page) {
+        await out.write(separator + messageJson(message))
+        separator = ','
+      }
+    }
+    complete = whole()
+  } catch (error) {
+    if (error instanceof ClientGone) throw error
+    logger.warn({ err: error, list: name }, 'a list ended early')
+  }
+  await out.write(']')
+  return complete
+}
