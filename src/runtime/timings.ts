@@ -12,9 +12,9 @@ export const DAY_MS = 24 * 60 * MINUTE_MS
 /** After this time nobody may store the messages of a POST any more, and the POST is refused. */
 export const POST_DEADLINE_MS = 3 * SECOND_MS
 /** A facade waits this long for one logging actor, then fails over to another: a POST has room for three tries. */
-export const APPEND_ATTEMPT_MS = POST_DEADLINE_MS / 3
+export const APPEND_ATTEMPT_MS = Math.floor(POST_DEADLINE_MS / 3)
 /** The same for a logging actor that failed its last call: it may hold up the call that probes it only so long. */
-export const APPEND_PROBE_MS = APPEND_ATTEMPT_MS / 5
+export const APPEND_PROBE_MS = Math.floor(APPEND_ATTEMPT_MS / 5)
 /** Pause before a facade tries logging actors again that were all unreachable. */
 export const APPEND_RETRY_MS = 25
 /** A read of the log takes as long as a POST at most, over all logging actors. */
@@ -65,6 +65,8 @@ export const KEEP_ALIVE_MS = MINUTE_MS
 export const LINGER_MS = SECOND_MS
 /** A long poll (`?wait=`) asks a messages actor for this long at a time: a drain waits no longer for it. */
 export const LONG_POLL_SLICE_MS = 2 * SECOND_MS
+/** How often a long poll checks that the lane is still held here. */
+export const LONG_POLL_CHECK_MS = SECOND_MS
 
 // ── Draining ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,12 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
+import {
+  BACKLOG_PERIOD_MS,
+  HANDLER_GRACE_MS,
+  LANE_RETRY_MS,
+  LONG_POLL_CHECK_MS,
+} from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
@@ -24,8 +29,6 @@ const CONCURRENCY = 16
 const STORE_BYTES = 32 * 1024 * 1024
 /** Messages read from the lanes' lists at once. */
 const CHUNK_COUNT = 100
-/** A long poll checks this often whether its lane is still held. */
-const FIND_CHECK_MS = 1000
 
 /** The user's handler and its limits. */
 export interface Handling {
@@ -112,7 +115,7 @@ export class MessagesActor extends Actor implements Messages {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
-        await this.context.clock.sleep(Math.min(leftMs, FIND_CHECK_MS), settled.signal)
+        await this.context.clock.sleep(Math.min(leftMs, LONG_POLL_CHECK_MS), settled.signal)
       } finally {
         this.#longPolls.remove(id, settled)
       }
