@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { POST_DEADLINE_MS } from '../../../src/runtime/timings.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { startApi, until } from '../../support/public-api.ts'
 
@@ -16,7 +17,7 @@ test('a message in JSON is accepted, with its place', async (t) => {
   assert.equal(answer.status, 201)
   assert.deepEqual(answer.json, { id, at: atOf(id) })
   assert.equal(answer.headers['location'], `/messages/${id}`)
-  assert.deepEqual(facade.deadlines, [clock.now() + 3000])
+  assert.deepEqual(facade.deadlines, [clock.now() + POST_DEADLINE_MS])
 })
 
 test('the bare text is accepted as text/plain, with or without charset=utf-8', async (t) => {

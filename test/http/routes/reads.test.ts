@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { READ_STALL_MS } from '../../../src/runtime/timings.ts'
+import { CURSOR_DELAY_MS, READ_STALL_MS } from '../../../src/runtime/timings.ts'
 import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
 import { type Api, startApi, until } from '../../support/public-api.ts'
 
@@ -227,7 +227,7 @@ test('following the log goes oldest first, and no cursor passes what is younger 
   const [, second] = await fill(api, 1)
   const page = await api.ask('GET', `/log?after=${MIN_ID}`)
   assert.deepEqual(idsOf(page.json.items), [first, second])
-  const settledId = idAt(api.clock.now() - 4000)
+  const settledId = idAt(api.clock.now() - CURSOR_DELAY_MS)
   assert.equal(page.json.next, `/log?limit=100&after=${settledId}`)
   const again = await api.ask('GET', page.json.next)
   assert.deepEqual(idsOf(again.json.items), [second])
