@@ -15,7 +15,7 @@ export class ApiError extends Error {
 
   constructor(status: number, body: string, retryAfter: unknown) {
     const problem = problemIn(body)
-    super(inWords(status, body, problem))
+    super(sentenceOf(status, body, problem))
     this.name = 'ApiError'
     this.status = status
     this.code = problem?.code
@@ -145,7 +145,7 @@ export class ApiClient {
   }
 }
 
-function inWords(
+function sentenceOf(
   status: number,
   body: string,
   problem: { code: string; detail: string } | undefined,

@@ -11,10 +11,10 @@ import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
 const IN_MEMORY_MAX_BYTES = 256 * 1024 * 1024
 
 /** The client closed the connection before the request ended, so there is nobody to answer. */
-export class ClientGone extends Error {
+export class ClientDisconnected extends Error {
   constructor() {
     super('The client closed the connection')
-    this.name = 'ClientGone'
+    this.name = 'ClientDisconnected'
   }
 }
 
@@ -57,7 +57,7 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
  *
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
  * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when the bodies being read hold too many bytes.
- * @throws {ClientGone} When the client closed the connection.
+ * @throws {ClientDisconnected} When the client closed the connection.
  */
 export function readBody(
   request: IncomingMessage,
@@ -76,7 +76,7 @@ export function readBody(
       request.pause()
       reject(error)
     }
-    const onClose = () => finish(new ClientGone())
+    const onClose = () => finish(new ClientDisconnected())
     const onData = (chunk: Buffer) => {
       inMemoryBytes += chunk.length
       buffer.add(chunk)

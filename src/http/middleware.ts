@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { isMailroomError } from '../runtime/errors.ts'
 import { createAuth } from './auth.ts'
-import { ClientGone, discardRest, hasBody } from './body.ts'
+import { ClientDisconnected, discardRest, hasBody } from './body.ts'
 import type { ApiContext } from './context.ts'
 import { problemOf, replyProblem } from './problems.ts'
 
@@ -48,7 +48,7 @@ async function replyError(
   { clock, random, logger }: ApiContext,
 ): Promise<void> {
   const { req: request, res: response, method, path } = context
-  if (error instanceof ClientGone) {
+  if (error instanceof ClientDisconnected) {
     context.respond = false
     response.destroy()
     return

@@ -25,7 +25,6 @@ const QUIET_ITERATIONS = 3
 
 /** A listening public server. */
 export interface PublicServer {
-  address: string
   port: number
   /**
    * Stops accepting connections, closes idle ones, and resolves when the requests in flight have been answered.
@@ -84,7 +83,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
 
   server.listen({ host: config.host, port: config.port, backlog: ACCEPT_QUEUE_COUNT })
   await once(server, 'listening')
-  const { address, port } = server.address() as AddressInfo
+  const { port } = server.address() as AddressInfo
 
   /** Waits for the accept queue to be empty: a process that was paused runs its timers before it accepts. */
   const acceptQueueEmpty = async () => {
@@ -114,7 +113,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
     await closed
     cancel()
   }
-  return { address, port, stopListening: () => (stopped ??= stop()) }
+  return { port, stopListening: () => (stopped ??= stop()) }
 }
 
 /** Connections that have sent nothing yet. Node does not count them as idle, and they would delay the shutdown. */

@@ -8,7 +8,7 @@ import type { Cancel, Clock } from '../runtime/clock.ts'
 import { READ_STALL_MS, STREAM_DRAIN_CHECK_MS, STREAM_SILENCE_MS } from '../runtime/timings.ts'
 import { atOf } from '../storage/ids.ts'
 import type { Message } from '../storage/ports.ts'
-import { ClientGone } from './body.ts'
+import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
 
 /** An answer is sent in chunks of about this size. */
@@ -49,7 +49,7 @@ export class RequestStream {
   /**
    * The next chunk; undefined at the end.
    *
-   * @throws {ClientGone} The client closed the connection or was disconnected. Or the error `fail` was given.
+   * @throws {ClientDisconnected} The client closed the connection or was disconnected. Or the error `fail` was given.
    */
   async next(): Promise<Buffer | undefined> {
     const request = this.#request
@@ -59,7 +59,7 @@ export class RequestStream {
       const chunk = request.read() as Buffer | null
       if (chunk !== null) return chunk
       if (request.readableEnded) return undefined
-      if (request.destroyed) throw new ClientGone()
+      if (request.destroyed) throw new ClientDisconnected()
       this.#blockedSince = this.#clock.monotonic()
       await new Promise<void>((resolve) => {
         this.#wake = resolve
@@ -120,7 +120,7 @@ export class ResponseStream {
   /**
    * Adds text. Returns a promise only when it has to wait for the client.
    *
-   * @throws {ClientGone} The client closed the connection or was disconnected.
+   * @throws {ClientDisconnected} The client closed the connection or was disconnected.
    */
   write(text: string): Promise<void> | undefined {
     this.#chunk += text
@@ -129,7 +129,7 @@ export class ResponseStream {
 
   /** Sends the chunk, and waits until there is room for more. */
   async flush(): Promise<void> {
-    if (this.closed) throw new ClientGone()
+    if (this.closed) throw new ClientDisconnected()
     if (this.#chunk === '') return
     const chunk = this.#chunk
     this.#chunk = ''
@@ -138,7 +138,7 @@ export class ResponseStream {
 
   /** Sends the rest and ends the answer; resolves when it has been handed to the kernel. */
   async end(): Promise<void> {
-    if (this.closed) throw new ClientGone()
+    if (this.closed) throw new ClientDisconnected()
     if (!this.#response.headersSent) {
       this.#response.setHeader('Content-Length', Buffer.byteLength(this.#chunk))
     }
@@ -156,7 +156,7 @@ export class ResponseStream {
         if (error === undefined) resolve()
         else reject(error)
       }
-      const onClose = () => finish(response.writableFinished ? undefined : new ClientGone())
+      const onClose = () => finish(response.writableFinished ? undefined : new ClientDisconnected())
       const cancel = this.#clock.after(READ_STALL_MS, () => response.destroy(), { unref: true })
       response.on(event, finish).on('close', onClose)
     })

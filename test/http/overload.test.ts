@@ -78,7 +78,7 @@ test('at three times the capacity for a minute the store works at capacity, and 
   for (let one = 5; one < 60; one++) {
     refused = await second(10_000, 300)
     assert.ok(Math.abs(refused - 20_000) < 100, `${refused} refused`)
-    assert.ok(inFlight.length <= IN_FLIGHT_MAX, `${inFlight.length} inFlight`)
+    assert.ok(inFlight.length <= IN_FLIGHT_MAX, `${inFlight.length} in flight`)
   }
 })
 
@@ -106,7 +106,7 @@ test('posts that are read, stored and answered all together are overload, though
 test('with a slow store fewer posts are in flight: as many as it answers in a second', async () => {
   const { second, inFlight } = openAdmission()
   for (let one = 0; one < 10; one++) await second(500, 20)
-  assert.ok(inFlight.length <= 510 && inFlight.length > 400, `${inFlight.length} inFlight`)
+  assert.ok(inFlight.length <= 510 && inFlight.length > 400, `${inFlight.length} in flight`)
 })
 
 test('a few posts are never refused, however long the store takes', async () => {

@@ -142,7 +142,7 @@ class Answers {
     return this.#out.closed
   }
 
-  /** Answers the lines of a batch and sends the answers. @throws {ClientGone} */
+  /** Answers the lines of a batch and sends the answers. @throws {ClientDisconnected} */
   async add(entries: readonly Entry[], receipts: Receipt[] | { error: unknown }): Promise<void> {
     let index = 0
     for (const entry of entries) {

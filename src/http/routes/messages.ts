@@ -9,7 +9,7 @@ import { MailroomError } from '../../runtime/errors.ts'
 import { LONG_POLL_SLICE_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
-import { ClientGone, mediaTypeOf } from '../body.ts'
+import { ClientDisconnected, mediaTypeOf } from '../body.ts'
 import {
   type ApiContext,
   checkId,
@@ -38,7 +38,7 @@ export function messageRoutes(
 ): Record<'postMessages' | 'getLists' | 'getMessage', Handler> {
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
-  const longPolls = new ConcurrencyLimit('waiting requests', LONG_POLLS_MAX)
+  const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
   return {
     async postMessages(context, query) {
       const type = mediaTypeOf(context.req, ROUTES.postMessages.types)
@@ -156,7 +156,7 @@ async function writeList(
     }
     complete = whole()
   } catch (error) {
-    if (error instanceof ClientGone) throw error
+    if (error instanceof ClientDisconnected) throw error
     logger.warn({ err: error, list: name }, 'a list ended early')
   }
   await out.write(']')
