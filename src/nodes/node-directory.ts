@@ -1,18 +1,18 @@
-/** What a node tells other nodes of itself, and what they make of it. JSON-safe. */
+/** The directory of one node, as it crosses to other nodes (JSON), and the entries they make of it. */
 import { type ActorEntry, actorName, actorNumber, addressOf } from '../runtime/cluster/directory.ts'
 
-/** An actor as its node tells it: it is wherever the node was reached, at this port. */
+/** An actor as its node reports it. It is reached at the node's address and this port. */
 type ToldActor = Omit<ActorEntry, 'address'> & { port: number | null }
 
 /** The answer of `GET /directory`. */
 export interface NodeDirectory {
   node: string
-  /** New at every start of the node; two nodes of one name are told apart by it. */
+  /** Random, new at every start of the node. It tells two nodes of one name apart. */
   startId: string
   actors: ToldActor[]
 }
 
-/** What a node tells of its actors. */
+/** The directory that a node reports. */
 export function toldBy(
   { node, startId }: { node: string; startId: string },
   actors: readonly ActorEntry[],
@@ -25,7 +25,7 @@ export function toldBy(
  * Directory entries of the actors of another node.
  *
  * @param host The address the node was reached at.
- * @param options.away It has been silent for a while: none of its actors is `ready`.
+ * @param options.away The node is unreachable: none of its actors is `ready`.
  */
 export function entriesAt(
   { actors }: NodeDirectory,
@@ -39,17 +39,17 @@ export function entriesAt(
   }))
 }
 
-/** True when a node's actors carry its name, as those of one node among several do. */
+/** True when the names of a node's actors carry its name, as they must with several nodes. */
 export function areNamedAfterIt({ node, actors }: NodeDirectory): boolean {
   return actors.every(({ role, name }) => name === actorName(role, actorNumber(name), node))
 }
 
-/** What a node lacks to do its part, in words for people; empty when it lacks nothing. */
+/** What a node lacks to work, as sentences for people; empty when it lacks nothing. */
 export function lackedBy(actors: readonly ActorEntry[]): string[] {
   if (actors.length === 0) return ['this node is starting']
   const lacked = actors.flatMap(({ name, role, state, missing }) => {
     if (state !== 'ready') return [`${name}: ${state}`]
-    // A facade speaks for the whole system, and names whom it means.
+    // A facade reports for the whole system and names the actor.
     return role === 'facade' ? missing : missing.map((what) => `${name}: ${what}`)
   })
   return [...new Set(lacked)]

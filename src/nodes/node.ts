@@ -1,4 +1,4 @@
-/** A node put together: its supervisor, what it tells other nodes, and what it hears from them. */
+/** The composition of a node: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
@@ -11,18 +11,18 @@ import { serveNode } from './server.ts'
 
 type NodeOptions = Omit<SupervisorOptions, 'others' | 'isOneOfSeveral'> & { config: NodeConfig }
 
-/** A node, not yet started. */
+/** A node that has not been started. */
 export interface Node {
   supervisor: Supervisor
-  /** Serves the node's internal server, where it has one, and looks for the other nodes. */
+  /** Starts the node's internal server, when it has a port, and polls the other nodes. */
   join(): Promise<void>
-  /** Closes once the others know that the actors have drained. */
+  /** Closes once the other nodes know that the actors have drained. */
   leave(): Promise<void>
-  /** Ends the server and the looking now. */
+  /** Stops the server and the polls now. */
   close(): Promise<void>
 }
 
-/** Makes a node; alone it only has a supervisor, and perhaps a server for its health. */
+/** Makes a node. Without other nodes it has a supervisor only, and a server for health checks when it has a port. */
 export function createNode(options: NodeOptions): Node {
   const { config, node, secret, clock, logger } = options
   const self = { node, startId: randomUUID() }

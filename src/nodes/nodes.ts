@@ -1,12 +1,12 @@
 /**
- * The other nodes of the system. Once a second this node looks up the names it was given, asks every address
- * for its directory, and keeps what was told:
+ * The other nodes of the system. Once a second this node resolves the names of `--peers`, asks every address for its
+ * node's directory, and keeps the answers:
  *
  *   found ──answers──▶ here ──silent 3 s──▶ away ──silent 5 s──▶ (gone; found again by its name)
  *                        ◀──────answers──────┘
  *
- * While a node is away its actors are `restarting`: nobody is sent to them, and their lanes stay theirs.
- * Silence is counted in looks, not by the clock: while this process was frozen nobody has been silent.
+ * While a node is unreachable its actors are `restarting`: they are not called, and they keep their lanes. Silence is
+ * counted in polls, not by the clock, so that a freeze of this process does not make the others look silent.
  */
 
 import type { Cancel, Clock } from '../runtime/clock.ts'
@@ -17,56 +17,56 @@ import type { Logger } from '../runtime/logger.ts'
 import { NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
-/** The third look in a row without an answer. */
+/** So many polls in a row without an answer: the node is unreachable. */
 const AWAY_LOOKS = 3
-/** The fifth: it is not asked again. */
+/** So many: the node is forgotten and no longer polled. */
 const GONE_LOOKS = 5
-/** Two nodes of one name that both answer so often in a row are no restart of one. */
+/** Two processes of one name that both answer so many polls in a row are two nodes, not a restart of one. */
 const CLASH_ANSWERS = 4
 
 /** How other nodes are reached. */
 export interface Network {
-  /** All addresses of a name; an address is its own. Rejects when there are none. */
+  /** All addresses of a name or address. Rejects when there are none. */
   addressesOf(host: string): Promise<string[]>
   /**
-   * What a node tells. Settles within `timeoutMs`.
+   * A node's directory. Settles within `timeoutMs`.
    *
-   * @throws {MailroomError} A retryable one when it is not there; another when it is not one of us.
+   * @throws {MailroomError} Retryable when the node is unreachable; not retryable when it is no node of this system.
    */
   directoryAt(address: HostPort, timeoutMs: number): Promise<NodeDirectory>
 }
 
-/** What is known of an address. */
+/** What is known about one address. */
 interface Found {
   readonly address: HostPort
   asking: boolean
   answer: NodeDirectory | undefined
-  /** Answers of this start of the node, in a row. */
+  /** Answers in a row from the same process of the node. */
   answerCount: number
-  /** Looks since it answered. */
+  /** Polls since its last answer. */
   silentLooks: number
-  /** Why it did not answer when last asked; undefined when it did. */
+  /** Why the last poll failed; undefined when it was answered. */
   failure: unknown
 }
 
-/** What `Nodes` is given. */
+/** Options of `Nodes`. */
 export interface NodesOptions {
   peers: readonly HostPort[]
-  /** Who this node is: an address that turns out to be its own is passed over. */
+  /** This node, to recognise its own address. */
   self: { node: string; startId: string }
   network: Network
   clock: Clock
   logger: Logger
-  /** Called when there is news. */
+  /** Called after each answer, failure or loss of a node. */
   onChange: () => void
 }
 
-/** Keeps what the other nodes tell. */
+/** Polls the other nodes and keeps their directories. */
 export class Nodes {
   readonly #options: NodesOptions
   readonly #found = new Map<string, Found>()
   readonly #lookingUp = new Set<string>()
-  /** What was logged last about a name or an address, so that it is said once. */
+  /** The last line logged about a name or an address, so that it is logged once. */
   readonly #said = new Map<string, string>()
   #cancel: Cancel = () => {}
 
@@ -74,14 +74,14 @@ export class Nodes {
     this.#options = options
   }
 
-  /** Looks now, and then once a second. */
+  /** Polls now, then once a second. */
   start(): void {
     if (this.#options.peers.length === 0) return
     this.#cancel = this.#options.clock.every(NODE_POLL_MS, () => this.#look())
     this.#look()
   }
 
-  /** Looks no more. */
+  /** Stops polling. */
   stop(): void {
     this.#cancel()
   }
@@ -100,7 +100,7 @@ export class Nodes {
     )
   }
 
-  /** What is wrong among the nodes, in words for people. */
+  /** Problems of the other nodes, as sentences for people. */
   problems(): string[] {
     const refusals = [...this.#found.values()]
       .filter(({ failure }) => isRefusal(failure))
@@ -177,7 +177,7 @@ export class Nodes {
     this.#options.onChange()
   }
 
-  /** Those that have answered and are not this one. */
+  /** The addresses of other nodes that have answered. */
   #others(): Found[] {
     return [...this.#found.values()].filter(({ answer }) => answer !== undefined && !this.#isSelf(answer))
   }
@@ -186,7 +186,7 @@ export class Nodes {
     return startId === this.#options.self.startId
   }
 
-  /** Names that several nodes go by, all of them alive. */
+  /** Names that several live nodes share. */
   #clashes(): string[] {
     const starts = new Map([[this.#options.self.node, new Set([this.#options.self.startId])]])
     for (const { answer, answerCount } of this.#others()) {
@@ -206,13 +206,13 @@ export class Nodes {
   }
 }
 
-/** Of two under one name: the one that answers (the other was its last start), else the same one everywhere. */
+/** Of two processes with one name, prefers the one that answers; when both do, every node prefers the same one. */
 function isRather(one: Found, other: Found): boolean {
   const answers = Number(one.failure === undefined) - Number(other.failure === undefined)
   return answers !== 0 ? answers > 0 : one.answer!.startId < other.answer!.startId
 }
 
-/** Whether somebody answered who will not be a node of ours by asking again. */
+/** True when the address answered, but is no node of this system: a retry cannot help. */
 function isRefusal(failure: unknown): boolean {
   return failure !== undefined && !(isMailroomError(failure) && failure.retryable)
 }

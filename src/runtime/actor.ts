@@ -1,13 +1,13 @@
-/** The actor: private state, one mailbox, and a life that begins with `start` and ends with `drain`. */
+/** The actor: private state and one mailbox. It runs from `start` to `drain`. */
 
 import type { ActorContext } from './cluster/actor-context.ts'
 import type { ActorStatus } from './cluster/directory.ts'
 import { Mailbox } from './mailbox.ts'
 
-/** Texts in one mailbox, beside the bound in messages (`--mailbox-capacity`). */
+/** Bytes of texts that one mailbox admits. `--mailbox-capacity` bounds the number of messages. */
 const CAPACITY_BYTES = 64 * 1024 * 1024
 
-/** What every actor is. What others ask of it goes through its mailbox. */
+/** The base of every actor. Calls of other actors go through its mailbox. */
 export abstract class Actor {
   readonly name: string
   protected readonly context: ActorContext
@@ -27,33 +27,33 @@ export abstract class Actor {
     })
   }
 
-  /** True once a drain began or was announced. */
+  /** True once a drain was announced or has begun. */
   get draining(): boolean {
     return this.#draining
   }
 
-  /** What the actor tells of itself with each heartbeat. Cheap. */
+  /** The actor's status, sent with each heartbeat. O(1). */
   status(): ActorStatus {
     const { depth, capacity, refused, handled } = this.mailbox
     return { mailbox: { depth, capacity, refused }, handled, missing: [] }
   }
 
-  /** Begins what the actor does beside its mailbox. */
+  /** Starts the work that does not come through the mailbox. */
   async start(): Promise<void> {}
 
-  /** Says that a drain is near: `draining` is true, yet work is still taken. */
+  /** Announces a drain: `draining` is true, but the mailbox still admits work. */
   announceDrain(): void {
     this.#draining = true
   }
 
-  /** Takes nothing new, finishes what was admitted, gives back what it holds. Every caller gets the same promise. */
+  /** Closes the mailbox, finishes what it admitted, releases what the actor holds. Every caller gets the same promise. */
   drain(): Promise<void> {
     this.#draining = true
     this.#drained ??= this.mailbox.control(() => this.onDrain())
     return this.#drained
   }
 
-  /** What a drain means; an actor with more than a mailbox adds to it. */
+  /** The steps of a drain. An actor that holds more than a mailbox overrides it. */
   protected async onDrain(): Promise<void> {
     this.mailbox.close()
     await this.mailbox.idle()

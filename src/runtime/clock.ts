@@ -1,6 +1,6 @@
 /**
- * Time and chance as parameters: everything that waits, dates or draws lots takes them from here, so that a
- * simulation can hand in its own. The only file that touches `Date.now` and the timers.
+ * Time and randomness as parameters, so that a simulation can pass its own. The only file that uses `Date.now`,
+ * the timers and `Math.random`.
  */
 
 /** Cancels a timer; harmless when it has fired. */
@@ -8,7 +8,7 @@ export type Cancel = () => void
 
 /** A source of time. All durations in milliseconds, all instants in milliseconds since 1970 UTC. */
 export interface Clock {
-  /** The wall clock now. May step. */
+  /** The wall clock. It may step forwards and backwards. */
   now(): number
   /** Time since some fixed point; never steps. For measuring durations. */
   monotonic(): number
@@ -16,13 +16,13 @@ export interface Clock {
   after(delayMs: number, work: () => void, options?: { unref?: boolean }): Cancel
   /** Calls `work` every `periodMs` until cancelled; never keeps the process alive. */
   every(periodMs: number, work: () => void): Cancel
-  /** Calls `work` after what has already arrived (input, microtasks) has been seen; no delay otherwise. */
+  /** Calls `work` in the next event-loop iteration, after pending input and microtasks. */
   soon(work: () => void): void
   /** Resolves after `delayMs`, or at once when `signal` is or gets aborted; never rejects. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>
 }
 
-/** A source of chance: evenly distributed in [0, 1). */
+/** A source of randomness: evenly distributed in [0, 1). */
 export type Random = () => number
 
 /** The real clock. */
@@ -56,5 +56,5 @@ export const systemClock: Clock = {
   },
 }
 
-/** The real chance. */
+/** The real randomness. */
 export const systemRandom: Random = Math.random

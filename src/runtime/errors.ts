@@ -1,10 +1,10 @@
 /**
- * Every error Mailroom raises on purpose, in one closed table. A code fixes its sentence, whether trying
- * again can help, and what became of the caller's request. HTTP statuses are not known here (`http/`).
- * Anything that is not a `MailroomError` is a bug: it is logged with its stack, never dressed up.
+ * Every error that Mailroom raises on purpose, in one closed table. The code decides the sentence, whether a retry
+ * can help, and the outcome of the request. HTTP statuses are in `http/problems.ts`. Any other error is a bug and is
+ * logged with its stack.
  */
 
-/** Did it happen? `none`: nothing was stored. `unknown`: perhaps; repeat with the same key. */
+/** `none`: nothing was stored. `unknown`: it may have been stored; retry with the same idempotency key. */
 export type Outcome = 'none' | 'unknown'
 
 interface Row<D> {
@@ -19,7 +19,7 @@ const row = <D>(retryable: boolean, outcome: Outcome, sentence: (details: D) => 
   sentence,
 })
 
-/** The closed table: code -> retryable, outcome, sentence of its facts. Mirrored in docs/errors.md. */
+/** The table: code -> retryable, default outcome, sentence made of the details. docs/errors.md mirrors it. */
 export const ERRORS = {
   MR_CONFIG_INVALID: row<{ problems: readonly string[] }>(
     false,
@@ -132,13 +132,13 @@ export const ERRORS = {
   MR_INTERNAL: row<{ reason: string }>(false, 'unknown', ({ reason }) => `A bug in Mailroom: ${reason}`),
 } as const
 
-/** One of the codes of the table. Stable: scripts may match on it. */
+/** A code of the table. Stable: scripts may match on it. */
 export type ErrorCode = keyof typeof ERRORS
 
-/** The facts an error of code `C` is made of. */
+/** The details that an error of code `C` carries. */
 export type Details<C extends ErrorCode> = (typeof ERRORS)[C] extends Row<infer D> ? D : never
 
-/** What crosses a wire (IPC or HTTP) of a `MailroomError`; JSON-safe. */
+/** A `MailroomError` as it crosses IPC or HTTP. JSON-safe. */
 export interface WireError {
   code: ErrorCode
   details: Record<string, unknown>
@@ -146,7 +146,7 @@ export interface WireError {
 }
 
 /**
- * The one error class. Made of facts, never of a sentence: the table owns the words.
+ * The one error class. It is made of a code and details; the table makes the sentence.
  *
  * @example throw new MailroomError('MR_NOT_FOUND', { what: 'message 01J…' })
  */
@@ -166,13 +166,13 @@ export class MailroomError<C extends ErrorCode = ErrorCode> extends Error {
     this.outcome = options.outcome ?? entry.outcome
   }
 
-  /** The JSON-safe form; `fromWire` makes an equal error of it. The cause stays behind. */
+  /** The JSON-safe form, without the cause. `fromWire` makes an equal error of it. */
   toWire(): WireError {
     return { code: this.code, details: this.details as Record<string, unknown>, outcome: this.outcome }
   }
 }
 
-/** True for a `MailroomError`, and, when codes are given, only for one of those. */
+/** True for a `MailroomError`; when codes are given, for one with such a code. */
 export function isMailroomError<C extends ErrorCode>(
   error: unknown,
   ...codes: readonly C[]
@@ -180,7 +180,7 @@ export function isMailroomError<C extends ErrorCode>(
   return error instanceof MailroomError && (codes.length === 0 || codes.includes(error.code as C))
 }
 
-/** Rebuilds an error from its wire form; an unknown code or shape becomes `MR_INTERNAL`. */
+/** Makes an error of its wire form. An unknown code or shape becomes `MR_INTERNAL`. */
 export function fromWire(wire: unknown): MailroomError {
   const { code, details, outcome } = (wire ?? {}) as Partial<WireError>
   try {
@@ -188,18 +188,18 @@ export function fromWire(wire: unknown): MailroomError {
       return new MailroomError(code, details as never, isOutcome(outcome) ? { outcome } : {})
     }
   } catch {
-    // Facts that do not fit their code.
+    // The details do not fit the code.
   }
   return new MailroomError('MR_INTERNAL', { reason: `not an error: ${JSON.stringify(wire)}` })
 }
 
-/** Any thrown value in wire form: a `MailroomError` as it is, anything else as `MR_INTERNAL`. */
+/** The wire form of any thrown value. What is not a `MailroomError` becomes `MR_INTERNAL`. */
 export function toWire(error: unknown): WireError {
   if (error instanceof MailroomError) return error.toWire()
   return new MailroomError('MR_INTERNAL', { reason: inWords(error) }).toWire()
 }
 
-/** Anything that was thrown, as `Name: message` where it is an error; never throws itself. */
+/** Any thrown value as text: `Name: message` of an error. Never throws. */
 export function inWords(thrown: unknown): string {
   try {
     return String(thrown)

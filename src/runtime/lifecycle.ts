@@ -1,4 +1,4 @@
-/** How a process ends: the only file that catches signals and calls `process.exit`. */
+/** How a process ends. The only file that handles signals and calls `process.exit`. */
 
 import type { Clock } from './clock.ts'
 import { SAME_SIGNAL_MS } from './timings.ts'
@@ -13,8 +13,8 @@ export function exit(code: number): never {
 }
 
 /**
- * Calls `first` at the first signal that asks this process to end; at a second one, when a second or more has
- * passed, calls `atOnce` and exits at once with 128 + its number.
+ * Calls `first` at the first end signal. A second signal, 1 s or more later, calls `atOnce` and exits at once with
+ * 128 + the signal's number.
  */
 export function onEndSignal(
   clock: Clock,
@@ -34,12 +34,12 @@ export function onEndSignal(
   }
 }
 
-/** Calls `listener` at every signal that asks this process to end, which then does not end by itself. */
+/** Calls `listener` at every end signal. The process then does not end by itself. */
 export function onEverySignal(listener: (signal: EndSignal) => void): void {
   for (const signal of Object.keys(SIGNALS) as EndSignal[]) process.on(signal, () => listener(signal))
 }
 
-/** Calls `report` with whatever nobody caught, then exits with code 1: such an error is a bug. */
+/** Calls `report` with an uncaught error, which is a bug, then exits with code 1. */
 export function onBug(report: (error: unknown) => void): void {
   const end = (error: unknown) => {
     report(error)
@@ -50,8 +50,8 @@ export function onBug(report: (error: unknown) => void): void {
 }
 
 /**
- * Calls `report` at the first SIGINT or SIGTERM, which then ends this process as if nobody had listened: a
- * shell sees the signal, not an exit code.
+ * Calls `report` at the first SIGINT or SIGTERM, then lets the signal end this process, so that a shell sees the
+ * signal and not an exit code.
  *
  * @returns Stops listening.
  */

@@ -1,6 +1,6 @@
 /**
- * Structured logs on stdout: one JSON line an event, pretty on a terminal. The destination is synchronous: a
- * line is out before the call returns, so a SIGKILL right after it loses nothing. The only door to pino.
+ * Structured logs on stdout: one JSON line per event, readable lines on a terminal. Writes are synchronous, so a
+ * SIGKILL after the call loses no line. The only file that imports pino.
  */
 import { type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'

@@ -1,14 +1,14 @@
 /**
- * An actor's bounded line of work. Admission is our own counter in front of p-queue (which has no bound):
- * refused at once when full, never queued at the door. The only door to p-queue.
+ * An actor's bounded queue of work. p-queue has no bound, so a counter in front of it admits work or refuses it at
+ * once. The only file that imports p-queue.
  *
- * p-queue's own `timeout` and `signal` free a slot while its work still runs: never passed here. A deadline
- * is the work's own affair; its slot stays taken until it has settled.
+ * p-queue's `timeout` and `signal` free a slot while the work still runs, so they are not used. Work has its own
+ * deadline, and occupies its slot until its promise settles.
  */
 import PQueue from 'p-queue'
 import { MailroomError } from './errors.ts'
 
-/** What a piece of work weighs in its mailbox. */
+/** What one piece of work takes of the mailbox's capacity. */
 export interface Cost {
   /** Messages, at least 1. Default 1. */
   count?: number
@@ -22,7 +22,7 @@ export interface MailboxOptions {
   name: string
   capacityCount: number
   capacityBytes: number
-  /** Pieces of work that run at once: 1 where there is state, a few where there is none. */
+  /** Pieces of work that run concurrently: 1 for an actor with state, more for one without. */
   concurrency: number
 }
 
@@ -32,9 +32,9 @@ export class Mailbox {
   readonly #work: PQueue
   readonly #control = new PQueue({ concurrency: 1 })
   readonly #idleWaiters: (() => void)[] = []
-  /** Messages admitted and not yet settled: never above `capacityCount`. */
+  /** Messages admitted whose work has not finished: at most `capacityCount`. */
   #depth = 0
-  /** Their bytes: never above `capacityBytes`. */
+  /** Bytes of their texts: at most `capacityBytes`. */
   #bytes = 0
   #refused = 0
   #handled = 0
@@ -45,31 +45,31 @@ export class Mailbox {
     this.#work = new PQueue({ concurrency: options.concurrency })
   }
 
-  /** Messages inside, waiting or running. */
+  /** Messages admitted: queued or running. */
   get depth(): number {
     return this.#depth
   }
 
-  /** Messages that fit. */
+  /** The most messages it admits. */
   get capacity(): number {
     return this.#options.capacityCount
   }
 
-  /** Messages refused since the beginning. */
+  /** Messages refused so far. */
   get refused(): number {
     return this.#refused
   }
 
-  /** Messages whose work has settled since the beginning. */
+  /** Messages whose work has finished so far. */
   get handled(): number {
     return this.#handled
   }
 
   /**
-   * Admits one piece of work, or refuses it at once; never waits for room.
+   * Admits one piece of work or refuses it at once. It never waits for capacity.
    *
-   * @param work Must settle. Runs when a slot is free, at most `concurrency` at once, in order of admission.
-   * @returns What `work` returned. Settles when the work has, not at admission.
+   * @param work Its promise must settle. Runs when a slot is free, in order of admission.
+   * @returns What `work` returned, when the work has finished.
    * @throws {MailroomError} `MR_MAILBOX_FULL` or, once closed, `MR_DRAINING`; nothing was admitted.
    */
   async run<T>(work: () => Promise<T>, cost: Cost = {}): Promise<T> {
@@ -82,9 +82,9 @@ export class Mailbox {
   }
 
   /**
-   * Takes room for work that is run later through `runAdmitted`, such as a message that waits for its batch.
+   * Takes capacity for work that runs later through `runAdmitted`, such as a message that joins the next batch.
    *
-   * @returns Gives the room back; to be called once, when the work has settled.
+   * @returns Gives the capacity back. Call it once, when the work has finished.
    * @throws {MailroomError} As `run`.
    */
   admit({ count = 1, bytes = 0 }: Cost): () => void {
@@ -110,22 +110,22 @@ export class Mailbox {
     }
   }
 
-  /** Runs work whose room has been taken with `admit`. */
+  /** Runs work whose capacity was taken with `admit`. */
   runAdmitted<T>(work: () => Promise<T>): Promise<T> {
     return this.#work.add(work)
   }
 
-  /** Runs control work (drain): one at a time, never refused, never behind what was admitted. */
+  /** Runs control work (a drain) one at a time. It is never refused and does not queue behind messages. */
   control<T>(work: () => Promise<T>): Promise<T> {
     return this.#control.add(work)
   }
 
-  /** Refuses everything from now on; what was admitted runs. */
+  /** Refuses everything from now on. Admitted work still runs. */
   close(): void {
     this.#closed = true
   }
 
-  /** Resolves when nothing is inside. */
+  /** Resolves when no admitted work is left. */
   async idle(): Promise<void> {
     while (this.#depth > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
   }

@@ -50,7 +50,7 @@ export function idGenerator(clock: Clock, random: Random): (count: number) => st
   }
 }
 
-/** Sorts what has ids, ascending. */
+/** Compares by id, ascending. */
 export function byId(a: { id: string }, b: { id: string }): number {
   return a.id < b.id ? -1 : 1
 }

@@ -1,12 +1,12 @@
-/** Which lane the next batch goes into. */
+/** Chooses the lane of the next batch. */
 
 import type { Clock } from '../runtime/clock.ts'
 import { BACKLOG_PERIOD_MS } from '../runtime/timings.ts'
 
-/** By lane: its holder, and messages waiting there as of the last report. */
+/** By lane: its holder, and its pending messages as of the holder's last heartbeat. */
 export type LaneReport = () => readonly { holder: string | null; waiting: number }[]
 
-/** Chooses among the lanes whose holder has the least waiting; ties rotate. */
+/** Chooses a lane of the holder with the smallest backlog, in rotation. */
 export class LaneChoice {
   readonly #clock: Clock
   readonly #report: LaneReport

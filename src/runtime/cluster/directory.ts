@@ -1,37 +1,37 @@
 /**
- * The directory: who is where. The primary owns it and sends it to its workers; an actor reads it.
- * Where there are several nodes, each primary adds what the others tell of theirs (`nodes.ts`).
+ * The directory: every actor's name, role, address, state and load. The primary owns it and sends it to its workers.
+ * With several nodes, each primary adds the actors that the other nodes report (`nodes/nodes.ts`).
  */
 
-/** What an actor does. */
+/** The role of an actor. */
 export type Role = 'facade' | 'logging' | 'messages'
 
 export const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
 
-/** An actor's life. `failed`: it crashed too often; one probe every 30 s. */
+/** The state of an actor. `failed`: its circuit breaker is open; it is probed every 30 s. */
 export type ActorState = 'starting' | 'ready' | 'draining' | 'restarting' | 'failed'
 
-/** What an actor tells of itself with each heartbeat. */
+/** An actor's status, sent with each heartbeat. */
 export interface ActorStatus {
   mailbox: { depth: number; capacity: number; refused: number }
-  /** Messages handled since its process began. */
+  /** Messages handled since its process started. */
   handled: number
-  /** Of a messages actor: the lanes it holds, and messages waiting and in hand in each. */
+  /** Of a messages actor: the lanes it holds, with the number of pending messages (also those in hand) of each. */
   lanes?: Record<number, number>
-  /** Of a messages actor: dead letters, and the instant (ms) of its oldest unsettled message. */
+  /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
-  /** Of a messages actor: starts it found left open: their messages, not it, ended its last process. */
+  /** Of a messages actor: starts that its last process left open. These messages ended that process, not the actor. */
   suspects?: number
-  /** What it lacks to do its work, in words for people. */
+  /** What it lacks to work, as sentences for people. */
   missing: string[]
-  /** What of its data is damaged, in words for people; it works without. */
+  /** Damaged data, as sentences for people. The actor works without it. */
   damaged?: string[]
 }
 
 /** One actor in the directory. */
 export interface ActorEntry extends ActorStatus {
-  /** `<role>-<n>`, n from 1; `<role>-<n>@<node>` where there are several nodes. */
+  /** `<role>-<n>`, n from 1; with several nodes `<role>-<n>@<node>`. */
   name: string
   role: Role
   node: string
@@ -54,15 +54,15 @@ export function addressOf({ host, port }: HostPort): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** A read-only, always current view of the directory within one process. */
+/** A read-only view of the directory in one process, always current. */
 export interface Directory {
   /** All actors of all nodes, by role, node and number. */
   actors(): readonly ActorEntry[]
-  /** Calls `listener` after each change; returns the way to stop it. */
+  /** Calls `listener` after each change. @returns A function that removes the listener. */
   onChange(listener: () => void): () => void
 }
 
-/** The name of the n-th actor of a role; of one node among several, when that is named. */
+/** The name of the n-th actor of a role; with several nodes, give its node's name. */
 export function actorName(role: Role, number: number, node?: string): string {
   return node === undefined ? `${role}-${number}` : `${role}-${number}@${node}`
 }
@@ -83,8 +83,8 @@ export function inOrder(a: ActorEntry, b: ActorEntry): number {
 }
 
 /**
- * The messages actors among which the lanes are dealt: all but those that are leaving, have not begun yet, or
- * have failed for good. One that crashed and comes back at once keeps its lanes.
+ * Names of the messages actors that share the lanes: ready ones, and crashed ones that restart at once and keep their
+ * lanes. Actors that are starting, draining or failed have none.
  */
 export function livingMessages(actors: readonly ActorEntry[]): string[] {
   return actors
@@ -92,7 +92,7 @@ export function livingMessages(actors: readonly ActorEntry[]): string[] {
     .map(({ name }) => name)
 }
 
-/** Says of a lane whether another than the actor of this name holds it, as far as the directory knows. */
+/** Tells whether another actor holds a lane, according to the directory. */
 export function isHeldElsewhere(own: { directory: Directory; name: string }): (lane: number) => boolean {
   return (lane) => own.directory.actors().some(({ name, lanes = {} }) => name !== own.name && lane in lanes)
 }

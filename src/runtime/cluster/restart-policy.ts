@@ -1,6 +1,6 @@
 /**
- * When a crashed actor is started again: after 0.1 s, doubling, with full jitter, at most 30 s. Five crashes in
- * 60 s open the actor's breaker: from then one probe every 30 s, until one has lived for 60 s.
+ * The restart policy of one actor: exponential backoff with full jitter, from 0.1 s to 30 s. Five crashes within 60 s
+ * open its circuit breaker. It is then probed every 30 s, until a process has been ready for 60 s.
  */
 
 import type { Clock, Random } from '../clock.ts'
@@ -8,7 +8,7 @@ import { CRASH_WINDOW_MS, RESTART_BASE_MS, RESTART_MAX_MS } from '../timings.ts'
 
 const BREAKER_COUNT = 5
 
-/** What to do about a crash: start again after `delayMs`; `failed` while the breaker is open. */
+/** Restart after `delayMs`; `failed` while the circuit breaker is open. */
 export interface Verdict {
   delayMs: number
   failed: boolean
@@ -18,7 +18,7 @@ export interface Verdict {
 export class RestartPolicy {
   readonly #clock: Clock
   readonly #random: Random
-  /** Instants (monotonic) of the crashes of the last 60 s that speak against the actor. */
+  /** Monotonic times of the crashes within the last 60 s that count against the actor. */
   #crashes: number[] = []
   #open = false
   #readyAt: number | null = null
@@ -33,7 +33,7 @@ export class RestartPolicy {
     this.#readyAt = this.#clock.monotonic()
   }
 
-  /** The actor's process ended without being asked to; `forMessage`: a message's handler made it, which does not count. */
+  /** The actor's process crashed. `forMessage`: a message's handler caused it, so it does not count. */
   crashed(forMessage = false): Verdict {
     const now = this.#clock.monotonic()
     if (this.#readyAt !== null && now - this.#readyAt >= CRASH_WINDOW_MS) this.#open = false
@@ -48,7 +48,7 @@ export class RestartPolicy {
     }
   }
 
-  /** The last crash was a message's doing, as is found out only now. */
+  /** Takes back the last crash: its cause was a message, which became known only now. */
   forgive(): void {
     this.#crashes.pop()
   }

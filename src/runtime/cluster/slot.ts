@@ -1,4 +1,4 @@
-/** An actor's place in its node: its directory entry, and the process that fills it for now. */
+/** An actor's slot in its node: its directory entry, and the process that runs the actor now. */
 import type { Cancel } from '../clock.ts'
 import type { MailroomError } from '../errors.ts'
 import type { ActorEntry, ActorStatus } from './directory.ts'
@@ -11,13 +11,13 @@ export interface Slot {
   readonly policy: RestartPolicy
   process: WorkerProcess | undefined
   cancelRestart: Cancel | undefined
-  /** Why its last process could not boot, when trying again cannot help. */
+  /** Why its last process could not boot, when a retry cannot help. */
   bootFailure: MailroomError | undefined
-  /** False once it is being drained for good. */
+  /** False once the actor is to be removed. */
   wanted: boolean
 }
 
-/** A slot whose process is still to come. */
+/** A slot without a process. */
 export function emptySlot(
   { name, role, node }: Pick<ActorEntry, 'name' | 'role' | 'node'>,
   capacity: number,
@@ -32,7 +32,7 @@ export function emptySlot(
   return { entry, policy, process, cancelRestart: undefined, bootFailure: undefined, wanted: true }
 }
 
-/** Its process is ready: from now on it is the actor. */
+/** The process is ready and runs the actor from now on. */
 export function fill(slot: Slot, process: WorkerProcess): void {
   const { address, status } = process.boot!
   slot.policy.ready()
@@ -41,18 +41,18 @@ export function fill(slot: Slot, process: WorkerProcess): void {
   Object.assign(slot.entry, { pid: process.pid, state: 'ready', address })
 }
 
-/** Its process tells how it is. */
+/** Takes a new status of the slot's process. */
 export function update({ entry, policy }: Pick<Slot, 'entry' | 'policy'>, status: ActorStatus): void {
-  // What an open start of a killed worker proves is known only once its successor holds the lanes.
+  // Whether a message killed the last process is known only once the next process holds the lanes.
   if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
   Object.assign(entry, status)
 }
 
 /**
- * Its process crashed.
+ * Empties the slot after a crash.
  *
- * @param forMessage A message made it end: that does not count against the actor.
- * @returns When to start the next one, and whether that is only a probe.
+ * @param forMessage A message caused the crash, so it does not count against the actor.
+ * @returns When to restart, and whether the circuit breaker is open.
  */
 export function vacate(slot: Slot, forMessage: boolean): { delayMs: number; failed: boolean } {
   const { entry } = slot

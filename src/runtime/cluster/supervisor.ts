@@ -1,15 +1,15 @@
 /**
- * The supervisor: keeps one worker process for each actor, owns the directory, scales, restarts and drains.
- * It handles no message of a user, so it can neither slow nor lose one.
+ * The supervisor: runs one worker process per actor, owns the directory, scales, restarts and drains. No user's message
+ * passes through it, so it can neither delay nor lose one.
  *
- * An actor's life, as its directory entry tells it:
+ * The states of an actor in the directory:
  *
  *   starting ──▶ ready ──▶ draining ──▶ (gone, or `starting` again: a rolling restart)
  *       └──────────┴─crash─▶ restarting ──▶ ready      (after a backoff; it keeps its lanes)
  *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; its lanes go)
  *
- * There are never two processes of one actor, but while a facade is replaced: the new one listens before the
- * old one says goodbye.
+ * An actor never has two processes, except while a facade is replaced: the new process listens before the old one
+ * drains.
  */
 
 import cluster from 'node:cluster'
@@ -24,12 +24,12 @@ import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 /**
- * V8 would let the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260, and no faster
- * (measured, `bench/stream.ts`). How much may be in use is not limited: a handler's needs are not ours to know.
+ * By default V8 lets the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260 MB, without
+ * being faster (measured with `bench/stream.ts`). The heap itself is not limited, as a handler may need it.
  */
 const WORKER_FLAGS = ['--heap-growing-percent=50']
 
-/** What a supervisor is given. */
+/** Options of a supervisor. */
 export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
   /** True where other nodes may belong to the system: then names of actors carry this node's. */
   isOneOfSeveral: boolean
@@ -40,7 +40,7 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
   clock: Clock
   random: Random
   logger: Logger
-  /** Called when a process came or went. */
+  /** Called when a process was started or has ended. */
   onChange: () => void
   /** The actors of other nodes. */
   others: () => readonly ActorEntry[]
@@ -66,7 +66,7 @@ export class Supervisor {
     return [...this.#slots.values()].map(({ entry }) => entry).sort(inOrder)
   }
 
-  /** Other nodes have news: the workers are told, soon. */
+  /** The actors of other nodes have changed: sends the workers the directory within 50 ms. */
   othersChanged(): void {
     this.#changed()
   }
@@ -79,7 +79,7 @@ export class Supervisor {
   /**
    * Starts all actors; resolves when every one is ready.
    *
-   * @throws {MailroomError} What an actor could not boot for, when trying again cannot help.
+   * @throws {MailroomError} Why an actor could not boot, when a retry cannot help.
    */
   async start(): Promise<void> {
     for (const role of ROLES) this.#grow(role, this.#options.config.counts[role])
@@ -89,8 +89,8 @@ export class Supervisor {
   /**
    * Runs `count` actors of a role. Operations run one after another.
    *
-   * @returns The new list, when the new actors are ready and the old ones have drained; the process that
-   * asks is answered before its own drain.
+   * @param asker The facade that asked. When it is to be removed itself, it is answered before its own drain.
+   * @returns The new list, when the new actors are ready and the removed ones have drained.
    * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops,
    * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
@@ -133,7 +133,7 @@ export class Supervisor {
     return this.#stopped
   }
 
-  /** Ends all processes now, and for good; resolves when they are gone. */
+  /** Kills all processes and starts none again. Resolves when they have ended. */
   async kill(): Promise<void> {
     this.#stopped ??= Promise.resolve()
     const gone = [...this.#slots.values()].map((slot) => {
@@ -142,7 +142,7 @@ export class Supervisor {
       slot.entry.state = 'draining'
       return slot.process?.end()
     })
-    // A successor on its way in belongs to no slot yet.
+    // A facade's replacement that is still booting has no slot yet.
     for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
     await Promise.all(gone)
   }
@@ -155,7 +155,7 @@ export class Supervisor {
     await this.kill()
   }
 
-  /** One operation at a time; `answer` settles the caller's promise, perhaps before the work has ended. */
+  /** Runs one operation at a time. `answer` resolves the caller's promise, possibly before the work has ended. */
   #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
     return new Promise((resolve, reject) => {
       this.#operation = this.#operation.then(async () => {
@@ -191,7 +191,7 @@ export class Supervisor {
     return process
   }
 
-  /** A process for a slot, not yet in it. */
+  /** Starts a process for a slot without putting it there. */
   #begin({ entry: { name, role } }: Slot): WorkerProcess {
     const { node, config, secret, clock, logger } = this.#options
     const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
@@ -218,7 +218,7 @@ export class Supervisor {
         beforeDrain()
         await old.drain(DRAIN_MS)
       } else {
-        await next.drain(DRAIN_MS) // The old one crashed meanwhile, and has been started anew already.
+        await next.drain(DRAIN_MS) // The old one crashed meanwhile and has been restarted already.
       }
     } else {
       await this.#drain(slot, DRAIN_MS)
@@ -230,7 +230,7 @@ export class Supervisor {
     await this.#allReady((other) => other === slot)
   }
 
-  /** Drains a slot's process and leaves the slot empty. */
+  /** Drains a slot's process and empties the slot. */
   async #drain(slot: Slot, timeoutMs: number): Promise<void> {
     slot.cancelRestart?.()
     slot.cancelRestart = undefined
@@ -263,7 +263,7 @@ export class Supervisor {
     }
   }
 
-  /** A process that is ready is its actor from now on. */
+  /** Puts a ready process into its slot. */
   #seat(slot: Slot, process: WorkerProcess): void {
     slot.process = process
     if (slot.entry.state === 'draining') return
@@ -288,7 +288,7 @@ export class Supervisor {
     this.#changed()
   }
 
-  /** Only one worker was meant: it is replaced. The whole node was: its primary drains it anyway. */
+  /** Replaces a worker that got a signal, unless the signal was sent to the whole node, which then drains. */
   #replaceSignalled(from: WorkerProcess): void {
     this.#options.clock.after(SIGNAL_GRACE_MS, () => {
       const slot = this.#slots.get(from.name)
@@ -312,7 +312,7 @@ export class Supervisor {
     }
   }
 
-  /** Waits until the chosen actors are ready. */
+  /** Resolves when the chosen actors are ready. */
   async #allReady(chosen: (slot: Slot) => boolean): Promise<void> {
     for (;;) {
       this.#refuseWhileStopping()
@@ -362,7 +362,7 @@ export class Supervisor {
   }
 }
 
-/** Whether a slot's process is the one that asks. */
+/** True for the slot whose process asked. */
 function isOf(asker: WorkerProcess | undefined): (slot: Slot) => boolean {
   return ({ process }) => asker !== undefined && process === asker
 }

@@ -1,6 +1,5 @@
 /**
- * What the primary and its workers say to each other over IPC (JSON; errors in wire form). No message of a
- * user ever passes here.
+ * The IPC messages between the primary and its workers (JSON; errors in wire form). Users' messages never pass here.
  *
  *   worker:  hello ──▶                    ready ──▶ status… ──▶          (exit)
  *   primary:          ◀── boot, directory…                    ◀── drain
@@ -10,7 +9,7 @@ import type { WireError } from '../errors.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
 
-/** What a worker must know to boot its actor. */
+/** What a worker needs to boot its actor. */
 export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   name: string
   role: Role
@@ -32,14 +31,14 @@ export type ToWorker =
 export type ToPrimary =
   | { kind: 'hello' }
   | { kind: 'ready'; address: string | null; status: ActorStatus }
-  /** The heartbeat, the answer to a ping, and the news of a change. */
+  /** The heartbeat, the answer to a ping, or a change of status. */
   | { kind: 'status'; status: ActorStatus }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
-  /** Somebody sent this worker a signal; what to do about it is the primary's to decide. */
+  /** This worker got an end signal. The primary decides what follows. */
   | { kind: 'signalled'; signal: string }
   /** The actor could not boot. */
   | { kind: 'failed'; error: WireError }
 
-/** The exit code of a worker that a message made end: a crash that is not its actor's. */
+/** The exit code of a worker that ends because of a message. The crash does not count against its actor. */
 export const MESSAGE_EXIT_CODE = 75

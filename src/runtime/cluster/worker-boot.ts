@@ -1,4 +1,4 @@
-/** A worker's side of its life: says hello, boots the actor it is told to, tells its status, drains, exits. */
+/** The worker's side: it says hello, boots its actor, sends heartbeats, drains, exits. */
 
 import { systemClock, systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
@@ -9,7 +9,7 @@ import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-
 import type { ActorEntry, Directory } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
-/** A directory that is told its contents. */
+/** The directory, as the primary sends it. */
 class ReceivedDirectory implements Directory {
   #actors: readonly ActorEntry[] = []
   readonly #listeners = new Set<() => void>()
@@ -29,7 +29,7 @@ class ReceivedDirectory implements Directory {
   }
 }
 
-/** Requests to the primary that wait for its answer. */
+/** Requests to the primary that have no answer yet. */
 class Requests {
   readonly #waiting = new Map<number, PromiseWithResolvers<readonly ActorEntry[]>>()
   #lastId = 0
@@ -128,7 +128,7 @@ async function boot<C extends RuntimeConfig>(
   return hosted
 }
 
-/** Tells the primary; what it does not hear because it is gone does not matter, this process ends with it. */
+/** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
 function tell(message: ToPrimary, done: () => void = () => {}): void {
   process.send?.(message, undefined, undefined, done)
 }

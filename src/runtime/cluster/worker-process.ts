@@ -1,8 +1,8 @@
 /**
- * One worker process, as the supervisor sees it: forked, told to boot, heard from, drained, ended. Its
- * liveness is judged by what it says: two seconds of silence earn a ping, another second without an answer
- * ends it. Not judged while our own timer is late (a sleeping laptop, a paused container) or while the kernel
- * holds the process in an uninterruptible wait (a stalled disk).
+ * One worker process, as the supervisor sees it: fork, boot, heartbeats, drain, end. After 2 s of silence the worker
+ * is pinged; after another second without an answer it is killed. It is not judged while our own timer is late (a
+ * laptop that wakes from sleep, a paused container), nor while the kernel holds it in an uninterruptible wait (a
+ * stalled disk).
  */
 
 import cluster, { type Worker } from 'node:cluster'
@@ -16,28 +16,28 @@ import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from
 
 /** How a worker's process ended. */
 export interface WorkerEnd {
-  /** Why it could not boot, when it said so. */
+  /** Why it could not boot, when it reported that. */
   failure: MailroomError | undefined
-  /** A message made it end: that is not the actor's fault. */
+  /** A message caused the end, so it does not count against the actor. */
   forMessage: boolean
 }
 
-/** What the supervisor wants to hear. */
+/** The events of a worker process. */
 export interface WorkerListener {
-  /** Everything the worker says; it is told to boot after its `hello` has been heard here. */
+  /** Every IPC message of the worker. It is told to boot after its `hello` was passed on here. */
   onMessage(message: ToPrimary, worker: WorkerProcess): void
-  /** The process is gone. */
+  /** The process has ended. */
   onExit(worker: WorkerProcess, end: WorkerEnd): void
 }
 
 /** A forked worker. */
 export class WorkerProcess {
   readonly name: string
-  /** Resolves when the process is gone. */
+  /** Resolves when the process has ended. */
   readonly exited: Promise<void>
-  /** Resolves with true when the actor is ready, with false when the process ended before. */
+  /** Resolves with true when the actor is ready, with false when the process ended before that. */
   readonly booted: Promise<boolean>
-  /** What it said when it was ready. */
+  /** Its `ready` message; undefined until then. */
   boot: { address: string | null; status: ActorStatus } | undefined
   readonly #worker: Worker
   readonly #clock: Clock
@@ -87,18 +87,18 @@ export class WorkerProcess {
     return this.#worker.process.pid ?? 0
   }
 
-  /** Says something; lost when the process is gone. */
+  /** Sends an IPC message. It is lost when the process has ended. */
   send(message: ToWorker): void {
     if (this.#worker.isConnected()) this.#worker.send(message, undefined, () => {})
   }
 
-  /** Asks it to drain and exit; ended by force after `timeoutMs`. Resolves when it is gone. */
+  /** Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended. */
   drain(timeoutMs: number): Promise<void> {
     this.#draining ??= this.#drain(timeoutMs)
     return this.#draining
   }
 
-  /** Ends it now, on purpose. Resolves when it is gone. */
+  /** Kills it. Resolves when it has ended. */
   end(): Promise<void> {
     this.#draining ??= this.exited
     this.#kill()
@@ -110,7 +110,7 @@ export class WorkerProcess {
   }
 
   async #drain(timeoutMs: number): Promise<void> {
-    if (this.boot === undefined) this.#kill() // Nothing was admitted by an actor that has not booted.
+    if (this.boot === undefined) this.#kill() // An actor that has not booted has admitted nothing.
     this.send({ kind: 'drain' })
     const cancel = this.#clock.after(timeoutMs, () => {
       this.#logger.warn({ actor: this.name, worker: this.pid, timeoutMs }, 'drain took too long')
@@ -145,7 +145,7 @@ export class WorkerProcess {
   }
 }
 
-/** State D of Linux; elsewhere never. */
+/** Process state D on Linux; false on other systems. */
 function isInUninterruptibleWait(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
