@@ -2,12 +2,12 @@
  * The two ports between the actors and a backend: the log (logging actors know only it) and the queue (the
  * facade and the messages actors know only it). A backend implements both and passes one contract suite.
  *
- * Glossary: a *message* is `{id, text, at}`; in the queue it is pending, delivered or dead. A *lane* is a
- * fixed share of the queue with its own line, its own delivered list and its own dead letters; it has one
- * holder at a time. A holder *claims* what waits, *starts* it (an attempt, counted durably) and *settles* it.
+ * Glossary: a *message* is `{id, text, at}`; in the queue it is pending, delivered or dead. A *lane* is a fixed share of
+ * the queue with its own backlog, delivered list and dead letters. It has one holder at a time. The holder *claims*
+ * pending messages, *starts* each (an attempt, counted durably) and *settles* it (records the outcome).
  */
 
-/** A message as it travels: its `at` is the time in its id (`atOf`). */
+/** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
   id: string
   /** 1 to 65,536 bytes of UTF-8, well-formed Unicode. */
@@ -21,21 +21,21 @@ export function textBytesOf(messages: readonly { text: string }[]): number {
   return bytes
 }
 
-/** What makes a retry safe: the client's key and a hash of what it sent with it (hex). */
+/** The client's idempotency key, and a hash (hex) of the request it came with. */
 export interface IdempotencyKey {
   value: string
   hash: string
 }
 
-/** What is acknowledged together: 1 to 1,000 messages, ids ascending and of one batch (`ids.ts`). */
+/** 1 to 1,000 messages that are stored together, ids ascending and of one batch (`ids.ts`). */
 export interface Batch {
   messages: readonly Message[]
   key?: IdempotencyKey
-  /** Instant (ms since 1970) past which nobody may store it any more. */
+  /** Time (ms since 1970) after which nobody may store the batch any more. */
   deadlineAt: number
 }
 
-/** A batch and the lane it was put into. */
+/** A batch and its lane. */
 export interface LaneBatch extends Batch {
   lane: number
 }
@@ -46,7 +46,7 @@ export interface Receipt {
   replayed: boolean
 }
 
-/** A message as it stands in the log: with the lane it was put into. */
+/** A message in the log, with its lane. */
 export interface Logged extends Message {
   lane: number
 }
@@ -64,8 +64,8 @@ export interface Log {
   /**
    * Stores a batch, durably when it resolves. The same id twice is one entry.
    *
-   * @returns One receipt a message, in order; with a key seen in the last 24 hours, those of the first time, where
-   * keys are the log's affair (`Queue.accept` knows).
+   * @returns One receipt per message, in order. Where the log keeps the keys (embedded), a key of the last 24 hours gets
+   * the receipts of the first request.
    * @throws {MailroomError} `MR_DEADLINE_EXPIRED` (none) past `deadlineAt`; `MR_KEY_REUSED`;
    * `MR_STORE_UNAVAILABLE` with its outcome.
    */
@@ -75,21 +75,21 @@ export interface Log {
   get(id: string): Promise<Logged | undefined>
 }
 
-/** A message in the hand of its lane's holder. */
+/** A message that its lane's holder has claimed. */
 export interface Claimed extends Message {
   /** Starts counted before this claim. */
   starts: number
-  /** A start of it was open when its holder died: run it with nothing else, it may be poison. */
+  /** A start of it was open when its holder died. Run it alone: it may be a poison message. */
   suspect: boolean
 }
 
-/** What became of a claimed message. */
+/** The outcome of a claimed message. */
 export type Settlement =
   | { id: string; as: 'done' }
   /** Try again at `dueAt` (ms since 1970). */
   | { id: string; as: 'retry'; dueAt: number; error: string }
   | { id: string; as: 'dead'; reason: string; error: string }
-  /** Not run to its end, through no fault of its own: due now, its start (if any) not counted. */
+  /** Interrupted, for example by a drain: due now, and the start (if any) does not count. */
   | { id: string; as: 'back' }
 
 /** A message in a lane's delivered list. */
@@ -110,7 +110,7 @@ export interface Dead extends Message {
   deadAt: number
 }
 
-/** Where a message is, asked of its lane's holder. */
+/** The state of a message, as its lane's holder knows it. */
 export interface Whereabouts {
   state: 'queued' | 'delivered' | 'dead'
   attempts: number
@@ -118,7 +118,7 @@ export interface Whereabouts {
   deliveredAt: number | null
 }
 
-/** A lane in numbers (messages); `oldestAt`: instant (ms) of the oldest not yet settled, or null. */
+/** Numbers of messages of a lane. `oldestAt`: time (ms since 1970) of the oldest pending message, or null. */
 export interface Depth {
   waiting: number
   inHand: number
@@ -127,81 +127,81 @@ export interface Depth {
 }
 
 /**
- * The queue. `accept` is the facade's; all the rest is the holder's, of a lane it holds: asked of another
- * lane they throw `MR_LANE_ELSEWHERE`.
+ * The queue. The facade calls `accept`. The holder of a lane calls the rest; for a lane it does not hold they throw
+ * `MR_LANE_ELSEWHERE`.
  */
 export interface Queue {
   readonly laneCount: number
   /**
-   * Owns the order intent, then `append` (the call to a logging actor), then the wake-up (not awaited), and
-   * the choice of the lane. A wrong order cannot be written by a caller. Owns idempotency keys too.
+   * Chooses the lane, records the intent, calls `append` (a logging actor), then wakes the holder without waiting for it.
+   * The order is decided here, so that no caller can get it wrong. Decides about idempotency keys too.
    *
-   * @returns One receipt a message, in order; with a key seen in the last 24 hours, those of the first time.
+   * @returns One receipt per message, in order; with a key of the last 24 hours, those of the first request.
    * @throws {MailroomError} `MR_KEY_REUSED`, `MR_KEY_BUSY`, `MR_STORE_UNAVAILABLE` with its outcome, and whatever
    * `append` threw.
    */
   accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]>
-  /** A hint that something waits in a lane; cheap, may be lost, may be wrong. */
+  /** A hint that a lane has pending messages. Cheap; it may be lost or wrong. */
   wake(lane: number): void
-  /** True while the lane is held here. A lane may be lost without being released: when this process stood still. */
+  /** True while the lane is held here. A lane is lost without a release when this process was frozen for too long. */
   isHeld(lane: number): boolean
   /**
    * Takes a free lane.
    *
-   * @returns How many starts its last holder left open: they, not it, ended its process, if it ended.
+   * @returns How many starts its last holder left open. If that process crashed, these messages caused it.
    * @throws {MailroomError} `MR_LANE_ELSEWHERE` while another holds it.
    */
   hold(lane: number): Promise<number>
-  /** Gives a lane back; what is in hand is in nobody's hand. Nothing happens when it is not held. */
+  /** Releases a lane; claimed messages are pending again. Does nothing when the lane is not held. */
   release(lane: number): Promise<void>
   /**
-   * What waits in a held lane and is not in hand; waits up to `waitMs` for the first. Nothing is lost by dying
-   * with it in hand. `MR_LANE_ELSEWHERE` when the lane is given up meanwhile.
+   * Claims pending messages of a held lane; waits up to `waitMs` for the first. A claim is in memory only, so a crash
+   * loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
    */
   claim(lane: number, maxCount: number, waitMs: number): Promise<Claimed[]>
-  /** Counts an attempt of each, durably when it resolves: before a handler runs. */
+  /** Counts an attempt of each message, durably when it resolves. Call it before the handler runs. */
   start(lane: number, ids: readonly string[]): Promise<void>
   /**
-   * Settles messages in hand, durably when it resolves; repeating it changes nothing.
+   * Records the outcomes of claimed messages, durably when it resolves. Idempotent.
    *
-   * @returns Those that are in the delivered list by this call, ascending: show these.
+   * @returns The messages that this call put into the delivered list, ascending: show these.
    */
   settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]>
   /**
-   * What was found in a held lane's delivered list since this was asked last, ascending: a former holder put it there,
-   * perhaps so late that it was not there yet when the list was read here. Show these, too; some may be shown already.
+   * Messages that a former holder put into a held lane's delivered list after the list was read here, found since the
+   * last call, ascending. Show these too; some may be shown already.
    */
   late(lane: number): Delivered[]
-  /** Of a message that is in the log with this lane. */
+  /** The state of a message that the log has with this lane. */
   find(lane: number, id: string): Promise<Whereabouts>
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
   depth(lane: number): Promise<Depth>
   /** All dead letters of a lane after `after` (exclusive, or from the start), oldest first. */
   dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]>
-  /** Puts a dead letter back into its lane's line, its attempts at 0. False when there is none. */
+  /** Makes a dead letter pending again, its attempts at 0. False when there is none. */
   replay(lane: number, id: string): Promise<boolean>
-  /** Forgets a dead letter for good; it stays in the log. False when there is none. */
+  /** Deletes a dead letter; the message stays in the log. False when there is none. */
   purge(lane: number, id: string): Promise<boolean>
   /**
-   * Puts messages of the log back into their lane's line, durably when it resolves: those that the queue has lost.
-   * What waits, is in hand, delivered or dead (purged, too) is left alone, and so is what is younger than
-   * `REDRIVE_AGE_MS`. Repeating it changes nothing. A queue that cannot lose alone what is logged has nothing to do.
+   * Makes those messages of the log pending again that the queue has lost, durably when it resolves. It skips messages
+   * that are pending, delivered, dead or purged, and those younger than `REDRIVE_AGE_MS`. Idempotent. On the embedded
+   * backend it has nothing to do: the log row is the queue's entry.
    *
    * @param messages Of this lane, ascending, at most 1,000.
-   * @returns How many it put back.
+   * @returns How many are pending again.
    */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
-/** A backend: both ports, and an end. */
+/** A backend: both ports. */
 export interface Backend {
   log: Log
   queue: Queue
-  /** What is missing for it to work, in words for people; empty when all is well. */
+  /** What it lacks to work, as sentences for people; empty when it lacks nothing. */
   missing(): string[]
-  /** What of the data is damaged, in words for people; it works without. */
+  /** Damaged data, as sentences for people. The backend works without it. */
   damaged(): string[]
-  /** Gives back all lanes and files. May be called twice. */
+  /** Releases all lanes and files. Idempotent. */
   close(): Promise<void>
 }
