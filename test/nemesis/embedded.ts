@@ -5,8 +5,8 @@ import { System } from '../support/system.ts'
 import { FAULTS, FULL_DISK } from './faults.ts'
 import type { Arena, Ended } from './nemesis.ts'
 
-/** Enough for a deal, and filled quickly. */
-const DISK_MB = 256
+/** Enough for a deal: the write-ahead logs of 19 files take up to 16 MiB each before they are checkpointed. */
+const DISK_MB = 512
 const ARGS = ['--facade', '2', '--logging', '3', '--messages', '2']
 
 /** A node on a disk of its own, where there can be one; else without the fault that fills it. */
