@@ -60,7 +60,6 @@ async function bootFacade(
     wakeRemote: (lane) => waker.wake(lane),
   })
   const actor = new FacadeActor(world, backend, peers)
-  await actor.start()
   const close = network.serve(PUBLIC + process.name, process, publicMethods(actor, world))
   return {
     address: null,
@@ -113,7 +112,6 @@ async function bootLogging(
 ) {
   const backend = model.open(world, process, {})
   const actor = new LoggingActor(world, backend.log)
-  await actor.start()
   const close = network.serve(process.name, process, methodsOfLogging(actor))
   return {
     address: process.name,
