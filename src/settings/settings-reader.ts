@@ -32,9 +32,9 @@ export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input' })
   return Object.fromEntries(
     Object.entries(properties).map(([key, property]) => {
-      const { default: fallback, ...about } = property as z.core.JSONSchema.JSONSchema
+      const { default: fallback, description: help, ...about } = property as z.core.JSONSchema.JSONSchema
       const flag = key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-      return [flag, { key, fallback, ...about } as Setting]
+      return [flag, { key, fallback, help, ...about } as Setting]
     }),
   )
 }
