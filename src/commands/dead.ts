@@ -1,6 +1,6 @@
 /** `mailroom dead`: messages whose handler kept failing. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
-import { MailroomError } from '../runtime/errors.ts'
+import { invalidConfig } from '../settings/settings-reader.ts'
 import { print, printable } from './terminal.ts'
 
 interface Letter {
@@ -44,12 +44,11 @@ export async function replay(
   { all }: { all: boolean },
 ): Promise<void> {
   if ((id !== undefined) === all) {
-    const problem = `Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+    throw invalidConfig(`Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`)
   }
   if (id === undefined) return replayAll(client)
   await client.call('POST', `${pathOf(id)}/replay`)
-  print(`${id} waits again`)
+  print(`${id} is pending again`)
 }
 
 /** A message that becomes a dead letter again meanwhile is not replayed twice. */
@@ -64,13 +63,13 @@ async function replayAll(client: ApiClient): Promise<void> {
       if (!(error instanceof ApiError && error.code === 'MR_NOT_FOUND')) throw error
     }
   }
-  print(`${count} ${count === 1 ? 'message waits' : 'messages wait'} again`)
+  print(`${count} ${count === 1 ? 'message is' : 'messages are'} pending again`)
 }
 
 /** Deletes one dead letter; the message stays in the log. */
 export async function purge(client: ApiClient, id: string): Promise<void> {
   await client.call('DELETE', pathOf(id))
-  print(`${id} is gone; it stays in the log`)
+  print(`Deleted dead letter ${id}; its message stays in the log`)
 }
 
 async function* letters(client: ApiClient): AsyncGenerator<Letter> {

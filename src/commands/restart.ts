@@ -1,7 +1,7 @@
 /** `mailroom restart`: restarts actors one by one, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
-import { MailroomError } from '../runtime/errors.ts'
+import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print } from './terminal.ts'
 
@@ -16,8 +16,7 @@ const ALL: readonly Role[] = ['messages', 'logging', 'facade']
  */
 export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
   if (only !== undefined && !isRole(only)) {
-    const problem = `Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+    throw invalidConfig(`Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`)
   }
   let actors: ShownActor[] = []
   for (const role of only === undefined ? ALL : [only]) {
@@ -25,7 +24,9 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
     try {
       actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
     } catch (error) {
-      if (only !== undefined || !isElsewhere(error)) throw error
+      // One of several nodes may host only some of the roles.
+      const isElsewhere = error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
+      if (only !== undefined || !isElsewhere) throw error
       process.stderr.write(`${error.message}\n`)
     }
   }
@@ -34,9 +35,4 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
 
 function isRole(word: string): word is Role {
   return (ROLES as readonly string[]).includes(word)
-}
-
-/** One of several nodes may host only some of the roles. */
-function isElsewhere(error: unknown): error is ApiError {
-  return error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
 }

@@ -34,64 +34,37 @@ export async function status(
   client: ApiClient,
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
-  const first = await poll(client)
-  const format = (now: Snapshot, before?: Snapshot) =>
-    json ? JSON.stringify(now.actors) : wordsOf(now, before)
-  if (!watch) return print(format(first))
-  if (json || !process.stdin.isTTY || !process.stdout.isTTY) {
-    print(format(first))
-    const report = (problem: string) => process.stderr.write(`${problem}\n`)
-    // A signal ends the process by itself.
-    return pollAgain(client, first, { show: (now, before) => print(format(now, before)), report })
-  }
-  const screen = new Screen(process.stdin, process.stdout)
-  const forget = onInterrupt(() => screen.close())
-  let last = format(first)
+  let before = await poll(client)
+  const format = (now: Snapshot, earlier?: Snapshot) =>
+    json ? JSON.stringify(now.actors) : wordsOf(now, earlier)
+  let shown = format(before)
+  if (!watch) return print(shown)
+  const isLive = !json && process.stdin.isTTY && process.stdout.isTTY
+  const screen = isLive ? new Screen(process.stdin, process.stdout) : undefined
+  const forget = onInterrupt(() => screen?.close())
+  const show = (text: string) => (screen === undefined ? print(text) : screen.show(text))
   try {
-    screen.show(last)
-    await pollAgain(client, first, {
-      left: screen.left,
-      show(now, before) {
-        last = format(now, before)
-        screen.show(last)
-      },
-      report: (problem) => screen.show(`${styleText('red', problem)}\n\n${last}`),
-    })
+    show(shown)
+    for (;;) {
+      await clock.sleep(WATCH_MS, screen?.left)
+      if (screen?.left.aborted) break
+      try {
+        const now = await poll(client, screen?.left)
+        shown = format(now, before)
+        before = now
+        show(shown)
+      } catch (error) {
+        if (screen?.left.aborted) break
+        if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
+        if (screen === undefined) process.stderr.write(`${error.message}\n`)
+        else screen.show(`${styleText('red', error.message)}\n\n${shown}`)
+      }
+    }
   } finally {
     forget()
-    screen.close()
+    screen?.close()
   }
-  print(last)
-}
-
-/** Polls every second until `left` is aborted. */
-async function pollAgain(
-  client: ApiClient,
-  first: Snapshot,
-  {
-    left,
-    show,
-    report,
-  }: {
-    left?: AbortSignal
-    show: (now: Snapshot, before: Snapshot) => void
-    report: (problem: string) => void
-  },
-): Promise<void> {
-  let before = first
-  for (;;) {
-    await clock.sleep(WATCH_MS, left)
-    if (left?.aborted) return
-    try {
-      const now = await poll(client, left)
-      show(now, before)
-      before = now
-    } catch (error) {
-      if (left?.aborted) return
-      if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
-      report(error.message)
-    }
-  }
+  print(shown)
 }
 
 async function poll(client: ApiClient, signal?: AbortSignal): Promise<Snapshot> {

@@ -32,9 +32,9 @@ export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input' })
   return Object.fromEntries(
     Object.entries(properties).map(([key, property]) => {
-      const { default: fallback, ...about } = property as z.core.JSONSchema.JSONSchema
+      const { default: fallback, description: help, ...about } = property as z.core.JSONSchema.JSONSchema
       const flag = key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-      return [flag, { key, fallback, ...about } as Setting]
+      return [flag, { key, fallback, help, ...about } as Setting]
     }),
   )
 }
@@ -85,8 +85,13 @@ export function readSettings<T>(
     // A value with several errors, such as a list of addresses, is one problem.
     ...new Set(problems),
   ]
-  if (all.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems: all })
+  if (all.length > 0) throw invalidConfig(...all)
   return data!
+}
+
+/** The error of a command line or variables that are wrong. @param problems A sentence each. */
+export function invalidConfig(...problems: string[]): MailroomError {
+  return new MailroomError('MR_CONFIG_INVALID', { problems })
 }
 
 /** `; did you mean …?`, or nothing when no known word differs in at most two letters. */

@@ -70,8 +70,11 @@ test('show prints one letter as JSON, replay and purge take it away, each tells 
   assert.equal(shown.code, 0)
   assert.match(shown.stdout, /^\{\n {2}"id"/)
   assert.equal(JSON.parse(shown.stdout).text, 'text 2')
-  assert.equal((await dead('replay', idOf(2))).stdout, `${idOf(2)} waits again\n`)
-  assert.equal((await dead('purge', idOf(3))).stdout, `${idOf(3)} is gone; it stays in the log\n`)
+  assert.equal((await dead('replay', idOf(2))).stdout, `${idOf(2)} is pending again\n`)
+  assert.equal(
+    (await dead('purge', idOf(3))).stdout,
+    `Deleted dead letter ${idOf(3)}; its message stays in the log\n`,
+  )
   assert.deepEqual(
     facade.deadLetters.map(({ id }) => id),
     [idOf(1)],
@@ -100,10 +103,10 @@ test('what is no id is refused by the node, and leads to no other path', async (
 
 test('replay --all puts all back, and counts', async (t) => {
   const { facade, dead } = await withLetters(t, 3)
-  assert.equal((await dead('replay', '--all')).stdout, '3 messages wait again\n')
+  assert.equal((await dead('replay', '--all')).stdout, '3 messages are pending again\n')
   assert.deepEqual(facade.deadLetters, [])
   const { code, stdout } = await dead('replay', '--all')
-  assert.deepEqual([code, stdout], [0, '0 messages wait again\n'])
+  assert.deepEqual([code, stdout], [0, '0 messages are pending again\n'])
 })
 
 test('replay --all passes over what somebody else replayed, and ends at any other refusal', async (t) => {
@@ -115,7 +118,7 @@ test('replay --all passes over what somebody else replayed, and ends at any othe
     return path.includes(idOf(2)) ? fault : { status: 200, body: {} }
   }
   const replayAll = () => run(['dead', 'replay', '--all', '--url', node.url])
-  assert.equal((await replayAll()).stdout, '2 messages wait again\n')
+  assert.equal((await replayAll()).stdout, '2 messages are pending again\n')
   fault = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
   node.calls.length = 0
   const { code, stdout, stderr } = await replayAll()

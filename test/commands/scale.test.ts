@@ -34,7 +34,10 @@ test('without an order it says what it expects', async (t) => {
   const { node } = await FakeNode.start(t)
   const { code, stderr } = await run(['scale', '--url', node.url])
   assert.deepEqual([code, node.calls.length], [78, 0])
-  assert.match(stderr, /Expected more words after `mailroom scale`; see mailroom scale --help/)
+  assert.match(
+    stderr,
+    /Expected more words after `mailroom scale` \(0 given, 1 needed\); see mailroom scale --help/,
+  )
 })
 
 test('a refusal ends it: what was scaled before stays so, what comes after is not tried', async (t) => {

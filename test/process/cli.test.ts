@@ -139,7 +139,7 @@ test('status, scale, restart, send and dead on a living node', async (context) =
   assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
   const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
   assert.deepEqual([shown.id, shown.text, shown.attempts], [bad, 'throw', 5])
-  assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message waits again\n')
+  assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message is pending again\n')
   await system.until('it is dead again', async () => (await deadIds()).includes(bad))
   assert.equal((await mailroom('dead', 'purge', bad)).code, 0)
   const none = await mailroom('dead', 'list')
