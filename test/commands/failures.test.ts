@@ -37,7 +37,7 @@ const ANSWERS: [what: string, reply: Reply, told: string][] = [
     "Expected `--token` or MAILROOM_TOKEN to be the node's token (MR_TOKEN_INVALID)",
   ],
   [
-    'an answer that is not Mailroom’s is told as such',
+    'an answer that is not Mailroom’s is named as such',
     { status: 502, body: 'Bad gateway' },
     String.raw`Expected an answer of Mailroom, got 502 "\"Bad gateway\""`,
   ],

@@ -31,7 +31,7 @@ test('what is in the list is shown at once, and is not claimed again though it s
   assert.deepEqual(await bench.waiting(), [])
 })
 
-test('what could not be taken out is taken out by a later look-through', async () => {
+test('what could not be removed is removed by a later scan', async () => {
   const { bench, id } = await held()
   bench.beforeDelete = async () => Promise.reject(away())
   await bench.settle(id)
