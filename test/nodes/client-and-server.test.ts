@@ -30,12 +30,12 @@ async function open(context: TestContext, { secret = 'secret', directory = DIREC
 const ask = (port: number, path: string, options: RequestInit = {}) =>
   fetch(`http://${HOST}:${port}${path}`, options)
 
-test('a directory arrives as it was told', async (t) => {
+test('a directory arrives as it was sent', async (t) => {
   const { client, address } = await open(t)
   assert.deepEqual(await client.directoryAt(address, 1000), DIRECTORY)
 })
 
-test('the directory is for those who know the secret; health is for everyone', async (t) => {
+test('the directory needs the secret; health does not', async (t) => {
   const { client, address, missing } = await open(t, { secret: 'another' })
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_FORBIDDEN', retryable: false })
   for (const headers of [{}, { 'x-mailroom-secret': 'secres' }, { 'x-mailroom-secret': '' }]) {
@@ -52,7 +52,7 @@ test('the directory is for those who know the secret; health is for everyone', a
   )
 })
 
-test('there is nothing else to ask', async (t) => {
+test('any other path or method is refused', async (t) => {
   const { address } = await open(t)
   for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1']) {
     assert.equal((await ask(address.port, path)).status, 404, path)
@@ -60,7 +60,7 @@ test('there is nothing else to ask', async (t) => {
   assert.equal((await ask(address.port, '/livez', { method: 'POST' })).status, 404)
 })
 
-test('nobody listens, or does not answer in time: worth asking again', async (t) => {
+test('a refused connection and a timeout are retryable', async (t) => {
   const { client, server, address } = await open(t)
   await server.close()
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_PEER_LOST', retryable: true })
@@ -75,7 +75,7 @@ test('nobody listens, or does not answer in time: worth asking again', async (t)
   await assert.rejects(asked, { code: 'MR_DEADLINE_EXPIRED', retryable: true })
 })
 
-test('an answer that is no directory of a node beside others is refused for good', async (t) => {
+test('an answer that is not a directory is an error without retry', async (t) => {
   const alone = toldBy({ node: 'a', startId: '1' }, [entryOf('logging-1', { node: 'a', address: null })])
   const strange = { ...DIRECTORY, actors: [{ ...DIRECTORY.actors[0]!, state: 'asleep' }] } as never
   for (const directory of [alone, strange]) {
@@ -93,7 +93,7 @@ test('an answer that is no directory of a node beside others is refused for good
   await assert.rejects(client.directoryAt({ host: HOST, port }, 1000), { code: 'MR_REQUEST_INVALID' })
 })
 
-test('an address is its own, and a name has all of its', async (t) => {
+test('an address resolves to itself, a name to all its addresses', async (t) => {
   const { client } = await open(t)
   assert.deepEqual(await client.addressesOf('127.0.0.7'), ['127.0.0.7'])
   assert.ok((await client.addressesOf('localhost')).length > 0)

@@ -5,7 +5,7 @@ import { entryOf } from '../support/actor-context.ts'
 
 const SELF = { node: 'a', startId: '1' }
 
-test('an actor is told with its port, and found at the address its node was reached at', () => {
+test('an actor is reported with its port, and reached at the address of its node', () => {
   const entry = entryOf('messages-1@a', { node: 'a', address: '127.0.0.1:9001', lanes: { 0: 2 } })
   const told = toldBy(SELF, [entry])
   assert.equal(told.actors[0]!.port, 9001)
@@ -13,7 +13,7 @@ test('an actor is told with its port, and found at the address its node was reac
   assert.deepEqual(entriesAt(told, 'fd00::7', { away: false }), [{ ...entry, address: '[fd00::7]:9001' }])
 })
 
-test('of a node that is away only those that were ready are told otherwise', () => {
+test('ready actors of an unreachable node count as restarting', () => {
   const states = ['starting', 'ready', 'draining', 'restarting', 'failed'] as const
   const told = toldBy(
     SELF,
@@ -25,7 +25,7 @@ test('of a node that is away only those that were ready are told otherwise', () 
   )
 })
 
-test('actors are named after their node, or they are not', () => {
+test('names of actors have the node’s name only with several nodes', () => {
   const named = (...names: string[]) =>
     areNamedAfterIt(
       toldBy(
@@ -40,7 +40,7 @@ test('actors are named after their node, or they are not', () => {
   }
 })
 
-test('a node lacks what its actors lack, and every actor that is not ready', () => {
+test('a node is missing what its actors miss, and every actor that is not ready', () => {
   const facade = entryOf('facade-1', { missing: ['a ready logging actor', 'logging-1: the disk is full'] })
   const full = entryOf('logging-1', { missing: ['the disk is full'] })
   assert.deepEqual(lackedBy([facade, full, entryOf('messages-1', { state: 'draining' })]), [

@@ -56,7 +56,7 @@ test('a name with several addresses is several nodes; an actor is where its node
   assert.deepEqual(nodes.problems(), [])
 })
 
-test('every actor keeps what its node tells of it; one without a server has no address', async () => {
+test('every actor keeps the state that its node reports; an actor without a server has no address', async () => {
   network.names.set('messages', ['10.0.0.1'])
   const more = { lanes: { 3: 7 }, dead: 2, handled: 9, state: 'draining', address: null } as const
   network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1'], { more }))
@@ -68,7 +68,7 @@ test('every actor keeps what its node tells of it; one without a server has no a
   assert.ok(!('port' in actor!))
 })
 
-test('a node passes itself over, by whatever address it meets itself', async () => {
+test('a node ignores itself at every address', async () => {
   network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
   for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
     network.listeners.set(address, nodeOf('here', ['logging-1'], { startId: SELF.startId }))
@@ -80,7 +80,7 @@ test('a node passes itself over, by whatever address it meets itself', async () 
   assert.deepEqual(linesOf(/node/), [])
 })
 
-test('a node that is reached by two addresses is there once', async () => {
+test('a node that is reached at two addresses is listed once', async () => {
   network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
   for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
     network.listeners.set(address, nodeOf('a', ['logging-1']))
@@ -109,7 +109,7 @@ for (const [how, listener] of [
   ['frozen', 'frozen'],
   ['dead', undefined],
 ] as const) {
-  test(`a ${how} node keeps its lanes for five seconds, is sent nobody after three, and then leaves`, async () => {
+  test(`a ${how} node gets no calls after 3 s and loses its lanes after 5 s`, async () => {
     network.names.set('messages', ['10.0.0.1'])
     const answer = nodeOf('c', ['messages-1'])
     network.listeners.set('10.0.0.1:7200', answer)
@@ -140,7 +140,7 @@ for (const [how, listener] of [
   })
 }
 
-test('a name that cannot be looked up for a while loses nobody who answers', async () => {
+test('a failed name lookup removes no node that answers', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
   nodes.start()
@@ -151,7 +151,7 @@ test('a name that cannot be looked up for a while loses nobody who answers', asy
   assert.equal(linesOf(/^logging has no address/).length, 1)
 })
 
-test('a lookup that hangs is not begun again, and holds up no one', async () => {
+test('a lookup that hangs is not repeated and delays nothing else', async () => {
   let lookups = 0
   network.addressesOf = async (host) => {
     if (host === 'messages') return ['10.0.0.1']
@@ -177,7 +177,7 @@ test('a node is asked again only when it has answered or its time is up', async 
   assert.deepEqual(network.asked, ['10.0.0.1'])
 })
 
-test('silence is what this process asked into: after it was frozen nobody has been silent', async () => {
+test('a process that was frozen does not count the time as silence of others', async () => {
   network.names.set('messages', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
   // A frozen process does not look, and its timer fires once when it is thawed.
@@ -199,7 +199,7 @@ test('silence is what this process asked into: after it was frozen nobody has be
   assert.deepEqual(states, ['ready', 'ready', 'restarting', 'restarting'])
 })
 
-test('a restarted node takes the place of its last start at once', async () => {
+test('a restarted node replaces its former process at once', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2'], { startId: 'a' }))
   nodes.start()
@@ -214,7 +214,7 @@ test('a restarted node takes the place of its last start at once', async () => {
   assert.deepEqual(linesOf(/named/), [])
 })
 
-test('two living nodes of one name: one of them counts, the same everywhere, and it is said', async () => {
+test('two nodes with one name: the same one counts everywhere, and it is logged', async () => {
   const addresses = ['10.0.0.1', '10.0.0.2']
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1'], { startId: 'b' }))
   network.listeners.set('10.0.0.2:7100', nodeOf('a', ['logging-1'], { startId: 'a' }))
@@ -235,7 +235,7 @@ test('two living nodes of one name: one of them counts, the same everywhere, and
   )
 })
 
-test('another node of this one’s name is passed over, and it is said', async () => {
+test('another node with this node’s name is ignored and logged', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('here', ['logging-1'], { startId: 'another' }))
   nodes.start()
@@ -245,7 +245,7 @@ test('another node of this one’s name is passed over, and it is said', async (
 })
 
 for (const address of ['10.0.0.1', 'logging']) {
-  test(`whoever answers at ${address} and is not one of us is named, and logged once`, async () => {
+  test(`an answer at ${address} that is not from a node of this system is named, and logged once`, async () => {
     network.names.set('logging', [address])
     const refusal = new MailroomError('MR_FORBIDDEN', { reason: 'Another secret' })
     network.listeners.set(`${address}:7100`, refusal)
@@ -260,7 +260,7 @@ for (const address of ['10.0.0.1', 'logging']) {
   })
 }
 
-test('a node alone asks nobody', async () => {
+test('a single node sends no polls', async () => {
   const alone = new Nodes({
     ...{ peers: [], self: SELF, network, clock, onChange: () => changeCount++ },
     logger: pino({ level: 'silent' }),

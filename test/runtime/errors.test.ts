@@ -30,7 +30,7 @@ const details = fc.record(
 )
 const outcome = fc.constantFrom('none', 'unknown')
 
-test('an error comes out of a wire as it went in, by IPC and by JSON', () => {
+test('an error survives IPC and JSON unchanged', () => {
   fc.assert(
     fc.property(code, details, fc.option(outcome, { nil: undefined }), (code, details, outcome) => {
       const error = new MailroomError(code, details as never, outcome === undefined ? {} : { outcome })
@@ -42,7 +42,7 @@ test('an error comes out of a wire as it went in, by IPC and by JSON', () => {
   )
 })
 
-test('whatever comes over a wire becomes an error of the table', () => {
+test('any wire form becomes an error of the table', () => {
   const wire = fc.oneof(
     fc.anything(),
     fc.record(
@@ -59,7 +59,7 @@ test('whatever comes over a wire becomes an error of the table', () => {
   )
 })
 
-test('whatever is thrown has a wire form; what is not of the table is a bug', () => {
+test('any thrown value has a wire form; one that is not of the table becomes MR_INTERNAL', () => {
   fc.assert(
     fc.property(fc.oneof(fc.anything({ withNullPrototype: true }), fc.string().map(Error)), (thrown) => {
       const wire = toWire(thrown)
@@ -70,20 +70,20 @@ test('whatever is thrown has a wire form; what is not of the table is a bug', ()
   assert.match(fromWire(toWire(new TypeError('x is no function'))).message, /x is no function/)
 })
 
-test('the outcome is the table’s unless it is known better', () => {
+test('the outcome is the table’s unless another is given', () => {
   const facts = { peer: 'logging-1', reason: 'gone' }
   assert.equal(new MailroomError('MR_PEER_LOST', facts).outcome, 'unknown')
   assert.equal(new MailroomError('MR_PEER_LOST', facts, { outcome: 'none' }).outcome, 'none')
 })
 
-test('the cause is kept here and stays behind on a wire', () => {
+test('the cause is kept in the process and is not sent', () => {
   const cause = new Error('secret path')
   const error = new MailroomError('MR_PEER_LOST', { peer: 'p', reason: 'r' }, { cause })
   assert.equal(error.cause, cause)
   assert.doesNotMatch(JSON.stringify(toWire(error)), /secret path/)
 })
 
-test('an error is known by its code, one of several, or at all', () => {
+test('isMailroomError matches one code, one of several, or any', () => {
   const error = new MailroomError('MR_NOT_FOUND', { what: 'it' })
   assert.ok(isMailroomError(error))
   assert.ok(isMailroomError(error, 'MR_DRAINING', 'MR_NOT_FOUND'))

@@ -76,7 +76,7 @@ test('control work is neither refused by a full mailbox nor behind its work', as
   await stuck
 })
 
-test('once closed it refuses and finishes what was admitted', async () => {
+test('once closed, a mailbox refuses new work and finishes what was admitted', async () => {
   const mailbox = open()
   const gate = Promise.withResolvers<void>()
   const admitted = [mailbox.run(() => gate.promise), mailbox.run(async () => 'second')]

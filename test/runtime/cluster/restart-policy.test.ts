@@ -34,7 +34,7 @@ test('a probe that lives for 60 s closes the breaker', async () => {
   assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
 })
 
-test('crashes more than 60 s ago are forgotten', async () => {
+test('crashes more than 60 s ago do not count', async () => {
   const { policy, clock } = open()
   for (let crash = 1; crash <= 20; crash++) {
     assert.equal(policy.crashed().failed, false)
@@ -42,7 +42,7 @@ test('crashes more than 60 s ago are forgotten', async () => {
   }
 })
 
-test('a crash that was a message’s doing does not count, whether that is known at once or later', () => {
+test('a crash caused by a message does not count, whether that is known at once or later', () => {
   const { policy } = open()
   for (let crash = 1; crash <= 50; crash++) {
     assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })

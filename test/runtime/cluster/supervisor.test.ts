@@ -62,7 +62,7 @@ const names = (actors: ActorEntry[]) => actors.map(({ name }) => name)
 const named = (actors: ActorEntry[], name: string) => actors.find((actor) => actor.name === name)!
 const allReady = (actors: ActorEntry[]) => actors.length > 0 && actors.every(({ state }) => state === 'ready')
 
-test('starts one process an actor; each knows all', async () => {
+test('starts one process for each actor; each has the whole directory', async () => {
   const system = await begin({ logging: 3, messages: 2 })
   assert.deepEqual(await system.first, { ready: true })
   const actors = await until(system, allReady)
@@ -77,7 +77,7 @@ test('starts one process an actor; each knows all', async () => {
   assert.equal(new Set(actors.map(({ pid }) => pid)).size, 6)
 })
 
-test('starts a killed worker again, and another one that did not die is left alone', async () => {
+test('restarts a killed worker and leaves the others alone', async () => {
   const system = await begin({ logging: 2 })
   const before = await until(system, allReady)
   process.kill(named(before, 'logging-2').pid, 'SIGKILL')
@@ -99,7 +99,7 @@ test('an actor that keeps crashing is failed; its siblings are untouched', async
   assert.equal(named(after, 'messages-1').pid, named(before, 'messages-1').pid)
 })
 
-test('an actor whose process ends for messages, more often than a breaker allows crashes, is not failed', async () => {
+test('crashes that messages caused do not open the breaker', async () => {
   const system = await begin()
   await until(system, allReady)
   writeFileSync(join(system.data, 'messages-1.message'), '')
@@ -115,7 +115,7 @@ test('an actor whose process ends for messages, more often than a breaker allows
   assert.ok(!states.has('failed'), [...states].join())
 })
 
-test('a worker that is frozen is ended and replaced', async () => {
+test('a frozen worker is killed and replaced', async () => {
   const system = await begin()
   const before = await until(system, allReady)
   const { pid } = named(before, 'messages-1')
@@ -137,7 +137,7 @@ test('scales up and down, live', async () => {
   }
 })
 
-test('restarts a role one by one, the one that asks last and answered first', async () => {
+test('restarts a role one by one; the asking facade is last, and answered before it drains', async () => {
   const system = await begin({ facade: 2, logging: 2 })
   const before = await until(system, allReady)
   for (const role of ['logging', 'facade']) {
@@ -183,7 +183,7 @@ test('a signal to all processes at once drains them all and exits with code 0', 
   )
 })
 
-test('a drain that hangs is ended by force', async () => {
+test('a worker whose drain hangs is killed', async () => {
   const system = await begin()
   await until(system, allReady)
   writeFileSync(join(system.data, 'logging-1.hang'), '')
@@ -203,7 +203,7 @@ test('a second signal a second later exits at once', async () => {
   assert.deepEqual(await exited, [143, null])
 })
 
-test('an actor that cannot boot for its configuration fails the start with that error', async () => {
+test('an actor that cannot boot because of its configuration fails the start with that error', async () => {
   const system = await begin()
   writeFileSync(join(system.data, 'messages-1.invalid'), '')
   const { error } = await system.first
