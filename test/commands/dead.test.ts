@@ -34,7 +34,7 @@ test('list shows one letter a line, oldest first, over all pages', async (t) => 
   assert.match(lines[1000]!, new RegExp(`^${idOf(1001)} `))
 })
 
-test('list shortens long texts and errors, and nothing in them reaches the terminal as it is', async (t) => {
+test('list shortens long texts and errors and escapes control characters', async (t) => {
   const { dead } = await withLetters(t, 1, { text: `\x1b[2J${'x'.repeat(100)}`, lastError: '\u202eevil\n' })
   const { stdout } = await dead('list')
   assert.equal(stdout.slice(stdout.indexOf('5x')), `5x  "\\u202eevil\\n"  "\\u001b[2J${'x'.repeat(56)}…"\n`)
@@ -56,7 +56,7 @@ test('list --json prints whole letters, one a line', async (t) => {
   assert.equal(JSON.parse(second!).id, idOf(2))
 })
 
-test('an empty list is said to people and not to scripts', async (t) => {
+test('an empty list prints a sentence on stderr, with --json nothing', async (t) => {
   const { dead } = await withLetters(t, 0)
   const told = await dead('list')
   assert.deepEqual([told.code, told.stdout, told.stderr], [0, '', 'There are no dead letters\n'])
@@ -64,7 +64,7 @@ test('an empty list is said to people and not to scripts', async (t) => {
   assert.deepEqual([code, stdout, stderr], [0, '', ''])
 })
 
-test('show prints one letter as JSON, replay and purge take it away, each tells so', async (t) => {
+test('show prints one dead letter as JSON; replay and purge remove one and say so', async (t) => {
   const { facade, dead } = await withLetters(t, 3)
   const shown = await dead('show', idOf(2))
   assert.equal(shown.code, 0)
@@ -81,7 +81,7 @@ test('show prints one letter as JSON, replay and purge take it away, each tells 
   )
 })
 
-test('a letter that is not there is told by the node, whatever is to be done with it', async (t) => {
+test('show, replay and purge of a missing dead letter exit with code 1', async (t) => {
   const { facade, dead } = await withLetters(t, 1)
   for (const what of ['show', 'replay', 'purge']) {
     const { code, stdout, stderr } = await dead(what, ABSENT)
@@ -91,7 +91,7 @@ test('a letter that is not there is told by the node, whatever is to be done wit
   assert.equal(facade.deadLetters.length, 1)
 })
 
-test('what is no id is refused by the node, and leads to no other path', async (t) => {
+test('an operand that is not an id is refused and never becomes another path', async (t) => {
   const { facade, dead } = await withLetters(t, 1)
   for (const id of ['../actors', 'a/b', '%2e%2e', '?limit=1']) {
     const { code, stderr } = await dead('purge', id)
@@ -101,7 +101,7 @@ test('what is no id is refused by the node, and leads to no other path', async (
   assert.equal(facade.deadLetters.length, 1)
 })
 
-test('replay --all puts all back, and counts', async (t) => {
+test('replay --all makes all pending and prints their number', async (t) => {
   const { facade, dead } = await withLetters(t, 3)
   assert.equal((await dead('replay', '--all')).stdout, '3 messages are pending again\n')
   assert.deepEqual(facade.deadLetters, [])
@@ -127,7 +127,7 @@ test('replay --all passes over what somebody else replayed, and ends at any othe
   assert.equal(node.calls.length, 3, 'the third was not tried')
 })
 
-test('replay wants either an id or --all, and asks nobody before it has one', async (t) => {
+test('replay needs either an id or --all, and sends no request without', async (t) => {
   const { node } = await FakeNode.start(t)
   for (const [args, got] of [
     [[], 'neither'],

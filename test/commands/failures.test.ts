@@ -27,23 +27,23 @@ const COMMANDS = [
 
 const ANSWERS: [what: string, reply: Reply, told: string][] = [
   [
-    'a problem is told in its own words',
+    'a refusal is printed in the words of the API',
     refusal(503, 'MR_DRAINING', 'The node is draining'),
     'The node is draining (MR_DRAINING)',
   ],
   [
-    'a wrong token is told, and not what it was',
+    'a wrong token: the error does not show it',
     refusal(401, 'MR_TOKEN_INVALID', 'A token is needed'),
     "Expected `--token` or MAILROOM_TOKEN to be the node's token (MR_TOKEN_INVALID)",
   ],
   [
-    'an answer that is not Mailroom’s is named as such',
+    'an answer that is not from Mailroom is quoted',
     { status: 502, body: 'Bad gateway' },
     String.raw`Expected an answer of Mailroom, got 502 "\"Bad gateway\""`,
   ],
 ]
 
-test('every client command is among those that are tried', () => {
+test('the table of this file has every client command', () => {
   const names = (of: { usage: string }[]) => of.map(({ usage }) => usage.split(' ')[0])
   const tried = (at: number) => new Set(COMMANDS.map((words) => words[at]))
   for (const name of names(CLIENT_COMMANDS)) assert.ok(tried(0).has(name), name)
@@ -59,7 +59,7 @@ for (const [what, reply, told] of ANSWERS) {
   })
 }
 
-test('a node that is away is told with the way to start one', async () => {
+test('an unreachable node: the error says how to start one', async () => {
   const url = `http://127.0.0.1:${await freePort()}`
   const told = `Nothing answers at ${url} (ECONNREFUSED): is Mailroom running? Start it with: mailroom start`
   await Promise.all(COMMANDS.map((words) => failsWith(words, url, told)))

@@ -47,7 +47,7 @@ async function written(
 
 const numbered = (count: number) => Array.from({ length: count }, (_, index) => `text ${index + 1}`)
 
-test('lines go in batches, each with a key of its own, and all are stored in order', async (context) => {
+test('lines are sent in batches, each with its own key, and stored in order', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const lines = numbered(1700)
   const { err } = await written(context, () => send(client, fileOf(context, lines.join('\n')), QUIET))
@@ -58,7 +58,7 @@ test('lines go in batches, each with a key of its own, and all are stored in ord
   assert.match(err, /^Sent 1700 messages in \d+\.\d s \(\d+\/s\)\n$/)
 })
 
-test('an answer that is lost is asked for again with the same key, and nothing is stored twice', async (context) => {
+test('a lost answer: the batch is sent again with the same key and stored once', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = (_, number) => (number % 2 === 1 ? { after: 'lose' } : undefined)
   const { err } = await written(context, () => send(client, fileOf(context, numbered(600).join('\n')), QUIET))
@@ -67,7 +67,7 @@ test('an answer that is lost is asked for again with the same key, and nothing i
   assert.equal(err.match(/Trying again for up to 10 s/g)?.length, 1, 'that is told once')
 })
 
-test('it waits as long as it is asked to, and goes on', async (context) => {
+test('send waits for Retry-After, then continues', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const busy = { ...(refusal(503, 'MR_DRAINING', 'draining') as object), headers: { 'retry-after': '1' } }
   node.script = (_, number) => (number === 1 ? (busy as never) : undefined)
@@ -77,7 +77,7 @@ test('it waits as long as it is asked to, and goes on', async (context) => {
   assert.deepEqual(node.texts, ['patience'])
 })
 
-test('what cannot help again is not tried again', async (context) => {
+test('errors that a retry cannot mend are not retried', async (context) => {
   const { node, client } = await FakeNode.start(context)
   for (const [status, code] of [
     [401, 'MR_TOKEN_INVALID'],
@@ -92,7 +92,7 @@ test('what cannot help again is not tried again', async (context) => {
   }
 })
 
-test('it gives up when the time is over, and says which lines were not answered', async (context) => {
+test('after --timeout send fails and names the lines without an answer', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = () => 'lose'
   const sent = written(context, () => send(client, fileOf(context, 'a\nb\nc\n'), { ...QUIET, forMs: 0 }))
@@ -102,7 +102,7 @@ test('it gives up when the time is over, and says which lines were not answered'
   )
 })
 
-test('a refused item is named by its line', async (context) => {
+test('a refused message is named by its line', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = () => refusal(400, 'MR_MESSAGE_INVALID', 'Expected [1].text to be something else, got this')
   const source = fileOf(context, '\na\n\n\nb\n', { skipEmpty: true })
@@ -112,7 +112,7 @@ test('a refused item is named by its line', async (context) => {
   )
 })
 
-test('what stands before a line that cannot be sent is sent', async (context) => {
+test('lines before one that cannot be sent are sent', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const source = fileOf(
     context,
@@ -128,7 +128,7 @@ test('what stands before a line that cannot be sent is sent', async (context) =>
   assert.match(said.err, /^Failed after 2 messages/)
 })
 
-test('receipts come in the order of the lines', async (context) => {
+test('receipts are printed in the order of the lines', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const lines = numbered(1600)
   const source = fileOf(context, lines.join('\n'))
@@ -149,7 +149,7 @@ test('receipts come in the order of the lines', async (context) => {
   for (const { line, id } of receipts) assert.equal(byId.get(id), lines[line - 1])
 })
 
-test('a typed text is answered with its id alone', async (context) => {
+test('a text on the command line prints only its id', async (context) => {
   const { client } = await FakeNode.start(context)
   const source: Source = { text: 'hello' }
   const receipts = receiptsOf(source, { json: false, ids: false })
@@ -157,7 +157,7 @@ test('a typed text is answered with its id alone', async (context) => {
   assert.deepEqual(said, { out: '0-0\n', err: '' })
 })
 
-test('there is exactly one source', () => {
+test('send needs exactly one source', () => {
   const wrong: [string | undefined, Partial<Parameters<typeof sourceOf>[1]>][] = [
     [undefined, {}],
     ['text', { file: '/dev/null' }],

@@ -122,7 +122,7 @@ const areReady = (count: number) => (actors: ActorEntry[]) =>
 const THREE = { a: { facade: 1, logging: 1 }, b: { messages: 2 }, c: { logging: 1, messages: 1 } }
 const ALL = 6
 
-test('nodes of different roles see the same actors under the same names, and deal the lanes alike', async (t) => {
+test('nodes of different roles have the same names of actors and assign lanes alike', async (t) => {
   const nodes = await begin(t, THREE)
   await until(nodes, areReady(ALL))
   const views = await Promise.all(nodes.map((node) => node.view()))
@@ -141,7 +141,7 @@ test('nodes of different roles see the same actors under the same names, and dea
   for (const node of nodes) assert.equal(await node.readiness(), 200)
 })
 
-test('a role is scaled where it is, not elsewhere; all nodes see it', async (t) => {
+test('a role is scaled only on its own node, and all nodes see it', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b] = nodes as [TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -155,7 +155,7 @@ test('a role is scaled where it is, not elsewhere; all nodes see it', async (t) 
   await until(nodes, areReady(ALL - 1))
 })
 
-test('a killed node is left out, and back when it is started again', async (t) => {
+test('a killed node gets no calls, and is found again when it is restarted', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -167,7 +167,7 @@ test('a killed node is left out, and back when it is started again', async (t) =
   await until(nodes, areReady(ALL))
 })
 
-test('a node that drains says so: nobody waits for its silence', async (t) => {
+test('a draining node announces it: the others remove it at once', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -178,7 +178,7 @@ test('a node that drains says so: nobody waits for its silence', async (t) => {
   assert.deepEqual(await exited, [0, null])
 })
 
-test('a node frozen whole is left out; thawed it is the same node, and never lost the others', async (t) => {
+test('a frozen node gets no calls; when it continues it has not lost the others', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))
