@@ -6,6 +6,7 @@ import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/c
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
+import { outputOf } from './runtime/output.ts'
 import { CLIENT_SETTINGS } from './settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
 import { didYouMean, invalidConfig, type Setting, variableOf } from './settings/settings-reader.ts'
@@ -29,7 +30,7 @@ const STRINGS = {
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  process.stderr.write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
+  outputOf(2).write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
 }
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { NodeClient } from '../../src/nodes/client.ts'
-import { toldBy } from '../../src/nodes/node-directory.ts'
+import { nodeDirectory } from '../../src/nodes/node-directory.ts'
 import { serveNode } from '../../src/nodes/server.ts'
 import { systemClock as clock } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
@@ -76,7 +76,9 @@ test('a refused connection and a timeout are retryable', async (t) => {
 })
 
 test('an answer that is not a directory is an error without retry', async (t) => {
-  const alone = toldBy({ node: 'a', startId: '1' }, [entryOf('logging-1', { node: 'a', address: null })])
+  const alone = nodeDirectory({ node: 'a', startId: '1' }, [
+    entryOf('logging-1', { node: 'a', address: null }),
+  ])
   const strange = { ...DIRECTORY, actors: [{ ...DIRECTORY.actors[0]!, state: 'asleep' }] } as never
   for (const directory of [alone, strange]) {
     const { client, address } = await open(t, { directory })
