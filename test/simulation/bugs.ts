@@ -97,7 +97,7 @@ export const BUGS: readonly Bug[] = [
     },
   })),
   distorted('an unknown outcome is reported as none', NAMES.pending, (map) => ({
-    putIfAbsent: (key, value, ttlMs) => toldAsNone(map.putIfAbsent(key, value, ttlMs)),
+    putIfAbsent: (key, value, ttlMs) => reportedAsNone(map.putIfAbsent(key, value, ttlMs)),
   })),
   {
     name: 'no wake-up is sent',
