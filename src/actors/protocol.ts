@@ -39,8 +39,8 @@ export interface Messages {
   redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
-/** A half of `GET /messages`, read page by page, ascending by id. */
-export interface ListHalf {
+/** One list of `GET /messages`, read page by page, ascending by id. */
+export interface PagedList {
   pages: AsyncIterable<readonly Message[]>
   /** Ask after `pages` has ended. False when it ended early or some messages are missing. */
   whole(): boolean
@@ -48,8 +48,8 @@ export interface ListHalf {
 
 /** Both lists: what `GET /messages` answers. */
 export interface Lists {
-  logged: ListHalf
-  delivered: ListHalf
+  logged: PagedList
+  delivered: PagedList
   /** The messages actor whose list `delivered` is; null when none answered. */
   deliveredTo: string | null
 }

@@ -171,7 +171,7 @@ export interface Queue {
    * Messages that a former holder put into a held lane's delivered list after the list was read here, found since the
    * last call, ascending. Show these too; some may be shown already.
    */
-  late(lane: number): Delivered[]
+  deliveredByFormerHolder(lane: number): Delivered[]
   /** The state of a message that the log has with this lane. */
   find(lane: number, id: string): Promise<Whereabouts>
   /** One page of a lane's delivered list. */

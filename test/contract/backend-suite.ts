@@ -354,7 +354,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const claimed = await claimAll(messages.queue, LANE, 1)
         await messages.queue.settle(LANE, done(claimed))
         assert.deepEqual(await messages.queue.settle(LANE, done(claimed)), [])
-        assert.deepEqual(messages.queue.late(LANE), [])
+        assert.deepEqual(messages.queue.deliveredByFormerHolder(LANE), [])
         assert.equal((await messages.queue.delivered(LANE, { limit: 9 })).length, 1)
       })
 

@@ -1,6 +1,6 @@
 /** A network of nodes in memory: names, and who answers where. */
 
-import { type NodeDirectory, toldBy } from '../../src/nodes/node-directory.ts'
+import { type NodeDirectory, nodeDirectory } from '../../src/nodes/node-directory.ts'
 import type { Network } from '../../src/nodes/nodes.ts'
 import type { ActorEntry } from '../../src/runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../../src/runtime/cluster/directory.ts'
@@ -52,5 +52,5 @@ export function nodeOf(
   const entries = actors.map((name) =>
     entryOf(`${name}@${node}`, { node, address: `127.0.0.1:900${name.at(-1)}`, ...more }),
   )
-  return toldBy({ node, startId }, entries)
+  return nodeDirectory({ node, startId }, entries)
 }

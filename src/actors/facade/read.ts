@@ -6,7 +6,7 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import type { Message, Range } from '../../storage/ports.ts'
-import type { Found, ListHalf, Lists, Messages } from '../protocol.ts'
+import type { Found, Lists, Messages, PagedList } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 
@@ -30,9 +30,9 @@ export class Reader {
 
   /** Begins both lists. The delivered list is that of a random ready messages actor that answers. */
   async lists(limit?: number): Promise<Lists> {
-    const half = (read: ReadPage, isComplete = () => true) => this.#half(read, limit, isComplete)
+    const list = (read: ReadPage, isComplete = () => true) => this.#list(read, limit, isComplete)
     const isIncomplete = () => false
-    const logged = half((range) => this.#logging.page(range))
+    const logged = list((range) => this.#logging.page(range))
     for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
       const store = new StoreReader(this.#holders.at(entry))
       try {
@@ -41,9 +41,9 @@ export class Reader {
         continue
       }
       const isComplete = () => store.whole && this.#areAllReady()
-      return { logged, delivered: half((range) => store.page(range), isComplete), deliveredTo: entry.name }
+      return { logged, delivered: list((range) => store.page(range), isComplete), deliveredTo: entry.name }
     }
-    return { logged, delivered: half(async () => [], isIncomplete), deliveredTo: null }
+    return { logged, delivered: list(async () => [], isIncomplete), deliveredTo: null }
   }
 
   async logPage(range: Range): Promise<Message[]> {
@@ -89,7 +89,7 @@ export class Reader {
     }
   }
 
-  #half(read: ReadPage, limit: number | undefined, isComplete: () => boolean): ListHalf {
+  #list(read: ReadPage, limit: number | undefined, isComplete: () => boolean): PagedList {
     const { logger } = this.#context
     let ended = false
     async function* pages(): AsyncGenerator<readonly Message[]> {
@@ -97,7 +97,7 @@ export class Reader {
         yield* limit === undefined ? everything(read) : newest(read, limit)
         ended = true
       } catch (error) {
-        // The answer's head has been sent, so the half ends early and `whole` reports it.
+        // The answer's head has been sent, so the list ends early and `whole` reports it.
         logger.warn({ err: error }, 'a list ended early')
       }
     }

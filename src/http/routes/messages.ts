@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { Found, ListHalf } from '../../actors/protocol.ts'
+import type { Found, PagedList } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { LONG_POLL_SLICE_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
@@ -141,7 +141,7 @@ async function getLists(context: Context, query: Query, api: ApiContext): Promis
 async function writeList(
   out: ResponseStream,
   name: string,
-  { pages, whole }: ListHalf,
+  { pages, whole }: PagedList,
   { logger }: ApiContext,
 ): Promise<boolean> {
   let complete = false

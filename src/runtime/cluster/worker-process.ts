@@ -24,7 +24,7 @@ export interface WorkerEnd {
 
 /** The events of a worker process. */
 export interface WorkerListener {
-  /** Every IPC message of the worker. It is told to boot after its `hello` was passed on here. */
+  /** Every IPC message of the worker. After its `hello`, the worker is sent `boot`. */
   onMessage(message: ToPrimary, worker: WorkerProcess): void
   /** The process has ended. */
   onExit(worker: WorkerProcess, end: WorkerEnd): void
@@ -42,11 +42,11 @@ export class WorkerProcess {
   readonly #worker: Worker
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #cancelLook: Cancel
+  readonly #cancelCheck: Cancel
   #draining: Promise<void> | undefined
   #failure: MailroomError | undefined
   #heardAt: number
-  #lookedAt: number
+  #checkedAt: number
   #pingedAt: number | null = null
 
   /** Forks. `cluster.setupPrimary` must have been called. */
@@ -54,7 +54,7 @@ export class WorkerProcess {
     this.name = facts.name
     this.#clock = clock
     this.#logger = logger
-    this.#heardAt = this.#lookedAt = clock.monotonic()
+    this.#heardAt = this.#checkedAt = clock.monotonic()
     const booted = Promise.withResolvers<boolean>()
     this.booted = booted.promise
     this.#worker = cluster.fork()
@@ -70,10 +70,10 @@ export class WorkerProcess {
       if (message.kind === 'hello') this.send({ kind: 'boot', facts })
     })
     this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
-    this.#cancelLook = clock.every(LIVENESS_CHECK_MS, () => this.#look())
+    this.#cancelCheck = clock.every(LIVENESS_CHECK_MS, () => this.#checkLiveness())
     this.exited = new Promise((resolve) => {
       this.#worker.on('exit', (code, signal) => {
-        this.#cancelLook()
+        this.#cancelCheck()
         if (this.#draining === undefined)
           logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
         listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
@@ -120,10 +120,10 @@ export class WorkerProcess {
     cancel()
   }
 
-  #look(): void {
+  #checkLiveness(): void {
     const now = this.#clock.monotonic()
-    const lateMs = now - this.#lookedAt - LIVENESS_CHECK_MS
-    this.#lookedAt = now
+    const lateMs = now - this.#checkedAt - LIVENESS_CHECK_MS
+    this.#checkedAt = now
     if (now - this.#heardAt <= SILENT_MS) return
     if (lateMs > LATE_CHECK_MS || isInUninterruptibleWait(this.pid)) {
       this.#heardAt = now

@@ -16,6 +16,7 @@ import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
 import type {
   Claimed,
+  Dead,
   Delivered,
   Depth,
   LaneBatch,
@@ -26,7 +27,6 @@ import type {
 } from '../ports.ts'
 import { Claimer } from './claimer.ts'
 import type { Cluster } from './cluster.ts'
-import type { DeadLetters } from './dead-letters.ts'
 import { laneKey, mailOf, partsOf } from './entries.ts'
 import { LaneState } from './lane-state.ts'
 import { UNSTARTED } from './lone-messages.ts'
@@ -62,10 +62,6 @@ export class HeldLane {
     this.#lookThrough = new LookThrough({ state, clock, logger, wake })
   }
 
-  get dead(): DeadLetters {
-    return this.#state.dead
-  }
-
   /** Takes up all that waits. @returns The starts that its last holder left open. */
   load(): Promise<number> {
     return this.#lookThrough.begin()
@@ -87,8 +83,8 @@ export class HeldLane {
     return this.#settler.settle(settlements)
   }
 
-  late(): Delivered[] {
-    return this.#state.late()
+  deliveredByFormerHolder(): Delivered[] {
+    return this.#state.takeDeliveredByFormerHolder()
   }
 
   async find(id: string): Promise<Whereabouts> {
@@ -106,6 +102,14 @@ export class HeldLane {
 
   delivered(range: Range): Promise<Delivered[]> {
     return this.#state.list.page(range)
+  }
+
+  dead(range: { after?: string; limit: number }): Promise<Dead[]> {
+    return this.#state.dead.page(range)
+  }
+
+  purge(id: string): Promise<boolean> {
+    return this.#state.dead.purge(id)
   }
 
   async depth(): Promise<Depth> {

@@ -8,7 +8,7 @@ function open(random = () => 1) {
   return { clock, policy: new RestartPolicy(clock, random) }
 }
 
-test('waits 0.1 s, then twice as long each time, with full jitter', () => {
+test('the backoff is 0.1 s, doubles with each crash, and has full jitter', () => {
   const { policy } = open()
   assert.deepEqual(
     [1, 2, 3, 4].map(() => policy.crashed().delayMs),
@@ -26,7 +26,7 @@ test('the fifth crash in 60 s opens the breaker: a probe every 30 s', async () =
   }
 })
 
-test('a probe that lives for 60 s closes the breaker', async () => {
+test('a process that has been ready for 60 s closes the breaker', async () => {
   const { policy, clock } = open()
   for (let crash = 1; crash <= 5; crash++) policy.crashed()
   policy.ready()
