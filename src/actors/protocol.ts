@@ -105,9 +105,9 @@ export interface Facade {
    * Handlers of messages that the queue had lost may run again. Safe to repeat.
    */
   redrive(range: { after?: string; limit: number }): Promise<Redriven>
-  /** What is missing to accept a message, in words for people; empty when the facade is ready. */
+  /** What is missing to accept a message, human-readable; empty when the facade is ready. */
   missing(): string[]
-  /** What of the data is damaged, in words for people; the node works without it. */
+  /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
   /** True once a drain began or was announced: every answer then has `Connection: close`. */
   readonly draining: boolean

@@ -16,9 +16,9 @@ import { problemOf } from './problems.ts'
 
 /** This many posts in flight keep a fast store busy; more would only wait. */
 export const IN_FLIGHT_MAX = 1024
-/** This few posts in flight are never refused, however slow the store is. */
+/** Up to this many posts in flight, admission control refuses none. */
 export const IN_FLIGHT_MIN = 256
-/** At most this many event-loop iterations in a row take up no posts because connections come in. */
+/** At most this many event-loop iterations in a row start no posts because connections come in. */
 export const ACCEPT_ITERATIONS_MAX = 16
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
@@ -202,7 +202,7 @@ export class SliceQueue {
   }
 }
 
-/** A bound on what runs at once: it refuses what is too much, and queues nothing. */
+/** Bounds how much work runs at once. It refuses the excess and queues nothing. */
 export class ConcurrencyLimit {
   readonly #what: string
   readonly #limit: number

@@ -43,7 +43,7 @@ export function hasNodeInNames({ node, actors }: NodeDirectory): boolean {
   return actors.every(({ role, name }) => name === actorName(role, actorNumber(name), node))
 }
 
-/** What a node lacks to work, as sentences for people; empty when it lacks nothing. */
+/** What a node lacks to work, human-readable; empty when it lacks nothing. */
 export function missingOf(actors: readonly ActorEntry[]): string[] {
   if (actors.length === 0) return ['this node is starting']
   const missingHere = actors.flatMap(({ name, role, state, missing }) => {

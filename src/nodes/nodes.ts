@@ -100,7 +100,7 @@ export class Nodes {
     )
   }
 
-  /** Problems of the other nodes, as sentences for people. */
+  /** Problems of the other nodes, human-readable. */
   problems(): string[] {
     const refusals = [...this.#addresses.values()]
       .filter(({ failure }) => isRefusal(failure))
@@ -173,7 +173,10 @@ export class Nodes {
   #forget(key: string, { answer }: PolledAddress): void {
     this.#addresses.delete(key)
     if (answer === undefined || this.#isSelf(answer)) return
-    this.#options.logger.warn({ peer: key, peerNode: answer.node }, 'node silent, left out')
+    this.#options.logger.warn(
+      { peer: key, peerNode: answer.node },
+      'node does not answer; its actors leave the directory',
+    )
     this.#options.onChange()
   }
 

@@ -61,7 +61,7 @@ const nodeSchema = (cwd: string) =>
     }),
     ...under('Several nodes', {
       peers: optional(hostPorts).describe(
-        'the nodes of the system; a name with several addresses is several nodes',
+        'the nodes of the system; a name with several addresses stands for several nodes',
       ),
       node: optional(text(NODE_NAME, NODE_NAME_WORDS, 'NAME')).describe(
         'name of this node [the host name]; each node has its own',

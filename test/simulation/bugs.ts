@@ -27,21 +27,21 @@ export const BUGS: readonly Bug[] = [
   embedded('a 201 before the log is written', { writer: { acknowledgesFirst: true } }),
   embedded('a log without fdatasync', { disk: { logWithoutSync: true } }),
   embedded('a failed fdatasync is tried again', { disk: { retriesFailedSync: true } }),
-  embedded('a full disk is told as success', { writer: { swallowsFull: true } }),
+  embedded('a full disk is reported as success', { writer: { swallowsFull: true } }),
   embedded('the log does not know keys', { writer: { forgetsKeys: true } }),
   embedded('a logging actor reads its own file only', { readsOwnFileOnly: true }),
   embedded('the cursor passes what is not settled', { home: { cursorRunsAhead: true } }),
   embedded('a retry is not written', { home: { losesRetries: true } }),
   embedded('open starts are not taken up', { home: { forgetsOpenStarts: true } }),
   embedded('a lane can be locked twice', { locksNothing: true }),
-  embedded('nobody is woken, and who waits looks every 20 s', { sleepsMs: 20_000 }),
+  embedded('no wake-up is sent, and holders poll every 20 s', { sleepsMs: 20_000 }),
   {
     name: 'a dead worker is started again after 20 s',
     backend: 'embedded',
     planted: { node: { restartAfterMs: 20_000 } },
   },
   {
-    name: 'a lost reply is told as never connected',
+    name: 'a lost reply is reported as never connected',
     backend: 'embedded',
     planted: { network: { liesAboutLoss: true } },
   },
@@ -60,7 +60,7 @@ export const BUGS: readonly Bug[] = [
     backend: 'hazelcast',
     planted: { hazelcast: { repairsNothing: true } },
   },
-  distorted('no look-through', NAMES.pending, () => ({ keys: async () => [] })),
+  distorted('no scan', NAMES.pending, () => ({ keys: async () => [] })),
   distorted('pending expires', NAMES.pending, (map) => ({
     putIfAbsent: (key, value) => map.putIfAbsent(key, value, 3000),
   })),
@@ -96,8 +96,8 @@ export const BUGS: readonly Bug[] = [
       if (!(JSON.parse(value) as { open: boolean }).open) await map.set(key, value, ttlMs)
     },
   })),
-  distorted('an unknown outcome is told as none', NAMES.pending, (map) => ({
-    putIfAbsent: (key, value, ttlMs) => toldAsNone(map.putIfAbsent(key, value, ttlMs)),
+  distorted('an unknown outcome is reported as none', NAMES.pending, (map) => ({
+    putIfAbsent: (key, value, ttlMs) => reportedAsNone(map.putIfAbsent(key, value, ttlMs)),
   })),
   {
     name: 'no wake-up is sent',
@@ -106,7 +106,7 @@ export const BUGS: readonly Bug[] = [
       hazelcast: { distort: (cluster) => withQueues(cluster, () => ({ offer: async () => true })) },
     },
   },
-  distorted('a look-through once a minute', NAMES.pending, (map, { clock }) => {
+  distorted('a scan once a minute', NAMES.pending, (map, { clock }) => {
     let nextAt = 0
     return {
       keys: async (from, to) => {
@@ -122,18 +122,18 @@ export const BUGS: readonly Bug[] = [
     setTtl: (key) => map.setTtl(key, MINUTE_MS),
   })),
   {
-    name: 'the queue is the truth, not pending',
+    name: 'the queue is authoritative, not pending',
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
   },
   distorted('a lane has two holders at once', NAMES.leases, () => alwaysLeased()),
   distorted('a loss is not noticed', NAMES.meta, (map) => alwaysTheFirst(map)),
   {
-    name: 'who reconnects puts back what it once took',
+    name: 'a process that reconnects restores messages it had claimed',
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => puttingBack(cluster) } },
   },
-  redriving('a redrive does not look at what is settled', (_, pending) => async (lane, messages) => {
+  redriving('a redrive ignores what is settled', (_, pending) => async (lane, messages) => {
     for (const { id, text } of messages) {
       await pending.putIfAbsent(laneKey(lane, id), JSON.stringify({ text, ...UNSTARTED }), FOR_EVER_MS)
     }
@@ -183,7 +183,7 @@ function distorted(
   return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
 }
 
-/** Redrives go otherwise, for who holds a lane. */
+/** A holder of a lane redrives in another way. */
 function redriving(name: string, change: (queue: Queue, pending: ClusterMap) => Queue['redrive']): Bug {
   const clusters = new WeakMap<ActorContext<NodeConfig>, Cluster>()
   const distort = (cluster: Cluster, world: ActorContext<NodeConfig>): Cluster => {
@@ -306,7 +306,7 @@ async function orDone<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-async function toldAsNone<T>(call: Promise<T>): Promise<T> {
+async function reportedAsNone<T>(call: Promise<T>): Promise<T> {
   try {
     return await call
   } catch (error) {

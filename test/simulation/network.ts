@@ -33,7 +33,7 @@ export class Network {
   lostCount = 0
   /** What code threw that is no error of ours: bugs. */
   readonly bugs: string[] = []
-  /** Of a planted bug: a lost reply is told as a connection that never stood. */
+  /** Of a planted bug: a lost reply is reported as a connection that was never made. */
   liesAboutLoss = false
   readonly #scheduler: Scheduler
   readonly #rng: Rng

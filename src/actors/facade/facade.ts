@@ -1,4 +1,4 @@
-/** The facade actor: answers the public API. Each part of `Facade` stands in a file of its own; this composes them. */
+/** The facade actor: answers the public API. Its parts are the other files of this folder. */
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
@@ -12,7 +12,7 @@ import { LoggingPool } from './logging-pool.ts'
 import { Reader } from './read.ts'
 import { Readiness } from './readiness.ts'
 
-/** Batches in flight. More of them only add latency. */
+/** Batches that run at once, of all kinds; more only add latency. */
 const CONCURRENCY = 4
 
 /** Answers `Facade`. */

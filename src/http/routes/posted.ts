@@ -1,4 +1,4 @@
-/** The messages in the body of a POST: what they must look like, and the errors that say what is wrong. */
+/** Parses and checks the messages in the body of a POST. */
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
 import { z } from 'zod'
@@ -41,7 +41,7 @@ export async function readPosted(
   return isText ? { texts: [checkText(source, 'the body')], many: false } : parsePosted(source)
 }
 
-/** Hashes what is asked, not its spelling: the same text as JSON and as text/plain is the same request. */
+/** Hashes the texts, not the bytes of the body: the same text as JSON and as text/plain is the same request. */
 export function hashOf({ texts, many }: Posted): string {
   const hash = createHash('sha256').update(many ? 'many' : 'one')
   for (const text of texts) hash.update(`,${Buffer.byteLength(text)}:`).update(text)

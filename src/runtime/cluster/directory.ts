@@ -23,9 +23,9 @@ export interface ActorStatus {
   oldestAt?: number | null
   /** Of a messages actor: starts that its last process left open. These messages ended that process, not the actor. */
   suspects?: number
-  /** What it lacks to work, as sentences for people. */
+  /** What it lacks to work, human-readable. */
   missing: string[]
-  /** Damaged data, as sentences for people. The actor works without it. */
+  /** Damaged data, human-readable. The actor works without it. */
   damaged?: string[]
 }
 

@@ -84,7 +84,7 @@ export class LogWriter {
     return this.#segment.name
   }
 
-  /** What keeps it from writing, in words for people. */
+  /** What keeps it from writing, human-readable. */
   missing(): string[] {
     return this.#full ? ['room on the disk'] : []
   }

@@ -1,6 +1,6 @@
 /**
  * What the holder of a lane knows of it: what waits, alone or in batches, what is in hand, what is settled. Claims,
- * settlements and look-throughs all change it, each between two of its awaits.
+ * settlements and scans all change it, each between two of its awaits.
  */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
