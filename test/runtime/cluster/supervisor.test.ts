@@ -164,6 +164,29 @@ test('a facade that scales itself away is answered', async () => {
   }
 })
 
+test('requests to a facade that is to drain are refused at once, and what they asked for is not done', async () => {
+  const system = await begin({ facade: 2 })
+  await until(system, allReady)
+  const asked = async (path: string) => {
+    const beganAt = performance.now()
+    const response = await fetch(system.url + path, { headers: { connection: 'close' } })
+    const { code, actors } = (await response.json()) as { code?: string; actors?: ActorEntry[] }
+    return { code, actors, tookMs: performance.now() - beganAt }
+  }
+  // Each facade has some of them when the first one replaces both facades.
+  const answers = await Promise.all(
+    ['facade', ...Array(12).fill('logging')].map((role) => asked(`/restart/${role}`)),
+  )
+  const refused = answers.filter(({ code }) => code === 'MR_DRAINING')
+  const done = answers.filter(({ actors }) => actors?.length === 4)
+  assert.equal(refused.length + done.length, answers.length, JSON.stringify(answers))
+  assert.ok(refused.length > 0)
+  for (const { tookMs } of refused) assert.ok(tookMs < 5000, `refused after ${tookMs} ms`)
+  const restarted = done.filter((answer) => answer !== answers[0]).length
+  const after = await until(system, allReady)
+  assert.equal(named(after, 'logging-1').restarts, restarted)
+})
+
 test('a worker that got a signal is replaced', async () => {
   const system = await begin()
   const before = await until(system, allReady)
