@@ -23,9 +23,10 @@ const typed = hideBin(process.argv)
 const firstFlag = typed.findIndex((word) => word.startsWith('-'))
 const typedWords = ['mailroom', ...typed.slice(0, firstFlag === -1 ? undefined : firstFlag)].join(' ')
 const tooFewWords = `Expected more words after \`${typedWords}\` (%s given, %s needed); see ${typedWords} --help`
-/** Replaces a sentence of yargs, in singular and plural. */
+/** Replaces sentences of yargs, the first one in singular and plural. */
 const STRINGS = {
   'Not enough non-option arguments: got %s, need at least %s': { one: tooFewWords, other: tooFewWords },
+  'Not enough arguments following: %s': 'Expected `--%s` to be followed by its value',
 }
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
@@ -45,7 +46,10 @@ function commands(cli: Argv): Argv {
     .scriptName('mailroom')
     .usage('$0 <command>\n\nTakes messages over HTTP and never loses one it has acknowledged.')
     // yargs only splits the command line. `readSettings` checks it and reports all problems at once.
-    .parserConfiguration({ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false })
+    .parserConfiguration({
+      ...{ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false },
+      ...{ 'parse-numbers': false, 'parse-positional-numbers': false },
+    })
     .strict(false)
     .command('start', 'run a node until Ctrl-C', startOptions, async (args) => {
       const { flags, words } = parsed(args)
@@ -107,8 +111,7 @@ function addClientCommand(
     summary,
     (sub) => {
       for (const [name, describe] of Object.entries(operands)) {
-        sub.positional(name, { describe, type: 'string' })
-        // Without `nargs`, yargs reads a lone - as a flag without a name.
+        sub.positional(name, { describe })
         if (!isMany) sub.nargs(name, 1)
       }
       for (const flag of flags) addOption(sub, flag, CLIENT_SETTINGS[flag]!)
@@ -132,8 +135,8 @@ function addOption(argv: Argv, flag: string, { help, shape, fallback, group }: S
   const isSwitch = shape === undefined
   argv.option(flag, {
     describe: isSwitch || fallback === undefined ? help : `${help} [${fallback}]`,
-    // The schema reads the values; yargs only passes their text on.
-    type: isSwitch ? 'boolean' : 'string',
+    // Without `nargs`, yargs reads a lone - as a flag without a name.
+    ...(isSwitch ? { type: 'boolean' } : { nargs: 1 }),
     ...(group !== undefined && { group: `${group}:` }),
   })
 }

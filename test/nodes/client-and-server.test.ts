@@ -52,7 +52,7 @@ test('the directory needs the secret; health does not', async (t) => {
   )
 })
 
-test('any other path or method is refused', async (t) => {
+test('other paths and methods are 404', async (t) => {
   const { address } = await open(t)
   for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1']) {
     assert.equal((await ask(address.port, path)).status, 404, path)
@@ -60,7 +60,7 @@ test('any other path or method is refused', async (t) => {
   assert.equal((await ask(address.port, '/livez', { method: 'POST' })).status, 404)
 })
 
-test('a refused connection and a timeout are retryable', async (t) => {
+test('a node that does not listen or answer in time is a retryable error', async (t) => {
   const { client, server, address } = await open(t)
   await server.close()
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_PEER_LOST', retryable: true })
@@ -75,7 +75,7 @@ test('a refused connection and a timeout are retryable', async (t) => {
   await assert.rejects(asked, { code: 'MR_DEADLINE_EXPIRED', retryable: true })
 })
 
-test('an answer that is not a directory is an error without retry', async (t) => {
+test('an answer that is no directory of a node with --peers is not retryable', async (t) => {
   const alone = nodeDirectory({ node: 'a', startId: '1' }, [
     entryOf('logging-1', { node: 'a', address: null }),
   ])
@@ -95,7 +95,7 @@ test('an answer that is not a directory is an error without retry', async (t) =>
   await assert.rejects(client.directoryAt({ host: HOST, port }, 1000), { code: 'MR_REQUEST_INVALID' })
 })
 
-test('an address resolves to itself, a name to all its addresses', async (t) => {
+test('an address resolves to itself, and a name to all of its addresses', async (t) => {
   const { client } = await open(t)
   assert.deepEqual(await client.addressesOf('127.0.0.7'), ['127.0.0.7'])
   assert.ok((await client.addressesOf('localhost')).length > 0)

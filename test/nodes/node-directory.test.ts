@@ -5,7 +5,7 @@ import { entryOf } from '../support/actor-context.ts'
 
 const SELF = { node: 'a', startId: '1' }
 
-test('an actor is reported with its port, and reached at the address of its node', () => {
+test('an actor is reported with its port, and its address is the one its node was reached at', () => {
   const entry = entryOf('messages-1@a', { node: 'a', address: '127.0.0.1:9001', lanes: { 0: 2 } })
   const told = nodeDirectory(SELF, [entry])
   assert.equal(told.actors[0]!.port, 9001)
@@ -17,7 +17,7 @@ test('an actor is reported with its port, and reached at the address of its node
   ])
 })
 
-test('ready actors of an unreachable node count as restarting', () => {
+test('the ready actors of an unreachable node count as restarting', () => {
   const states = ['starting', 'ready', 'draining', 'restarting', 'failed'] as const
   const told = nodeDirectory(
     SELF,
@@ -29,7 +29,7 @@ test('ready actors of an unreachable node count as restarting', () => {
   )
 })
 
-test('names of actors have the node’s name only with several nodes', () => {
+test('hasNodeInNames refuses names without the node’s', () => {
   const named = (...names: string[]) =>
     hasNodeInNames(
       nodeDirectory(
@@ -44,7 +44,7 @@ test('names of actors have the node’s name only with several nodes', () => {
   }
 })
 
-test('a node is missing what its actors miss, and every actor that is not ready', () => {
+test('a node lacks what its actors lack and every actor that is not ready', () => {
   const facade = entryOf('facade-1', { missing: ['a ready logging actor', 'logging-1: the disk is full'] })
   const full = entryOf('logging-1', { missing: ['the disk is full'] })
   assert.deepEqual(missingOf([facade, full, entryOf('messages-1', { state: 'draining' })]), [

@@ -100,7 +100,7 @@ export class Supervisor {
    * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
   scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
       this.#options.logger.info({ role, count }, 'scaling')
       this.#grow(role, count)
@@ -121,7 +121,7 @@ export class Supervisor {
 
   /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
   restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `run docker compose restart ${role}`)
       this.#options.logger.info({ role }, 'restarting')
       const actors = this.#actorsOf(role)
@@ -160,12 +160,19 @@ export class Supervisor {
     await this.kill()
   }
 
-  /** Runs one operation at a time. `answer` resolves the caller's promise, possibly before the work has ended. */
-  #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
+  /**
+   * Runs one operation at a time, none whose asker was refused meanwhile because it drains. `answer` resolves the
+   * caller's promise, possibly before the work has ended.
+   */
+  #operate(
+    asker: WorkerProcess | undefined,
+    work: (answer: (actors: ActorEntry[]) => void) => Promise<void>,
+  ): Promise<ActorEntry[]> {
     return new Promise((resolve, reject) => {
       this.#operation = this.#operation.then(async () => {
         try {
           this.#refuseWhileStopping()
+          if (asker?.isLeaving) throw new MailroomError('MR_DRAINING', { name: asker.name })
           await work(resolve)
         } catch (error) {
           const why = isMailroomError(error) ? { detail: error.message } : { err: error }
@@ -298,19 +305,22 @@ export class Supervisor {
     this.#options.clock.after(SIGNAL_GRACE_MS, () => {
       const actor = this.#actors.get(from.name)
       if (this.#stopped !== undefined || actor?.process !== from) return
-      void this.#operate(async (answer) => {
+      void this.#operate(undefined, async (answer) => {
         if (actor.process === from) await this.#replace(actor, () => {})
         answer([])
       }).catch(() => {}) // Logged by the operation.
     })
   }
 
+  /** Answers a worker, at the latest when its drain begins: the drain waits for the requests in flight. */
   async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
     const { id } = ask
+    const refused = from.leaving.then(() => {
+      throw new MailroomError('MR_DRAINING', { name: from.name })
+    })
     try {
-      const actors = await (ask.what === 'scale'
-        ? this.scale(ask.role, ask.count, from)
-        : this.restart(ask.role, from))
+      const done = ask.what === 'scale' ? this.scale(ask.role, ask.count, from) : this.restart(ask.role, from)
+      const actors = await Promise.race([done, refused])
       from.send({ kind: 'answer', id, actors })
     } catch (error) {
       from.send({ kind: 'answer', id, error: toWire(error) })

@@ -44,12 +44,15 @@ export class WorkerProcess {
   readonly exited: Promise<void>
   /** Resolves with true when the actor is ready, with false when the process ended before that. */
   readonly booted: Promise<boolean>
+  /** Resolves when its drain begins. */
+  readonly leaving: Promise<void>
   /** Its `ready` message; undefined until then. */
   boot: { address: string | null; status: ActorStatus } | undefined
   readonly #worker: Worker
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #cancelCheck: Cancel
+  readonly #leave: () => void
   #draining: Promise<void> | undefined
   #failure: MailroomError | undefined
   #heardAt: number
@@ -62,6 +65,7 @@ export class WorkerProcess {
     this.#clock = clock
     this.#logger = logger
     this.#heardAt = this.#checkedAt = clock.monotonic()
+    ;({ promise: this.leaving, resolve: this.#leave } = Promise.withResolvers<void>())
     const booted = Promise.withResolvers<boolean>()
     this.booted = booted.promise
     this.#worker = cluster.fork()
@@ -86,6 +90,11 @@ export class WorkerProcess {
       listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
       booted.resolve(false)
     })
+  }
+
+  /** True once its drain has begun, or it is being killed. */
+  get isLeaving(): boolean {
+    return this.#draining !== undefined
   }
 
   get pid(): number {
@@ -126,6 +135,7 @@ export class WorkerProcess {
   }
 
   async #drain(timeoutMs: number): Promise<void> {
+    this.#leave()
     if (this.boot === undefined) this.#kill() // An actor that has not booted has admitted nothing.
     this.send({ kind: 'drain' })
     const cancel = this.#clock.after(timeoutMs, () => {

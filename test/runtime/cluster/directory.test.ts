@@ -10,11 +10,11 @@ import {
 } from '../../../src/runtime/cluster/directory.ts'
 import { entryOf } from '../../support/actor-context.ts'
 
-test('the number of an actor is part of its name', () => {
+test('an actor’s name contains its number, which can be read from it', () => {
   for (const role of ROLES) for (const n of [1, 9, 64]) assert.equal(actorNumber(actorName(role, n)), n)
 })
 
-test('only messages actors that are ready or restarting hold lanes', () => {
+test('lanes are for messages actors that are ready or restarting, and for no others', () => {
   const states: ActorState[] = ['starting', 'ready', 'draining', 'restarting', 'failed']
   const actors = ROLES.flatMap((role) =>
     states.map((state, index) => entryOf(actorName(role, index + 1), { state })),
@@ -22,7 +22,7 @@ test('only messages actors that are ready or restarting hold lanes', () => {
   assert.deepEqual(livingMessages(actors), ['messages-2', 'messages-4'])
 })
 
-test('with several nodes the name of an actor has the name of its node', () => {
+test('with several nodes an actor’s name ends with its node’s name, whatever that contains', () => {
   for (const node of ['a', 'logging-7', 'host-3.example', '0123456789ab']) {
     const name = actorName('logging', 12, node)
     assert.equal(name, `logging-12@${node}`)
