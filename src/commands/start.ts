@@ -17,11 +17,15 @@ import { DEFAULT_LANES } from '../storage/limits.ts'
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
+ * @param ignoredVariables Names of variables that are logged as ignored.
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
-export async function start(config: Config): Promise<void> {
+export async function start(config: Config, ignoredVariables: readonly string[]): Promise<void> {
   const logger = createLogger(config.logLevel, { node: config.node })
+  if (ignoredVariables.length > 0) {
+    logger.info({ variables: ignoredVariables }, 'Kubernetes service variables are ignored')
+  }
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
   const data =
     config.backend === 'embedded'
