@@ -1,6 +1,8 @@
 /** `mailroom dead`: messages whose handler kept failing. */
+
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
+import { PAGE_MAX_COUNT } from '../storage/limits.ts'
 import { print, printable } from './terminal.ts'
 
 interface Letter {
@@ -73,7 +75,7 @@ export async function purge(client: ApiClient, id: string): Promise<void> {
 }
 
 async function* letters(client: ApiClient): AsyncGenerator<Letter> {
-  let path: string | null = '/dead?limit=1000'
+  let path: string | null = `/dead?limit=${PAGE_MAX_COUNT}`
   while (path !== null) {
     const page: { items: Letter[]; next: string | null } = await client.call('GET', path)
     yield* page.items

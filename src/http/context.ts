@@ -1,10 +1,12 @@
 /** What the handlers of the routes work with: the facade they speak for, the strict parts of a request, a reply. */
+
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
 import { isId } from '../storage/ids.ts'
+import { PAGE_MAX_COUNT } from '../storage/limits.ts'
 import { badRequest, quoted } from './problems.ts'
 
 /** What all parts of the public API share. */
@@ -57,6 +59,9 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   }
   return query
 }
+
+/** The `limit` of a page. */
+export const PAGE_LIMIT = { min: 1, max: PAGE_MAX_COUNT, fallback: 100 }
 
 /** A query parameter that is a whole number in decimal digits; `fallback` when absent. */
 export function wholeNumber<F>(

@@ -4,12 +4,9 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError, type Place } from '../../runtime/errors.ts'
-import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
+import { BATCH_MAX_BYTES, BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
 import { quoted } from '../problems.ts'
-
-/** The largest body of JSON. */
-const JSON_MAX_BYTES = 1024 * 1024
 
 /** One message as posted. `checkText` checks the length, which is in bytes of UTF-8. */
 const PostedMessage = z.strictObject({ text: z.string() })
@@ -39,7 +36,7 @@ export async function readPosted(
 ): Promise<Posted> {
   const isText = type === 'text/plain'
   const what = isText ? 'The text' : 'The body'
-  const limitBytes = isText ? TEXT_MAX_BYTES : JSON_MAX_BYTES
+  const limitBytes = isText ? TEXT_MAX_BYTES : BATCH_MAX_BYTES
   const source = utf8Of(await readBody(context.req, context.res, { what, limitBytes, clock }))
   if (source === undefined) throw wrong('the body', 'UTF-8', 'something else')
   return isText ? { texts: [checkText(source, 'the body')], many: false } : parsePosted(source)
