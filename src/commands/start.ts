@@ -30,6 +30,7 @@ export async function start(config: Config): Promise<void> {
     const settled: NodeConfig = {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
+      dataIdentity: data?.identity,
       port: await publicPort(config),
     }
     const url = `http://${urlHost(settled.host)}:${settled.port}`

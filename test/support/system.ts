@@ -11,12 +11,20 @@ import { RunningSystem } from './running-system.ts'
 
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
+interface SystemOptions {
+  env?: Record<string, string>
+  data?: string
+  /** A command that runs the program in its place: the pid stays the same. */
+  wrap?: string[]
+}
+
 /** A node under test; ended, and its data removed, when the test is over. */
 export class System extends RunningSystem {
   readonly data: string
   readonly port: number
   #args: string[]
   #env: Record<string, string>
+  #wrap: string[] = []
   #output = ''
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
@@ -34,7 +42,7 @@ export class System extends RunningSystem {
   static async start(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    options: { env?: Record<string, string>; data?: string } = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const system = await System.spawned(context, args, options)
     await system.ready()
@@ -45,10 +53,11 @@ export class System extends RunningSystem {
   static async spawned(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
+    { env = {}, data, wrap = [] }: SystemOptions = {},
   ): Promise<System> {
     const port = await freePort()
     const system = new System(port, data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, env)
+    system.#wrap = wrap
     context.after(async () => {
       system.kill()
       await system.exited
@@ -68,7 +77,8 @@ export class System extends RunningSystem {
   /** Starts the primary without waiting. */
   spawn(): void {
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
-    this.primary = spawn(process.execPath, [CLI, 'start', ...flags], {
+    const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
+    this.primary = spawn(command, rest, {
       env: { ...process.env, ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
