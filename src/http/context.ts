@@ -7,7 +7,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
 import { isId } from '../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
-import { badRequest } from './problems.ts'
+import { badRequest, quoted } from './problems.ts'
 
 /** What all parts of the public API share. */
 export interface ApiContext {
@@ -49,7 +49,7 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   const query: Query = {}
   if (querystring === '') return query
   for (const [name, value] of new URLSearchParams(querystring)) {
-    const where = `query parameter ${JSON.stringify(name.slice(0, 64))}`
+    const where = `query parameter ${quoted(name)}`
     if (!known.includes(name)) {
       const expected = known.length === 0 ? 'absent; none is known here' : `one of ${known.join(', ')}`
       throw badRequest({ where, expected, got: 'an unknown one' })
@@ -91,8 +91,4 @@ export function idParameter<K extends string>(query: Query, name: K): { [P in K]
 export function checkId(value: string, where: string): string {
   if (isId(value)) return value
   throw badRequest({ where, expected: 'a message id (a ULID, 26 characters)', got: quoted(value) })
-}
-
-function quoted(value: string): string {
-  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
 }

@@ -14,6 +14,7 @@ const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 interface SystemOptions {
   env?: Record<string, string>
   data?: string
+  stdout?: number | 'pipe'
   /** A command that runs the program in its place: the pid stays the same. */
   wrap?: string[]
 }
@@ -24,18 +25,26 @@ export class System extends RunningSystem {
   readonly port: number
   #args: string[]
   #env: Record<string, string>
-  #wrap: string[] = []
+  #wrap: string[]
+  #stdout: number | 'pipe'
   #output = ''
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
   exited!: Promise<[number | null, NodeJS.Signals | null]>
 
-  private constructor(port: number, data: string, args: string[], env: Record<string, string>) {
+  private constructor(
+    port: number,
+    data: string,
+    args: string[],
+    { env = {}, stdout = 'pipe', wrap = [] }: SystemOptions,
+  ) {
     super(`http://127.0.0.1:${port}`)
     this.port = port
     this.data = data
     this.#args = args
     this.#env = env
+    this.#stdout = stdout
+    this.#wrap = wrap
   }
 
   /** Starts a node with these flags and waits until it is ready. */
@@ -53,11 +62,10 @@ export class System extends RunningSystem {
   static async spawned(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    { env = {}, data, wrap = [] }: SystemOptions = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const port = await freePort()
-    const system = new System(port, data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, env)
-    system.#wrap = wrap
+    const system = new System(port, options.data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, options)
     context.after(async () => {
       system.kill()
       await system.exited
@@ -80,11 +88,11 @@ export class System extends RunningSystem {
     const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
     this.primary = spawn(command, rest, {
       env: { ...process.env, ...this.#env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', this.#stdout, 'pipe'],
     })
     this.exited = once(this.primary, 'exit') as never
-    for (const stream of [this.primary.stdout!, this.primary.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
+    for (const stream of [this.primary.stdout, this.primary.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-100_000)
       })
     }

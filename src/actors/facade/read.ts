@@ -52,7 +52,8 @@ export class Reader {
   async storePage(name: string, range: Range): Promise<Message[]> {
     const { clock, directory } = this.#context
     const entry = directory.actors().find((actor) => actor.name === name && actor.role === 'messages')
-    if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    if (entry === undefined)
+      throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name.slice(0, 64)}` })
     const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#holders.at(entry))
