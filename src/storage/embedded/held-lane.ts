@@ -332,6 +332,7 @@ export class HeldLane {
     this.#refuse()
     try {
       await this.#options.home.commit(() => {
+        this.#options.lock.keep()
         write()
         for (const track of this.#tracks.values()) {
           track.advance()
