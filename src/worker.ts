@@ -66,8 +66,7 @@ async function bootMessages(context: Context): Promise<BootedActor> {
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const { handlerTimeoutMs, handlerConcurrency } = context.config
-  const actor = new MessagesActor(context, backend.queue, { handler, handlerTimeoutMs, handlerConcurrency })
+  const actor = new MessagesActor(context, backend.queue, { ...context.config, handler })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -91,6 +90,7 @@ function backendOf(
     ...{
       backend: config.backend,
       data: config.data,
+      dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
     },

@@ -35,6 +35,7 @@ export async function start(config: Config, ignoredVariables: readonly string[])
     const settled: NodeConfig = {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
+      dataIdentity: data?.identity,
       port: await publicPort(config),
     }
     const url = `http://${urlHost(settled.host)}:${settled.port}`
