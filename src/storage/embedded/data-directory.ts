@@ -55,8 +55,7 @@ export async function openDataDirectory(
       cancelRetry()
       try {
         writeNode(data, node)
-      } catch (error) {
-        if (faultOf(error) !== 'full') throw error
+      } catch {
         cancelRetry = clock.after(DISK_PROBE_MS, () => record(node))
       }
     }
