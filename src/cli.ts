@@ -7,6 +7,7 @@ import { report } from './commands/terminal.ts'
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
+import { outputOf } from './runtime/output.ts'
 import { CLIENT_SETTINGS, type ClientConfig } from './settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
 import {
@@ -39,7 +40,7 @@ const STRINGS = {
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  process.stderr.write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
+  outputOf(2).write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
 }
 

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline'
 import { type ApiClient, ApiError, type Unreachable } from '../http/api-client.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
+import { PAGE_MAX_COUNT } from '../storage/limits.ts'
 import { ProgressBar, print, printable, report } from './terminal.ts'
 
 interface Letter {
@@ -175,7 +176,7 @@ async function idsOf(client: ApiClient): Promise<string[]> {
 }
 
 async function* letters(client: ApiClient): AsyncGenerator<Letter> {
-  let path: string | null = '/dead?limit=1000'
+  let path: string | null = `/dead?limit=${PAGE_MAX_COUNT}`
   while (path !== null) {
     const page: { items: Letter[]; next: string | null } = await client.insist('GET', path)
     yield* page.items

@@ -9,6 +9,7 @@ import { ROLES } from '../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
+import { outputOf } from '../runtime/output.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
@@ -81,8 +82,8 @@ function announce(config: NodeConfig, url: string, logger: ReturnType<typeof cre
     return
   }
   logger.info({ url, data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
-  if (!process.stdout.isTTY) return
-  process.stdout.write(`
+  if (!outputOf(1).isTerminal) return
+  outputOf(1).write(`
   ${url} takes messages: ${actors}
   Data      ${data}
   Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'

@@ -6,6 +6,13 @@
 /** `none`: nothing was stored. `unknown`: it may have been stored; retry with the same idempotency key. */
 export type Outcome = 'none' | 'unknown'
 
+/** What is wrong: `Expected ${where} to be ${expected}, got ${got}`. */
+export interface Place {
+  where: string
+  expected: string
+  got: string
+}
+
 interface Row<D> {
   retryable: boolean
   outcome: Outcome
@@ -19,17 +26,23 @@ const transient = <D>(sentence: (details: D) => string): Row<D> => row(true, 'no
 /** As `transient`, but the request may have been stored. */
 const uncertain = <D>(sentence: (details: D) => string): Row<D> => row(true, 'unknown', sentence)
 
+function sentenceOf({ where, expected, got }: Place): string {
+  return `Expected ${where} to be ${expected}, got ${got}`
+}
+
 /** Per code: whether a retry can help, the default outcome, and the sentence. docs/errors.md mirrors this table. */
 export const ERRORS = {
   MR_CONFIG_INVALID: permanent<{ problems: readonly string[] }>(
     ({ problems }) => `Configuration is invalid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
   ),
-  MR_MESSAGE_INVALID: permanent<{ where: string; expected: string; got: string }>(
-    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
+  /** `others`: further places that are wrong, a few of them. `more`: how many there are beside. */
+  MR_MESSAGE_INVALID: permanent<Place & { others?: readonly Place[]; more?: number }>(
+    ({ others = [], more = 0, ...first }) => {
+      const sentences = [first, ...others].map(sentenceOf).join('; ')
+      return more === 0 ? sentences : `${sentences}; and ${more} more`
+    },
   ),
-  MR_REQUEST_INVALID: permanent<{ where: string; expected: string; got: string }>(
-    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
-  ),
+  MR_REQUEST_INVALID: permanent<Place>(sentenceOf),
   MR_NOT_FOUND: permanent<{ what: string }>(({ what }) => `There is no ${what}`),
   MR_METHOD_UNSUPPORTED: permanent<{ method: string; path: string; allowed: readonly string[] }>(
     ({ method, path, allowed }) => `${path} does not take ${method}; it takes ${allowed.join(', ')}`,
@@ -40,8 +53,8 @@ export const ERRORS = {
   MR_HEAD_TOO_LARGE: permanent<{ limitBytes: number }>(
     ({ limitBytes }) => `The head of the request is larger than ${limitBytes} bytes`,
   ),
-  MR_TYPE_UNSUPPORTED: permanent<{ what: string; expected: string; got: string }>(
-    ({ what, expected, got }) => `Expected ${what} to be ${expected}, got ${got}`,
+  MR_TYPE_UNSUPPORTED: permanent<{ what: string; expected: string; got: string }>(({ what, ...rest }) =>
+    sentenceOf({ where: what, ...rest }),
   ),
   MR_KEY_REUSED: permanent<{ key: string }>(
     ({ key }) => `Idempotency-Key ${key} was used with a different body in the last 24 hours`,
@@ -59,6 +72,10 @@ export const ERRORS = {
     () => 'This call needs the header Authorization: Bearer <the token Mailroom was started with>',
   ),
   MR_FORBIDDEN: permanent<{ reason: string }>(({ reason }) => reason),
+  MR_HOST_FORBIDDEN: permanent<{ got: string }>(
+    ({ got }) =>
+      `Expected the header Host to be an address, localhost or a name of --allowed-hosts, got ${got}`,
+  ),
   MR_MAILBOX_FULL: transient<{
     mailbox: string
     depth: number

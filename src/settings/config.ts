@@ -13,6 +13,7 @@ import {
   directory,
   duration,
   existingFile,
+  hostNames,
   hostPorts,
   isLoopback,
   oneOf,
@@ -57,6 +58,10 @@ const nodeSchema = (cwd: string) =>
       token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
       open: yesNo.describe(
         'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
+      ),
+      /** Null: addresses, localhost, this machine's name and `host`; with a token any. */
+      allowedHosts: optional(hostNames).describe(
+        'names that requests may give as Host, beside addresses, localhost and the name of this machine',
       ),
     }),
     ...under('Several nodes', {

@@ -94,6 +94,17 @@ const hostPort = z
   .transform((one) => HOST_PORT.exec(one)?.groups as Record<'host' | 'port', string> | undefined)
   .pipe(z.object({ host: z.string(), port: z.coerce.number<string>().min(1).max(65_535) }))
 
+const HOST_NAME = /^(\*|(\*\.)?[\w-]+(\.[\w-]+)*)$/
+/** `NAME,…`: names of hosts without ports. `*.NAME`: every name below it. `*`: every name. */
+export const hostNames = z
+  .string()
+  .transform((list) => list.split(','))
+  .pipe(z.array(z.string().trim().regex(HOST_NAME)))
+  .meta({
+    takes: 'host names without ports, with commas between them (*.example.com: all names below it; *: all)',
+    shape: 'NAME,…',
+  })
+
 /** `HOST:PORT,…`, an IPv6 address in brackets. */
 export const hostPorts = z
   .string()

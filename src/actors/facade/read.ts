@@ -5,12 +5,11 @@ import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
+import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
 import type { Found, Lists, Messages, PagedList } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
-
-const PAGE_COUNT = 1000
 
 type ReadPage = (range: Range) => Promise<Message[]>
 
@@ -53,7 +52,8 @@ export class Reader {
   async storePage(name: string, range: Range): Promise<Message[]> {
     const { clock, directory } = this.#context
     const entry = directory.actors().find((actor) => actor.name === name && actor.role === 'messages')
-    if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    if (entry === undefined)
+      throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name.slice(0, 64)}` })
     const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#holders.at(entry))
@@ -166,7 +166,7 @@ async function* everything(read: ReadPage) {
  * selects by id and does not count, as messages that arrive in between must not push out the newest.
  */
 async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]> {
-  let page = await read({ limit: Math.min(count, PAGE_COUNT) })
+  let page = await read({ limit: Math.min(count, PAGE_MAX_COUNT) })
   if (page.length === count) return yield page.reverse()
   const ids = new Set<string>()
   let oldest: Message | undefined
@@ -174,7 +174,7 @@ async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]>
     for (const { id } of page) ids.add(id)
     oldest = page.at(-1)!
     if (ids.size === count) break
-    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_COUNT) })
+    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_MAX_COUNT) })
   }
   if (oldest === undefined) return
   yield [oldest]
@@ -186,7 +186,7 @@ async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]>
 async function* upTo(top: string, after: string, read: ReadPage) {
   let cursor = after
   while (cursor < top) {
-    const page = await read({ after: cursor, limit: PAGE_COUNT })
+    const page = await read({ after: cursor, limit: PAGE_MAX_COUNT })
     if (page.length === 0) return
     cursor = page.at(-1)!.id
     yield page.filter(({ id }) => id <= top)
