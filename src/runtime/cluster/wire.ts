@@ -6,6 +6,7 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { NodeTime } from '../node-time.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
 
@@ -16,6 +17,7 @@ export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   node: string
   config: C
   secret: string
+  time: NodeTime
 }
 
 /** From the primary to a worker. */
@@ -23,6 +25,8 @@ export type ToWorker =
   | { kind: 'boot'; facts: BootFacts }
   /** The whole directory, after each change. */
   | { kind: 'directory'; actors: ActorEntry[] }
+  /** The node's time, after each change. */
+  | { kind: 'time'; time: NodeTime }
   | { kind: 'ping' }
   | { kind: 'drain' }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }

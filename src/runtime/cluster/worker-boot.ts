@@ -1,9 +1,10 @@
 /** A worker process: it sends `hello`, boots its actor, sends heartbeats, drains and exits. */
 
-import { systemClock, systemRandom } from '../clock.ts'
+import { systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
+import { WorkerClock } from '../node-time.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, Directory } from './directory.ts'
@@ -57,16 +58,21 @@ class Requests {
  */
 export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
+  const clock = new WorkerClock()
   const requests = new Requests()
   let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => send({ kind: 'signalled', signal }))
   process.on('message', async (message: ToWorker) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts as BootFacts<C>, directory, requests)
+        clock.follow(message.facts.time)
+        hosted = boot(catalog, message.facts as BootFacts<C>, { clock, directory, requests })
         break
       case 'directory':
         directory.receive(message.actors)
+        break
+      case 'time':
+        clock.follow(message.time)
         break
       case 'answer':
         requests.settle(message)
@@ -85,8 +91,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
 async function boot<C extends RuntimeConfig>(
   catalog: Catalog<C>,
   facts: BootFacts<C>,
-  directory: Directory,
-  requests: Requests,
+  { clock, directory, requests }: { clock: WorkerClock; directory: Directory; requests: Requests },
 ): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
   const fail = (error: unknown): never => {
@@ -100,7 +105,7 @@ async function boot<C extends RuntimeConfig>(
   }
   const context: ActorContext<C> = {
     ...facts,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     logger,
     directory,
@@ -124,7 +129,7 @@ async function boot<C extends RuntimeConfig>(
     exit(1)
   }
   send({ kind: 'ready', address: hosted.address, status: hosted.status() })
-  systemClock.every(HEARTBEAT_MS, sendStatus)
+  clock.every(HEARTBEAT_MS, sendStatus)
   return hosted
 }
 

@@ -5,7 +5,8 @@
 
 import { existsSync } from 'node:fs'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
-import type { Clock } from '../../runtime/clock.ts'
+import { type Clock, steadyNow } from '../../runtime/clock.ts'
+import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
@@ -43,6 +44,8 @@ export class Home {
   /** Starts that the last holder left open. */
   readonly leftOpenCount: number
   readonly #clock: Clock
+  /** For the column `due`. */
+  readonly #dueNow: () => number
   readonly #retentionMs: number
   readonly #open: OpenFile
   readonly #statements = new Map<string, StatementSync>()
@@ -51,6 +54,7 @@ export class Home {
   /** Opens a lane's home, or begins it. */
   constructor(path: string, clock: Clock, retentionMs: number) {
     this.#clock = clock
+    this.#dueNow = steadyNow(clock)
     this.#retentionMs = retentionMs
     if (!existsSync(path)) createFile(path, SCHEMA)
     this.#open = openToWrite(path, (open) => {
@@ -101,12 +105,14 @@ export class Home {
         ).run(...[id, checksumOf(id, text), text, now, attempts])
         return changes === 1 ? { id, text, deliveredAt: now, attempts } : undefined
       }
-      case 'retry':
+      case 'retry': {
+        const { delayMs, error } = settlement
         this.#sql(
           `INSERT INTO start VALUES (?, ?, 0, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE
            SET open = 0, suspect = 0, due = excluded.due, lastError = excluded.lastError, firstError = ?`,
-        ).run(id, text, settlement.dueAt, settlement.error, settlement.error, firstError || settlement.error)
+        ).run(id, text, this.#dueNow() + delayMs, error, error, firstError || error)
         return undefined
+      }
       case 'back':
         this.#sql(
           `INSERT INTO start VALUES (?, ?, 0, 0, 0, 0, '', '')
@@ -135,16 +141,17 @@ export class Home {
   due(limit: number): Claimed[] {
     const sql =
       'SELECT id, body AS text, starts, suspect FROM start WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?'
-    const rows = this.#sql(sql).all(this.#clock.now(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
+    const rows = this.#sql(sql).all(this.#dueNow(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
       suspect: number
     })[]
     return rows.map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect: suspect === 1 }))
   }
 
-  /** The instant (ms) the next start not yet due becomes so. */
-  nextDueAt(): number | undefined {
+  /** After how many ms the next start that is not due becomes so; infinite when there is none. */
+  nextDueInMs(): number {
     const sql = 'SELECT min(due) AS due FROM start WHERE open = 0 AND due > ?'
-    return (this.#one(sql, this.#clock.now())?.['due'] as number | null) ?? undefined
+    const now = this.#dueNow()
+    return ((this.#one(sql, now)?.['due'] as number | null) ?? Number.POSITIVE_INFINITY) - now
   }
 
   /** Messages in `start`, and the oldest of them. */
@@ -171,7 +178,7 @@ export class Home {
 
   /** A page of the delivered list, and the ids in it whose text is not what was written. */
   delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
-    const floor = floorAt(this.#clock.now() - this.#retentionMs, after)
+    const floor = floorAt(this.#clock.ago(this.#retentionMs), after)
     const order = after === undefined ? 'DESC' : 'ASC'
     const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
       WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
@@ -208,7 +215,7 @@ export class Home {
 
   /** Within `commit`: removes some of what is older than the retention. @returns True when there may be more. */
   removeOld(): boolean {
-    const oldest = idAt(this.#clock.now() - this.#retentionMs)
+    const oldest = idAt(this.#clock.ago(this.#retentionMs))
     this.#sql('DELETE FROM dead WHERE purged = 1 AND id < ?').run(oldest)
     const sql = 'DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id < ? ORDER BY id LIMIT ?)'
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
@@ -229,6 +236,9 @@ export class Home {
          FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
       ).run(this.#clock.now(), MAX_STARTS)
       const buried = this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+      // The last holder's clock may have been ahead.
+      const latest = this.#dueNow() + RETRY_MAX_MS
+      this.#sql('UPDATE start SET due = ?1 WHERE due > ?1').run(latest)
       const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
       return Number(buried.changes) + Number(adopted.changes)
     })

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Cancel } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { DISK_PROBE_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, KEY_WINDOW_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -98,7 +98,7 @@ export class LogWriter {
   rotate(): void {
     const { bytes, firstAt } = this.#segment
     const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock } = this.#options
-    if (firstAt === null || (bytes < segmentBytes && clock.now() - firstAt < segmentAgeMs)) return
+    if (firstAt === null || (bytes < segmentBytes && firstAt > clock.ago(segmentAgeMs))) return
     const next = this.#create()
     closeWritten(this.#segment.database)
     this.#segment = next
@@ -121,11 +121,8 @@ export class LogWriter {
   /** Writes one batch into the open transaction. A batch that must be refused does not spoil the others. */
   #write({ messages, key, lane, deadlineAt }: LaneBatch): Receipt[] | MailroomError {
     const { clock } = this.#options
-    if (clock.now() > deadlineAt) {
-      const facts = {
-        what: 'Appending to the log',
-        deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
-      }
+    if (clock.monotonic() > deadlineAt) {
+      const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       return new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
     if (key !== undefined) {
@@ -152,7 +149,7 @@ export class LogWriter {
   }
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
-    const oldest = idAt(this.#options.clock.now() - KEY_WINDOW_MS)
+    const oldest = idAt(this.#options.clock.ago(KEY_WINDOW_MS))
     const find = ({ findKey, idsOf }: Pick<Segment, 'findKey' | 'idsOf'>) => {
       const row = findKey.get(key, oldest) as { id: string; hash: string } | undefined
       if (row === undefined) return undefined

@@ -46,7 +46,7 @@ function isRemovable({ name }: LogName, { data, laneCount, retentionMs, clock }:
   const reader = LogReader.open(join(data, name))
   try {
     const youngest = reader.youngest()
-    if (youngest === undefined || youngest >= idAt(clock.now() - retentionMs)) return false
+    if (youngest === undefined || youngest >= idAt(clock.ago(retentionMs))) return false
     for (let lane = 0; lane < laneCount; lane++) {
       const { count, last } = reader.countOf(lane, 0)
       if (count > 0 && cursorOf(join(data, homeName(lane)), reader.file) < last) return false

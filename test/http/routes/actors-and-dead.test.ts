@@ -168,6 +168,11 @@ test('livez answers while the process is up, readyz says what is missing', async
   assert.deepEqual((await ask('GET', '/livez')).json, { status: 'ok' })
   const ready = await ask('GET', '/readyz')
   assert.deepEqual([ready.status, ready.json], [200, { status: 'ready', missing: [] }])
+  facade.warned.push('the wall clock is off')
+  const warned = await ask('GET', '/readyz')
+  const warnings = ['the wall clock is off']
+  assert.deepEqual([warned.status, warned.json], [200, { status: 'ready', missing: [], warnings }])
+  facade.warned = []
   facade.missingThings.push('a ready logging actor')
   const unready = await ask('GET', '/readyz')
   assert.equal(unready.status, 503)
