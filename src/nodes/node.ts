@@ -1,7 +1,9 @@
 /** Puts a node together: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
+import { skewsOf } from '../runtime/cluster/directory.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
+import { timeAt } from '../runtime/node-time.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
@@ -24,7 +26,9 @@ export interface Node {
 
 /** Makes a node. It has a server when it has an internal port, and polls when it has peers. */
 export function createNode(options: NodeOptions): Node {
-  const { config, node, secret, clock, logger } = options
+  const { config, node, secret, logger, timeKeeper } = options
+  const monotonic = options.clock.monotonic
+  const clock = { ...options.clock, now: () => timeAt(timeKeeper.time, monotonic()) }
   const self = { node, startId: randomUUID() }
   const network = new NodeClient({ secret, clock })
   const onChange = () => supervisor.othersChanged()
@@ -45,8 +49,9 @@ export function createNode(options: NodeOptions): Node {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
-          directory: () => nodeDirectory(self, supervisor.actors()),
+          directory: () => nodeDirectory({ ...self, now: clock.now() }, supervisor.actors()),
           missing: () => [...missingOf(supervisor.actors()), ...nodes.problems()],
+          warnings: () => skewsOf(nodes.actors()),
         })
       }
       nodes.start()

@@ -1,5 +1,5 @@
 /** What `/readyz` reports: what is missing to accept a message, what of the data is damaged, and warnings. */
-import type { Directory } from '../../runtime/cluster/directory.ts'
+import { type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import type { Backend } from '../../storage/ports.ts'
 
@@ -42,7 +42,7 @@ export class Readiness {
   }
 
   warnings(): string[] {
-    return this.#clock.warnings()
+    return [...this.#clock.warnings(), ...skewsOf(this.#directory.actors())]
   }
 
   damaged(): string[] {

@@ -60,7 +60,12 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options
     cluster.schedulingPolicy = cluster.SCHED_NONE
-    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: WORKER_FLAGS })
+    cluster.setupPrimary({
+      exec: options.exec,
+      args: [...options.args],
+      execArgv: WORKER_FLAGS,
+      silent: true,
+    })
     options.clock.every(CLOCK_CHECK_MS, () => this.#checkClock())
   }
 
