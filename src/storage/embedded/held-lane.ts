@@ -126,8 +126,7 @@ export class HeldLane {
       const claimed = this.#claimNow(maxCount)
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0) return claimed
-      const dueInMs = (home.nextDueAt() ?? Number.POSITIVE_INFINITY) - clock.now()
-      await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
+      await this.#sleep(Math.min(leftMs, Math.max(1, home.nextDueInMs())))
     }
   }
 
