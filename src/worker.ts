@@ -45,7 +45,8 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootLogging(context: Context): Promise<BootedActor> {
+async function bootLogging(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
+  await predecessorEnded()
   const backend = backendOf(context, 'log')
   const actor = new LoggingActor(context, backend.log)
   await backendReached(context, backend)
@@ -61,8 +62,9 @@ async function bootLogging(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootMessages(context: Context): Promise<BootedActor> {
+async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
   const handler = context.config.handler === null ? null : await loadHandler(context.config.handler)
+  await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })

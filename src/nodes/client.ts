@@ -12,6 +12,7 @@ import type { Network } from './nodes.ts'
 const DirectoryAnswer = z.object({
   node: z.string(),
   startId: z.string(),
+  now: z.number(),
   actors: z.array(
     z.looseObject({
       ...{ name: z.string(), role: z.enum(ROLES), node: z.string(), pid: z.number() },

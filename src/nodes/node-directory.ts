@@ -9,12 +9,14 @@ export interface NodeDirectory {
   node: string
   /** Random, new at every start of the node. It tells two nodes of one name apart. */
   startId: string
+  /** The node's clock when it answered, ms since 1970. */
+  now: number
   actors: ReportedActor[]
 }
 
 /** Makes the directory that a node reports. */
 export function nodeDirectory(
-  self: { node: string; startId: string },
+  self: { node: string; startId: string; now: number },
   actors: readonly ActorEntry[],
 ): NodeDirectory {
   return { ...self, actors: actors.map(({ address, ...entry }) => ({ ...entry, port: portOf(address) })) }
@@ -25,14 +27,16 @@ export function nodeDirectory(
  *
  * @param host The node's address.
  * @param options.isUnreachable Then its `ready` actors count as `restarting`.
+ * @param options.skewMs How far its clock is ahead of this node's; absent: not by much.
  */
 export function entriesAt(
   { actors }: NodeDirectory,
   host: string,
-  { isUnreachable }: { isUnreachable: boolean },
+  { isUnreachable, skewMs }: { isUnreachable: boolean; skewMs?: number | undefined },
 ): ActorEntry[] {
-  return actors.map(({ port, state, ...actor }) => ({
+  return actors.map(({ port, state, skewMs: _, ...actor }) => ({
     ...actor,
+    ...(skewMs !== undefined && { skewMs }),
     state: isUnreachable && state === 'ready' ? 'restarting' : state,
     address: port === null ? null : addressOf({ host, port }),
   }))

@@ -1,6 +1,7 @@
 /** Puts a node together: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
+import { skewsOf } from '../runtime/cluster/directory.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
@@ -45,8 +46,9 @@ export function createNode(options: NodeOptions): Node {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
-          directory: () => nodeDirectory(self, supervisor.actors()),
+          directory: () => nodeDirectory({ ...self, now: clock.now() }, supervisor.actors()),
           missing: () => [...missingOf(supervisor.actors()), ...nodes.problems()],
+          warnings: () => skewsOf(nodes.actors()),
         })
       }
       nodes.start()

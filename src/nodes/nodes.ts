@@ -14,7 +14,7 @@ import type { ActorEntry } from '../runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { inWords, isMailroomError } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
+import { CLOCK_SKEW_MS, NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
 /** After this many unanswered polls in a row the node is unreachable. */
@@ -47,6 +47,8 @@ interface PolledAddress {
   unansweredPolls: number
   /** Why the last poll failed; undefined when it was answered. */
   failure: unknown
+  /** Ms that its clock is ahead of ours, when that is over `CLOCK_SKEW_MS`. */
+  skewMs: number | undefined
 }
 
 /** Options of `Nodes`. */
@@ -95,8 +97,8 @@ export class Nodes {
       if (node !== this.#options.self.node && (other === undefined || isPreferred(polled, other)))
         byName.set(node, polled)
     }
-    return [...byName.values()].flatMap(({ answer, address, unansweredPolls }) =>
-      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS }),
+    return [...byName.values()].flatMap(({ answer, address, unansweredPolls, skewMs }) =>
+      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS, skewMs }),
     )
   }
 
@@ -138,7 +140,7 @@ export class Nodes {
     if (this.#addresses.has(key)) return
     const polled: PolledAddress = {
       ...{ address, isAsking: false, answer: undefined, failure: undefined },
-      ...{ answerCount: 0, unansweredPolls: 0 },
+      ...{ answerCount: 0, unansweredPolls: 0, skewMs: undefined },
     }
     this.#addresses.set(key, polled)
     void this.#ask(polled)
@@ -147,8 +149,9 @@ export class Nodes {
   async #ask(polled: PolledAddress): Promise<void> {
     if (polled.isAsking) return
     polled.isAsking = true
-    const { network, logger, onChange } = this.#options
+    const { network, clock, logger, onChange } = this.#options
     const key = addressOf(polled.address)
+    const askedAt = clock.now()
     try {
       const answer = await network.directoryAt(polled.address, NODE_TIMEOUT_MS)
       if (answer.startId !== polled.answer?.startId) {
@@ -158,6 +161,7 @@ export class Nodes {
       polled.answerCount++
       polled.unansweredPolls = 0
       polled.answer = answer
+      polled.skewMs = skewOf(answer.now, askedAt, clock.now())
       polled.failure = undefined
       this.#lastLogged.delete(key)
     } catch (error) {
@@ -213,6 +217,15 @@ export class Nodes {
 function isPreferred(one: PolledAddress, other: PolledAddress): boolean {
   const answers = Number(one.failure === undefined) - Number(other.failure === undefined)
   return answers !== 0 ? answers > 0 : one.answer!.startId < other.answer!.startId
+}
+
+/**
+ * How far another clock is ahead: it said `theirs` at some time between two readings of ours. Undefined when that may
+ * be `CLOCK_SKEW_MS` or less. In steps of 100 ms, so that it does not change with every poll.
+ */
+function skewOf(theirs: number, before: number, after: number): number | undefined {
+  const isSurely = theirs - after > CLOCK_SKEW_MS || before - theirs > CLOCK_SKEW_MS
+  return isSurely ? Math.round((theirs - (before + after) / 2) / 100) * 100 : undefined
 }
 
 /** True when the address answered but belongs to no node of this system, so a retry cannot help. */

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { NodeClient } from '../../src/nodes/client.ts'
 import { nodeDirectory } from '../../src/nodes/node-directory.ts'
@@ -16,15 +18,17 @@ const DIRECTORY = nodeOf('a', ['logging-1'], { more: { lanes: { 3: 1 }, damaged:
 
 async function open(context: TestContext, { secret = 'secret', directory = DIRECTORY } = {}) {
   const missing: string[] = []
+  const warnings: string[] = []
   const logger = createLogger('silent', {})
   const server = await serveNode({
     ...{ host: HOST, port: 0, secret: 'secret', logger },
     directory: () => directory,
     missing: () => missing,
+    warnings: () => warnings,
   })
   const client = new NodeClient({ secret, clock })
   context.after(() => Promise.all([client.close(), server.close()]))
-  return { client, server, missing, address: { host: HOST, port: server.port } }
+  return { client, server, missing, warnings, address: { host: HOST, port: server.port } }
 }
 
 const ask = (port: number, path: string, options: RequestInit = {}) =>
@@ -36,7 +40,7 @@ test('a directory arrives as it was sent', async (t) => {
 })
 
 test('the directory needs the secret; health does not', async (t) => {
-  const { client, address, missing } = await open(t, { secret: 'another' })
+  const { client, address, missing, warnings } = await open(t, { secret: 'another' })
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_FORBIDDEN', retryable: false })
   for (const headers of [{}, { 'x-mailroom-secret': 'secres' }, { 'x-mailroom-secret': '' }]) {
     assert.equal((await ask(address.port, '/directory', { headers })).status, 403)
@@ -44,12 +48,27 @@ test('the directory needs the secret; health does not', async (t) => {
   assert.deepEqual(await (await ask(address.port, '/livez')).json(), { status: 'ok' })
   const ready = await ask(address.port, '/readyz')
   assert.deepEqual([ready.status, await ready.json()], [200, { status: 'ready', missing: [] }])
+  warnings.push('a clock')
+  const warned = await ask(address.port, '/readyz')
+  assert.deepEqual(
+    [warned.status, await warned.json()],
+    [200, { status: 'ready', missing: [], warnings: ['a clock'] }],
+  )
+  warnings.pop()
   missing.push('logging-1: starting')
   const unready = await ask(address.port, '/readyz')
   assert.deepEqual(
     [unready.status, await unready.json()],
     [503, { status: 'unready', missing: ['logging-1: starting'] }],
   )
+})
+
+test('health is answered over HTTP/1.1 without a Host, as the checks of load balancers send it', async (t) => {
+  const { address } = await open(t)
+  for (const path of ['/livez', '/readyz']) {
+    const socket = connect(address.port, HOST).end(`GET ${path} HTTP/1.1\r\nConnection: close\r\n\r\n`)
+    assert.match(await text(socket), /^HTTP\/1\.1 200 /)
+  }
 })
 
 test('other paths and methods are 404', async (t) => {
@@ -76,7 +95,7 @@ test('a node that does not listen or answer in time is a retryable error', async
 })
 
 test('an answer that is no directory of a node with --peers is not retryable', async (t) => {
-  const alone = nodeDirectory({ node: 'a', startId: '1' }, [
+  const alone = nodeDirectory({ node: 'a', startId: '1', now: 0 }, [
     entryOf('logging-1', { node: 'a', address: null }),
   ])
   const strange = { ...DIRECTORY, actors: [{ ...DIRECTORY.actors[0]!, state: 'asleep' }] } as never

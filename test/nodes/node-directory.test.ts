@@ -3,7 +3,7 @@ import test from 'node:test'
 import { entriesAt, hasNodeInNames, missingOf, nodeDirectory } from '../../src/nodes/node-directory.ts'
 import { entryOf } from '../support/actor-context.ts'
 
-const SELF = { node: 'a', startId: '1' }
+const SELF = { node: 'a', startId: '1', now: 0 }
 
 test('an actor is reported with its port, and its address is the one its node was reached at', () => {
   const entry = entryOf('messages-1@a', { node: 'a', address: '127.0.0.1:9001', lanes: { 0: 2 } })

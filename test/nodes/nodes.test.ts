@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import { pino } from 'pino'
 import { Nodes } from '../../src/nodes/nodes.ts'
+import { skewsOf } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { FakeClock, settle } from '../support/fake-clock.ts'
 import { FakeNetwork, nodeOf } from '../support/fake-network.ts'
@@ -66,6 +67,25 @@ test('every actor has the status that its node reports; one without a server has
   const { lanes, dead, handled, state, address, node } = actor!
   assert.deepEqual({ lanes, dead, handled, state, address, node }, { ...more, node: 'c' })
   assert.ok(!('port' in actor!))
+})
+
+test('a node whose clock differs by more than a second is named, until it does not', async () => {
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2', '10.0.0.3'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2']))
+  network.listeners.set('10.0.0.2:7100', nodeOf('b', ['logging-1']))
+  network.listeners.set('10.0.0.3:7100', nodeOf('c', ['logging-1']))
+  network.skewsMs.set('10.0.0.1:7100', 4040)
+  network.skewsMs.set('10.0.0.2:7100', -1001)
+  network.skewsMs.set('10.0.0.3:7100', 1000)
+  nodes.start()
+  await settle()
+  assert.deepEqual(skewsOf(nodes.actors()), [
+    "the clock of node a is 4.0 s ahead of this node's",
+    "the clock of node b is 1.0 s behind this node's",
+  ])
+  network.skewsMs.clear()
+  await clock.advance(1000)
+  assert.deepEqual(skewsOf(nodes.actors()), [])
 })
 
 test('a node ignores itself under each of its addresses', async () => {

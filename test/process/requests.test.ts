@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { IN_FLIGHT_MAX, IN_FLIGHT_MIN } from '../../src/http/overload.ts'
 import { OVERLOAD_WINDOW_MS } from '../../src/runtime/timings.ts'
-import { isAlive, System, sleep } from '../support/system.ts'
+import { System, sleep } from '../support/system.ts'
 
 const POST = 'POST /messages HTTP/1.1\r\nHost: localhost\r\n'
 const HELLO = `${POST}Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`
@@ -58,6 +58,24 @@ async function burst(system: System, count: number): Promise<Record<string, numb
   return statuses
 }
 
+const bodyOf = (type: string) => `Content-Type: ${type}\r\nContent-Length: 12\r\n\r\n{"text":"a"}`
+
+/** Spellings of a post of one message or a batch: the request line, and what follows Host. */
+const POSTS: readonly (readonly [head: string, rest: string])[] = [
+  ['POST /messages', bodyOf('text/plain')],
+  ['POST /messages?', bodyOf('text/plain')],
+  ['POST /messages?acks=errors', bodyOf('text/plain')],
+  ['POST http://localhost/messages', bodyOf('text/plain')],
+  ['POST HTTP://LOCALHOST:8080/messages?', bodyOf('application/json ; charset=UTF-8')],
+  ['POST /%6dess%61ges', bodyOf('APPLICATION/JSON')],
+  ['POST http://localhost/%6Dessages', bodyOf('application/x-ndjsonx')],
+  ['POST /messages', bodyOf('image/png')],
+  ['POST /messages', bodyOf('application/json, application/x-ndjson')],
+  ['POST /messages', 'Content-Type: text/plain\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n'],
+  ['POST /messages', `Expect: 100-Continue\r\n${bodyOf('text/plain')}`],
+]
+const STREAM_TYPES = ['application/x-ndjson', 'Application/X-NDJSON', 'application/x-ndjson ; charset=UTF-8']
+
 test('requests, however they are spelt', async (t) => {
   const system = await System.start(t)
 
@@ -73,64 +91,46 @@ test('requests, however they are spelt', async (t) => {
     t.after(() => {
       for (const { socket } of slow) socket.destroy()
     })
-    await sleep(OVERLOAD_WINDOW_MS + 200)
-    assert.deepEqual(await burst(system, 1000), { 201: 1000 })
+    // The promise is of bursts that are over within a second: on a busy machine it takes a few to have one.
+    for (let tries = 0; ; tries++) {
+      await sleep(OVERLOAD_WINDOW_MS + 200)
+      const beganAt = performance.now()
+      const statuses = await burst(system, 1000)
+      if (performance.now() - beganAt > OVERLOAD_WINDOW_MS && tries < 10) continue
+      assert.deepEqual(statuses, { 201: 1000 })
+      break
+    }
     slow[0]!.socket.write('ly')
     await system.until('the slow post is answered too', async () => statusOf(slow[0]!) === 201)
   })
 
-  await t.test(
-    'during overload every spelling of a post is refused, and every spelling of a stream is taken',
-    async () => {
-      const logging = (await system.actors()).filter(({ role }) => role === 'logging')
-      for (const { pid } of logging) process.kill(pid, 'SIGSTOP')
-      try {
-        const held = Array.from({ length: IN_FLIGHT_MAX + 1 }, () => open(system, HELLO))
-        await sleep(OVERLOAD_WINDOW_MS + 200)
-        const json = '{"text":"a"}'
-        const body = (type: string) =>
-          `Content-Type: ${type}\r\nContent-Length: ${json.length}\r\n\r\n${json}`
-        const heads: [head: string, rest: string][] = [
-          ['POST /messages', body('text/plain')],
-          ['POST /messages?', body('text/plain')],
-          ['POST /messages?acks=errors', body('text/plain')],
-          ['POST http://localhost/messages', body('text/plain')],
-          ['POST HTTP://LOCALHOST:8080/messages?', body('application/json ; charset=UTF-8')],
-          ['POST /%6dess%61ges', body('APPLICATION/JSON')],
-          ['POST http://localhost/%6Dessages', body('application/x-ndjsonx')],
-          ['POST /messages', body('image/png')],
-          ['POST /messages', body('application/json, application/x-ndjson')],
-          [
-            'POST /messages',
-            `Content-Type: text/plain\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`,
-          ],
-          ['POST /messages', `Expect: 100-Continue\r\n${body('text/plain')}`],
-        ]
-        const streams = [
-          'application/x-ndjson',
-          'Application/X-NDJSON',
-          'application/x-ndjson ; charset=UTF-8',
-        ]
-        const refused = heads.map(([head, rest]) =>
-          say(system, `${head} HTTP/1.1\r\nHost: localhost\r\n${rest}`),
-        )
-        const taken = streams.map((type) =>
-          say(
-            system,
-            `${POST}Content-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n0\r\n\r\n`,
-          ),
-        )
-        for (const [index, { status }] of (await Promise.all(refused)).entries()) {
-          assert.equal(status, 429, heads[index]!.join())
-        }
-        for (const { status } of await Promise.all(taken)) assert.equal(status, 200)
-        for (const { socket } of held) socket.destroy()
-      } finally {
-        for (const { pid } of logging) if (isAlive(pid)) process.kill(pid, 'SIGCONT')
+  await t.test('during overload every spelling of a post is refused, and of a stream is taken', async () => {
+    const logging = (await system.actors()).filter(({ role }) => role === 'logging')
+    // Nobody stores, and nobody ends those who do not answer.
+    const stopped = [system.primary.pid!, ...logging.map(({ pid }) => pid)]
+    for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+    const held: Wire[] = []
+    try {
+      while (!held.some((wire) => statusOf(wire) === 429)) {
+        const waiting = held.filter(({ heard }) => heard === '')
+        const count = Math.max(1, IN_FLIGHT_MAX + 1 - waiting.length)
+        held.push(...Array.from({ length: count }, () => open(system, HELLO)))
+        await sleep(50)
       }
-      await system.until('overload is over', async () => (await say(system, HELLO)).status === 201)
-    },
-  )
+      const posts = POSTS.map(([head, rest]) => `${head} HTTP/1.1\r\nHost: localhost\r\n${rest}`)
+      const streams = STREAM_TYPES.map(
+        (type) => `${POST}Content-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n0\r\n\r\n`,
+      )
+      const answers = await Promise.all([...posts, ...streams].map((bytes) => say(system, bytes)))
+      for (const [index, { status }] of answers.entries()) {
+        assert.equal(status, index < posts.length ? 429 : 200, [...posts, ...streams][index])
+      }
+    } finally {
+      for (const pid of stopped) process.kill(pid, 'SIGCONT')
+      for (const { socket } of held) socket.destroy()
+    }
+    await system.until('overload is over', async () => (await say(system, HELLO)).status === 201)
+  })
 
   await t.test('a path that is spelt otherwise is not this path, to admission and router alike', async () => {
     for (const path of [

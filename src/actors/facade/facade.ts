@@ -36,6 +36,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly redrive: Facade['redrive'] = (range) => this.#deadLetters.redrive(range)
   readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
+  readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
