@@ -182,7 +182,7 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 // ── Embedded backend ────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often open files are compared with those under their names, and one that could not be written is tried again. */
-export const DISK_PROBE_MS = SECOND_MS
+export const DISK_PROBE_MS = HEARTBEAT_MS / 2
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
 /** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
