@@ -128,7 +128,7 @@ export class HeldLane {
     for (;;) {
       this.#refuse()
       this.#woken = false
-      if (!this.#isIdle()) {
+      if (waitMs === 0 || !this.#isIdle()) {
         const version = files.version()
         const claimed = this.#claimNow(maxCount)
         if (claimed.length > 0) return claimed

@@ -10,7 +10,7 @@ import type { EmbeddedOptions } from './options.ts'
 import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
 
 /** The lanes of an actor share one look at the files for this long. A wake-up does not wait for it. */
-const VERSION_MS = 250
+const VERSION_MS = 50
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
 /** The name of a file of the log. */
 export interface LogName {
