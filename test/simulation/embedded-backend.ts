@@ -114,8 +114,13 @@ export class EmbeddedModel implements BackendModel {
   /** What is used of `LogFiles`. */
   #filesFor(reader: string | undefined) {
     const own = reader !== undefined && this.#bugs.readsOwnFileOnly ? `log-${actorNumber(reader)}` : undefined
+    const names = () => [...this.#logs.keys()].filter((name) => own === undefined || name === own).sort()
     return {
-      names: () => [...this.#logs.keys()].filter((name) => own === undefined || name === own).sort(),
+      version: () =>
+        names()
+          .map((name) => `${name} ${this.#logs.get(name)!.version()}`)
+          .join(),
+      names,
       read: <T>(name: string, read: (file: SimLogFile) => T): T => read(this.#logs.get(name)!),
       intact: <T>(rows: readonly T[]): T[] => [...rows],
     } satisfies Partial<Record<keyof LogFiles | keyof Damage, unknown>>

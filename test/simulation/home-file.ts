@@ -134,7 +134,7 @@ export class SimHome {
   }
 
   due(limit: number): Claimed[] {
-    const now = this.#process.clock.monotonic()
+    const now = this.dueNow()
     return [...this.#file.start]
       .filter(([, { open, due }]) => !open && due <= now)
       .sort(([, a], [, b]) => a.due - b.due)
@@ -142,11 +142,14 @@ export class SimHome {
       .map(([id, { text, starts, suspect }]) => ({ id, text, starts, suspect }))
   }
 
-  nextDueInMs(): number {
-    const now = this.#process.clock.monotonic()
+  dueNow(): number {
+    return this.#process.clock.monotonic()
+  }
+
+  nextDueAfter(now: number): number {
     let next = Number.POSITIVE_INFINITY
     for (const { open, due } of this.#file.start.values()) if (!open && due > now) next = Math.min(next, due)
-    return next - now
+    return next
   }
 
   starts(): { count: number; oldest: string | null } {

@@ -27,6 +27,7 @@ export class SimLogFile {
   readonly journal: Journal
   readonly keys: Table<string, Kept>
   readonly #rows: Row[] = []
+  #version = 0
   readonly #ids: Table<string, Row>
   #committed = 0
 
@@ -44,6 +45,7 @@ export class SimLogFile {
     this.#rows.push(row)
     this.journal.note(() => {
       this.#rows.pop()
+      this.#version++
       this.#committed = Math.min(this.#committed, this.#rows.length)
     })
     this.#ids.put(id, row)
@@ -52,6 +54,7 @@ export class SimLogFile {
   /** What has been written is there for readers. */
   commit(): void {
     this.#committed = this.#rows.length
+    this.#version++
   }
 
   rows(): readonly Row[] {
@@ -68,6 +71,11 @@ export class SimLogFile {
   get(id: string): Row | undefined {
     const row = this.#ids.get(id)
     return row !== undefined && row.seq <= this.#committed ? row : undefined
+  }
+
+  /** Grows with each commit. */
+  version(): number {
+    return this.#version
   }
 
   ofLane(lane: number, afterSeq: number, limit: number): Row[] {

@@ -99,6 +99,8 @@ export class HeldLane {
   /** Set by a wake that nobody waited for. */
   #woken = false
   #wake: (() => void) | undefined
+  /** Set by a claim that found nothing: until the files change or a retry is due, another one would find nothing either. */
+  #idle: { version: string; dueAt: number; depth?: Depth } | undefined
   #turn = 0
 
   constructor(options: HeldLaneOptions) {
@@ -114,19 +116,29 @@ export class HeldLane {
 
   wake(): void {
     this.#woken = true
+    this.#idle = undefined
     this.#wake?.()
   }
 
   async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
-    const { clock, home } = this.#options
-    const endAt = clock.monotonic() + waitMs
+    const { clock, home, files } = this.#options
+    const nowMs = clock.monotonic()
+    // All idle lanes of a process end their waits in the same event-loop iteration.
+    const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % waitMs)
     for (;;) {
       this.#refuse()
       this.#woken = false
-      const claimed = this.#claimNow(maxCount)
+      if (waitMs === 0 || !this.#isIdle()) {
+        // Both before the claim, which does not see what changes or becomes due after it.
+        const [version, now] = [files.version(), home.dueNow()]
+        const claimed = this.#claimNow(maxCount)
+        if (claimed.length > 0) return claimed
+        this.#idle = { version, dueAt: home.nextDueAfter(now) }
+      }
       const leftMs = endAt - clock.monotonic()
-      if (claimed.length > 0 || leftMs <= 0) return claimed
-      await this.#sleep(Math.min(leftMs, Math.max(1, home.nextDueInMs())))
+      if (leftMs <= 0) return []
+      const dueInMs = (this.#idle?.dueAt ?? 0) - home.dueNow()
+      await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
     }
   }
 
@@ -194,6 +206,7 @@ export class HeldLane {
 
   depth(): Depth {
     const { lane, files } = this.#options
+    if (this.#idle?.depth !== undefined && this.#isIdle()) return this.#idle.depth
     const starts = this.home.starts()
     let waiting = starts.count
     let oldest = starts.oldest
@@ -210,7 +223,9 @@ export class HeldLane {
     }
     const inHand = this.#inHand.size
     const oldestAt = oldest === null ? null : timeOf(oldest)
-    return { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    const depth = { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    if (this.#idle !== undefined && this.#isIdle() && inHand === 0) this.#idle.depth = depth
+    return depth
   }
 
   /** Removes what is older than the retention, bit by bit. */
@@ -261,6 +276,13 @@ export class HeldLane {
     this.#wake?.()
     this.#options.home.close()
     this.#options.lock.release()
+  }
+
+  #isIdle(): boolean {
+    const { files, home } = this.#options
+    return (
+      this.#idle !== undefined && home.dueNow() < this.#idle.dueAt && files.version() === this.#idle.version
+    )
   }
 
   #claimNow(maxCount: number): Claimed[] {
@@ -345,6 +367,8 @@ export class HeldLane {
       if (!isUnavailable(error)) throw error
       this.#unwritable = this.#options.home.whyUnwritable(error)
       throw unavailable(this.#unwritable, error)
+    } finally {
+      this.#idle = undefined
     }
   }
 

@@ -56,8 +56,8 @@ export class Home {
   /** Starts that the last holder left open. */
   leftOpenCount = 0
   readonly #clock: Clock
-  /** For the column `due`. */
-  readonly #dueNow: () => number
+  /** The present instant (ms) as the column `due` counts it: it never steps. */
+  readonly dueNow: () => number
   readonly #retentionMs: number
   readonly #path: string
   #open: OpenFile
@@ -71,7 +71,7 @@ export class Home {
   constructor(path: string, clock: Clock, retentionMs: number) {
     this.#path = path
     this.#clock = clock
-    this.#dueNow = steadyNow(clock)
+    this.dueNow = steadyNow(clock)
     this.#retentionMs = retentionMs
     this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
     try {
@@ -129,7 +129,7 @@ export class Home {
         this.#sql(
           `INSERT INTO start VALUES (?, ?, 0, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE
            SET open = 0, suspect = 0, due = excluded.due, lastError = excluded.lastError, firstError = ?`,
-        ).run(id, text, this.#dueNow() + delayMs, error, error, firstError || error)
+        ).run(id, text, this.dueNow() + delayMs, error, error, firstError || error)
         return undefined
       }
       case 'back':
@@ -160,17 +160,16 @@ export class Home {
   due(limit: number): Claimed[] {
     const sql =
       'SELECT id, body AS text, starts, suspect FROM start WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?'
-    const rows = this.#sql(sql).all(this.#dueNow(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
+    const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
       suspect: number
     })[]
     return rows.map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect: suspect === 1 }))
   }
 
-  /** After how many ms the next start that is not due becomes so; infinite when there is none. */
-  nextDueInMs(): number {
+  /** The first due instant after `now`, in `dueNow`'s time; infinite when there is none. */
+  nextDueAfter(now: number): number {
     const sql = 'SELECT min(due) AS due FROM start WHERE open = 0 AND due > ?'
-    const now = this.#dueNow()
-    return ((this.#one(sql, now)?.['due'] as number | null) ?? Number.POSITIVE_INFINITY) - now
+    return (this.#one(sql, now)?.['due'] as number | null) ?? Number.POSITIVE_INFINITY
   }
 
   /** Messages in `start`, and the oldest of them. */
@@ -289,7 +288,7 @@ export class Home {
       this.leftOpenCount = adoptStarts(
         checkTables(open).database,
         this.#clock.now(),
-        this.#dueNow() + RETRY_MAX_MS,
+        this.dueNow() + RETRY_MAX_MS,
       )
       return open
     })
