@@ -3,12 +3,20 @@ import { inspect } from 'node:util'
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/client-commands.ts'
+import { report } from './commands/terminal.ts'
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
-import { CLIENT_SETTINGS } from './settings/client-settings.ts'
+import { outputOf } from './runtime/output.ts'
+import { CLIENT_SETTINGS, type ClientConfig } from './settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
-import { didYouMean, invalidConfig, type Setting, variableOf } from './settings/settings-reader.ts'
+import {
+  didYouMean,
+  invalidConfig,
+  type Setting,
+  serviceVariables,
+  variableOf,
+} from './settings/settings-reader.ts'
 
 /** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
 const EXIT_CONFIG = 78
@@ -30,7 +38,7 @@ const STRINGS = {
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  process.stderr.write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
+  outputOf(2).write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
 }
 
@@ -54,7 +62,7 @@ function commands(cli: Argv): Argv {
       const { flags, words } = parsed(args)
       const config = resolveConfig({ flags, surplus: words.slice(1) })
       const { start } = await import('./commands/start.ts')
-      await start(config)
+      await start(config, serviceVariables())
     })
   for (const command of CLIENT_COMMANDS) addClientCommand(cli, command, 1)
   const deadNames = DEAD_COMMANDS.map(nameOf)
@@ -102,7 +110,7 @@ function addClientCommand(
   { usage, summary, operands = {}, flags: own = [], examples, run }: ClientCommand,
   wordCount: number,
 ): void {
-  const flags = [...own, 'url', 'token']
+  const flags = [...own, 'url', 'token', 'timeout']
   const names = Object.keys(operands)
   const isMany = usage.includes('..')
   argv.command(
@@ -125,6 +133,8 @@ function addClientCommand(
       const most = isMany ? Number.POSITIVE_INFINITY : names.length
       const surplus = operandsGiven.splice(most)
       const config = resolveClientConfig({ flags: given, surplus }, flags)
+      const ignored = serviceVariables()
+      if (ignored.length > 0) report(`mailroom: Ignored Kubernetes service variables: ${ignored.join(', ')}`)
       await withClient(config, (client) => run(client, operandsGiven, config))
     },
   )
@@ -155,10 +165,14 @@ function parsed(args: Arguments, operands: readonly string[] = []) {
 }
 
 async function withClient(
-  { url, token }: { url: string; token: string | null },
+  { url, token, timeoutMs }: ClientConfig,
   work: (client: ApiClient) => Promise<void>,
 ): Promise<void> {
-  const client = new ApiClient(url, token ?? undefined)
+  const client = new ApiClient(url, {
+    token: token ?? undefined,
+    retryMs: timeoutMs,
+    onFirstRetry: ({ message }) => report(`${message}\nTrying again for up to ${timeoutMs / 1000} s`),
+  })
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => exit(code === 'EPIPE' ? EXIT_PIPE : 1))
   try {
     await work(client)

@@ -9,7 +9,7 @@ export interface ClientCommand {
   summary: string
   /** The help of its operands, by their names in `usage`. */
   operands?: Record<string, string>
-  /** The flags it has besides `url` and `token`. */
+  /** The flags it has besides `url`, `token` and `timeout`. */
   flags?: string[]
   /** What is typed after `mailroom`, and its purpose. */
   examples: [typed: string, what: string][]
@@ -56,7 +56,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     usage: 'send [text]',
     summary: 'send messages; retries until each is stored, once',
     operands: { text: 'one message; - for standard input, one message a line' },
-    flags: ['file', 'whole', 'skip-empty', 'ids', 'json', 'timeout'],
+    flags: ['file', 'whole', 'skip-empty', 'ids', 'json'],
     examples: [
       ['send "hello"', 'one message'],
       ['send --file lines.txt', 'one message a line'],
@@ -68,13 +68,13 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       const { sourceOf } = await import('./send-input.ts')
       const source = sourceOf(operands[0], config)
       const { receiptsOf, send } = await import('./send.ts')
-      await send(client, source, { receipts: receiptsOf(source, config), forMs: config.timeoutMs })
+      await send(client, source, receiptsOf(source, config))
     },
   },
   {
     usage: 'redrive',
     summary: "put messages back that the queue's cluster has lost; handlers may run AGAIN",
-    flags: ['since', 'json', 'timeout'],
+    flags: ['since', 'json'],
     examples: [
       ['redrive', 'after a whole queue cluster restarted empty; may be repeated'],
       [`redrive --since ${SOME_ID}`, 'only messages younger than this id'],
@@ -114,10 +114,15 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     run: async (client, [id], config) => (await import('./dead.ts')).replay(client, id, config),
   },
   {
-    usage: 'purge <id>',
-    summary: 'delete one; the message stays in the log',
+    usage: 'purge [id]',
+    summary: 'delete one, or all; their messages stay in the log',
     operands: ID,
-    examples: [[`dead purge ${SOME_ID}`, '']],
-    run: async (client, [id]) => (await import('./dead.ts')).purge(client, id!),
+    flags: ['all', 'yes'],
+    examples: [
+      [`dead purge ${SOME_ID}`, 'one'],
+      ['dead purge --all', 'all, after it has asked'],
+      ['dead purge --all --yes', 'all, for a script'],
+    ],
+    run: async (client, [id], config) => (await import('./dead.ts')).purge(client, id, config),
   },
 ]

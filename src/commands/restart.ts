@@ -3,7 +3,7 @@ import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './terminal.ts'
+import { print, report } from './terminal.ts'
 
 /** Facades last: the actors they call are new by then. */
 const ALL: readonly Role[] = ['messages', 'logging', 'facade']
@@ -20,14 +20,14 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
   }
   let actors: ShownActor[] = []
   for (const role of only === undefined ? ALL : [only]) {
-    process.stderr.write(`Restarting the ${role} actors one by one\n`)
+    report(`Restarting the ${role} actors one by one`)
     try {
-      actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
+      actors = await client.insist('POST', `/actors/${role}/restart`, { patient: true })
     } catch (error) {
       // One of several nodes may host only some of the roles.
       const isElsewhere = error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
       if (only !== undefined || !isElsewhere) throw error
-      process.stderr.write(`${error.message}\n`)
+      report(error.message)
     }
   }
   print(actorsTable(actors))

@@ -29,7 +29,7 @@ export async function scale(client: ApiClient, orders: readonly string[]): Promi
   if (problems.length > 0) throw invalidConfig(...problems)
   let actors: ShownActor[] = []
   for (const { role, count } of parsed) {
-    actors = await client.call('PUT', `/actors/${role}`, { body: { count }, patient: true })
+    actors = await client.insist('PUT', `/actors/${role}`, { body: { count }, patient: true })
   }
   print(actorsTable(actors))
 }

@@ -6,7 +6,7 @@ import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { WATCH_MS } from '../runtime/timings.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print, Screen } from './terminal.ts'
+import { print, report, Screen } from './terminal.ts'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -34,7 +34,7 @@ export async function status(
   client: ApiClient,
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
-  let before = await poll(client)
+  let before = await poll((path, options) => client.insist('GET', path, options))
   const format = (now: Snapshot, earlier?: Snapshot) =>
     json ? JSON.stringify(now.actors) : wordsOf(now, earlier)
   let shown = format(before)
@@ -42,6 +42,7 @@ export async function status(
   const isLive = !json && process.stdin.isTTY && process.stdout.isTTY
   const screen = isLive ? new Screen(process.stdin, process.stdout) : undefined
   const forget = onInterrupt(() => screen?.close())
+  const signal = screen && { signal: screen.left }
   const show = (text: string) => (screen === undefined ? print(text) : screen.show(text))
   try {
     show(shown)
@@ -49,14 +50,14 @@ export async function status(
       await clock.sleep(WATCH_MS, screen?.left)
       if (screen?.left.aborted) break
       try {
-        const now = await poll(client, screen?.left)
+        const now = await poll((path, options) => client.call('GET', path, { ...signal, ...options }))
         shown = format(now, before)
         before = now
         show(shown)
       } catch (error) {
         if (screen?.left.aborted) break
         if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
-        if (screen === undefined) process.stderr.write(`${error.message}\n`)
+        if (screen === undefined) report(error.message)
         else screen.show(`${styleText('red', error.message)}\n\n${shown}`)
       }
     }
@@ -67,13 +68,11 @@ export async function status(
   print(shown)
 }
 
-async function poll(client: ApiClient, signal?: AbortSignal): Promise<Snapshot> {
-  const options = signal === undefined ? {} : { signal }
-  const [readiness, actors] = await Promise.all([
-    client.call<Readiness>('GET', '/readyz', { ...options, alsoFine: 503 }),
-    client.call<ShownActor[]>('GET', '/actors', options),
-  ])
-  return { readiness, actors, at: clock.monotonic() }
+async function poll(
+  get: (path: string, options?: { alsoFine: number }) => Promise<unknown>,
+): Promise<Snapshot> {
+  const [readiness, actors] = await Promise.all([get('/readyz', { alsoFine: 503 }), get('/actors')])
+  return { readiness: readiness as Readiness, actors: actors as ShownActor[], at: clock.monotonic() }
 }
 
 function wordsOf(now: Snapshot, before?: Snapshot): string {

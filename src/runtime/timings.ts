@@ -119,6 +119,14 @@ export const RESTART_MAX_MS = 30 * SECOND_MS
 export const CRASH_WINDOW_MS = MINUTE_MS
 /** Changes of the directory are sent to the workers together, this often at most. */
 export const DIRECTORY_PERIOD_MS = 50
+/** Log lines that their destination does not take are tried again this often. */
+export const OUTPUT_RETRY_MS = 250
+/** A process that ends waits this long for the reader of its log lines. */
+export const OUTPUT_FLUSH_MS = 500
+/** It waits only this long for a reader that takes nothing. */
+export const OUTPUT_STALL_MS = OUTPUT_FLUSH_MS / 5
+/** The output of a worker that has ended is read for this long: a process that it started may hold it open. */
+export const OUTPUT_END_MS = 100
 /** A new start waits this long for the workers of a dead primary to end. */
 export const ORPHAN_WAIT_MS = 5 * SECOND_MS
 /** How often a new start checks whether those workers have ended. */

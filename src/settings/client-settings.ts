@@ -21,7 +21,8 @@ export const clientSchema = (cwd: string) =>
     timeoutMs: duration('0s', '1d')
       .prefault('60s')
       .describe('how long to retry while the node is unreachable or overloaded'),
-    all: yesNo.describe('replay all dead letters'),
+    all: yesNo.describe('all dead letters'),
+    yes: yesNo.describe('delete without asking'),
     since: optional(messageId).describe('only messages younger than this one'),
   })
 

@@ -1,5 +1,7 @@
 /** `mailroom dead` in front of the real API, and against nodes that do what the test says. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import type { Dead } from '../../src/storage/ports.ts'
 import { run } from '../support/command.ts'
@@ -19,9 +21,9 @@ async function withLetters(context: TestContext, count: number, more: Partial<De
       ...{ firstError: 'Error: first', lastError: 'Error: last', deadAt: DEAD_AT, ...more },
     })
   }
-  const dead = (...args: string[]) =>
-    run(['dead', ...args], { env: { MAILROOM_URL: `http://127.0.0.1:${server.port}` } })
-  return { facade, dead }
+  const url = `http://127.0.0.1:${server.port}`
+  const dead = (...args: string[]) => run(['dead', ...args], { env: { MAILROOM_URL: url } })
+  return { facade, dead, url }
 }
 
 test('list shows one letter a line, oldest first, over all pages', async (t) => {
@@ -117,14 +119,16 @@ test('replay --all passes over what somebody else replayed, and ends at any othe
     if (method === 'GET') return { status: 200, body: { items, next: null } }
     return path.includes(idOf(2)) ? fault : { status: 200, body: {} }
   }
-  const replayAll = () => run(['dead', 'replay', '--all', '--url', node.url])
+  const replayAll = () => run(['dead', 'replay', '--all', '--timeout', '0s', '--url', node.url])
   assert.equal((await replayAll()).stdout, '2 messages are pending again\n')
   fault = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
   node.calls.length = 0
   const { code, stdout, stderr } = await replayAll()
   assert.deepEqual([code, stdout], [1, ''])
-  assert.equal(stderr, 'mailroom: the queue is away (MR_STORE_UNAVAILABLE)\n')
-  assert.equal(node.calls.length, 3, 'the third was not tried')
+  assert.equal(
+    stderr,
+    'Failed: 2 of 3 dead letters replayed\nmailroom: the queue is away (MR_STORE_UNAVAILABLE)\n',
+  )
 })
 
 test('replay needs either an id or --all, and sends no request without', async (t) => {
@@ -138,4 +142,80 @@ test('replay needs either an id or --all, and sends no request without', async (
     assert.match(stderr, new RegExp(`Expected either an id or \`--all\`, got ${got}\n$`))
   }
   assert.equal(node.calls.length, 0)
+})
+
+test('a lost answer: replay and purge try again, and what is gone then counts as done', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const ids = [1, 2, 3].map(idOf)
+  const gone = new Set<string>()
+  node.script = ({ method, path }, number) => {
+    if (method === 'GET') return { status: 200, body: { items: ids.map((id) => ({ id })), next: null } }
+    const id = ids.find((one) => path.includes(one))!
+    if (gone.has(id)) return refusal(404, 'MR_NOT_FOUND', 'gone')
+    gone.add(id)
+    return number % 2 === 0 ? 'lose' : { status: 200, body: {} }
+  }
+  const dead = (...args: string[]) => run(['dead', ...args, '--url', node.url])
+  const all = await dead('replay', '--all')
+  assert.deepEqual([all.code, all.stdout], [0, '3 messages are pending again\n'])
+  assert.match(all.stderr, /does not answer any more .*\nTrying again for up to 60 s\n$/)
+  gone.clear()
+  node.calls.length = 1
+  const one = await dead('purge', ids[0]!)
+  assert.deepEqual([one.code, node.calls.length], [0, 3])
+})
+
+test('a call refused for now is sent again, and the retry is reported once', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = ({ method, path }, number) => {
+    if (number <= 2) return refusal(503, 'MR_STORE_UNAVAILABLE', 'messages-1 lacks some of its lanes')
+    if (method === 'GET') return { status: 200, body: { items: [{ id: idOf(1) }], next: null } }
+    return path.includes(idOf(1)) ? { status: 200, body: {} } : undefined
+  }
+  const { code, stdout, stderr } = await run(['dead', 'replay', '--all', '--url', node.url])
+  assert.deepEqual([code, stdout], [0, '1 message is pending again\n'])
+  assert.equal(
+    stderr,
+    'messages-1 lacks some of its lanes (MR_STORE_UNAVAILABLE)\nTrying again for up to 60 s\n',
+  )
+})
+
+test('purge --all without a terminal needs --yes, and sends no request without', async (t) => {
+  const { facade, dead } = await withLetters(t, 3)
+  const refused = await dead('purge', '--all')
+  assert.deepEqual([refused.code, facade.deadLetters.length], [78, 3])
+  assert.match(refused.stderr, /Expected `--yes` to be given with `--all`: without a terminal/)
+  const done = await dead('purge', '--all', '--yes')
+  assert.deepEqual([done.code, done.stderr], [0, ''])
+  assert.equal(done.stdout, 'Deleted 3 dead letters; their messages stay in the log\n')
+  assert.deepEqual(facade.deadLetters, [])
+  const none = await dead('purge', '--all', '--yes')
+  assert.deepEqual([none.code, none.stdout, none.stderr], [0, '', 'There are no dead letters\n'])
+})
+
+test('on a terminal purge --all asks: only y and yes delete, and the end of the input does not', async (t) => {
+  const { facade, url } = await withLetters(t, 2)
+  const answered = async (typed: string) => {
+    const line = `${process.execPath} src/cli.ts dead purge --all --url ${url}`
+    const child = spawn('script', ['-qec', line, '/dev/null'], { stdio: 'pipe' })
+    const exited = once(child, 'exit')
+    let shown = ''
+    for await (const piece of child.stdout) {
+      if (shown === '') child.stdin.write(typed)
+      shown += String(piece)
+    }
+    const [code] = await exited
+    return { code, shown, leftCount: facade.deadLetters.length }
+  }
+  for (const no of ['n\n', '\n', '\x04']) {
+    const { code, shown, leftCount } = await answered(no)
+    assert.deepEqual([code, leftCount], [1, 2], shown)
+    assert.match(shown, /^Delete 2 dead letters\? The messages stay in the log\. \[y\/N\] /)
+    assert.match(shown, /Nothing was deleted/)
+  }
+  const interrupted = await answered('\x03')
+  assert.deepEqual([interrupted.code, interrupted.leftCount], [130, 2])
+  const { code, shown, leftCount } = await answered('y\n')
+  assert.deepEqual([code, leftCount], [0, 0])
+  assert.match(shown, /Deleted 2 dead letters; their messages stay in the log/)
 })

@@ -8,21 +8,21 @@ import { run } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters'
-/** Those that try again for a while are not to. */
 const COMMANDS = [
   ['scale', 'messages=1'],
   ['restart'],
   ['restart', 'facade'],
   ['status'],
   ['status', '--json'],
-  ['send', 'x', '--timeout', '0s'],
-  ['redrive', '--timeout', '0s'],
+  ['send', 'x'],
+  ['redrive'],
   ['dead', 'list'],
   ['dead', 'list', '--json'],
   ['dead', 'show', MIN_ID],
   ['dead', 'replay', MIN_ID],
   ['dead', 'replay', '--all'],
   ['dead', 'purge', MIN_ID],
+  ['dead', 'purge', '--all', '--yes'],
 ]
 
 const ANSWERS: [what: string, reply: Reply, told: string][] = [
@@ -66,7 +66,7 @@ test('an unreachable node: the error says how to start one', async () => {
 })
 
 async function failsWith(words: readonly string[], url: string, told: string): Promise<void> {
-  const { code, stdout, stderr } = await run([...words, '--url', url, '--token', TOKEN])
+  const { code, stdout, stderr } = await run([...words, '--url', url, '--token', TOKEN, '--timeout', '0s'])
   assert.deepEqual([code, stdout], [1, ''], words.join(' '))
   const said = stderr.split('\n').filter((line) => !line.startsWith('Restarting '))
   assert.deepEqual(said, [`mailroom: ${told}`, ''], words.join(' '))

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
-import { variableOf } from '../../src/settings/settings-reader.ts'
+import { serviceVariables, variableOf } from '../../src/settings/settings-reader.ts'
 
 const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS)
 
@@ -213,4 +213,41 @@ test('every setting has a help of one line and accepts its own default', () => {
   assert.deepEqual(start(defaults(SETTINGS)), start({}))
   const client = (flags: Record<string, unknown>) => resolveClientConfig({ flags, env: {} }, CLIENT_FLAGS)
   assert.deepEqual(client(defaults(CLIENT_SETTINGS)), client({}))
+})
+
+const SERVICE = {
+  MAILROOM_PORT: 'tcp://10.96.0.12:8080',
+  MAILROOM_SERVICE_HOST: '10.96.0.12',
+  MAILROOM_SERVICE_PORT: '8080',
+  MAILROOM_SERVICE_PORT_HTTP_API: '8080',
+  MAILROOM_PORT_8080_TCP: 'tcp://10.96.0.12:8080',
+  MAILROOM_PORT_8080_TCP_PROTO: 'tcp',
+  MAILROOM_PORT_8080_TCP_PORT: '8080',
+  MAILROOM_PORT_8080_TCP_ADDR: '10.96.0.12',
+  MAILROOM_SERVICE_PORT_80_TCP: 'tcp://10.96.0.13:80',
+  MAILROOM_INTERNAL_PORT: 'tcp://[fd00::12]:7100',
+  MAILROOM_INTERNAL_SERVICE_HOST: 'fd00::12',
+  MAILROOM_INTERNAL_PORT_53_UDP: 'udp://[fd00::12]:53',
+}
+
+test('variables that Kubernetes sets for a Service named mailroom or mailroom-… are ignored', () => {
+  assert.deepEqual(serviceVariables({ ...SERVICE, MAILROOM_DATA: '/tmp', PORT: '1' }), Object.keys(SERVICE))
+  assert.equal(resolveConfig({ flags: {}, env: SERVICE }).port, 8080)
+  assert.equal(resolveConfig({ flags: { port: '9000' }, env: SERVICE }).port, 9000)
+  assert.equal(resolveClientConfig({ flags: {}, env: SERVICE }, ['url']).url, 'http://127.0.0.1:8080')
+})
+
+test('a variable with only the name or only the value of a service variable is refused', () => {
+  for (const [name, value, expected] of [
+    ['MAILROOM_PROT', 'tcp://10.96.0.12:8080', /`MAILROOM_PROT` is not a setting; did you mean/],
+    ['MAILROOM_PORT', 'tcp://10.96.0.12', /Expected `MAILROOM_PORT` to be a whole number .*"tcp:/],
+    ['MAILROOM_PORT', '80800', /Expected `MAILROOM_PORT` to be/],
+    ['MAILROOM_SERVICE_HOST', 'mailroom', /`MAILROOM_SERVICE_HOST` is not a setting/],
+    ['MAILROOM_SERVICE_PORT', 'http', /`MAILROOM_SERVICE_PORT` is not a setting/],
+    ['MAILROOM_FACADE_PORT', '9000', /`MAILROOM_FACADE_PORT` is not a setting/],
+    ['MAILROOM_PORT_8080_TCP_ADDR', 'here', /`MAILROOM_PORT_8080_TCP_ADDR` is not/],
+  ] as const) {
+    const problems = problemsOf(() => resolveConfig({ flags: {}, env: { [name]: value } }))
+    assert.match(problems.join(), expected)
+  }
 })

@@ -58,7 +58,12 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options
     cluster.schedulingPolicy = cluster.SCHED_NONE
-    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: WORKER_FLAGS })
+    cluster.setupPrimary({
+      exec: options.exec,
+      args: [...options.args],
+      execArgv: WORKER_FLAGS,
+      silent: true,
+    })
   }
 
   /** All actors of this node, by role and number. */

@@ -9,8 +9,15 @@ import cluster, { type Worker } from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import type { Cancel, Clock } from '../clock.ts'
 import { fromWire, MailroomError } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { BOOT_TIMEOUT_MS, LATE_CHECK_MS, LIVENESS_CHECK_MS, PING_MS, SILENT_MS } from '../timings.ts'
+import { forwardOutput, type Logger } from '../logger.ts'
+import {
+  BOOT_TIMEOUT_MS,
+  LATE_CHECK_MS,
+  LIVENESS_CHECK_MS,
+  OUTPUT_END_MS,
+  PING_MS,
+  SILENT_MS,
+} from '../timings.ts'
 import type { ActorStatus } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
@@ -62,6 +69,7 @@ export class WorkerProcess {
     const booted = Promise.withResolvers<boolean>()
     this.booted = booted.promise
     this.#worker = cluster.fork()
+    forwardOutput(this.#worker.process)
     this.#worker.on('message', (message: ToPrimary) => {
       this.#heardAt = clock.monotonic()
       this.#pingedAt = null
@@ -75,15 +83,12 @@ export class WorkerProcess {
     })
     this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
     this.#cancelCheck = clock.every(LIVENESS_CHECK_MS, () => this.#checkLiveness())
-    this.exited = new Promise((resolve) => {
-      this.#worker.on('exit', (code, signal) => {
-        this.#cancelCheck()
-        if (this.#draining === undefined)
-          logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
-        listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
-        booted.resolve(false)
-        resolve()
-      })
+    this.exited = this.#ended().then(({ code, signal }) => {
+      this.#cancelCheck()
+      if (this.#draining === undefined)
+        logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
+      listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
+      booted.resolve(false)
     })
   }
 
@@ -112,6 +117,17 @@ export class WorkerProcess {
     this.#draining ??= this.exited
     this.#kill()
     return this.exited
+  }
+
+  /** Resolves when the process has ended and its last lines are read. */
+  #ended(): Promise<{ code: number | null; signal: string | null }> {
+    return new Promise((resolve) => {
+      this.#worker.on('exit', (code, signal) => {
+        const end = () => resolve({ code, signal })
+        this.#worker.process.on('close', end)
+        this.#clock.after(OUTPUT_END_MS, end)
+      })
+    })
   }
 
   #kill(): void {
