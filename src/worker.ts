@@ -45,7 +45,8 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootLogging(context: Context): Promise<BootedActor> {
+async function bootLogging(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
+  await predecessorEnded()
   const backend = backendOf(context, 'log')
   const actor = new LoggingActor(context, backend.log)
   await backendReached(context, backend)
@@ -61,13 +62,13 @@ async function bootLogging(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootMessages(context: Context): Promise<BootedActor> {
+async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
   const handler = context.config.handler === null ? null : await loadHandler(context.config.handler)
+  await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const { handlerTimeoutMs, handlerConcurrency } = context.config
-  const actor = new MessagesActor(context, backend.queue, { handler, handlerTimeoutMs, handlerConcurrency })
+  const actor = new MessagesActor(context, backend.queue, { ...context.config, handler })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -91,6 +92,7 @@ function backendOf(
     ...{
       backend: config.backend,
       data: config.data,
+      dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
     },

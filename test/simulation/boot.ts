@@ -138,6 +138,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     handler: handler?.(process) ?? null,
     handlerTimeoutMs: world.config.handlerTimeoutMs,
     handlerConcurrency: world.config.handlerConcurrency,
+    retentionMs: world.config.retentionMs,
   })
   const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()
