@@ -24,7 +24,7 @@ const PART_CHARACTERS = 2 * 1024 * 1024
 export class RequestStream {
   readonly #request: IncomingMessage
   readonly #clock: Clock
-  readonly #closing: () => boolean
+  readonly #draining: () => boolean
   readonly #stopChecking: Cancel
   #wake: (() => void) | undefined
   #blockedSince = 0
@@ -32,10 +32,10 @@ export class RequestStream {
   #cutOff = false
   #failure: unknown
 
-  constructor(request: IncomingMessage, { clock, closing }: Pick<ApiContext, 'clock' | 'closing'>) {
+  constructor(request: IncomingMessage, { clock, draining }: Pick<ApiContext, 'clock' | 'draining'>) {
     this.#request = request
     this.#clock = clock
-    this.#closing = closing
+    this.#draining = draining
     this.#stopChecking = clock.every(STREAM_DRAIN_CHECK_MS, () => this.#check())
     request.on('readable', this.#onEvent).on('end', this.#onEvent).on('close', this.#onEvent)
     request.on('error', this.#onEvent)
@@ -87,7 +87,7 @@ export class RequestStream {
 
   /** The first check that sees the drain lets what has arrived in; the second cuts the stream off. */
   #check(): void {
-    if (this.#closing()) {
+    if (this.#draining()) {
       this.#cutOff = this.#sawClosing
       this.#sawClosing = true
     }

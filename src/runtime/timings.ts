@@ -59,8 +59,6 @@ export const STREAM_PATIENCE_MS = 10 * SECOND_MS
 export const STREAM_RETRY_MIN_MS = 10
 /** The longest such pause. */
 export const STREAM_RETRY_MAX_MS = 500
-/** A kept-alive connection may be idle for this long. */
-export const KEEP_ALIVE_MS = MINUTE_MS
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
 /** A long poll (`?wait=`) asks a messages actor for this long at a time: a drain waits no longer for it. */
@@ -82,8 +80,10 @@ export const CLOSE_HOLD_MAX_MS = SECOND_MS
 export const IDLE_SWEEP_MS = 100
 /** The same for the servers between actors. */
 export const INTERNAL_IDLE_SWEEP_MS = IDLE_SWEEP_MS / 2
-/** A connection that has sent nothing for this long is closed with the idle ones. */
-export const SILENT_CONNECTION_MS = SECOND_MS
+/** A closing public server closes a connection after this idle time. The client had time to use it during the notice. */
+export const IDLE_CLOSE_MS = DRAIN_NOTICE_MS
+/** How often a facade compares its number of connections with the other facades of its node. */
+export const BALANCE_MS = 250
 /** When a node stops, each role has this long; together less than `DRAIN_MS`. */
 export const STOP_MS = { facade: 4500, logging: SECOND_MS, messages: 4400 }
 /** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
@@ -136,6 +136,8 @@ export const ASK_TIMEOUT_MS = 2 * SECOND_MS
 export const ASK_RETRY_MS = 50
 /** A wake-up is delivered within this time or is lost. */
 export const WAKE_TIMEOUT_MS = SECOND_MS
+/** A connection between actors may be idle for this long. The calling end closes it 2 s before that. */
+export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 /** A connection to another actor stands within this time. */
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives for this long in one request. */

@@ -48,6 +48,9 @@ const nodeSchema = (cwd: string) =>
       .meta({ group: 'Actors', help: 'messages a mailbox holds before it refuses more' }),
     host: address.prefault('127.0.0.1').meta({ group: 'Network', help: 'address to listen on' }),
     port: port(0).prefault('8080').meta({ group: 'Network', help: 'port to listen on; 0 for any free port' }),
+    keepAliveMs: duration('1s', '1h')
+      .prefault('95s')
+      .meta({ group: 'Network', help: 'how long a connection of a client may be idle' }),
     token: optional(text(VISIBLE, VISIBLE_WORDS, 'TOKEN')).meta({
       group: 'Network',
       help: 'secret that every call must carry as Authorization: Bearer',

@@ -24,6 +24,8 @@ export interface Api {
   server: PublicServer
   client: Client
   logged: Record<string, unknown>[]
+  /** Connections that the server passed on. */
+  passedOn: Socket[]
   ask(method: string, path: string, options?: Ask): Promise<Answer>
   /** A connection to say anything on. */
   raw(): Promise<Raw>
@@ -65,13 +67,16 @@ export async function startApi(
     token: options.token ?? null,
     open: true,
     mailboxCapacity: 1,
+    keepAliveMs: 95_000,
     logLevel: 'error',
   }
   const logger: Logger = pino(
     { level: options.level ?? 'error' },
     { write: (line: string) => logged.push(JSON.parse(line)) },
   )
-  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here' })
+  const passedOn: Socket[] = []
+  const passOn = (connection: Socket) => passedOn.push(connection)
+  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here', passOn })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []
   const stop = async () => {
@@ -93,6 +98,7 @@ export async function startApi(
     server,
     client,
     logged,
+    passedOn,
     stop,
     async ask(method, path, { headers = {}, body = null } = {}) {
       const response = await client.request({ method: method as 'GET', path, headers, body })

@@ -11,7 +11,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { addressOf } from '../../runtime/cluster/directory.ts'
 import { MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { INTERNAL_IDLE_SWEEP_MS, KEEP_ALIVE_MS } from '../../runtime/timings.ts'
+import { INTERNAL_IDLE_SWEEP_MS, INTERNAL_KEEP_ALIVE_MS } from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
 import type { Methods } from './calls.ts'
 import { createSystemCheck, SECRET_HEADER } from './secret.ts'
@@ -69,7 +69,7 @@ export async function serveInternal(options: {
   app.use(router.routes())
   app.silent = true
 
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS }, app.callback())
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: INTERNAL_KEEP_ALIVE_MS }, app.callback())
   server.listen({ host: internalHost, port: 0, exclusive: true })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -17,6 +17,7 @@ import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
@@ -195,7 +196,7 @@ export class Supervisor {
   #begin({ entry: { name, role } }: Slot): WorkerProcess {
     const { node, config, secret, clock, logger } = this.#options
     const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
-      onMessage: (message, from) => this.#hear(message, from),
+      onMessage: (message, from, handle) => this.#hear(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
     })
     this.#options.onChange()
@@ -216,9 +217,9 @@ export class Supervisor {
       if (slot.process === old) {
         this.#seat(slot, next)
         beforeDrain()
-        await old.drain(DRAIN_MS)
+        await old.drain(DRAIN_MS, true)
       } else {
-        await next.drain(DRAIN_MS) // The old one crashed meanwhile and has been restarted already.
+        await next.drain(DRAIN_MS, true) // The old one crashed meanwhile and has been restarted already.
       }
     } else {
       await this.#drain(slot, DRAIN_MS)
@@ -236,11 +237,25 @@ export class Supervisor {
     slot.cancelRestart = undefined
     slot.entry.state = 'draining'
     this.#changed()
-    await slot.process?.drain(timeoutMs)
+    await slot.process?.drain(timeoutMs, this.#otherFacade(slot.process) !== undefined)
     slot.process = undefined
   }
 
-  #hear(message: ToPrimary, from: WorkerProcess): void {
+  /** Sends a facade's connection to another one, or back when there is none. */
+  #passOn(connection: ConnectionHandle, from: WorkerProcess): void {
+    const other = this.#otherFacade(from)
+    if (other !== undefined) other.entry.connections = (other.entry.connections ?? 0) + 1
+    ;(other?.process ?? from).sendConnection(connection)
+  }
+
+  /** The ready facade with the fewest connections, not counting one's own. */
+  #otherFacade(own: WorkerProcess): Slot | undefined {
+    return this.#slotsOf('facade')
+      .filter(({ process, entry, wanted }) => process !== own && wanted && entry.state === 'ready')
+      .sort((a, b) => (a.entry.connections ?? 0) - (b.entry.connections ?? 0))[0]
+  }
+
+  #hear(message: ToPrimary, from: WorkerProcess, handle?: ConnectionHandle): void {
     const slot = this.#slots.get(from.name)
     switch (message.kind) {
       case 'hello':
@@ -253,6 +268,9 @@ export class Supervisor {
         if (slot?.process !== from) break
         update(slot, message.status)
         this.#changed()
+        break
+      case 'connection':
+        if (handle !== undefined) this.#passOn(handle, from)
         break
       case 'signalled':
         this.#replaceSignalled(from)

@@ -6,6 +6,7 @@ import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
+import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
 import type { ActorEntry, Directory } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
@@ -60,7 +61,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const requests = new Requests()
   let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => tell({ kind: 'signalled', signal }))
-  process.on('message', async (message: ToWorker) => {
+  process.on('message', async (message: ToWorker, handle?: unknown) => {
     switch (message.kind) {
       case 'boot':
         hosted = boot(catalog, message.facts as BootFacts<C>, directory, requests)
@@ -75,8 +76,11 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         tell({ kind: 'status', status: (await hosted)!.status() })
         break
       case 'drain':
-        await (await hosted)?.drain()
+        await (await hosted)?.drain(message.replaced)
         exit(0)
+        break
+      case 'connection':
+        ;(await hosted)?.adopt?.(socketOf(handle as ConnectionHandle))
     }
   })
   tell({ kind: 'hello' })
@@ -107,6 +111,9 @@ async function boot<C extends RuntimeConfig>(
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: tellStatus,
+    passOn(connection) {
+      tell({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
+    },
     fail,
     failForMessage: (error) => {
       logger.error({ err: error }, 'actor ends because of a message')
@@ -129,6 +136,6 @@ async function boot<C extends RuntimeConfig>(
 }
 
 /** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
-function tell(message: ToPrimary, done: () => void = () => {}): void {
-  process.send?.(message, undefined, undefined, done)
+function tell(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
+  process.send?.(message, handle as never, undefined, done)
 }

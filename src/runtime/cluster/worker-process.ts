@@ -11,6 +11,7 @@ import type { Cancel, Clock } from '../clock.ts'
 import { fromWire, MailroomError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { BOOT_TIMEOUT_MS, LATE_CHECK_MS, LIVENESS_CHECK_MS, PING_MS, SILENT_MS } from '../timings.ts'
+import type { ConnectionHandle } from './connection-handle.ts'
 import type { ActorStatus } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
@@ -25,7 +26,7 @@ export interface WorkerEnd {
 /** The events of a worker process. */
 export interface WorkerListener {
   /** Every IPC message of the worker. It is told to boot after its `hello` was passed on here. */
-  onMessage(message: ToPrimary, worker: WorkerProcess): void
+  onMessage(message: ToPrimary, worker: WorkerProcess, handle?: ConnectionHandle): void
   /** The process has ended. */
   onExit(worker: WorkerProcess, end: WorkerEnd): void
 }
@@ -58,7 +59,7 @@ export class WorkerProcess {
     const booted = Promise.withResolvers<boolean>()
     this.booted = booted.promise
     this.#worker = cluster.fork()
-    this.#worker.on('message', (message: ToPrimary) => {
+    this.#worker.on('message', (message: ToPrimary, handle?: unknown) => {
       this.#heardAt = clock.monotonic()
       this.#pingedAt = null
       if (message.kind === 'ready') {
@@ -66,7 +67,7 @@ export class WorkerProcess {
         booted.resolve(true)
       }
       if (message.kind === 'failed') this.#failure = fromWire(message.error)
-      listener.onMessage(message, this)
+      listener.onMessage(message, this, handle as ConnectionHandle | undefined)
       if (message.kind === 'hello') this.send({ kind: 'boot', facts })
     })
     this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
@@ -92,9 +93,21 @@ export class WorkerProcess {
     if (this.#worker.isConnected()) this.#worker.send(message, undefined, () => {})
   }
 
-  /** Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended. */
-  drain(timeoutMs: number): Promise<void> {
-    this.#draining ??= this.#drain(timeoutMs)
+  /** Sends it a connection. */
+  sendConnection(handle: ConnectionHandle): void {
+    const close = () => handle.close()
+    if (this.#worker.isConnected())
+      this.#worker.send({ kind: 'connection' }, handle as never, undefined, close)
+    else close()
+  }
+
+  /**
+   * Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended.
+   *
+   * @param replaced Another facade can take its connections.
+   */
+  drain(timeoutMs: number, replaced = false): Promise<void> {
+    this.#draining ??= this.#drain(timeoutMs, replaced)
     return this.#draining
   }
 
@@ -109,9 +122,9 @@ export class WorkerProcess {
     this.#worker.process.kill('SIGKILL')
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
+  async #drain(timeoutMs: number, replaced: boolean): Promise<void> {
     if (this.boot === undefined) this.#kill() // An actor that has not booted has admitted nothing.
-    this.send({ kind: 'drain' })
+    this.send({ kind: 'drain', replaced })
     const cancel = this.#clock.after(timeoutMs, () => {
       this.#logger.warn({ actor: this.name, worker: this.pid, timeoutMs }, 'drain took too long')
       this.#kill()
