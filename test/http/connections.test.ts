@@ -30,5 +30,5 @@ test('an idle connection is passed on; one whose next request has begun is not',
   await until(() => api.passedOn.length === 3)
   await until(() => begun.heard.split('{"status":"ok"}').length === 3)
   for (const connection of api.passedOn) connection.destroy()
-  assert.equal(api.server.connectionCount(), 0)
+  await until(() => api.server.connectionCount() === 0)
 })
