@@ -166,9 +166,7 @@ export class Connections {
     })
     const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
     socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
-    socket.resume()
-    const cancel = clock.after(LINGER_MS, () => socket.destroy(), { unref: true })
-    socket.once('close', cancel).once('end', () => socket.destroy())
+    lingerAndClose(socket, clock)
   }
 
   /** Connections without a request, whole or begun. */
@@ -186,6 +184,17 @@ export class Connections {
     }
     return idle
   }
+}
+
+/**
+ * Sends FIN after what is still to be sent, then reads and drops what arrives, for at most a second: a connection
+ * that is closed with unread bytes is reset, and the reset may overtake the answer.
+ */
+export function lingerAndClose(socket: Socket, clock: Clock): void {
+  socket.end()
+  socket.resume()
+  const cancel = clock.after(LINGER_MS, () => socket.destroy(), { unref: true })
+  socket.once('close', cancel).once('end', () => socket.destroy())
 }
 
 /** Node's list of the parsers of a server. Only it knows whether a part of a request has been read. */

@@ -104,6 +104,17 @@ export const ERRORS = {
     'none',
     ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,
   ),
+  MR_ANSWER_UNREAD: row<{ stallMs: number }>(
+    true,
+    'none',
+    ({ stallMs }) =>
+      `The client read no answers for ${stallMs} ms. Read while you send, or post with ?acks=errors`,
+  ),
+  MR_CURSOR_EXPIRED: row<{ after: string }>(
+    false,
+    'none',
+    ({ after }) => `Messages after ${after} are older than the retention and may be missing here`,
+  ),
   MR_STORE_UNAVAILABLE: row<{ store: string; reason: string }>(
     true,
     'none',

@@ -49,8 +49,10 @@ export const SLICE_MS = 1
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
 /** A body (not NDJSON) must arrive within this time after the head. */
 export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
-/** A client of an NDJSON stream may send nothing for this long. */
-export const STREAM_SILENCE_MS = MINUTE_MS
+/** An NDJSON stream on which nothing was answered for this long gets an empty line. */
+export const STREAM_PULSE_MS = 15 * SECOND_MS
+/** The rest of a stream that was cut off is read and dropped for this long, while the client sends. */
+export const STREAM_DROP_MS = MINUTE_MS
 /** A client may read nothing of its answer for this long. */
 export const READ_STALL_MS = 10 * SECOND_MS
 /** Lines of a stream wait this long for room in a full mailbox, then they are refused. */
@@ -88,6 +90,10 @@ export const BALANCE_MS = 250
 export const STOP_MS = { facade: 4500, logging: SECOND_MS, messages: 4400 }
 /** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
 export const DRAIN_MS = 10 * SECOND_MS
+/** `STREAM_DROP_MS` while the last facade stops: after the notice and two checks, and with the linger after it. */
+export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2500
+/** The same while another facade replaces this one. */
+export const STREAM_DROP_DRAIN_MS = DRAIN_MS - 3 * SECOND_MS
 /** Handlers may run on this long when their lane is to be released; within `STOP_MS.messages`. */
 export const HANDLER_GRACE_MS = STOP_MS.messages - 400
 /** A handler must end within this time after its signal was aborted. */

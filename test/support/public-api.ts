@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
 import { type PublicServer, servePublic } from '../../src/http/server.ts'
+import { DAY_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
 
@@ -16,6 +17,9 @@ interface Answer {
   // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they like
   json: any
 }
+
+/** Of the API under test: seven days. */
+export const RETENTION_MS = 7 * DAY_MS
 
 /** A running API. */
 export interface Api {
@@ -63,7 +67,7 @@ export async function startApi(
     handlerTimeoutMs: 30_000,
     handlerConcurrency: 1,
     lanes: 16,
-    retentionMs: 1,
+    retentionMs: RETENTION_MS,
     token: options.token ?? null,
     open: true,
     mailboxCapacity: 1,
