@@ -31,7 +31,6 @@ async function bootFacade(context: Context): Promise<BootedActor> {
     wakeRemote: (lane) => waker.wake(lane),
   })
   const actor = new FacadeActor(context, backend, peers)
-  await actor.start()
   await backendReached(context, backend)
   const server = await servePublic({ facade: actor, ...context })
   balanceConnections(context, server)
@@ -69,10 +68,10 @@ function balanceConnections({ clock, name, node, directory, changed }: Context, 
   })
 }
 
-async function bootLogging(context: Context): Promise<BootedActor> {
+async function bootLogging(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
+  await predecessorEnded()
   const backend = backendOf(context, 'log')
   const actor = new LoggingActor(context, backend.log)
-  await actor.start()
   await backendReached(context, backend)
   const server = await serveInternal({ ...context, methods: methodsOfLogging(actor) })
   return {
@@ -86,13 +85,13 @@ async function bootLogging(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootMessages(context: Context): Promise<BootedActor> {
+async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
   const handler = context.config.handler === null ? null : await loadHandler(context.config.handler)
+  await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const { handlerTimeoutMs, handlerConcurrency } = context.config
-  const actor = new MessagesActor(context, backend.queue, { handler, handlerTimeoutMs, handlerConcurrency })
+  const actor = new MessagesActor(context, backend.queue, { ...context.config, handler })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -116,6 +115,7 @@ function backendOf(
     ...{
       backend: config.backend,
       data: config.data,
+      dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
     },

@@ -6,6 +6,7 @@ import Koa from 'koa'
 import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
 import { Connections } from './connections.ts'
 import type { ApiContext } from './context.ts'
+import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
 import { protectFromOverload, SliceQueue } from './overload.ts'
 import { answerParseErrors, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
@@ -57,6 +58,7 @@ export async function servePublic(
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
   const slices = new SliceQueue(clock)
+  const readHead = createHeadReader(config)
   const answer = protectFromOverload(api, slices, app.callback())
 
   const server = createServer({
@@ -68,10 +70,10 @@ export async function servePublic(
     maxHeaderSize: HEAD_MAX_BYTES,
     // A second Host, token or key becomes part of the value and is refused. Node's default is to drop it.
     joinDuplicateHeaders: true,
-    // `auth.ts` refuses a missing Host, as a problem.
+    // `head.ts` refuses a missing Host, as a problem.
     requireHostHeader: false,
   })
-  // Node silently drops headers beyond its limit; `auth.ts` refuses the request.
+  // Node silently drops headers beyond its limit; `head.ts` refuses the request.
   server.maxHeadersCount = 0
   const connections = new Connections(server, { clock, random, keepAliveMs, passOn })
   answerParseErrors(server, api)
@@ -84,6 +86,7 @@ export async function servePublic(
   for (const event of REQUEST_EVENTS) {
     server.on(event, (request, response) => {
       if (connections.isTooLate(request)) return
+      readHead(request)
       if (hold === undefined) answer(request, response)
       else void hold.then(() => answer(request, response))
     })

@@ -10,14 +10,15 @@ import type { Backend, LaneBatch } from './ports.ts'
 /** What a process asks of the backend. */
 export interface BackendOptions {
   backend: 'embedded' | 'hazelcast'
-  /** Path of the data directory (embedded). */
+  /** Path of the data directory (embedded), and as `EmbeddedOptions.dataIdentity`. */
   data: string
+  dataIdentity?: string | undefined
   /** The two clusters: their names, and members to connect to as `host:port` (hazelcast). */
   hazelcastLogging: { clusterName: string; members: string[] }
   hazelcastQueue: { clusterName: string; members: string[] }
   laneCount: number
   retentionMs: number
-  /** The half this process works on: a logging actor writes the log, the others use the queue. */
+  /** The store this process works on: a logging actor writes the log, the others use the queue. */
   store: 'log' | 'queue'
   /** Name of the actor, unique in the system: its next process takes over what it holds. */
   owner: string

@@ -123,8 +123,7 @@ export class EmbeddedModel implements BackendModel {
     const { clock } = world
     const laneCount = this.#homes.length
     const held = new Map<number, HeldLane>()
-    const nobody = () => Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
-    const choice = new LaneChoice(clock, depths ?? nobody)
+    const choice = new LaneChoice(clock, laneCount, depths)
     const elsewhere = (lane: number) => new MailroomError('MR_LANE_ELSEWHERE', { lane, name: world.name })
     const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
       const holding = held.get(lane)
@@ -154,12 +153,12 @@ export class EmbeddedModel implements BackendModel {
         if (release === undefined) throw elsewhere(lane)
         try {
           const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
-          const lock = { release }
+          const lock = { release, keep() {} }
           held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock }))
           return home.leftOpenCount
         } catch (error) {
           release()
-          throw faultOf(error) === 'full'
+          throw faultOf(error) === 'unwritable'
             ? new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
             : error
         }
@@ -172,7 +171,7 @@ export class EmbeddedModel implements BackendModel {
         inLane(lane, (holding) => holding.claim(maxCount, this.#bugs.sleepsMs ?? waitMs)),
       start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
-      late: () => [],
+      deliveredByFormerHolder: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
       delivered: (lane, range) =>
         inLane(lane, ({ home }) => home.delivered(range).map(({ damaged: _, ...message }) => message)),

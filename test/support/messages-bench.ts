@@ -1,6 +1,7 @@
 /** Messages actors of one system in this process, on a backend in memory and a fake clock. */
 import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
+import { DAY_MS } from '../../src/runtime/timings.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import type { Backend } from '../../src/storage/ports.ts'
 import { entryOf, seeded, type TestContext, TestDirectory, testContext } from './actor-context.ts'
@@ -31,7 +32,8 @@ export class MessagesBench {
     {
       handler = null,
       directory = this.directory,
-    }: { handler?: Handler | null; directory?: TestDirectory } = {},
+      retentionMs = DAY_MS,
+    }: { handler?: Handler | null; directory?: TestDirectory; retentionMs?: number } = {},
   ): Promise<Member> {
     const backend = this.store.open()
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
@@ -39,6 +41,7 @@ export class MessagesBench {
       handler,
       handlerTimeoutMs: context.config.handlerTimeoutMs,
       handlerConcurrency: context.config.handlerConcurrency,
+      retentionMs,
     })
     await actor.start()
     return { actor, backend, context }

@@ -11,30 +11,47 @@ import { RunningSystem } from './running-system.ts'
 
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
+interface SystemOptions {
+  env?: Record<string, string>
+  data?: string
+  stdout?: number | 'pipe'
+  /** A command that runs the program in its place: the pid stays the same. */
+  wrap?: string[]
+}
+
 /** A node under test; ended, and its data removed, when the test is over. */
 export class System extends RunningSystem {
   readonly data: string
   readonly port: number
   #args: string[]
   #env: Record<string, string>
+  #wrap: string[]
+  #stdout: number | 'pipe'
   #output = ''
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
   exited!: Promise<[number | null, NodeJS.Signals | null]>
 
-  private constructor(port: number, data: string, args: string[], env: Record<string, string>) {
+  private constructor(
+    port: number,
+    data: string,
+    args: string[],
+    { env = {}, stdout = 'pipe', wrap = [] }: SystemOptions,
+  ) {
     super(`http://127.0.0.1:${port}`)
     this.port = port
     this.data = data
     this.#args = args
     this.#env = env
+    this.#stdout = stdout
+    this.#wrap = wrap
   }
 
   /** Starts a node with these flags and waits until it is ready. */
   static async start(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    options: { env?: Record<string, string>; data?: string } = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const system = await System.spawned(context, args, options)
     await system.ready()
@@ -45,10 +62,10 @@ export class System extends RunningSystem {
   static async spawned(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const port = await freePort()
-    const system = new System(port, data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, env)
+    const system = new System(port, options.data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, options)
     context.after(async () => {
       system.kill()
       await system.exited
@@ -68,13 +85,14 @@ export class System extends RunningSystem {
   /** Starts the primary without waiting. */
   spawn(): void {
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
-    this.primary = spawn(process.execPath, [CLI, 'start', ...flags], {
+    const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
+    this.primary = spawn(command, rest, {
       env: { ...process.env, ...this.#env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', this.#stdout, 'pipe'],
     })
     this.exited = once(this.primary, 'exit') as never
-    for (const stream of [this.primary.stdout!, this.primary.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
+    for (const stream of [this.primary.stdout, this.primary.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-100_000)
       })
     }

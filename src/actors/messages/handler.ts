@@ -2,7 +2,8 @@
  * The user's handler: how `--handler ./module.js` is loaded and called. It runs at least once for each message.
  * `consumer.ts` counts each start, durably, before it.
  */
-import { pathToFileURL } from 'node:url'
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Clock } from '../../runtime/clock.ts'
 import { inWords, MailroomError } from '../../runtime/errors.ts'
 import { HANDLER_ABORT_GRACE_MS } from '../../runtime/timings.ts'
@@ -36,7 +37,7 @@ export async function loadHandler(path: string): Promise<Handler> {
   try {
     module = await import(pathToFileURL(path).href)
   } catch (error) {
-    throw invalid(`an ES module that loads: ${path}: ${inWords(error)}`)
+    throw invalid(`an ES module that loads: ${path}: ${inWords(error)}${placeOf(error, path)}`)
   }
   if (typeof module.default !== 'function') {
     throw invalid(`a module whose default export is a function, got ${typeof module.default} in ${path}`)
@@ -78,6 +79,24 @@ export async function runHandler(
   abort.removeEventListener('abort', onAbort)
   if (!controller.signal.aborted || run.as !== 'failed') return run
   return abort.aborted ? { as: 'aborted', isHung: run.isHung } : { ...run, error: timeoutText }
+}
+
+/** ` (file:line)` of an error in a module; empty when it has none. */
+function placeOf(error: unknown, path: string): string {
+  const stack = (error instanceof Error && error.stack) || ''
+  const place = /file:\/\/\S+?:\d+/.exec(stack) ?? (error instanceof SyntaxError ? parsedPlace(path) : null)
+  if (place === null) return ''
+  const [, url, line] = /^(.*):(\d+)$/.exec(place[0])!
+  return ` (${fileURLToPath(url!)}:${line})`
+}
+
+/** A SyntaxError does not say where it is. A process that ends with it prints that. */
+function parsedPlace(path: string): RegExpExecArray | null {
+  const program = `import ${JSON.stringify(pathToFileURL(path).href)}`
+  const { stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+    encoding: 'utf8',
+  })
+  return /^file:\/\/\S+:\d+$/m.exec(stderr ?? '')
 }
 
 /** Includes the cause, as `TypeError: fetch failed` alone does not help. */

@@ -15,6 +15,7 @@ import {
   LANE_RETRY_MS,
   LONG_POLL_CHECK_MS,
 } from '../../runtime/timings.ts'
+import { idAt } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
@@ -30,13 +31,15 @@ const STORE_BYTES = 32 * 1024 * 1024
 /** Messages read from the lanes' lists at once. */
 const CHUNK_COUNT = 100
 
-/** The user's handler and its limits. */
+/** The user's handler and its limits, and how long messages are shown. */
 export interface Handling {
   /** Null: messages are only stored. */
   handler: Handler | null
   handlerTimeoutMs: number
   /** Handler runs at once, of all lanes together. */
   handlerConcurrency: number
+  /** Older messages are not shown. */
+  retentionMs: number
 }
 
 /** Answers `Messages` for the lanes it holds. */
@@ -67,7 +70,7 @@ export class MessagesActor extends Actor implements Messages {
     this.#slots = new Semaphore(handling.handlerConcurrency)
   }
 
-  override async start(): Promise<void> {
+  async start(): Promise<void> {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
     this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measureBacklogs()))
@@ -95,8 +98,9 @@ export class MessagesActor extends Actor implements Messages {
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
+      const oldest = idAt(this.context.clock.now() - this.#handling.retentionMs)
       const { stored, term } = await this.#storeMutex.runExclusive(() => ({
-        stored: this.#store.page(range),
+        stored: this.#store.page(range, oldest),
         term: this.#term,
       }))
       const messages =

@@ -6,7 +6,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import type { Message, Queue, Range } from '../../storage/ports.ts'
 
-/** About what one message takes in memory beyond its text. */
+/** Approximate memory of one message beyond its text, in bytes. */
 const ITEM_BYTES = 160
 /** Messages read from a lane's list at once. */
 const LOAD_COUNT = 100
@@ -58,17 +58,22 @@ export class Store {
     this.#bytes = this.#items.reduce((bytes, item) => bytes + weightOf(item), 0)
   }
 
-  /** One page. Undefined when messages of it may have left the store: then read the lanes' lists instead. */
-  page({ after, before, limit }: Range): Message[] | undefined {
+  /**
+   * One page. Undefined when messages of it may have left the store: then read the lanes' lists instead.
+   *
+   * @param oldest Messages below this id are older than the retention and not shown.
+   */
+  page({ after, before, limit }: Range, oldest = MIN_ID): Message[] | undefined {
     const end = before === undefined ? this.#items.length : this.#indexBefore(before)
+    const from = after === undefined || after < oldest ? oldest : after
+    const begin = this.#indexAfter(from)
     if (after !== undefined) {
-      if (after < this.#floor) return undefined
-      const begin = this.#indexAfter(after)
+      if (from < this.#floor) return undefined
       return this.#items.slice(begin, Math.min(end, begin + limit)).map(toMessage)
     }
-    if (end < limit && this.#floor !== MIN_ID) return undefined
+    if (end - begin < limit && this.#floor > from) return undefined
     return this.#items
-      .slice(Math.max(0, end - limit), end)
+      .slice(Math.max(begin, end - limit), Math.max(begin, end))
       .reverse()
       .map(toMessage)
   }

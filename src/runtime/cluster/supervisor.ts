@@ -4,9 +4,9 @@
  *
  * The states of an actor in the directory:
  *
- *   starting ──▶ ready ──▶ draining ──▶ (gone, or `starting` again: a rolling restart)
+ *   starting ──▶ ready ──▶ draining ──▶ (removed, or `starting` again: a rolling restart)
  *       └──────────┴─crash─▶ restarting ──▶ ready      (after a backoff; it keeps its lanes)
- *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; its lanes go)
+ *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; it loses its lanes)
  *
  * An actor never has two processes, except while a facade is replaced: the new process listens before the old one
  * drains.
@@ -20,7 +20,7 @@ import { DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timi
 import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
-import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
+import { applyStatus, SupervisedActor } from './supervised-actor.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
@@ -50,21 +50,30 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
 /** Runs the actors of one node. */
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #slots = new Map<string, Slot>()
+  readonly #actors = new Map<string, SupervisedActor>()
+  /** All living processes: those of the actors, and new ones that are about to replace them. */
+  readonly #processes = new Set<WorkerProcess>()
+  /** Each entry of the directory as it was last sent, as JSON. */
+  readonly #sent = new Map<string, string>()
   readonly #changeWaiters: (() => void)[] = []
-  #tellScheduled = false
+  #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
 
   constructor(options: SupervisorOptions) {
     this.#options = options
     cluster.schedulingPolicy = cluster.SCHED_NONE
-    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: WORKER_FLAGS })
+    cluster.setupPrimary({
+      exec: options.exec,
+      args: [...options.args],
+      execArgv: WORKER_FLAGS,
+      silent: true,
+    })
   }
 
   /** All actors of this node, by role and number. */
   actors(): ActorEntry[] {
-    return [...this.#slots.values()].map(({ entry }) => entry).sort(inOrder)
+    return [...this.#actors.values()].map(({ entry }) => entry).sort(inOrder)
   }
 
   /** The actors of other nodes have changed: sends the workers the directory within 50 ms. */
@@ -74,7 +83,7 @@ export class Supervisor {
 
   /** Pids of the living processes. */
   pids(): number[] {
-    return Object.values(cluster.workers ?? {}).flatMap((worker) => worker?.process.pid ?? [])
+    return [...this.#processes].map(({ pid }) => pid)
   }
 
   /**
@@ -91,39 +100,39 @@ export class Supervisor {
    * Runs `count` actors of a role. Operations run one after another.
    *
    * @param asker The facade that asked. When it is to be removed itself, it is answered before its own drain.
-   * @returns The new list, when the new actors are ready and the removed ones have drained.
-   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops,
+   * @returns The new list, when the removed actors have drained and the others are ready.
+   * @throws {MailroomError} `MR_PEER_LOST` when an actor keeps crashing, `MR_DRAINING` while all stops,
    * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
   scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
       this.#options.logger.info({ role, count }, 'scaling')
       this.#grow(role, count)
-      await this.#allReady((slot) => slot.entry.role === role)
-      const leaving = this.#slotsOf(role).slice(count)
-      for (const slot of leaving) slot.wanted = false
-      const remove = async (slot: Slot) => {
-        await this.#drain(slot, DRAIN_MS)
-        this.#slots.delete(slot.entry.name)
+      const leaving = this.#actorsOf(role).slice(count)
+      for (const actor of leaving) actor.wanted = false
+      const remove = async (actor: SupervisedActor) => {
+        await this.#drain(actor, DRAIN_MS)
+        this.#actors.delete(actor.entry.name)
         this.#changed()
       }
-      const asking = leaving.filter(isOf(asker))
-      await Promise.all(leaving.filter((slot) => !asking.includes(slot)).map(remove))
-      answer(this.#directory().filter(({ name }) => this.#slots.get(name)?.wanted !== false))
+      const asking = leaving.filter(isAsker(asker))
+      await Promise.all(leaving.filter((actor) => !asking.includes(actor)).map(remove))
+      await this.#allReady((actor) => actor.entry.role === role && actor.wanted)
+      answer(this.#directory().filter(({ name }) => this.#actors.get(name)?.wanted !== false))
       await Promise.all(asking.map(remove))
     })
   }
 
   /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
   restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `run docker compose restart ${role}`)
       this.#options.logger.info({ role }, 'restarting')
-      const slots = this.#slotsOf(role)
-      const asking = slots.filter(isOf(asker))
-      for (const slot of slots) if (!asking.includes(slot)) await this.#replace(slot, () => {})
-      for (const slot of asking) await this.#replace(slot, () => answer(this.#directory()))
+      const actors = this.#actorsOf(role)
+      const asking = actors.filter(isAsker(asker))
+      for (const actor of actors) if (!asking.includes(actor)) await this.#replace(actor, () => {})
+      for (const actor of asking) await this.#replace(actor, () => answer(this.#directory()))
       answer(this.#directory())
     })
   }
@@ -137,31 +146,35 @@ export class Supervisor {
   /** Kills all processes and starts none again. Resolves when they have ended. */
   async kill(): Promise<void> {
     this.#stopped ??= Promise.resolve()
-    const gone = [...this.#slots.values()].map((slot) => {
-      slot.wanted = false
-      slot.cancelRestart?.()
-      slot.entry.state = 'draining'
-      return slot.process?.end()
-    })
-    // A facade's replacement that is still booting has no slot yet.
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
-    await Promise.all(gone)
+    for (const actor of this.#actors.values()) {
+      actor.wanted = false
+      actor.cancelRestart?.()
+      actor.entry.state = 'draining'
+    }
+    await Promise.all([...this.#processes].map((process) => process.kill()))
   }
 
   async #stop(): Promise<void> {
-    for (const slot of this.#slots.values()) slot.wanted = false
+    for (const actor of this.#actors.values()) actor.wanted = false
     for (const role of ROLES) {
-      await Promise.all(this.#slotsOf(role).map((slot) => this.#drain(slot, STOP_MS[role])))
+      await Promise.all(this.#actorsOf(role).map((actor) => this.#drain(actor, STOP_MS[role])))
     }
     await this.kill()
   }
 
-  /** Runs one operation at a time. `answer` resolves the caller's promise, possibly before the work has ended. */
-  #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
+  /**
+   * Runs one operation at a time, none whose asker was refused meanwhile because it drains. `answer` resolves the
+   * caller's promise, possibly before the work has ended.
+   */
+  #operate(
+    asker: WorkerProcess | undefined,
+    work: (answer: (actors: ActorEntry[]) => void) => Promise<void>,
+  ): Promise<ActorEntry[]> {
     return new Promise((resolve, reject) => {
       this.#operation = this.#operation.then(async () => {
         try {
           this.#refuseWhileStopping()
+          if (asker?.isLeaving) throw new MailroomError('MR_DRAINING', { name: asker.name })
           await work(resolve)
         } catch (error) {
           const why = isMailroomError(error) ? { detail: error.message } : { err: error }
@@ -176,69 +189,91 @@ export class Supervisor {
     const { clock, random, node, config, isOneOfSeveral } = this.#options
     for (let number = 1; number <= count; number++) {
       const name = actorName(role, number, isOneOfSeveral ? node : undefined)
-      if (this.#slots.has(name)) continue
+      if (this.#actors.has(name)) continue
       const policy = new RestartPolicy(clock, random)
-      const slot = emptySlot({ name, role, node }, config.mailboxCapacity, policy)
-      this.#slots.set(name, slot)
-      this.#fork(slot)
+      const actor = new SupervisedActor({ name, role, node }, config.mailboxCapacity, policy)
+      this.#actors.set(name, actor)
+      this.#startProcess(actor)
     }
   }
 
-  #fork(slot: Slot): WorkerProcess {
-    const process = this.#begin(slot)
-    slot.process = process
-    slot.entry.pid = process.pid
+  #startProcess(actor: SupervisedActor): WorkerProcess {
+    const process = this.#fork(actor)
+    actor.process = process
+    actor.bootFailure = undefined
+    actor.entry.pid = process.pid
     this.#changed()
     return process
   }
 
-  /** Starts a process for a slot without putting it there. */
-  #begin({ entry: { name, role } }: Slot): WorkerProcess {
+  /** Forks a process for an actor, which another process may still run. */
+  #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
     const { node, config, secret, clock, logger } = this.#options
     const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
-      onMessage: (message, from, handle) => this.#hear(message, from, handle),
+      onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
     })
+    this.#processes.add(process)
     this.#options.onChange()
     return process
   }
 
-  async #replace(slot: Slot, beforeDrain: () => void): Promise<void> {
+  /**
+   * Replaces an actor's process. The new one loads beside the old one, which is drained only then. A facade even serves
+   * before the old one drains.
+   *
+   * @throws {MailroomError} Why the new process could not load; the old one goes on.
+   */
+  async #replace(actor: SupervisedActor, beforeDrain: () => void): Promise<void> {
     this.#refuseWhileStopping()
-    if (slot.entry.role === 'facade' && slot.process !== undefined) {
-      const old = slot.process
-      const next = this.#begin(slot)
-      if (!(await next.booted)) {
-        throw new MailroomError('MR_PEER_LOST', {
-          peer: slot.entry.name,
-          reason: 'its new process died; the old one stays',
-        })
-      }
-      if (slot.process === old) {
-        this.#seat(slot, next)
+    const old = actor.process
+    if (old?.boot === undefined) {
+      await this.#drain(actor, DRAIN_MS)
+      if (!actor.wanted) return
+      actor.entry.state = 'starting'
+      this.#startProcess(actor)
+    } else {
+      const next = this.#fork(actor)
+      if (!(await next.prepared)) throw next.end?.failure ?? this.#replacementLost(actor, next)
+      if (actor.process !== old || !actor.wanted) {
+        await next.kill() // The old one crashed meanwhile and is restarted already, or all stops.
+      } else if (actor.entry.role === 'facade') {
+        this.#ready(actor, next)
         beforeDrain()
         await old.drain(DRAIN_MS, true)
       } else {
-        await next.drain(DRAIN_MS, true) // The old one crashed meanwhile and has been restarted already.
+        await this.#drain(actor, DRAIN_MS)
+        if (!actor.wanted) return
+        actor.entry.state = 'starting'
+        if (next.end === undefined) this.#begin(actor, next)
+        else this.#startProcess(actor)
       }
-    } else {
-      await this.#drain(slot, DRAIN_MS)
-      if (!slot.wanted) return
-      Object.assign(slot.entry, { state: 'starting' })
-      this.#fork(slot)
     }
-    slot.entry.restarts++
-    await this.#allReady((other) => other === slot)
+    actor.entry.restarts++
+    await this.#allReady((other) => other === actor)
   }
 
-  /** Drains a slot's process and empties the slot. */
-  async #drain(slot: Slot, timeoutMs: number): Promise<void> {
-    slot.cancelRestart?.()
-    slot.cancelRestart = undefined
-    slot.entry.state = 'draining'
+  /** The process that has replaced the actor's former one may run the actor. */
+  #begin(actor: SupervisedActor, process: WorkerProcess): void {
+    actor.process = process
+    actor.entry.pid = process.pid
+    process.send({ kind: 'begin' })
     this.#changed()
-    await slot.process?.drain(timeoutMs, this.#otherFacade(slot.process) !== undefined)
-    slot.process = undefined
+  }
+
+  #replacementLost({ entry }: SupervisedActor, { end }: WorkerProcess): MailroomError {
+    const reason = `its new process ${end?.how}; the old one stays`
+    return new MailroomError('MR_PEER_LOST', { peer: entry.name, reason })
+  }
+
+  /** Drains an actor's process. The actor has no process then. */
+  async #drain(actor: SupervisedActor, timeoutMs: number): Promise<void> {
+    actor.cancelRestart?.()
+    actor.cancelRestart = undefined
+    actor.entry.state = 'draining'
+    this.#changed()
+    await actor.process?.drain(timeoutMs, this.#otherFacade(actor.process) !== undefined)
+    actor.process = undefined
   }
 
   /** Sends a facade's connection to another one, or back when there is none. */
@@ -249,25 +284,27 @@ export class Supervisor {
   }
 
   /** The ready facade with the fewest connections, not counting one's own. */
-  #otherFacade(own: WorkerProcess): Slot | undefined {
-    return this.#slotsOf('facade')
+  #otherFacade(own: WorkerProcess): SupervisedActor | undefined {
+    return this.#actorsOf('facade')
       .filter(({ process, entry, wanted }) => process !== own && wanted && entry.state === 'ready')
       .sort((a, b) => (a.entry.connections ?? 0) - (b.entry.connections ?? 0))[0]
   }
 
-  #hear(message: ToPrimary, from: WorkerProcess, handle?: ConnectionHandle): void {
-    const slot = this.#slots.get(from.name)
+  #receive(message: ToPrimary, from: WorkerProcess, handle?: ConnectionHandle): void {
+    const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
-        from.send({ kind: 'directory', actors: this.#directory() })
+        from.send({ kind: 'directory', changed: this.#directory(), removed: [] })
+        break
+      case 'prepared':
+        if (actor?.process === from) from.send({ kind: 'begin' })
         break
       case 'ready':
-        if (slot?.process === from) this.#seat(slot, from)
+        if (actor?.process === from) this.#ready(actor, from)
         break
       case 'status':
-        if (slot?.process !== from) break
-        update(slot, message.status)
-        this.#changed()
+        if (actor?.process !== from) break
+        if (applyStatus(actor, message.status)) this.#changed()
         break
       case 'connection':
         if (handle !== undefined) this.#passOn(handle, from)
@@ -281,27 +318,25 @@ export class Supervisor {
     }
   }
 
-  /** Puts a ready process into its slot. */
-  #seat(slot: Slot, process: WorkerProcess): void {
-    slot.process = process
-    if (slot.entry.state === 'draining') return
-    fill(slot, process)
-    this.#options.logger.info({ actor: slot.entry.name, worker: process.pid }, 'actor ready')
+  /** A process is ready and runs its actor from now on. */
+  #ready(actor: SupervisedActor, process: WorkerProcess): void {
+    actor.process = process
+    if (actor.entry.state === 'draining') return
+    actor.ready(process)
+    this.#options.logger.info({ actor: actor.entry.name, worker: process.pid }, 'actor ready')
     this.#changed()
   }
 
-  #exited(from: WorkerProcess, { failure, forMessage }: WorkerEnd): void {
+  #exited(from: WorkerProcess, end: WorkerEnd): void {
+    this.#processes.delete(from)
     this.#options.onChange()
-    const slot = this.#slots.get(from.name)
-    if (slot?.process !== from || slot.entry.state === 'draining') return
-    if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
-      slot.bootFailure = failure
-    }
-    const { delayMs, failed } = vacate(slot, forMessage)
+    const actor = this.#actors.get(from.name)
+    if (actor?.process !== from || actor.entry.state === 'draining') return
+    const { delayMs, failed } = actor.crashed(end)
     this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
-    slot.cancelRestart = this.#options.clock.after(delayMs, () => {
-      slot.cancelRestart = undefined
-      this.#fork(slot)
+    actor.cancelRestart = this.#options.clock.after(delayMs, () => {
+      actor.cancelRestart = undefined
+      this.#startProcess(actor)
     })
     this.#changed()
   }
@@ -309,21 +344,25 @@ export class Supervisor {
   /** Replaces a worker that got a signal, unless the signal was sent to the whole node, which then drains. */
   #replaceSignalled(from: WorkerProcess): void {
     this.#options.clock.after(SIGNAL_GRACE_MS, () => {
-      const slot = this.#slots.get(from.name)
-      if (this.#stopped !== undefined || slot?.process !== from) return
-      void this.#operate(async (answer) => {
-        if (slot.process === from) await this.#replace(slot, () => {})
+      const actor = this.#actors.get(from.name)
+      if (this.#stopped !== undefined || actor?.process !== from) return
+      void this.#operate(undefined, async (answer) => {
+        if (actor.process === from) await this.#replace(actor, () => {})
         answer([])
       }).catch(() => {}) // Logged by the operation.
     })
   }
 
+  /** Answers a worker, at the latest when its drain begins: the drain waits for the requests in flight. */
   async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
     const { id } = ask
+    const refused = from.leaving.then(() => {
+      throw new MailroomError('MR_DRAINING', { name: from.name })
+    })
     try {
-      const actors = await (ask.what === 'scale'
-        ? this.scale(ask.role, ask.count, from)
-        : this.restart(ask.role, from))
+      const done = ask.what === 'scale' ? this.scale(ask.role, ask.count, from) : this.restart(ask.role, from)
+      const actors = await Promise.race([done, refused])
+      this.#sendDirectory() // A read of the asking facade after the answer shows the change.
       from.send({ kind: 'answer', id, actors })
     } catch (error) {
       from.send({ kind: 'answer', id, error: toWire(error) })
@@ -331,24 +370,27 @@ export class Supervisor {
   }
 
   /** Resolves when the chosen actors are ready. */
-  async #allReady(chosen: (slot: Slot) => boolean): Promise<void> {
+  async #allReady(chosen: (actor: SupervisedActor) => boolean): Promise<void> {
     for (;;) {
       this.#refuseWhileStopping()
-      const slots = [...this.#slots.values()].filter(chosen)
-      for (const { bootFailure } of slots) if (bootFailure !== undefined) throw bootFailure
-      const failed = slots.find(({ entry }) => entry.state === 'failed')
+      const actors = [...this.#actors.values()].filter(chosen)
+      for (const { bootFailure } of actors) if (bootFailure !== undefined) throw bootFailure
+      const failed = actors.find(({ entry }) => entry.state === 'failed')
       if (failed !== undefined) {
-        throw new MailroomError('MR_PEER_LOST', { peer: failed.entry.name, reason: 'it keeps crashing' })
+        throw new MailroomError('MR_PEER_LOST', {
+          peer: failed.entry.name,
+          reason: `it keeps crashing: its last process ${failed.lastEnd}`,
+        })
       }
-      if (slots.every(({ entry }) => entry.state === 'ready')) return
+      if (actors.every(({ entry }) => entry.state === 'ready')) return
       await new Promise<void>((resolve) => this.#changeWaiters.push(resolve))
     }
   }
 
-  #slotsOf(role: Role): Slot[] {
+  #actorsOf(role: Role): SupervisedActor[] {
     return this.actors()
       .filter((entry) => entry.role === role)
-      .map(({ name }) => this.#slots.get(name)!)
+      .map(({ name }) => this.#actors.get(name)!)
   }
 
   #refuseWhileStopping(): void {
@@ -368,19 +410,30 @@ export class Supervisor {
 
   #changed(): void {
     for (const wake of this.#changeWaiters.splice(0)) wake()
-    if (this.#tellScheduled) return
-    this.#tellScheduled = true
-    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#tell(), { unref: true })
+    if (this.#sendScheduled) return
+    this.#sendScheduled = true
+    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#sendDirectory(), { unref: true })
   }
 
-  #tell(): void {
-    this.#tellScheduled = false
+  /** Sends the workers what has changed in the directory. */
+  #sendDirectory(): void {
+    this.#sendScheduled = false
     const actors = this.#directory()
-    for (const { process } of this.#slots.values()) process?.send({ kind: 'directory', actors })
+    const names = new Set(actors.map(({ name }) => name))
+    const removed = [...this.#sent.keys()].filter((name) => !names.has(name))
+    for (const name of removed) this.#sent.delete(name)
+    const changed = actors.filter((entry) => {
+      const json = JSON.stringify(entry)
+      if (this.#sent.get(entry.name) === json) return false
+      this.#sent.set(entry.name, json)
+      return true
+    })
+    if (changed.length + removed.length === 0) return
+    for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
   }
 }
 
-/** True for the slot whose process asked. */
-function isOf(asker: WorkerProcess | undefined): (slot: Slot) => boolean {
+/** Selects the actor that asked for an operation. */
+function isAsker(asker: WorkerProcess | undefined): (actor: SupervisedActor) => boolean {
   return ({ process }) => asker !== undefined && process === asker
 }

@@ -1,4 +1,4 @@
-/** The worker's side: it says hello, boots its actor, sends heartbeats, drains, exits. */
+/** A worker process: it sends `hello`, boots its actor, sends heartbeats, drains and exits. */
 
 import { systemClock, systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
@@ -7,10 +7,10 @@ import { createLogger } from '../logger.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
-import type { ActorEntry, Directory } from './directory.ts'
+import { type ActorEntry, type Directory, inOrder } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
-/** The directory, as the primary sends it. */
+/** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
   #actors: readonly ActorEntry[] = []
   readonly #listeners = new Set<() => void>()
@@ -24,8 +24,9 @@ class ReceivedDirectory implements Directory {
     return () => this.#listeners.delete(listener)
   }
 
-  receive(actors: readonly ActorEntry[]): void {
-    this.#actors = actors
+  receive({ changed, removed }: Extract<ToWorker, { kind: 'directory' }>): void {
+    const replaced = new Set([...removed, ...changed.map(({ name }) => name)])
+    this.#actors = [...this.#actors.filter(({ name }) => !replaced.has(name)), ...changed].sort(inOrder)
     for (const listener of this.#listeners) listener()
   }
 }
@@ -39,7 +40,7 @@ class Requests {
     const id = ++this.#lastId
     const waiting = Promise.withResolvers<readonly ActorEntry[]>()
     this.#waiting.set(id, waiting)
-    tell(ask(id))
+    send(ask(id))
     return waiting.promise
   }
 
@@ -59,21 +60,29 @@ class Requests {
 export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
   const requests = new Requests()
+  const begun = Promise.withResolvers<void>()
+  const predecessorEnded = () => {
+    send({ kind: 'prepared' })
+    return begun.promise
+  }
   let hosted: Promise<BootedActor> | undefined
-  onEverySignal((signal) => tell({ kind: 'signalled', signal }))
+  onEverySignal((signal) => send({ kind: 'signalled', signal }))
   process.on('message', async (message: ToWorker, handle?: unknown) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts as BootFacts<C>, directory, requests)
+        hosted = boot(catalog, message.facts as BootFacts<C>, { directory, requests, predecessorEnded })
+        break
+      case 'begin':
+        begun.resolve()
         break
       case 'directory':
-        directory.receive(message.actors)
+        directory.receive(message)
         break
       case 'answer':
         requests.settle(message)
         break
       case 'ping':
-        tell({ kind: 'status', status: (await hosted)!.status() })
+        send({ kind: 'status', status: (await hosted)!.status() })
         break
       case 'drain':
         await (await hosted)?.drain(message.replaced)
@@ -83,24 +92,38 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         ;(await hosted)?.adopt?.(socketOf(handle as ConnectionHandle))
     }
   })
-  tell({ kind: 'hello' })
+  send({ kind: 'hello' })
 }
 
 async function boot<C extends RuntimeConfig>(
   catalog: Catalog<C>,
   facts: BootFacts<C>,
-  directory: Directory,
-  requests: Requests,
+  {
+    directory,
+    requests,
+    predecessorEnded,
+  }: { directory: Directory; requests: Requests; predecessorEnded: () => Promise<void> },
 ): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
+  let lastLine: string | undefined
+  const log = (level: 'info' | 'error' | 'fatal', facts: object, line: string) => {
+    lastLine = line
+    logger[level](facts, line)
+  }
+  process.on('exit', (code) => {
+    if (lastLine !== undefined) return
+    if (process.connected)
+      log('fatal', { code }, 'the process was ended by code that is not an actor’s, such as a handler')
+    else log('fatal', {}, 'ended because the primary has died')
+  })
   const fail = (error: unknown): never => {
-    logger.fatal({ err: error }, 'actor failed')
+    log('fatal', { err: error }, 'actor failed')
     exit(1)
   }
   onBug(fail)
   let hosted: BootedActor | undefined
-  const tellStatus = () => {
-    if (hosted !== undefined) tell({ kind: 'status', status: hosted.status() })
+  const sendStatus = () => {
+    if (hosted !== undefined) send({ kind: 'status', status: hosted.status() })
   }
   const context: ActorContext<C> = {
     ...facts,
@@ -110,32 +133,40 @@ async function boot<C extends RuntimeConfig>(
     directory,
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
-    changed: tellStatus,
+    changed: sendStatus,
     passOn(connection) {
-      tell({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
+      send({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
     },
     fail,
     failForMessage: (error) => {
-      logger.error({ err: error }, 'actor ends because of a message')
+      log('error', { err: error }, 'actor ends because of a message')
       exit(MESSAGE_EXIT_CODE)
     },
   }
   try {
-    hosted = await catalog[facts.role](context)
+    const booted = await catalog[facts.role](context, predecessorEnded)
+    hosted = {
+      ...booted,
+      async drain(replaced) {
+        await booted.drain(replaced)
+        log('info', {}, 'actor drained')
+      },
+    }
   } catch (error) {
-    logger.error(
+    log(
+      'error',
       isMailroomError(error) ? { code: error.code, detail: error.message } : { err: error },
       'actor cannot boot',
     )
-    await new Promise<void>((resolve) => tell({ kind: 'failed', error: toWire(error) }, resolve))
+    await new Promise<void>((resolve) => send({ kind: 'failed', error: toWire(error) }, resolve))
     exit(1)
   }
-  tell({ kind: 'ready', address: hosted.address, status: hosted.status() })
-  systemClock.every(HEARTBEAT_MS, tellStatus)
+  send({ kind: 'ready', address: hosted.address, status: hosted.status() })
+  systemClock.every(HEARTBEAT_MS, sendStatus)
   return hosted
 }
 
 /** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
-function tell(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
+function send(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
   process.send?.(message, handle as never, undefined, done)
 }

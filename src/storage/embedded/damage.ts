@@ -29,11 +29,20 @@ export class Damage {
     this.report(`message ${id}`, 'its text is not what was written')
   }
 
-  /** All that is known, in words for people; files that were set aside until somebody moves them away. */
+  /** All that is known, human-readable; files that were set aside until somebody moves them away. */
   all(): string[] {
-    const aside = readdirSync(this.#directory)
+    const aside = this.#names()
       .filter((name) => SET_ASIDE.test(name))
       .map((name) => `${name}: was damaged and has been set aside`)
     return [...aside, ...this.#reports.values()]
+  }
+
+  /** None when the directory is gone, which others report. */
+  #names(): string[] {
+    try {
+      return readdirSync(this.#directory)
+    } catch {
+      return []
+    }
   }
 }

@@ -1,15 +1,28 @@
 /**
  * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the
- * lane's holder opens. Writes that come together become one transaction.
+ * lane's holder opens.
  */
 
 import { existsSync } from 'node:fs'
-import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
-import { idAt, MAX_ID, MIN_ID } from '../ids.ts'
+import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
-import { checksumOf, createFile, type OpenFile, openToWrite, transact } from './sqlite.ts'
+import { GroupCommit } from './group-commit.ts'
+import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
+import {
+  checkpointWithin,
+  checksumOf,
+  closeGuarded,
+  createFile,
+  guardOf,
+  isUnavailable,
+  type OpenFile,
+  openToRead,
+  openToWrite,
+  transact,
+} from './sqlite.ts'
 
 const SCHEMA = `
   CREATE TABLE message(id TEXT PRIMARY KEY, crc INTEGER NOT NULL, body TEXT NOT NULL,
@@ -26,12 +39,6 @@ const TABLES = ['message', 'cursor', 'start', 'dead']
 /** How many old messages are removed in one transaction. */
 const REMOVE_COUNT = 1000
 
-interface Waiting {
-  write: () => void
-  resolve: () => void
-  reject: (error: unknown) => void
-}
-
 /** A message as the holder has it in hand. */
 export interface InHand {
   id: string
@@ -46,24 +53,33 @@ interface HomeRow extends Omit<Delivered, 'text'> {
 /** An open home. All errors are SQLite's own. */
 export class Home {
   /** Starts that the last holder left open. */
-  readonly leftOpenCount: number
+  leftOpenCount = 0
   readonly #clock: Clock
   readonly #retentionMs: number
-  readonly #open: OpenFile
+  readonly #path: string
+  #open: OpenFile
+  #guard: Guard
+  /** Why the file could be opened to read only. Every commit tries to open it to write. */
+  #unwritable: unknown
   readonly #statements = new Map<string, StatementSync>()
-  #waiting: Waiting[] = []
+  readonly #commits: GroupCommit
 
-  /** Opens a lane's home, or begins it. */
+  /** Opens a lane's home, or begins it. While it cannot be written it can be read. */
   constructor(path: string, clock: Clock, retentionMs: number) {
+    this.#path = path
     this.#clock = clock
     this.#retentionMs = retentionMs
-    if (!existsSync(path)) createFile(path, SCHEMA)
-    this.#open = openToWrite(path, (open) => {
-      // Tables are looked at when they are first used; a file without ours is to be known now.
-      for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
-      return open
-    })
-    this.leftOpenCount = this.#adoptStarts()
+    this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
+    try {
+      if (!existsSync(path)) createFile(path, SCHEMA)
+      this.#open = this.#openToWrite()
+    } catch (error) {
+      if (!isUnavailable(error) || !existsSync(path)) throw error
+      this.#unwritable = error
+      this.#open = openToRead(path, checkTables)
+      this.#statements.clear()
+    }
+    this.#guard = guardOf(path)
   }
 
   /** By log file: the row up to which (inclusive) everything of this lane is settled or in `start`. */
@@ -74,10 +90,7 @@ export class Home {
 
   /** Runs `write` in the next transaction; resolves when that is durable. */
   commit(write: () => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject })
-      if (this.#waiting.length === 1) this.#clock.soon(() => this.#flush())
-    })
+    return this.#commits.run(write)
   }
 
   /** Within `commit`. */
@@ -177,8 +190,7 @@ export class Home {
 
   /** A page of the delivered list, and the ids in it whose text is not what was written. */
   delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
-    const oldest = idAt(this.#clock.now() - this.#retentionMs)
-    const floor = after === undefined || after < oldest ? oldest : after
+    const floor = floorAt(this.#clock.now() - this.#retentionMs, after)
     const order = after === undefined ? 'DESC' : 'ASC'
     const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
       WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
@@ -221,38 +233,55 @@ export class Home {
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
   }
 
-  /** Writes that have not been made are refused. */
+  /** Why a commit was refused, in words for people. */
+  whyUnwritable(error: unknown): string {
+    return whyUnwritable(this.#path, error)
+  }
+
+  /** False when a commit would be refused. */
+  mayWrite(): boolean {
+    return mayWrite(this.#path)
+  }
+
+  /** @throws {Gone} When the file was removed or replaced. */
+  check(): void {
+    this.#guard.check()
+  }
+
+  /** Within `commit`: writes, and changes nothing. */
+  touch(): void {
+    this.#sql('UPDATE meta SET version = version').run()
+  }
+
+  /** As `checkpointWithin`. */
+  checkpoint(): void {
+    if (this.#unwritable === undefined) checkpointWithin(this.#path, this.#open.database, this.#guard)
+  }
+
+  /** Refuses the writes that have not begun. */
   close(): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the home was closed'))
-    this.#open.database.close()
+    this.#commits.close(new Error('the home was closed'))
+    closeGuarded(this.#open.database, this.#guard)
   }
 
-  /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
-  #adoptStarts(): number {
-    return transact(this.#open.database, () => {
-      this.#sql(
-        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
-           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
-         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
-      ).run(this.#clock.now(), MAX_STARTS)
-      const buried = this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
-      const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
-      return Number(buried.changes) + Number(adopted.changes)
-    })
-  }
-
-  #flush(): void {
-    const waiting = this.#waiting.splice(0)
-    if (waiting.length === 0) return
-    try {
-      transact(this.#open.database, () => {
-        for (const { write } of waiting) write()
-      })
-    } catch (error) {
-      for (const { reject } of waiting) reject(error)
-      return
+  #transact(work: () => void): void {
+    this.#guard.check()
+    if (this.#unwritable !== undefined) {
+      const open = this.#openToWrite()
+      this.#open.database.close()
+      this.#open = open
+      this.#statements.clear()
+      this.#guard = guardOf(this.#path)
+      this.#unwritable = undefined
     }
-    for (const { resolve } of waiting) resolve()
+    transact(this.#open.database, work)
+  }
+
+  #openToWrite(): OpenFile {
+    return openToWrite(this.#path, (open) => {
+      this.leftOpenCount = adoptStarts(checkTables(open).database, this.#clock.now())
+      return open
+    })
   }
 
   #one(sql: string, ...values: SQLInputValue[]): Record<string, unknown> | undefined {
@@ -268,4 +297,26 @@ export class Home {
     }
     return statement
   }
+}
+
+/** Tables are read when they are first used. A file without ours is to be recognised now. */
+function checkTables(open: OpenFile): OpenFile {
+  for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
+  return open
+}
+
+/** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
+function adoptStarts(database: DatabaseSync, now: number): number {
+  return transact(database, () => {
+    database
+      .prepare(
+        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
+           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
+         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
+      )
+      .run(now, MAX_STARTS)
+    const buried = database.prepare('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+    const adopted = database.prepare('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
+    return Number(buried.changes) + Number(adopted.changes)
+  })
 }
