@@ -150,6 +150,8 @@ export const ASK_TIMEOUT_MS = 2 * SECOND_MS
 export const ASK_RETRY_MS = 50
 /** A wake-up is delivered within this time or is lost. */
 export const WAKE_TIMEOUT_MS = SECOND_MS
+/** The server of an actor that drains answers for this long: by then every caller of the node has the new directory. */
+export const INTERNAL_CLOSE_NOTICE_MS = 2 * DIRECTORY_PERIOD_MS
 /** A connection between actors may be idle for this long. The calling end closes it 2 s before that. */
 export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 /** A connection to another actor must be established within this time. */
