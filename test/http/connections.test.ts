@@ -21,6 +21,7 @@ test('an idle connection is passed on; one whose next request has begun is not',
   idle.say(asks)
   begun.say(`${asks}${asks.slice(0, 20)}`)
   for (const raw of [idle, begun]) await until(() => raw.heard.endsWith('{"status":"ok"}'))
+  assert.match(idle.heard, /\r\nKeep-Alive: timeout=95\r\n/, 'longer than common clients keep a connection')
   const silent = await api.raw()
   await until(() => api.server.connectionCount() === 3)
   api.server.passOn(Number.POSITIVE_INFINITY)
