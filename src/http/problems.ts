@@ -28,6 +28,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_DRAINING: { status: 503, title: 'Draining' },
   MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
   MR_REQUEST_TIMEOUT: { status: 408, title: 'Request timeout' },
+  MR_ANSWER_UNREAD: { status: 408, title: 'Answer not read' },
+  MR_CURSOR_EXPIRED: { status: 410, title: 'Cursor expired' },
   MR_STORE_UNAVAILABLE: { status: 503, title: 'Store unavailable' },
   MR_CLOCK_WRONG: { status: 503, title: 'Clock wrong' },
   MR_PEER_LOST: { status: 503, title: 'Actor lost' },

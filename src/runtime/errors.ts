@@ -94,6 +94,13 @@ export const ERRORS = {
   MR_REQUEST_TIMEOUT: transient<{ deadlineMs: number }>(
     ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,
   ),
+  MR_ANSWER_UNREAD: transient<{ stallMs: number }>(
+    ({ stallMs }) =>
+      `The client read no answers for ${stallMs} ms. Read while you send, or post with ?acks=errors`,
+  ),
+  MR_CURSOR_EXPIRED: permanent<{ after: string }>(
+    ({ after }) => `Messages after ${after} are older than the retention and may be missing here`,
+  ),
   MR_STORE_UNAVAILABLE: transient<{ store: string; reason: string }>(
     ({ store, reason }) => `The ${store} is unavailable: ${reason}`,
   ),

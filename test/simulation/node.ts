@@ -277,6 +277,7 @@ export class SimNode {
       ...{ clock: process.clock, random: process.rng.next },
       scale: async () => this.entries(),
       restart: async () => this.entries(),
+      passOn() {},
       changed: () => {
         if (process.leaves()) scheduler.after(1, () => this.#receiveStatus(actor, process))
       },
@@ -343,7 +344,7 @@ export class SimNode {
     let over = hosted === undefined
     if (hosted !== undefined) {
       process.reach(() => {
-        hosted.drain().then(
+        hosted.drain(false).then(
           () => process.leaves() && scheduler.after(0, () => process.die()),
           (error: unknown) =>
             onBug(`${process.name} drains: ${error instanceof Error ? error.stack : error}`),

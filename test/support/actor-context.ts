@@ -72,6 +72,7 @@ export function testContext({
     scale: async () => directory.actors(),
     restart: async () => directory.actors(),
     changed() {},
+    passOn() {},
     // The real methods end the process.
     fail: (error) => failures.push(error) as never,
     failForMessage: (error) => failuresForMessage.push(error) as never,

@@ -120,11 +120,11 @@ function acksOf(query: Query): boolean {
 async function longPoll(
   id: string,
   waitMs: number,
-  { facade, closing }: ApiContext,
+  { facade, draining }: ApiContext,
 ): Promise<Found | undefined> {
   for (let leftMs = waitMs; ; leftMs -= LONG_POLL_SLICE_MS) {
-    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
-    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || closing()) return found
+    const found = await facade.find(id, draining() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
+    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || draining()) return found
   }
 }
 

@@ -2,6 +2,7 @@
  * What a worker hands to the actor it boots, and what it gets back. The runtime knows no actor: it is given a
  * catalog of boot functions.
  */
+import type { Socket } from 'node:net'
 import type { Random } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { NodeClock } from '../node-time.ts'
@@ -34,6 +35,8 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   restart(role: Role): Promise<readonly ActorEntry[]>
   /** Sends this actor's status to the primary now instead of with the next heartbeat. */
   changed(): void
+  /** Passes an idle connection on: to another facade of this node, or back to `adopt` when there is none. */
+  passOn(connection: Socket): void
   /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
   fail(error: unknown): never
   /** As `fail`, but the crash counts against a message (its handler hangs), not against this actor. Never returns. */
@@ -45,8 +48,14 @@ export interface BootedActor {
   /** `host:port` of its internal server; null when it has none. */
   address: string | null
   status(): ActorStatus
-  /** Finishes what was admitted, releases what it holds, closes its servers. Idempotent. */
-  drain(): Promise<void>
+  /**
+   * Finishes what was admitted, releases what it holds, closes its servers. Idempotent.
+   *
+   * @param replaced Another facade of this node can take the connections.
+   */
+  drain(replaced: boolean): Promise<void>
+  /** Takes over a connection that another facade passed on. */
+  adopt?(connection: Socket): void
 }
 
 /**

@@ -18,6 +18,7 @@ import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { TimeKeeper } from '../node-time.ts'
 import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { applyStatus, SupervisedActor } from './supervised-actor.ts'
@@ -213,7 +214,7 @@ export class Supervisor {
     const { node, config, secret, clock, logger, timeKeeper } = this.#options
     const facts = { name, role, node, config, secret, time: timeKeeper.time }
     const process = new WorkerProcess(facts, clock, logger, {
-      onMessage: (message, from) => this.#receive(message, from),
+      onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
     })
     this.#processes.add(process)
@@ -243,7 +244,7 @@ export class Supervisor {
       } else if (actor.entry.role === 'facade') {
         this.#ready(actor, next)
         beforeDrain()
-        await old.drain(DRAIN_MS)
+        await old.drain(DRAIN_MS, true)
       } else {
         await this.#drain(actor, DRAIN_MS)
         if (!actor.wanted) return
@@ -275,11 +276,25 @@ export class Supervisor {
     actor.cancelRestart = undefined
     actor.entry.state = 'draining'
     this.#changed()
-    await actor.process?.drain(timeoutMs)
+    await actor.process?.drain(timeoutMs, this.#otherFacade(actor.process) !== undefined)
     actor.process = undefined
   }
 
-  #receive(message: ToPrimary, from: WorkerProcess): void {
+  /** Sends a facade's connection to another one, or back when there is none. */
+  #passOn(connection: ConnectionHandle, from: WorkerProcess): void {
+    const other = this.#otherFacade(from)
+    if (other !== undefined) other.entry.connections = (other.entry.connections ?? 0) + 1
+    ;(other?.process ?? from).sendConnection(connection)
+  }
+
+  /** The ready facade with the fewest connections, not counting one's own. */
+  #otherFacade(own: WorkerProcess): SupervisedActor | undefined {
+    return this.#actorsOf('facade')
+      .filter(({ process, entry, wanted }) => process !== own && wanted && entry.state === 'ready')
+      .sort((a, b) => (a.entry.connections ?? 0) - (b.entry.connections ?? 0))[0]
+  }
+
+  #receive(message: ToPrimary, from: WorkerProcess, handle?: ConnectionHandle): void {
     const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
@@ -294,6 +309,9 @@ export class Supervisor {
       case 'status':
         if (actor?.process !== from) break
         if (applyStatus(actor, message.status)) this.#changed()
+        break
+      case 'connection':
+        if (handle !== undefined) this.#passOn(handle, from)
         break
       case 'signalled':
         this.#replaceSignalled(from)

@@ -1,5 +1,6 @@
 /**
  * The IPC messages between the primary and its workers (JSON; errors in wire form). Users' messages never pass here.
+ * A `connection` comes with its handle: a facade passes an idle one on, and the primary sends it to another facade.
  *
  *   worker:  hello ──▶                 prepared ──▶          ready ──▶ status… ──▶          (exit)
  *   primary:          ◀── directory, boot           ◀── begin           ◀── directory…, drain
@@ -32,7 +33,9 @@ export type ToWorker =
   /** The node's time, after each change. */
   | { kind: 'time'; time: NodeTime }
   | { kind: 'ping' }
-  | { kind: 'drain' }
+  /** `replaced`: another facade of this node can take the connections of this one. */
+  | { kind: 'drain'; replaced: boolean }
+  | { kind: 'connection' }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
 
 /** From a worker to the primary. */
@@ -45,6 +48,7 @@ export type ToPrimary =
   | { kind: 'status'; status: ActorStatus }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
+  | { kind: 'connection' }
   /** This worker got an end signal. The primary decides what follows. */
   | { kind: 'signalled'; signal: string }
   /** The actor could not boot. */

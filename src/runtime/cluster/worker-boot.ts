@@ -7,6 +7,7 @@ import { createLogger } from '../logger.ts'
 import { WorkerClock } from '../node-time.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
+import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
@@ -68,7 +69,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   }
   let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => send({ kind: 'signalled', signal }))
-  process.on('message', async (message: ToWorker) => {
+  process.on('message', async (message: ToWorker, handle?: unknown) => {
     switch (message.kind) {
       case 'boot':
         clock.follow(message.facts.time)
@@ -95,8 +96,11 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         send({ kind: 'status', status: (await hosted)!.status() })
         break
       case 'drain':
-        await (await hosted)?.drain()
+        await (await hosted)?.drain(message.replaced)
         exit(0)
+        break
+      case 'connection':
+        ;(await hosted)?.adopt?.(socketOf(handle as ConnectionHandle))
     }
   })
   send({ kind: 'hello' })
@@ -147,6 +151,9 @@ async function boot<C extends RuntimeConfig>(
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: sendStatus,
+    passOn(connection) {
+      send({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
+    },
     fail,
     failForMessage: (error) => {
       log('error', { err: error }, 'actor ends because of a message')
@@ -157,8 +164,8 @@ async function boot<C extends RuntimeConfig>(
     const booted = await catalog[facts.role](context, predecessorEnded)
     hosted = {
       ...booted,
-      async drain() {
-        await booted.drain()
+      async drain(replaced) {
+        await booted.drain(replaced)
         log('info', {}, 'actor drained')
       },
     }
@@ -177,6 +184,6 @@ async function boot<C extends RuntimeConfig>(
 }
 
 /** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
-function send(message: ToPrimary, done: () => void = () => {}): void {
-  process.send?.(message, undefined, undefined, done)
+function send(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
+  process.send?.(message, handle as never, undefined, done)
 }

@@ -123,6 +123,14 @@ test('closing waits for calls in flight, then takes no more', async (context) =>
   await assert.rejects(logging.get('01'), { code: 'MR_PEER_LOST' })
 })
 
+test('a call that an idle connection carries to an actor that just began to close is answered', async (context) => {
+  const { server, logging } = await open(context, { append: async () => [] })
+  for (let round = 0; round < 2; round++) assert.deepEqual(await logging.append(batch), [])
+  const closed = server.close()
+  for (let round = 0; round < 3; round++) assert.deepEqual(await logging.append(batch), [])
+  await closed
+})
+
 test('an internal server listens on the configured host, and reports its address', async (t) => {
   const config = { internalHost: '127.0.0.2' }
   const methods = { append: async () => [] }
