@@ -125,9 +125,9 @@ test('closing waits for calls in flight, then takes no more', async (context) =>
 
 test('a call that an idle connection carries to an actor that just began to close is answered', async (context) => {
   const { server, logging } = await open(context, { append: async () => [] })
-  for (let round = 0; round < 2; round++) assert.deepEqual(await logging.append(batch), [])
+  for (let round = 0; round < 2; round++) assert.deepEqual(await logging.append(batch, null), [])
   const closed = server.close()
-  for (let round = 0; round < 3; round++) assert.deepEqual(await logging.append(batch), [])
+  for (let round = 0; round < 3; round++) assert.deepEqual(await logging.append(batch, null), [])
   await closed
 })
 
