@@ -29,6 +29,7 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
   MR_REQUEST_TIMEOUT: { status: 408, title: 'Request timeout' },
   MR_STORE_UNAVAILABLE: { status: 503, title: 'Store unavailable' },
+  MR_CLOCK_WRONG: { status: 503, title: 'Clock wrong' },
   MR_PEER_LOST: { status: 503, title: 'Actor lost' },
   MR_LANE_ELSEWHERE: { status: 503, title: 'Lane on its way' },
   MR_DATA_LOCKED: { status: 503, title: 'Data locked' },

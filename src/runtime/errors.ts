@@ -97,6 +97,10 @@ export const ERRORS = {
   MR_STORE_UNAVAILABLE: transient<{ store: string; reason: string }>(
     ({ store, reason }) => `The ${store} is unavailable: ${reason}`,
   ),
+  MR_CLOCK_WRONG: transient<{ wallClock: string; from: string; to: string }>(
+    ({ wallClock, from, to }) =>
+      `Expected the wall clock of this machine to be set, between ${from} and ${to}, got ${wallClock}`,
+  ),
   MR_PEER_LOST: uncertain<{ peer: string; reason: string }>(({ peer, reason }) => `Lost ${peer}: ${reason}`),
   MR_LANE_ELSEWHERE: transient<{ lane: number; name: string }>(
     ({ lane, name }) => `Lane ${lane} is not held by ${name} now`,

@@ -32,6 +32,15 @@ export const REAPPEND_DEADLINE_MS = POST_DEADLINE_MS
 /** The answer to the first request with an idempotency key is kept this long. */
 export const KEY_WINDOW_MS = DAY_MS
 
+// ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often the primary compares the node's time with the wall clock. */
+export const CLOCK_CHECK_MS = SECOND_MS / 2
+/** A difference above this between the node's time and the wall clock is reported. */
+export const CLOCK_OFF_MS = SECOND_MS
+/** A wall clock that was set forward is believed after this time, so that a short mistake moves nothing. */
+export const CLOCK_BELIEVE_MS = MINUTE_MS
+
 // ── Overload ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** An answer within this time shows that posts do not queue. */
@@ -173,7 +182,7 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 // ── Embedded backend ────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often open files are compared with those under their names, and one that could not be written is tried again. */
-export const DISK_PROBE_MS = SECOND_MS
+export const DISK_PROBE_MS = HEARTBEAT_MS / 2
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
 /** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
@@ -201,8 +210,6 @@ export const MEMBER_HEARTBEAT_MS = SECOND_MS
 export const MEMBER_SILENCE_MS = 5 * MEMBER_HEARTBEAT_MS
 /** Pause before a client repeats a call that a member refused for a moment. */
 export const MEMBER_CALL_RETRY_MS = 200
-/** Ids may be ahead of this process's clock by this much and are read all the same. */
-export const ID_AHEAD_MS = MINUTE_MS
 /** How often an open circuit breaker probes the cluster. */
 export const CLUSTER_PROBE_MS = 500
 /** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */

@@ -15,6 +15,7 @@ import { EmbeddedLog } from '../../src/storage/embedded/log.ts'
 import type { LogFiles } from '../../src/storage/embedded/log-files.ts'
 import type { LogWriter } from '../../src/storage/embedded/log-writer.ts'
 import { faultOf } from '../../src/storage/embedded/sqlite.ts'
+import { timeOf } from '../../src/storage/ids.ts'
 import { LaneChoice } from '../../src/storage/lane-choice.ts'
 import type { Backend, Queue } from '../../src/storage/ports.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
@@ -68,6 +69,12 @@ export class EmbeddedModel implements BackendModel {
       damaged: () => [],
       close: async () => close(),
     }
+  }
+
+  /** The instant of the newest id of the log. */
+  newest(): number | undefined {
+    const ids = [...this.#logs.values()].flatMap((log) => log.rows().map(({ id }) => id))
+    return ids.length === 0 ? undefined : timeOf(ids.sort().at(-1)!)
   }
 
   pending(): string[] {

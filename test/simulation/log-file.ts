@@ -1,6 +1,6 @@
 /** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { timeOf } from '../../src/storage/ids.ts'
+import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { LaneBatch, Message, Receipt } from '../../src/storage/ports.ts'
 import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
@@ -182,11 +182,8 @@ export class SimLogWriter {
 
   #write({ batch, resolve, reject }: Waiting): () => void {
     const { messages, key, lane, deadlineAt } = batch
-    if (this.#process.clock.now() > deadlineAt) {
-      const facts = {
-        what: 'Appending to the log',
-        deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
-      }
+    if (this.#process.clock.monotonic() > deadlineAt) {
+      const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       return () => reject(new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' }))
     }
     const ids = messages.map(({ id }) => id)

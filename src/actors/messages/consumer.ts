@@ -153,7 +153,7 @@ export class Consumer {
       await this.#settle([
         attempt >= MAX_STARTS
           ? { id, as: 'dead', reason: `The handler failed ${attempt} times`, error }
-          : { id, as: 'retry', dueAt: clock.now() + this.#backoffMs(attempt), error },
+          : { id, as: 'retry', delayMs: this.#backoffMs(attempt), error },
       ])
     } else {
       await this.#settle([{ id, as: run.as === 'aborted' ? 'back' : 'done' }])

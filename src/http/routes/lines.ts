@@ -115,7 +115,7 @@ async function store(
   const giveUpAt = clock.monotonic() + STREAM_PATIENCE_MS
   for (let delayMs = STREAM_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, STREAM_RETRY_MAX_MS)) {
     try {
-      return await facade.postBatch(texts, { deadlineAt: clock.now() + POST_DEADLINE_MS })
+      return await facade.postBatch(texts, { deadlineAt: clock.monotonic() + POST_DEADLINE_MS })
     } catch (error) {
       const isFull = isMailroomError(error, 'MR_MAILBOX_FULL', 'MR_OVERLOADED')
       if (!isMailroomError(error)) logger.error({ err: error }, 'bug')

@@ -58,6 +58,6 @@ export function logRoutes(
  */
 export function followCursor(lastId: string | undefined, clock: Clock): string | undefined {
   if (lastId === undefined) return undefined
-  const youngest = idAt(clock.now() - CURSOR_DELAY_MS)
+  const youngest = idAt(clock.ago(CURSOR_DELAY_MS))
   return lastId < youngest ? lastId : youngest
 }

@@ -56,7 +56,7 @@ export function messageRoutes(
       }
       const posted = await readPosted(context, type, clock)
       const { texts, many } = posted
-      const deadlineAt = clock.now() + POST_DEADLINE_MS
+      const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
       if (key !== undefined) {
         const hash = hashOf(posted)
         const receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })

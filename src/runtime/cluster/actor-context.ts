@@ -2,8 +2,9 @@
  * What a worker hands to the actor it boots, and what it gets back. The runtime knows no actor: it is given a
  * catalog of boot functions.
  */
-import type { Clock, Random } from '../clock.ts'
+import type { Random } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { NodeClock } from '../node-time.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 
 /** The settings that the runtime reads itself. A node's whole configuration has more; it crosses IPC as JSON. */
@@ -23,7 +24,7 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   config: C
   /** Proves to another actor's server that the caller belongs to this system. */
   secret: string
-  clock: Clock
+  clock: NodeClock
   random: Random
   logger: Logger
   directory: Directory

@@ -8,6 +8,7 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { NodeTime } from '../node-time.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
 
@@ -18,6 +19,7 @@ export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   node: string
   config: C
   secret: string
+  time: NodeTime
 }
 
 /** From the primary to a worker. */
@@ -27,6 +29,8 @@ export type ToWorker =
   | { kind: 'begin' }
   /** What has changed in the directory since the last such message; at first, all of it. */
   | { kind: 'directory'; changed: ActorEntry[]; removed: string[] }
+  /** The node's time, after each change. */
+  | { kind: 'time'; time: NodeTime }
   | { kind: 'ping' }
   | { kind: 'drain' }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }

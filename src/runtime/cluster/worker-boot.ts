@@ -1,9 +1,10 @@
 /** A worker process: it sends `hello`, boots its actor, sends heartbeats, drains and exits. */
 
-import { systemClock, systemRandom } from '../clock.ts'
+import { systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
+import { WorkerClock } from '../node-time.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
@@ -58,6 +59,7 @@ class Requests {
  */
 export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
+  const clock = new WorkerClock()
   const requests = new Requests()
   const begun = Promise.withResolvers<void>()
   const predecessorEnded = () => {
@@ -69,13 +71,22 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   process.on('message', async (message: ToWorker) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts as BootFacts<C>, { directory, requests, predecessorEnded })
+        clock.follow(message.facts.time)
+        hosted = boot(catalog, message.facts as BootFacts<C>, {
+          clock,
+          directory,
+          requests,
+          predecessorEnded,
+        })
         break
       case 'begin':
         begun.resolve()
         break
       case 'directory':
         directory.receive(message)
+        break
+      case 'time':
+        clock.follow(message.time)
         break
       case 'answer':
         requests.settle(message)
@@ -95,10 +106,16 @@ async function boot<C extends RuntimeConfig>(
   catalog: Catalog<C>,
   facts: BootFacts<C>,
   {
+    clock,
     directory,
     requests,
     predecessorEnded,
-  }: { directory: Directory; requests: Requests; predecessorEnded: () => Promise<void> },
+  }: {
+    clock: WorkerClock
+    directory: Directory
+    requests: Requests
+    predecessorEnded: () => Promise<void>
+  },
 ): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
   let lastLine: string | undefined
@@ -123,7 +140,7 @@ async function boot<C extends RuntimeConfig>(
   }
   const context: ActorContext<C> = {
     ...facts,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     logger,
     directory,
@@ -155,7 +172,7 @@ async function boot<C extends RuntimeConfig>(
     exit(1)
   }
   send({ kind: 'ready', address: hosted.address, status: hosted.status() })
-  systemClock.every(HEARTBEAT_MS, sendStatus)
+  clock.every(HEARTBEAT_MS, sendStatus)
   return hosted
 }
 

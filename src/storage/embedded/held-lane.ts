@@ -122,21 +122,22 @@ export class HeldLane {
 
   async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
     const { clock, home, files } = this.#options
-    const now = clock.monotonic()
+    const nowMs = clock.monotonic()
     // All idle lanes of a process end their waits in the same event-loop iteration.
-    const endAt = waitMs === 0 ? now : now + waitMs - (now % waitMs)
+    const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % waitMs)
     for (;;) {
       this.#refuse()
       this.#woken = false
       if (waitMs === 0 || !this.#isIdle()) {
-        const version = files.version()
+        // Both before the claim, which does not see what changes or becomes due after it.
+        const [version, now] = [files.version(), home.dueNow()]
         const claimed = this.#claimNow(maxCount)
         if (claimed.length > 0) return claimed
-        this.#idle = { version, dueAt: home.nextDueAt() ?? Number.POSITIVE_INFINITY }
+        this.#idle = { version, dueAt: home.nextDueAfter(now) }
       }
       const leftMs = endAt - clock.monotonic()
       if (leftMs <= 0) return []
-      const dueInMs = (this.#idle?.dueAt ?? 0) - clock.now()
+      const dueInMs = (this.#idle?.dueAt ?? 0) - home.dueNow()
       await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
     }
   }
@@ -278,9 +279,9 @@ export class HeldLane {
   }
 
   #isIdle(): boolean {
-    const { files, clock } = this.#options
+    const { files, home } = this.#options
     return (
-      this.#idle !== undefined && clock.now() < this.#idle.dueAt && files.version() === this.#idle.version
+      this.#idle !== undefined && home.dueNow() < this.#idle.dueAt && files.version() === this.#idle.version
     )
   }
 

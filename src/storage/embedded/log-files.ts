@@ -141,7 +141,7 @@ export class LogFiles {
     const youngest = reader.youngest()
     this.#readers.delete(name)
     reader.close()
-    if (youngest !== undefined && youngest >= idAt(clock.now() - retentionMs))
+    if (youngest !== undefined && youngest >= idAt(clock.ago(retentionMs)))
       this.#damage.report(name, 'was removed while Mailroom ran; its messages are lost')
   }
 }
