@@ -12,6 +12,8 @@ import type { Message } from '../storage/ports.ts'
 import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
 
+/** A client that sends more than this after its stream was cut off is disconnected. */
+const DROP_MAX_BYTES = 256 * 1024 * 1024
 /** An answer is sent in chunks of about this size. */
 const CHUNK_CHARACTERS = 32 * 1024
 /** A page is read in parts: the first has this many items, the next as many as fit into the bound below. */
@@ -83,6 +85,7 @@ export class RequestStream {
     this.#request.off('readable', this.#onEvent)
     this.#request.on('data', ({ length }: Buffer) => {
       this.#droppedBytes += length
+      if (this.#droppedBytes > DROP_MAX_BYTES) this.#request.destroy()
     })
     this.#request.resume()
     this.#onEvent()
