@@ -69,7 +69,7 @@ export class LogFiles {
   version(): string {
     const now = this.#options.clock.monotonic()
     if (now >= this.#versionEndsAt) {
-      this.#version = this.#listNames()
+      this.#version = this.names()
         .map((name) => `${name} ${this.read(name, (reader) => reader.version())}`)
         .join()
       this.#versionEndsAt = now + VERSION_MS
