@@ -235,6 +235,7 @@ export class Supervisor {
       await this.#drain(actor, DRAIN_MS)
       if (!actor.wanted) return
       actor.entry.state = 'starting'
+      actor.entry.restarts++
       this.#startProcess(actor)
     } else {
       const next = this.#fork(actor)
@@ -242,6 +243,7 @@ export class Supervisor {
       if (actor.process !== old || !actor.wanted) {
         await next.kill() // The old one crashed meanwhile and is restarted already, or all stops.
       } else if (actor.entry.role === 'facade') {
+        actor.entry.restarts++
         this.#ready(actor, next)
         beforeDrain()
         await old.drain(DRAIN_MS, true)
@@ -249,12 +251,11 @@ export class Supervisor {
         await this.#drain(actor, DRAIN_MS)
         if (!actor.wanted) return
         actor.entry.state = 'starting'
+        actor.entry.restarts++
         if (next.end === undefined) this.#begin(actor, next)
         else this.#startProcess(actor)
       }
     }
-    actor.entry.restarts++
-    this.#changed()
     await this.#allReady((other) => other === actor)
   }
 
