@@ -80,7 +80,8 @@ export class RequestStream {
 
   /** Cuts the stream off. What still arrives is read and dropped: a client that has to send may not read. */
   cutOff(why: MailroomError): void {
-    if (this.#cut !== undefined) return
+    // Nothing is cut of a stream that has arrived whole.
+    if (this.#cut !== undefined || this.#request.readableEnded) return
     this.#cut = why
     this.#request.off('readable', this.#onEvent)
     this.#request.on('data', ({ length }: Buffer) => {

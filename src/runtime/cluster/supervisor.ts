@@ -22,7 +22,7 @@ import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { applyStatus, SupervisedActor } from './supervised-actor.ts'
-import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
+import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 /**
@@ -438,14 +438,10 @@ export class Supervisor {
     for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
   }
 
-  /** A facade's replacement that is still booting needs the time, too. */
   #checkClock(): void {
     const { timeKeeper } = this.#options
     if (!timeKeeper.tick()) return
-    const message: ToWorker = { kind: 'time', time: timeKeeper.time }
-    for (const worker of Object.values(cluster.workers ?? {})) {
-      if (worker?.isConnected()) worker.send(message, undefined, () => {})
-    }
+    for (const process of this.#processes) process.send({ kind: 'time', time: timeKeeper.time })
   }
 }
 
