@@ -1,13 +1,23 @@
 /** Files that are removed, replaced or closed to a process that has them open. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { systemClock as clock } from '../../../src/runtime/clock.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { GroupCommit } from '../../../src/storage/embedded/group-commit.ts'
 import { Gone, Guard } from '../../../src/storage/embedded/guard.ts'
+import { Home } from '../../../src/storage/embedded/home.ts'
 import { takeLock } from '../../../src/storage/embedded/lock-file.ts'
 import { lockDirectory } from '../../../src/storage/embedded/socket-lock.ts'
 import {
@@ -130,4 +140,19 @@ test('a group commit: one transaction for all, a refusal is for its write only, 
   const closed = commits.run(() => 1)
   commits.close(new Error('closed'))
   await assert.rejects(closed, { message: 'closed' })
+})
+
+test('the write-ahead log of a home that was removed is kept, and is no part of the home that replaces it', async (context) => {
+  const path = join(directory(context), 'home-0.db')
+  const removed = new Home(path, clock, 1e9)
+  context.after(() => removed.close())
+  await removed.commit(() => removed.moveCursor('file', 7))
+  rmSync(path)
+  const home = new Home(path, clock, 1e9)
+  context.after(() => home.close())
+  assert.deepEqual([...home.cursors()], [])
+  await home.commit(() => home.moveCursor('file', 1))
+  assert.deepEqual([...home.cursors()], [['file', 1]])
+  const names = readdirSync(dirname(path)).filter((name) => name.includes('.damaged-'))
+  assert.deepEqual(names.map((name) => name.slice(-4)).sort(), ['-shm', '-wal'])
 })
