@@ -155,6 +155,14 @@ export const CLAIM_WAIT_MS = 500
 export const RETRY_BASE_MS = 500
 /** The longest time before a retry. */
 export const RETRY_MAX_MS = MINUTE_MS
+/** A process must load the handler within this time. */
+export const HANDLER_LOAD_MS = BOOT_TIMEOUT_MS - 10 * SECOND_MS
+/** The longest pause before a process is started for a handler again; it begins with `RESTART_BASE_MS`. */
+export const HANDLER_RESTART_MAX_MS = 5 * SECOND_MS
+/** How often a handler's process checks that its messages actor lives. */
+export const HANDLER_WATCH_MS = 250
+/** At most 1,000 lines of a handler's output are logged in this time. */
+export const HANDLER_OUTPUT_MS = SECOND_MS
 /** Pause before a call is repeated to a queue that was unavailable. */
 export const QUEUE_RETRY_MS = 250
 /** Pause before a messages actor tries again to take a lane that was not free. */

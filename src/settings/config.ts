@@ -111,7 +111,7 @@ const nodeSchema = (cwd: string) =>
       .prefault('30s')
       .meta({ group: 'Handler', help: 'time one handler call may take' }),
     handlerConcurrency: wholeNumber(1, 1000)
-      .prefault('1')
+      .prefault('32')
       .meta({ group: 'Handler', help: 'concurrent handler calls in each messages actor' }),
     logLevel: oneOf(LOG_LEVELS, 'LEVEL')
       .prefault('info')

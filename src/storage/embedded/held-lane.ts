@@ -115,13 +115,13 @@ export class HeldLane {
     this.#wake?.()
   }
 
-  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+  async claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
     const { clock, home } = this.#options
     const endAt = clock.monotonic() + waitMs
     for (;;) {
       this.#refuse()
       this.#woken = false
-      const claimed = this.#claimNow(maxCount)
+      const claimed = this.#claimNow(maxCount, maxRetryCount)
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0) return claimed
       const dueInMs = (home.nextDueAt() ?? Number.POSITIVE_INFINITY) - clock.now()
@@ -221,11 +221,11 @@ export class HeldLane {
     this.#options.lock.release()
   }
 
-  #claimNow(maxCount: number): Claimed[] {
+  #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
     const { home, files, lane } = this.#options
     const claimed: Claimed[] = []
-    for (const message of home.due(maxCount + this.#inHand.size)) {
-      if (claimed.length === maxCount) return claimed
+    for (const message of home.due(maxRetryCount + this.#inHand.size)) {
+      if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
       this.#inHand.set(message.id, { id: message.id, text: message.text, row: undefined })
       claimed.push(message)

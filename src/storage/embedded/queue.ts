@@ -97,8 +97,8 @@ export class EmbeddedQueue implements Queue {
     this.#held.delete(lane)
   }
 
-  claim(lane: number, maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.#in(lane, (held) => held.claim(maxCount, waitMs))
+  claim(lane: number, maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
+    return this.#in(lane, (held) => held.claim(maxCount, waitMs, maxRetryCount))
   }
 
   start(lane: number, ids: readonly string[]): Promise<void> {

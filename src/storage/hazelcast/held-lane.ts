@@ -75,8 +75,8 @@ export class HeldLane {
     this.#claimer.wake()
   }
 
-  claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.#claimer.claim(maxCount, waitMs)
+  claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
+    return this.#claimer.claim(maxCount, waitMs, maxRetryCount)
   }
 
   start(ids: readonly string[]): Promise<void> {

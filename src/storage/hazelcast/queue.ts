@@ -105,8 +105,8 @@ export class HazelcastQueue implements Queue {
     await this.#leases.giveBack(lane)
   }
 
-  claim(lane: number, maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.#in(lane, (held) => held.claim(maxCount, waitMs))
+  claim(lane: number, maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
+    return this.#in(lane, (held) => held.claim(maxCount, waitMs, maxRetryCount))
   }
 
   start(lane: number, ids: readonly string[]): Promise<void> {
