@@ -37,7 +37,7 @@ try {
   const peak = (rateOf(first) + rateOf(last)) / 2
   console.log(`goodput / peak: ${(rateOf(overload) / peak).toFixed(2)}`)
   console.log(`p99 after / before: ${(p99(after) / p99(half)).toFixed(2)}`)
-  console.log(`largest process: ${await largestMb()} MB`)
+  console.log(`largest process: ${await largestMb()} MiB`)
   await verify()
 } finally {
   child.kill('SIGTERM')

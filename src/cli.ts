@@ -1,30 +1,44 @@
 /** The command line: commands, flags, help, exit codes. The only module that imports yargs. */
-import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/client-commands.ts'
+import { report } from './commands/terminal.ts'
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
-import { isMailroomError, MailroomError } from './runtime/errors.ts'
+import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
-import { CLIENT_SETTINGS } from './settings/client-settings.ts'
+import { outputOf } from './runtime/output.ts'
+import { CLIENT_SETTINGS, type ClientConfig } from './settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
-import { didYouMean, type Setting, variableOf } from './settings/settings-reader.ts'
+import {
+  didYouMean,
+  invalidConfig,
+  type Setting,
+  serviceVariables,
+  variableOf,
+} from './settings/settings-reader.ts'
 
 /** The exit code of a bad flag, variable or value (EX_CONFIG of sysexits). */
 const EXIT_CONFIG = 78
 /** The exit code when the reader of standard output has closed it, as in `mailroom dead list | head`. */
 const EXIT_PIPE = 141
 const WIDEST = 110
-const COMMAND_WORDS = new Set(['dead', ...[...CLIENT_COMMANDS, ...DEAD_COMMANDS].map(nameOf)])
 
 type Arguments = Record<string, unknown> & { _: (string | number)[] }
 
 const typed = hideBin(process.argv)
+const firstFlag = typed.findIndex((word) => word.startsWith('-'))
+const typedWords = ['mailroom', ...typed.slice(0, firstFlag === -1 ? undefined : firstFlag)].join(' ')
+const tooFewWords = `Expected more words after \`${typedWords}\` (%s given, %s needed); see ${typedWords} --help`
+/** Replaces sentences of yargs, the first one in singular and plural. */
+const STRINGS = {
+  'Not enough non-option arguments: got %s, need at least %s': { one: tooFewWords, other: tooFewWords },
+  'Not enough arguments following: %s': 'Expected `--%s` to be followed by its value',
+}
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  process.stderr.write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
+  outputOf(2).write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
 }
 
@@ -39,13 +53,16 @@ function commands(cli: Argv): Argv {
     .scriptName('mailroom')
     .usage('$0 <command>\n\nTakes messages over HTTP and never loses one it has acknowledged.')
     // yargs only splits the command line. `readSettings` checks it and reports all problems at once.
-    .parserConfiguration({ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false })
+    .parserConfiguration({
+      ...{ 'camel-case-expansion': false, 'dot-notation': false, 'boolean-negation': false },
+      ...{ 'parse-numbers': false, 'parse-positional-numbers': false },
+    })
     .strict(false)
     .command('start', 'run a node until Ctrl-C', startOptions, async (args) => {
       const { flags, words } = parsed(args)
       const config = resolveConfig({ flags, surplus: words.slice(1) })
       const { start } = await import('./commands/start.ts')
-      await start(config)
+      await start(config, serviceVariables())
     })
   for (const command of CLIENT_COMMANDS) addClientCommand(cli, command, 1)
   const deadNames = DEAD_COMMANDS.map(nameOf)
@@ -68,20 +85,13 @@ function commands(cli: Argv): Argv {
       resolveClientConfig({ flags: parsed(args).flags, surplus: args._.slice(1).map(String) }, [])
       cli.showCompletionScript()
     })
-    .version(versionOf())
     .detectLocale(false)
     .wrap(Math.min(WIDEST, process.stdout.columns ?? 80))
     .exitProcess(false)
+    .updateStrings(STRINGS as never)
     .fail((message: string | null, error) => {
       // Without a message the command itself failed, and the command line was right.
-      if (message === null || isMailroomError(error)) throw error
-      // Only the words of the command: the value of a flag looks like a word, too.
-      const words = typed.filter((word) => COMMAND_WORDS.has(word)).join(' ')
-      throw invalid(
-        message.startsWith('Not enough non-option')
-          ? `Expected more words after \`mailroom ${words}\`; see mailroom ${words} --help`
-          : message,
-      )
+      throw message === null || isMailroomError(error) ? error : invalidConfig(message)
     })
 }
 
@@ -97,10 +107,10 @@ function startOptions(argv: Argv): Argv {
 
 function addClientCommand(
   argv: Argv,
-  { usage, summary, operands, flags: own, examples, run }: ClientCommand,
+  { usage, summary, operands = {}, flags: own = [], examples, run }: ClientCommand,
   wordCount: number,
 ): void {
-  const flags = [...own, 'url', 'token']
+  const flags = [...own, 'url', 'token', 'timeout']
   const names = Object.keys(operands)
   const isMany = usage.includes('..')
   argv.command(
@@ -108,8 +118,7 @@ function addClientCommand(
     summary,
     (sub) => {
       for (const [name, describe] of Object.entries(operands)) {
-        sub.positional(name, { describe, type: 'string' })
-        // Without `nargs`, yargs reads a lone - as a flag without a name.
+        sub.positional(name, { describe })
         if (!isMany) sub.nargs(name, 1)
       }
       for (const flag of flags) addOption(sub, flag, CLIENT_SETTINGS[flag]!)
@@ -124,6 +133,8 @@ function addClientCommand(
       const most = isMany ? Number.POSITIVE_INFINITY : names.length
       const surplus = operandsGiven.splice(most)
       const config = resolveClientConfig({ flags: given, surplus }, flags)
+      const ignored = serviceVariables()
+      if (ignored.length > 0) report(`mailroom: Ignored Kubernetes service variables: ${ignored.join(', ')}`)
       await withClient(config, (client) => run(client, operandsGiven, config))
     },
   )
@@ -133,35 +144,35 @@ function addOption(argv: Argv, flag: string, { help, shape, fallback, group }: S
   const isSwitch = shape === undefined
   argv.option(flag, {
     describe: isSwitch || fallback === undefined ? help : `${help} [${fallback}]`,
-    // The schema reads the values; yargs only passes their text on.
-    type: isSwitch ? 'boolean' : 'string',
+    // Without `nargs`, yargs reads a lone - as a flag without a name.
+    ...(isSwitch ? { type: 'boolean' } : { nargs: 1 }),
     ...(group !== undefined && { group: `${group}:` }),
   })
 }
 
 /** Splits what yargs parsed into flags, as they were typed, and words. */
-function parsed(
-  args: Arguments,
-  operands: readonly string[] = [],
-): { flags: Record<string, unknown>; words: string[] } {
+function parsed(args: Arguments, operands: readonly string[] = []) {
   const { _, $0, help, version, ...rest } = args
-  const flags = Object.fromEntries(Object.entries(rest).filter(([name]) => !operands.includes(name)))
+  const given = Object.entries(rest).filter(([name]) => !operands.includes(name))
+  const flags: Record<string, unknown> = Object.fromEntries(given)
   const end = typed.indexOf('--')
   for (const word of typed.slice(0, end === -1 ? undefined : end)) {
     const [, flag, value] = /^--([a-z-]+)=(.*)$/s.exec(word) ?? []
     // yargs turns the value of a switch into true or false, whatever it is.
-    if (flag !== undefined && typeof flags[flag] === 'boolean') {
-      flags[flag] = value
-    }
+    if (flag !== undefined && typeof flags[flag] === 'boolean') flags[flag] = value
   }
   return { flags, words: _.map(String) }
 }
 
 async function withClient(
-  { url, token }: { url: string; token: string | null },
+  { url, token, timeoutMs }: ClientConfig,
   work: (client: ApiClient) => Promise<void>,
 ): Promise<void> {
-  const client = new ApiClient(url, token ?? undefined)
+  const client = new ApiClient(url, {
+    token: token ?? undefined,
+    retryMs: timeoutMs,
+    onFirstRetry: ({ message }) => report(`${message}\nTrying again for up to ${timeoutMs / 1000} s`),
+  })
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => exit(code === 'EPIPE' ? EXIT_PIPE : 1))
   try {
     await work(client)
@@ -174,20 +185,9 @@ function noCommand(words: readonly (string | number)[], before: string, known: r
   const [word] = words.map(String)
   const expected = `Expected ${before} to be followed by one of ${known.join(', ')}`
   const got = word === undefined ? '' : `, got ${JSON.stringify(word)}${didYouMean('', word, known)}`
-  throw invalid(`${expected}${got}`)
+  throw invalidConfig(`${expected}${got}`)
 }
 
 function nameOf({ usage }: ClientCommand): string {
   return usage.split(' ')[0]!
-}
-
-function invalid(problem: string): MailroomError {
-  return new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
-}
-
-function versionOf(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return version
 }

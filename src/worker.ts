@@ -31,7 +31,6 @@ async function bootFacade(context: Context): Promise<BootedActor> {
     wakeRemote: (lane) => waker.wake(lane),
   })
   const actor = new FacadeActor(context, backend, peers)
-  await actor.start()
   await backendReached(context, backend)
   const server = await servePublic({ facade: actor, ...context })
   return {
@@ -50,7 +49,6 @@ async function bootFacade(context: Context): Promise<BootedActor> {
 async function bootLogging(context: Context): Promise<BootedActor> {
   const backend = backendOf(context, 'log')
   const actor = new LoggingActor(context, backend.log)
-  await actor.start()
   await backendReached(context, backend)
   const server = await serveInternal({ ...context, methods: methodsOfLogging(actor) })
   return {

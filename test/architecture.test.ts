@@ -114,7 +114,7 @@ function targetsOf({ path, imports }: Source): string[] {
   return imports.filter((name) => name.startsWith('.')).map((name) => normalize(join(dirname(path), name)))
 }
 
-test('there are sources to look at', () => {
+test('the sources are found', () => {
   assert.ok(sources.length > 20)
 })
 
@@ -127,7 +127,7 @@ test('each room imports only the rooms it may', () => {
   assert.deepEqual(wrong, [])
 })
 
-test('each dependency has one door', () => {
+test('each dependency is imported in one room', () => {
   const wrong = sources.flatMap(({ path, imports }) =>
     imports
       .filter((name) => Object.hasOwn(DOORS, name) && !DOORS[name]!.some((door) => path.startsWith(door)))
@@ -136,14 +136,14 @@ test('each dependency has one door', () => {
   assert.deepEqual(wrong, [])
 })
 
-test('every dependency that is installed for production has its door named here', () => {
+test('every production dependency has its room in the table', () => {
   const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
   const imported = Object.keys(dependencies).filter((name) => name !== 'node') // The runtime itself.
   const doorless = imported.filter((name) => !Object.hasOwn(DOORS, name))
   assert.deepEqual(doorless, [])
 })
 
-test('time, chance, the environment and the exit are each in one place', () => {
+test('clock, random numbers, environment and exit are used in one file each', () => {
   const wrong = sources.flatMap(({ path, code }) =>
     Object.entries(WORDS)
       .filter(([word, doors]) => code.includes(word) && !doors.some((door) => path.startsWith(door)))
@@ -152,7 +152,7 @@ test('time, chance, the environment and the exit are each in one place', () => {
   assert.deepEqual(wrong, [])
 })
 
-test('no file imports itself through others', () => {
+test('there are no import cycles', () => {
   const graph = new Map(sources.map((source) => [source.path, targetsOf(source)]))
   const done = new Set<string>()
   const visit = (path: string, trail: string[]): void => {

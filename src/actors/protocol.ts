@@ -39,8 +39,8 @@ export interface Messages {
   redrive(lane: number, messages: readonly Message[]): Promise<number>
 }
 
-/** A half of `GET /messages`, read page by page, ascending by id. */
-export interface ListHalf {
+/** One list of `GET /messages`, read page by page, ascending by id. */
+export interface PagedList {
   pages: AsyncIterable<readonly Message[]>
   /** Ask after `pages` has ended. False when it ended early or some messages are missing. */
   whole(): boolean
@@ -48,8 +48,8 @@ export interface ListHalf {
 
 /** Both lists: what `GET /messages` answers. */
 export interface Lists {
-  logged: ListHalf
-  delivered: ListHalf
+  logged: PagedList
+  delivered: PagedList
   /** The messages actor whose list `delivered` is; null when none answered. */
   deliveredTo: string | null
 }
@@ -105,10 +105,12 @@ export interface Facade {
    * Handlers of messages that the queue had lost may run again. Safe to repeat.
    */
   redrive(range: { after?: string; limit: number }): Promise<Redriven>
-  /** What is missing to accept a message, in words for people; empty when the facade is ready. */
+  /** What is missing to accept a message, human-readable; empty when the facade is ready. */
   missing(): string[]
-  /** What of the data is damaged, in words for people; the node works without it. */
+  /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
+  /** What is wrong around the node, in words for people; the node works with it. */
+  warnings(): string[]
   /** True once a drain began or was announced: every answer then has `Connection: close`. */
   readonly draining: boolean
 }

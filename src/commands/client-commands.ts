@@ -8,9 +8,9 @@ export interface ClientCommand {
   usage: string
   summary: string
   /** The help of its operands, by their names in `usage`. */
-  operands: Record<string, string>
-  /** The flags it has besides `url` and `token`. */
-  flags: string[]
+  operands?: Record<string, string>
+  /** The flags it has besides `url`, `token` and `timeout`. */
+  flags?: string[]
   /** What is typed after `mailroom`, and its purpose. */
   examples: [typed: string, what: string][]
   run(client: ApiClient, operands: string[], config: ClientConfig): Promise<void>
@@ -25,7 +25,6 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     usage: 'scale <orders..>',
     summary: 'change the number of actors, live',
     operands: { orders: 'such as messages=4' },
-    flags: [],
     examples: [
       ['scale messages=4', 'four messages actors'],
       ['scale logging=2 messages=1', 'several roles, one after the other'],
@@ -36,7 +35,6 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     usage: 'restart [role]',
     summary: 'restart the actors of a role, or all, one by one',
     operands: { role: 'facade, logging or messages; all roles without it' },
-    flags: [],
     examples: [
       ['restart', 'all actors, without a failed request'],
       ['restart messages', 'messages actors only'],
@@ -46,7 +44,6 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   {
     usage: 'status',
     summary: 'show the actors',
-    operands: {},
     flags: ['watch', 'json'],
     examples: [
       ['status', 'once'],
@@ -59,7 +56,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     usage: 'send [text]',
     summary: 'send messages; retries until each is stored, once',
     operands: { text: 'one message; - for standard input, one message a line' },
-    flags: ['file', 'whole', 'skip-empty', 'ids', 'json', 'timeout'],
+    flags: ['file', 'whole', 'skip-empty', 'ids', 'json'],
     examples: [
       ['send "hello"', 'one message'],
       ['send --file lines.txt', 'one message a line'],
@@ -71,14 +68,13 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       const { sourceOf } = await import('./send-input.ts')
       const source = sourceOf(operands[0], config)
       const { receiptsOf, send } = await import('./send.ts')
-      await send(client, source, { receipts: receiptsOf(source, config), forMs: config.timeoutMs })
+      await send(client, source, receiptsOf(source, config))
     },
   },
   {
     usage: 'redrive',
     summary: "put messages back that the queue's cluster has lost; handlers may run AGAIN",
-    operands: {},
-    flags: ['since', 'json', 'timeout'],
+    flags: ['since', 'json'],
     examples: [
       ['redrive', 'after a whole queue cluster restarted empty; may be repeated'],
       [`redrive --since ${SOME_ID}`, 'only messages younger than this id'],
@@ -92,7 +88,6 @@ export const DEAD_COMMANDS: ClientCommand[] = [
   {
     usage: 'list',
     summary: 'list them, oldest first',
-    operands: {},
     flags: ['json'],
     examples: [
       ['dead list', 'id, when, attempts, last error, text'],
@@ -104,7 +99,6 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     usage: 'show <id>',
     summary: 'show one: text, reason, attempts, errors',
     operands: ID,
-    flags: [],
     examples: [[`dead show ${SOME_ID}`, 'as JSON']],
     run: async (client, [id]) => (await import('./dead.ts')).show(client, id!),
   },
@@ -120,11 +114,15 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     run: async (client, [id], config) => (await import('./dead.ts')).replay(client, id, config),
   },
   {
-    usage: 'purge <id>',
-    summary: 'delete one; the message stays in the log',
+    usage: 'purge [id]',
+    summary: 'delete one, or all; their messages stay in the log',
     operands: ID,
-    flags: [],
-    examples: [[`dead purge ${SOME_ID}`, '']],
-    run: async (client, [id]) => (await import('./dead.ts')).purge(client, id!),
+    flags: ['all', 'yes'],
+    examples: [
+      [`dead purge ${SOME_ID}`, 'one'],
+      ['dead purge --all', 'all, after it has asked'],
+      ['dead purge --all --yes', 'all, for a script'],
+    ],
+    run: async (client, [id], config) => (await import('./dead.ts')).purge(client, id, config),
   },
 ]

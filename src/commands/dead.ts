@@ -1,7 +1,10 @@
 /** `mailroom dead`: messages whose handler kept failing. */
-import { type ApiClient, ApiError } from '../http/api-client.ts'
-import { MailroomError } from '../runtime/errors.ts'
-import { print, printable } from './terminal.ts'
+import { createInterface } from 'node:readline'
+import { type ApiClient, ApiError, type Unreachable } from '../http/api-client.ts'
+import { onInterrupt } from '../runtime/lifecycle.ts'
+import { invalidConfig } from '../settings/settings-reader.ts'
+import { PAGE_MAX_COUNT } from '../storage/limits.ts'
+import { ProgressBar, print, printable, report } from './terminal.ts'
 
 interface Letter {
   id: string
@@ -12,6 +15,9 @@ interface Letter {
 }
 
 const SHOWN_CHARACTERS = 60
+/** Dead letters that are replayed or deleted at a time. */
+const IN_FLIGHT_COUNT = 16
+const NONE = 'There are no dead letters'
 
 /** Lists all dead letters, oldest first; with `json` each as a whole, one a line. */
 export async function list(client: ApiClient, { json }: { json: boolean }): Promise<void> {
@@ -25,16 +31,17 @@ export async function list(client: ApiClient, { json }: { json: boolean }): Prom
     )
     count++
   }
-  if (count === 0 && !json) process.stderr.write('There are no dead letters\n')
+  if (count === 0 && !json) report(NONE)
 }
 
 /** Shows one dead letter, as JSON. */
 export async function show(client: ApiClient, id: string): Promise<void> {
-  print(printable(await client.call('GET', pathOf(id)), 2))
+  print(printable(await client.insist('GET', pathOf(id)), 2))
 }
 
 /**
- * Makes one dead letter, or all, pending again.
+ * Makes one dead letter, or all, pending again. Of all, one that becomes a dead letter again meanwhile is not
+ * replayed twice.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`.
  */
@@ -43,40 +50,135 @@ export async function replay(
   id: string | undefined,
   { all }: { all: boolean },
 ): Promise<void> {
-  if ((id !== undefined) === all) {
-    const problem = `Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+  checkOneOrAll(id, all)
+  if (id === undefined) {
+    const count = await changeAll(client, 'POST', await idsOf(client), 'replayed')
+    print(`${count} ${count === 1 ? 'message is' : 'messages are'} pending again`)
+  } else {
+    await change(client, 'POST', id)
+    print(`${id} is pending again`)
   }
-  if (id === undefined) return replayAll(client)
-  await client.call('POST', `${pathOf(id)}/replay`)
-  print(`${id} waits again`)
 }
 
-/** A message that becomes a dead letter again meanwhile is not replayed twice. */
-async function replayAll(client: ApiClient): Promise<void> {
-  let count = 0
-  for await (const { id } of letters(client)) {
-    try {
-      await client.call('POST', `${pathOf(id)}/replay`)
-      count++
-    } catch (error) {
-      // Replayed or purged by another client meanwhile.
-      if (!(error instanceof ApiError && error.code === 'MR_NOT_FOUND')) throw error
+/**
+ * Deletes one dead letter, or all that there are when it begins; their messages stay in the log. Asks before it
+ * deletes all, unless `yes`.
+ *
+ * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`, and for `all` without a
+ * terminal and without `yes`.
+ */
+export async function purge(
+  client: ApiClient,
+  id: string | undefined,
+  { all, yes }: { all: boolean; yes: boolean },
+): Promise<void> {
+  checkOneOrAll(id, all)
+  if (id !== undefined) {
+    await change(client, 'DELETE', id)
+    return print(`Deleted dead letter ${id}; its message stays in the log`)
+  }
+  if (!yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
+    throw invalidConfig('Expected `--yes` to be given with `--all`: without a terminal nobody can be asked')
+  }
+  const ids = await idsOf(client)
+  if (ids.length === 0) return report(NONE)
+  if (!yes && !(await isConfirmed(`Delete ${lettersIn(ids.length)}? The messages stay in the log.`))) {
+    process.exitCode = 1
+    return report('Nothing was deleted')
+  }
+  const count = await changeAll(client, 'DELETE', ids, 'deleted')
+  print(
+    `Deleted ${lettersIn(count)}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`,
+  )
+}
+
+function checkOneOrAll(id: string | undefined, all: boolean): void {
+  if ((id !== undefined) === all) {
+    throw invalidConfig(`Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`)
+  }
+}
+
+/**
+ * Replays (POST) or deletes (DELETE) dead letters, several at a time. Shows the progress on a terminal, and how far it
+ * came when it fails or is interrupted.
+ *
+ * @returns How many it has changed; the others were replayed or deleted by another client meanwhile.
+ */
+async function changeAll(
+  client: ApiClient,
+  method: 'POST' | 'DELETE',
+  ids: readonly string[],
+  changed: string,
+): Promise<number> {
+  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, ids.length) : undefined
+  const rest = ids.values()
+  let [doneCount, changedCount] = [0, 0]
+  let failure: unknown
+  const soFar = () => `${changedCount} of ${lettersIn(ids.length)} ${changed}`
+  const forget = onInterrupt(() => report(`Interrupted: ${soFar()}; up to ${IN_FLIGHT_COUNT} more may be`))
+  const changeRest = async () => {
+    for (const id of rest) {
+      if (failure !== undefined) return
+      try {
+        await change(client, method, id)
+        changedCount++
+      } catch (error) {
+        if (!isNotFound(error)) failure ??= error
+      }
+      bar?.update(++doneCount, `${changedCount} ${changed}`)
     }
   }
-  print(`${count} ${count === 1 ? 'message waits' : 'messages wait'} again`)
+  await Promise.all(Array.from({ length: IN_FLIGHT_COUNT }, changeRest))
+  forget()
+  bar?.clear()
+  if (failure === undefined) return changedCount
+  report(`Failed: ${soFar()}`)
+  throw failure
 }
 
-/** Deletes one dead letter; the message stays in the log. */
-export async function purge(client: ApiClient, id: string): Promise<void> {
-  await client.call('DELETE', pathOf(id))
-  print(`${id} is gone; it stays in the log`)
+/** Replays or deletes one dead letter. @throws {ApiError} `MR_NOT_FOUND`, unless a lost answer explains it. */
+async function change(client: ApiClient, method: 'POST' | 'DELETE', id: string): Promise<void> {
+  let isUnsure = false
+  const onRetry = (error: ApiError | Unreachable) => {
+    isUnsure ||= !(error instanceof ApiError && error.isOutcomeNone)
+  }
+  try {
+    await client.insist(method, method === 'POST' ? `${pathOf(id)}/replay` : pathOf(id), { onRetry })
+  } catch (error) {
+    if (!(isUnsure && isNotFound(error))) throw error
+  }
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof ApiError && error.code === 'MR_NOT_FOUND'
+}
+
+/** Asks on the terminal. The end of the input is a no; Ctrl-C ends the process. */
+async function isConfirmed(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
+  process.stderr.write(`${question} [y/N] `)
+  try {
+    for await (const line of terminal) return /^y(es)?$/i.test(line.trim())
+    return false
+  } finally {
+    terminal.close()
+  }
+}
+
+function lettersIn(count: number): string {
+  return `${count} ${count === 1 ? 'dead letter' : 'dead letters'}`
+}
+
+async function idsOf(client: ApiClient): Promise<string[]> {
+  const ids: string[] = []
+  for await (const { id } of letters(client)) ids.push(id)
+  return ids
 }
 
 async function* letters(client: ApiClient): AsyncGenerator<Letter> {
-  let path: string | null = '/dead?limit=1000'
+  let path: string | null = `/dead?limit=${PAGE_MAX_COUNT}`
   while (path !== null) {
-    const page: { items: Letter[]; next: string | null } = await client.call('GET', path)
+    const page: { items: Letter[]; next: string | null } = await client.insist('GET', path)
     yield* page.items
     path = page.next
   }

@@ -14,19 +14,18 @@ interface Page {
  * is interrupted, run it again: it skips messages that are back already.
  *
  * @param options.since An id: only messages younger than it. Null: the whole log.
- * @param options.timeoutMs How long a page is retried while the node is unreachable or overloaded.
  * @throws {ApiError | Unreachable} When a page fails; the pages before it are done.
  */
 export async function redrive(
   client: ApiClient,
-  { since, json, timeoutMs }: { since: string | null; json: boolean; timeoutMs: number },
+  { since, json }: { since: string | null; json: boolean },
 ): Promise<void> {
   const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, 0) : undefined
   const sum = { checked: 0, redriven: 0 }
   let next: string | null = since === null ? '/log/redrive' : `/log/redrive?after=${since}`
   try {
     while (next !== null) {
-      const page: Page = await client.insist('POST', next, { forMs: timeoutMs })
+      const page: Page = await client.insist('POST', next, { startsLater: true })
       sum.checked += page.checked
       sum.redriven += page.redriven
       next = page.next

@@ -1,9 +1,9 @@
 /** `mailroom restart`: restarts actors one by one, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
-import { MailroomError } from '../runtime/errors.ts'
+import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './terminal.ts'
+import { print, report } from './terminal.ts'
 
 /** Facades last: the actors they call are new by then. */
 const ALL: readonly Role[] = ['messages', 'logging', 'facade']
@@ -16,17 +16,18 @@ const ALL: readonly Role[] = ['messages', 'logging', 'facade']
  */
 export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
   if (only !== undefined && !isRole(only)) {
-    const problem = `Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
+    throw invalidConfig(`Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`)
   }
   let actors: ShownActor[] = []
   for (const role of only === undefined ? ALL : [only]) {
-    process.stderr.write(`Restarting the ${role} actors one by one\n`)
+    report(`Restarting the ${role} actors one by one`)
     try {
-      actors = await client.call('POST', `/actors/${role}/restart`, { patient: true })
+      actors = await client.insist('POST', `/actors/${role}/restart`, { patient: true })
     } catch (error) {
-      if (only !== undefined || !isElsewhere(error)) throw error
-      process.stderr.write(`${error.message}\n`)
+      // One of several nodes may host only some of the roles.
+      const isElsewhere = error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
+      if (only !== undefined || !isElsewhere) throw error
+      report(error.message)
     }
   }
   print(actorsTable(actors))
@@ -34,9 +35,4 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
 
 function isRole(word: string): word is Role {
   return (ROLES as readonly string[]).includes(word)
-}
-
-/** One of several nodes may host only some of the roles. */
-function isElsewhere(error: unknown): error is ApiError {
-  return error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
 }

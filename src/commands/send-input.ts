@@ -2,6 +2,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import { MailroomError } from '../runtime/errors.ts'
 import type { ClientConfig } from '../settings/client-settings.ts'
+import { invalidConfig } from '../settings/settings-reader.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 
 const LINE_FEED = 10
@@ -23,16 +24,16 @@ export function sourceOf(
   text: string | undefined,
   { file, whole, skipEmpty }: Pick<ClientConfig, 'file' | 'whole' | 'skipEmpty'>,
 ): Source {
-  if (text !== undefined && file !== null) throw contradiction('Expected either a text or `--file`, got both')
-  if (whole && skipEmpty) throw contradiction('Expected either `--whole` or `--skip-empty`, got both')
+  if (text !== undefined && file !== null) throw invalidConfig('Expected either a text or `--file`, got both')
+  if (whole && skipEmpty) throw invalidConfig('Expected either `--whole` or `--skip-empty`, got both')
   const path = text === '-' ? text : file
   if (path !== null) {
     return { path, totalBytes: path === '-' ? 0 : statSync(path).size, whole, skipEmpty }
   }
   if (text === undefined)
-    throw contradiction('Expected a text, - for standard input, or `--file`, got nothing to send')
+    throw invalidConfig('Expected a text, - for standard input, or `--file`, got nothing to send')
   if (skipEmpty)
-    throw contradiction('Expected `--skip-empty` with lines of a file or of standard input, got a text')
+    throw invalidConfig('Expected `--skip-empty` with lines of a file or of standard input, got a text')
   return { text }
 }
 
@@ -159,8 +160,4 @@ function invalid(where: string, expected: string, got: string): MailroomError {
 
 function tooLarge(what: string): MailroomError {
   return new MailroomError('MR_TOO_LARGE', { what, limitBytes: TEXT_MAX_BYTES })
-}
-
-function contradiction(problem: string): MailroomError {
-  return new MailroomError('MR_CONFIG_INVALID', { problems: [problem] })
 }

@@ -8,7 +8,7 @@ import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import type { ClientConfig } from '../settings/client-settings.ts'
 import { batchesOf, type Line, type Source } from './send-input.ts'
-import { ProgressBar, print } from './terminal.ts'
+import { ProgressBar, print, report } from './terminal.ts'
 
 const IN_FLIGHT_COUNT = 4
 
@@ -29,25 +29,19 @@ export function receiptsOf(source: Source, { json, ids }: Pick<ClientConfig, 'js
 /**
  * Sends everything of a source, or up to the first line that cannot be sent.
  *
- * @param options.forMs How long a batch is retried while the node is unreachable or overloaded.
  * @throws {MailroomError} `MR_MESSAGE_INVALID`, `MR_TOO_LARGE` for a text that cannot be sent, with its line;
  * all texts before it have been sent. @throws {ApiError} For a refused batch, with its lines.
  * @throws {Unreachable}
  */
-export async function send(
-  client: ApiClient,
-  source: Source,
-  { receipts, forMs }: { receipts: Receipts; forMs: number },
-): Promise<void> {
+export async function send(client: ApiClient, source: Source, receipts: Receipts): Promise<void> {
   const progress = new SendProgress(source, { isAlone: receipts === 'none' || !process.stdout.isTTY })
   const forget = onInterrupt(() => progress.end('interrupted'))
-  const post = poster(client, forMs, (line) => progress.report(line))
   const sending: Promise<void>[] = []
   let printed: Promise<void> = Promise.resolve()
   let failure: unknown
   try {
     for await (const batch of batchesOf(source)) {
-      const posted = post(batch)
+      const posted = post(client, batch)
       sending.push(
         posted.then(
           () => progress.sent(batch.length, batch.at(-1)!.readBytes),
@@ -76,28 +70,17 @@ export async function send(
   if (failure !== undefined) throw failure
 }
 
-/** Makes a function that posts a batch until it is answered. The first retry of all batches is reported. */
-function poster(
-  client: ApiClient,
-  forMs: number,
-  report: (line: string) => void,
-): (batch: readonly Line[]) => Promise<Receipt[]> {
-  let isReported = false
-  const onRetry = ({ message }: Error) => {
-    if (!isReported) report(`${message}\nTrying again for up to ${forMs / 1000} s`)
-    isReported = true
-  }
-  return async (batch) => {
-    const body = batch.map(({ text }) => ({ text }))
-    const headers = { 'idempotency-key': randomBytes(16).toString('hex') }
-    try {
-      return await client.insist('POST', '/messages', { body, headers, forMs, onRetry })
-    } catch (error) {
-      if (error instanceof ApiError || error instanceof Unreachable) {
-        error.message = inLines(error.message, batch)
-      }
-      throw error
+/** Posts a batch until it is answered. */
+async function post(client: ApiClient, batch: readonly Line[]): Promise<Receipt[]> {
+  const body = batch.map(({ text }) => ({ text }))
+  const headers = { 'idempotency-key': randomBytes(16).toString('hex') }
+  try {
+    return await client.insist('POST', '/messages', { body, headers, startsLater: true })
+  } catch (error) {
+    if (error instanceof ApiError || error instanceof Unreachable) {
+      error.message = inLines(error.message, batch)
     }
+    throw error
   }
 }
 
@@ -146,22 +129,16 @@ class SendProgress {
     this.#bar?.update(readBytes, `${this.#count} sent`)
   }
 
-  /** Writes a line above the bar. */
-  report(line: string): void {
-    this.#bar?.clear()
-    process.stderr.write(`${line}\n`)
-  }
-
   /** Reports how many messages were acknowledged, and how the sending ended. */
   end(ending: Ending): void {
     const seconds = Math.max(0.001, (clock.monotonic() - this.#beganAt) / 1000)
     const messages = `${this.#count} ${this.#count === 1 ? 'message' : 'messages'}`
     const rate = Math.round(this.#count / seconds)
     if (ending === 'interrupted') {
-      this.report(`Interrupted: ${messages} acknowledged; some more may have been stored`)
+      report(`Interrupted: ${messages} acknowledged; some more may have been stored`)
     } else if (!this.#isSilent) {
       const verb = ending === 'done' ? 'Sent' : 'Failed after'
-      this.report(`${verb} ${messages} in ${seconds.toFixed(1)} s (${rate}/s)`)
+      report(`${verb} ${messages} in ${seconds.toFixed(1)} s (${rate}/s)`)
     }
   }
 }

@@ -9,6 +9,7 @@ import { ROLES } from '../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger } from '../runtime/logger.ts'
+import { outputOf } from '../runtime/output.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
@@ -16,11 +17,15 @@ import { DEFAULT_LANES } from '../storage/limits.ts'
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
+ * @param ignoredVariables Names of variables that are logged as ignored.
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
-export async function start(config: Config): Promise<void> {
+export async function start(config: Config, ignoredVariables: readonly string[]): Promise<void> {
   const logger = createLogger(config.logLevel, { node: config.node })
+  if (ignoredVariables.length > 0) {
+    logger.info({ variables: ignoredVariables }, 'Kubernetes service variables are ignored')
+  }
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
   const data =
     config.backend === 'embedded'
@@ -77,8 +82,8 @@ function announce(config: NodeConfig, url: string, logger: ReturnType<typeof cre
     return
   }
   logger.info({ url, data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
-  if (!process.stdout.isTTY) return
-  process.stdout.write(`
+  if (!outputOf(1).isTerminal) return
+  outputOf(1).write(`
   ${url} takes messages: ${actors}
   Data      ${data}
   Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'

@@ -6,7 +6,7 @@ import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { WATCH_MS } from '../runtime/timings.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print, Screen } from './terminal.ts'
+import { print, report, Screen } from './terminal.ts'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -34,73 +34,45 @@ export async function status(
   client: ApiClient,
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
-  const first = await poll(client)
-  const format = (now: Snapshot, before?: Snapshot) =>
-    json ? JSON.stringify(now.actors) : wordsOf(now, before)
-  if (!watch) return print(format(first))
-  if (json || !process.stdin.isTTY || !process.stdout.isTTY) {
-    print(format(first))
-    const report = (problem: string) => process.stderr.write(`${problem}\n`)
-    // A signal ends the process by itself.
-    return pollAgain(client, first, { show: (now, before) => print(format(now, before)), report })
-  }
-  const screen = new Screen(process.stdin, process.stdout)
-  const forget = onInterrupt(() => screen.close())
-  let last = format(first)
+  let before = await poll((path, options) => client.insist('GET', path, options))
+  const format = (now: Snapshot, earlier?: Snapshot) =>
+    json ? JSON.stringify(now.actors) : wordsOf(now, earlier)
+  let shown = format(before)
+  if (!watch) return print(shown)
+  const isLive = !json && process.stdin.isTTY && process.stdout.isTTY
+  const screen = isLive ? new Screen(process.stdin, process.stdout) : undefined
+  const forget = onInterrupt(() => screen?.close())
+  const signal = screen && { signal: screen.left }
+  const show = (text: string) => (screen === undefined ? print(text) : screen.show(text))
   try {
-    screen.show(last)
-    await pollAgain(client, first, {
-      left: screen.left,
-      show(now, before) {
-        last = format(now, before)
-        screen.show(last)
-      },
-      report: (problem) => screen.show(`${styleText('red', problem)}\n\n${last}`),
-    })
+    show(shown)
+    for (;;) {
+      await clock.sleep(WATCH_MS, screen?.left)
+      if (screen?.left.aborted) break
+      try {
+        const now = await poll((path, options) => client.call('GET', path, { ...signal, ...options }))
+        shown = format(now, before)
+        before = now
+        show(shown)
+      } catch (error) {
+        if (screen?.left.aborted) break
+        if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
+        if (screen === undefined) report(error.message)
+        else screen.show(`${styleText('red', error.message)}\n\n${shown}`)
+      }
+    }
   } finally {
     forget()
-    screen.close()
+    screen?.close()
   }
-  print(last)
+  print(shown)
 }
 
-/** Polls every second until `left` is aborted. */
-async function pollAgain(
-  client: ApiClient,
-  first: Snapshot,
-  {
-    left,
-    show,
-    report,
-  }: {
-    left?: AbortSignal
-    show: (now: Snapshot, before: Snapshot) => void
-    report: (problem: string) => void
-  },
-): Promise<void> {
-  let before = first
-  for (;;) {
-    await clock.sleep(WATCH_MS, left)
-    if (left?.aborted) return
-    try {
-      const now = await poll(client, left)
-      show(now, before)
-      before = now
-    } catch (error) {
-      if (left?.aborted) return
-      if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
-      report(error.message)
-    }
-  }
-}
-
-async function poll(client: ApiClient, signal?: AbortSignal): Promise<Snapshot> {
-  const options = signal === undefined ? {} : { signal }
-  const [readiness, actors] = await Promise.all([
-    client.call<Readiness>('GET', '/readyz', { ...options, alsoFine: 503 }),
-    client.call<ShownActor[]>('GET', '/actors', options),
-  ])
-  return { readiness, actors, at: clock.monotonic() }
+async function poll(
+  get: (path: string, options?: { alsoFine: number }) => Promise<unknown>,
+): Promise<Snapshot> {
+  const [readiness, actors] = await Promise.all([get('/readyz', { alsoFine: 503 }), get('/actors')])
+  return { readiness: readiness as Readiness, actors: actors as ShownActor[], at: clock.monotonic() }
 }
 
 function wordsOf(now: Snapshot, before?: Snapshot): string {

@@ -9,6 +9,15 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** The bar that is drawn now. */
+let drawn: ProgressBar | undefined
+
+/** Writes a line to standard error, above the progress bar. */
+export function report(line: string): void {
+  drawn?.clear()
+  process.stderr.write(`${line}\n`)
+}
+
 /**
  * A value as JSON that is harmless to a terminal: control characters and characters that reverse text, of
  * which JSON escapes only some, are all escaped.
@@ -30,8 +39,8 @@ export interface Terminal {
 }
 
 /**
- * A progress bar in the last line of a terminal, redrawn at most ten times a second. Before printing another
- * line call `clear`; the next update draws the bar below it.
+ * A progress bar in the last line of a terminal, redrawn at most ten times a second. `report` prints a line above
+ * it.
  */
 export class ProgressBar {
   readonly #terminal: Terminal
@@ -50,6 +59,7 @@ export class ProgressBar {
     const now = clock.monotonic()
     if (now - this.#drawnAt < REDRAW_MS) return
     this.#drawnAt = now
+    drawn = this
     const columns = this.#terminal.columns ?? 80
     const line = this.#total > 0 ? this.#line(Math.min(1, done / this.#total), words, now) : words
     this.#terminal.write(`${CLEAR_LINE}${line.slice(0, columns - 1)}`)
@@ -59,6 +69,7 @@ export class ProgressBar {
   clear(): void {
     if (this.#drawnAt === Number.NEGATIVE_INFINITY) return
     this.#drawnAt = Number.NEGATIVE_INFINITY
+    drawn = undefined
     this.#terminal.write(CLEAR_LINE)
   }
 

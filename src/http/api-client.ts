@@ -10,6 +10,8 @@ export class ApiError extends Error {
   readonly status: number
   /** The problem's code, such as `MR_NOT_FOUND`; undefined when the answer was not Mailroom's. */
   readonly code: string | undefined
+  /** True when the request changed nothing, so that it may be repeated. */
+  readonly isOutcomeNone: boolean
   /** From the header `Retry-After`; 0 without it. */
   readonly retryAfterMs: number
 
@@ -19,6 +21,7 @@ export class ApiError extends Error {
     this.name = 'ApiError'
     this.status = status
     this.code = problem?.code
+    this.isOutcomeNone = problem?.outcome === 'none'
     this.retryAfterMs = /^\d{1,6}$/.test(String(retryAfter)) ? Number(retryAfter) * 1000 : 0
   }
 
@@ -28,15 +31,35 @@ export class ApiError extends Error {
   }
 }
 
+/** Codes of a connection that was closed before the answer arrived, so somebody was listening. */
+const CLOSED = new Set<string | undefined>(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
+
 /** No answer arrived. Its message is for people. */
 export class Unreachable extends Error {
-  constructor(url: string, cause: Error & { code?: string }) {
+  /** True when the node answered before, or accepted the connection: it restarts or has ended. */
+  readonly wasReached: boolean
+
+  constructor(url: string, cause: Error & { code?: string }, hasAnswered: boolean) {
     const reason = cause.code ?? cause.message
-    super(`Nothing answers at ${url} (${reason}): is Mailroom running? Start it with: mailroom start`, {
-      cause,
-    })
+    const wasReached = hasAnswered || CLOSED.has(cause.code)
+    super(
+      wasReached
+        ? `The node at ${url} does not answer any more (${reason}): it restarts, or was stopped`
+        : `Nothing answers at ${url} (${reason}): is Mailroom running? Start it with: mailroom start`,
+      { cause },
+    )
     this.name = 'Unreachable'
+    this.wasReached = wasReached
   }
+}
+
+/** Codes of a request that was refused before its work began. */
+const REFUSED_EARLY = new Set<string | undefined>(['MR_DRAINING', 'MR_OVERLOADED'])
+
+/** Options of a call that is retried. */
+interface RetryOptions {
+  startsLater?: boolean
+  onRetry?: (error: ApiError | Unreachable) => void
 }
 
 /** Options of a call. */
@@ -52,16 +75,27 @@ interface CallOptions {
   signal?: AbortSignal
 }
 
+/** Options of a client. */
+interface ClientOptions {
+  token?: string | undefined
+  /** No retry of a call begins later than this many milliseconds after the call. */
+  retryMs: number
+  /** Called before the first retry of all calls. */
+  onFirstRetry: (error: Error) => void
+}
+
 /** A client of one node. */
 export class ApiClient {
   readonly #url: string
-  readonly #token: string | undefined
+  readonly #options: ClientOptions
+  #hasAnswered = false
+  #hasRetried = false
   readonly #agent = new Agent({ connect: { timeout: CLI_CONNECT_MS } })
 
   /** @param url Such as `http://127.0.0.1:8080`. */
-  constructor(url: string, token: string | undefined) {
+  constructor(url: string, options: ClientOptions) {
     this.#url = url.replace(/\/+$/, '')
-    this.#token = token
+    this.#options = options
   }
 
   /**
@@ -76,6 +110,7 @@ export class ApiClient {
     { body, headers, alsoFine, patient = false, signal }: CallOptions = {},
   ): Promise<T> {
     const silenceMs = patient ? 0 : CLI_SILENCE_MS
+    const { token } = this.#options
     const response = await this.#orUnreachable(
       request(this.#url + path, {
         method,
@@ -85,12 +120,13 @@ export class ApiClient {
         bodyTimeout: silenceMs,
         headers: {
           ...headers,
-          ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+          ...(token !== undefined && { authorization: `Bearer ${token}` }),
           ...(body !== undefined && { 'content-type': 'application/json' }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
       }),
     )
+    this.#hasAnswered = true
     const text = await this.#orUnreachable(response.body.text())
     const status = response.statusCode
     if ((status < 200 || status > 299) && status !== alsoFine) {
@@ -104,27 +140,34 @@ export class ApiClient {
   }
 
   /**
-   * Like `call`, but retries, with backoff and jitter, while the node is unreachable or overloaded. Only for calls that
-   * may be repeated: reads, and posts with an idempotency key.
+   * Like `call`, but retries, with backoff and jitter, while the node is overloaded or restarts. Only for calls that may
+   * be repeated. A patient call is retried only when it was refused before it began, or when its answer was lost.
    *
-   * @param options.forMs No attempt begins later than this many milliseconds from now.
+   * @param options.startsLater Retries also while nothing has ever listened at the URL.
    * @param options.onRetry Called before each pause, with the error.
    */
   async insist<T>(
     method: string,
     path: string,
-    { forMs, onRetry, ...options }: CallOptions & { forMs: number; onRetry?: (error: Error) => void },
+    { startsLater = false, onRetry, ...options }: CallOptions & RetryOptions = {},
   ): Promise<T> {
-    const endAt = clock.monotonic() + forMs
+    const endAt = clock.monotonic() + this.#options.retryMs
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.call(method, path, options)
       } catch (error) {
-        if (!(error instanceof Unreachable || (error instanceof ApiError && error.retryable))) throw error
+        if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
+        const mayHelp =
+          error instanceof ApiError
+            ? error.retryable && (!options.patient || REFUSED_EARLY.has(error.code))
+            : startsLater || error.wasReached
+        if (!mayHelp) throw error
         const backoffMs = CLI_RETRY_MIN_MS * 2 ** attempt * (0.5 + random())
         const askedMs = error instanceof ApiError ? error.retryAfterMs : 0
         const waitMs = Math.min(CLI_RETRY_MAX_MS, Math.max(askedMs, backoffMs))
         if (clock.monotonic() + waitMs > endAt) throw error
+        if (!this.#hasRetried) this.#options.onFirstRetry(error)
+        this.#hasRetried = true
         onRetry?.(error)
         await clock.sleep(waitMs)
       }
@@ -140,16 +183,12 @@ export class ApiClient {
     try {
       return await answer
     } catch (error) {
-      throw new Unreachable(this.#url, error as Error)
+      throw new Unreachable(this.#url, error as Error, this.#hasAnswered)
     }
   }
 }
 
-function sentenceOf(
-  status: number,
-  body: string,
-  problem: { code: string; detail: string } | undefined,
-): string {
+function sentenceOf(status: number, body: string, problem: ReturnType<typeof problemIn>): string {
   if (problem === undefined) {
     return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, QUOTED_CHARACTERS))}`
   }
@@ -157,10 +196,10 @@ function sentenceOf(
   return `${problem.detail} (${problem.code})`
 }
 
-function problemIn(body: string): { code: string; detail: string } | undefined {
+function problemIn(body: string): { code: string; detail: string; outcome: unknown } | undefined {
   try {
-    const { code, detail } = JSON.parse(body) as Record<string, unknown>
-    return typeof code === 'string' && typeof detail === 'string' ? { code, detail } : undefined
+    const { code, detail, outcome } = JSON.parse(body) as Record<string, unknown>
+    return typeof code === 'string' && typeof detail === 'string' ? { code, detail, outcome } : undefined
   } catch {
     return undefined
   }

@@ -1,87 +1,80 @@
 /**
  * Who may call. With a token: callers that send it. Without one: everybody but web pages of other sites, because a
- * browser lets any page send requests to loopback. `Sec-Fetch-Site` shows those requests; `Host` shows a name that
- * an attacker made to point at loopback (DNS rebinding).
+ * browser lets any page send requests to this machine and its network. `Sec-Fetch-Site` or `Origin` shows those
+ * requests. `Host` shows a name that an attacker made to point here (DNS rebinding).
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
+import { hostname } from 'node:os'
 import { MailroomError } from '../runtime/errors.ts'
 import type { Config } from '../settings/config.ts'
 import { isLoopback } from '../settings/setting-values.ts'
 import { createSecretCheck } from './internal/secret.ts'
-import { badRequest } from './problems.ts'
-import { ROUTES } from './routes/table.ts'
+import { quoted } from './problems.ts'
 
-const MAX_HEADERS = 100
-const HOST = /^[\w.:[\]-]*$/
-const OPEN_PATHS: ReadonlySet<string> = new Set(
-  Object.values(ROUTES)
-    .filter(({ auth }) => auth === 'open')
-    .map(({ path }) => path),
-)
+type CallerCheck = (headers: IncomingHttpHeaders, authority: string | undefined) => void
 
 /**
- * Makes the check that every request passes first.
+ * Makes the check of the caller of every request but those that are open to all.
  *
- * @returns A function that throws `MR_REQUEST_INVALID` for an invalid head, `MR_TOKEN_INVALID` or
- * `MR_FORBIDDEN` for a caller who may not.
+ * @returns A function of the headers and of the host that the request names (undefined: none, as HTTP/1.0 allows).
+ * It throws `MR_HOST_FORBIDDEN`, `MR_TOKEN_INVALID` or `MR_FORBIDDEN` for a caller who may not.
  */
-export function createAuth({
-  token,
-  host,
-}: Pick<Config, 'token' | 'host'>): (request: IncomingMessage, path: string) => void {
+export function createAuth(config: Pick<Config, 'token' | 'host' | 'allowedHosts'>): CallerCheck {
+  const { token, allowedHosts } = config
   const isToken = token === null ? undefined : createSecretCheck(token)
-  const loopbackOnly = token === null && isLoopback(host)
-  return (request, path) => {
-    const authority = checkHead(request)
+  // A page of an attacker's name has no token.
+  const isAllowed = isToken !== undefined && allowedHosts === null ? () => true : createHostCheck(config)
+  return (headers, authority) => {
+    if (authority !== undefined && !isAllowed(authority)) {
+      throw new MailroomError('MR_HOST_FORBIDDEN', { got: quoted(authority) })
+    }
     if (isToken !== undefined) {
-      if (OPEN_PATHS.has(path)) return
-      const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1]
+      const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
       if (given === undefined || !isToken(given)) throw new MailroomError('MR_TOKEN_INVALID', {})
       return
     }
-    if (request.headers['sec-fetch-site'] === 'cross-site') {
+    if (!isOwnPage(headers, authority)) {
       throw new MailroomError('MR_FORBIDDEN', {
-        reason: 'A page of another site may not call without a token',
+        reason: 'A page of another site may not call without a token: expected Origin to be the same as Host',
       })
     }
-    if (loopbackOnly) checkHost(authority)
   }
 }
 
-/** Checks the head. Returns the host that the request names; undefined when none, which HTTP/1.0 allows. */
-function checkHead({ headers, rawHeaders, httpVersion, url = '' }: IncomingMessage): string | undefined {
-  if (rawHeaders.length > MAX_HEADERS * 2) {
-    const got = String(rawHeaders.length / 2)
-    throw badRequest({ where: 'the number of headers', expected: `at most ${MAX_HEADERS}`, got })
+/**
+ * Makes the check of hosts. An address or a name of loopback is never an attacker's name; this machine's name and
+ * the one it listens on are its own; the others are those of `--allowed-hosts`.
+ */
+function createHostCheck({
+  host,
+  allowedHosts,
+}: Pick<Config, 'host' | 'allowedHosts'>): (authority: string) => boolean {
+  const names = new Set([...(allowedHosts ?? []), host, hostname()].map((name) => name.toLowerCase()))
+  const suffixes = [...names].filter((name) => name.startsWith('*.')).map((name) => name.slice(1))
+  if (names.has('*')) return () => true
+  return (authority) => {
+    const name = authority
+      .replace(/:\d*$/, '')
+      .replace(/^\[(.*)\]$/, '$1')
+      .replace(/\.$/, '')
+      .toLowerCase()
+    return (
+      // Names under .localhost resolve to loopback (RFC 6761).
+      [isIP(name) !== 0, isLoopback(name), name.endsWith('.localhost'), names.has(name)].includes(true) ||
+      suffixes.some((suffix) => name.endsWith(suffix))
+    )
   }
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
-    throw badRequest({ where: 'the version of HTTP', expected: '1.1 or 1.0', got: httpVersion })
-  }
-  if (url.includes('#')) {
-    throw badRequest({ where: 'the target', expected: 'without a fragment', got: 'one with' })
-  }
-  const { host, expect } = headers
-  if (host === undefined ? httpVersion === '1.1' : !HOST.test(host)) {
-    const got = host === undefined ? 'none' : 'something else'
-    throw badRequest({ where: 'the header Host', expected: 'one host, with or without a port', got })
-  }
-  if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
-    throw badRequest({ where: 'the header Expect', expected: '100-continue', got: 'something else' })
-  }
-  // A target that is a whole URL overrides Host (RFC 9112, 3.2.2).
-  return /^[a-z][a-z\d+.-]*:\/\/([^/?]*)/i.exec(url)?.[1] ?? host
 }
 
-function checkHost(header: string | undefined): void {
-  if (header === undefined) return
-  const name = header
-    .replace(/:\d*$/, '')
-    .replace(/^\[(.*)\]$/, '$1')
-    .toLowerCase()
-  // Names under .localhost resolve to loopback (RFC 6761).
-  if (isIP(name) !== 0 || isLoopback(name) || name.endsWith('.localhost')) return
-  throw new MailroomError('MR_FORBIDDEN', {
-    reason: 'Without a token only requests to an address or to localhost are taken, and this Host is neither',
-  })
+/** True unless a browser says that a page of another origin sends the request. Another port is another origin. */
+function isOwnPage(headers: IncomingHttpHeaders, authority: string | undefined): boolean {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined) return site === 'same-origin' || site === 'none'
+  const { origin } = headers
+  if (origin === undefined) return true
+  // Behind a proxy that ends TLS the scheme is the browser's; it decides which port may be left out.
+  const [, scheme, host] = /^(https?:\/\/)([^/?#]+)$/i.exec(origin) ?? []
+  if (scheme === undefined || authority === undefined) return false
+  return URL.parse(`${scheme}${host}`)?.host === URL.parse(`${scheme}${authority}`)?.host
 }

@@ -6,6 +6,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
+import { mediaTypeIn } from './head.ts'
+import { quoted } from './problems.ts'
 
 /** Bytes of half-read bodies that may be in memory at once. */
 const IN_MEMORY_MAX_BYTES = 256 * 1024 * 1024
@@ -34,7 +36,7 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
     throw new MailroomError('MR_TYPE_UNSUPPORTED', {
       what: 'Content-Encoding',
       expected: 'absent',
-      got: JSON.stringify(encoding),
+      got: quoted(encoding),
     })
   }
   if (expected.includes(header as T)) return header as T
@@ -42,14 +44,15 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
     new MailroomError('MR_TYPE_UNSUPPORTED', {
       what: 'Content-Type',
       expected: `${expected.join(' or ')}, in UTF-8`,
-      got: header === undefined ? 'none' : JSON.stringify(header),
+      got: header === undefined ? 'none' : quoted(header),
     })
-  const [type = '', ...parameters] = (header ?? '').toLowerCase().split(';')
+  const [, ...parameters] = (header ?? '').toLowerCase().split(';')
   for (const parameter of parameters) {
     const [name = '', value = ''] = parameter.split('=')
     if (name.trim() === 'charset' && !/^\s*(utf-?8|"utf-?8")\s*$/.test(value)) throw wrong()
   }
-  return expected.find((one) => one === type.trim()) ?? raise(wrong())
+  const type = mediaTypeIn(header)
+  return expected.find((one) => one === type) ?? raise(wrong())
 }
 
 /**

@@ -1,11 +1,13 @@
 /** What the handlers of the routes work with: the facade they speak for, the strict parts of a request, a reply. */
+
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
 import { isId } from '../storage/ids.ts'
-import { badRequest } from './problems.ts'
+import { PAGE_MAX_COUNT } from '../storage/limits.ts'
+import { badRequest, quoted } from './problems.ts'
 
 /** What all parts of the public API share. */
 export interface ApiContext {
@@ -47,7 +49,7 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   const query: Query = {}
   if (querystring === '') return query
   for (const [name, value] of new URLSearchParams(querystring)) {
-    const where = `query parameter ${JSON.stringify(name.slice(0, 64))}`
+    const where = `query parameter ${quoted(name)}`
     if (!known.includes(name)) {
       const expected = known.length === 0 ? 'absent; none is known here' : `one of ${known.join(', ')}`
       throw badRequest({ where, expected, got: 'an unknown one' })
@@ -57,6 +59,9 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   }
   return query
 }
+
+/** The `limit` of a page. */
+export const PAGE_LIMIT = { min: 1, max: PAGE_MAX_COUNT, fallback: 100 }
 
 /** A query parameter that is a whole number in decimal digits; `fallback` when absent. */
 export function wholeNumber<F>(
@@ -86,8 +91,4 @@ export function idParameter<K extends string>(query: Query, name: K): { [P in K]
 export function checkId(value: string, where: string): string {
   if (isId(value)) return value
   throw badRequest({ where, expected: 'a message id (a ULID, 26 characters)', got: quoted(value) })
-}
-
-function quoted(value: string): string {
-  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
 }

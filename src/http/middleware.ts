@@ -1,19 +1,18 @@
 /**
- * The outermost middleware: the request id, the headers of every answer, the check of the caller (`auth.ts`), and
- * the one place where an error becomes an answer.
+ * The outermost middleware: the request id, the headers of every answer, the refusal of a head that `head.ts` found
+ * wrong, and the one place where an error becomes an answer.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { isMailroomError } from '../runtime/errors.ts'
-import { createAuth } from './auth.ts'
 import { ClientDisconnected, discardRest, hasBody } from './body.ts'
 import type { ApiContext } from './context.ts'
+import { headOf } from './head.ts'
 import { problemOf, replyProblem } from './problems.ts'
 
 /** Makes the middleware. Requests are logged at level debug only: at info the line costs more than the request. */
 export function createMiddleware(api: ApiContext): Middleware {
-  const { config, clock, random, logger, closing } = api
-  const checkCaller = createAuth(config)
+  const { clock, random, logger, closing } = api
   const idPrefix = Math.floor(random() * 36 ** 8).toString(36)
   let requestCount = 0
   const isDebug = logger.isLevelEnabled('debug')
@@ -27,7 +26,8 @@ export function createMiddleware(api: ApiContext): Middleware {
     response.setHeader('Cache-Control', 'no-store')
     if (closing()) response.setHeader('Connection', 'close')
     try {
-      checkCaller(request, context.path)
+      const { refusal } = headOf(request)
+      if (refusal !== undefined) throw refusal
       await next()
     } catch (error) {
       await replyError(context, error, requestId, api)

@@ -12,22 +12,25 @@ import { MailroomError } from '../runtime/errors.ts'
 import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS, REFUSED_PAUSE_MS, SLICE_MS } from '../runtime/timings.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 import type { ApiContext } from './context.ts'
+import { headOf } from './head.ts'
 import { problemOf } from './problems.ts'
 
 /** This many posts in flight keep a fast store busy; more would only wait. */
 export const IN_FLIGHT_MAX = 1024
-/** This few posts in flight are never refused, however slow the store is. */
+/** Up to this many posts in flight, admission control refuses none. */
 export const IN_FLIGHT_MIN = 256
-/** At most this many event-loop iterations in a row take up no posts because connections come in. */
+/** At most this many event-loop iterations in a row start no posts because connections come in. */
 export const ACCEPT_ITERATIONS_MAX = 16
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
+/** Resolves when the request has been answered, or was given up. */
+type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<void>
 
 /**
  * Puts admission control and the slice queue in front of `answer` (Koa), for posts. A refusal here costs a third
  * of an answer by Koa.
  */
-export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer: Listener): Listener {
+export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer: Answer): Listener {
   const { clock, random, logger, closing } = api
   const admission = new Admission(clock)
   const idPrefix = `refused-${Math.floor(random() * 36 ** 8).toString(36)}`
@@ -64,21 +67,22 @@ export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer:
   }
 
   return (request, response) => {
-    if (!isPost(request)) return answer(request, response)
-    const leave = admission.enter()
+    const { kind, refusal } = headOf(request)
+    if (kind !== 'post') return void answer(request, response)
+    // A caller who may not post takes no place of those who may.
+    if (refusal !== undefined) return slices.add(() => void answer(request, response))
+    const post = admission.enter()
     logChange()
-    if (leave === undefined) return refuse(request, response)
-    response.once('close', leave)
+    if (post === undefined) return refuse(request, response)
     slices.add(() => {
-      if (!response.destroyed) answer(request, response)
+      if (response.destroyed) return post.leave()
+      if (!request.complete) {
+        post.pause()
+        request.once('end', () => post.resume())
+      }
+      void answer(request, response).finally(() => post.leave())
     })
   }
-}
-
-/** True for a post of one message or a batch. An NDJSON stream bounds itself. */
-function isPost({ method, url = '', headers }: IncomingMessage): boolean {
-  const isToMessages = url === '/messages' || url.startsWith('/messages?')
-  return method === 'POST' && isToMessages && !headers['content-type']?.startsWith('application/x-ndjson')
 }
 
 /** True when the rest of a refused request is small enough to be read to its end. */
@@ -86,15 +90,29 @@ function isSmall({ headers }: IncomingMessage): boolean {
   return Number(headers['content-length']) <= TEXT_MAX_BYTES
 }
 
+/** An admitted post. It is waited for by us, except between `pause` and `resume`. */
+interface AdmittedPost {
+  /** From now on it waits for its client, who has yet to send the rest of the body. */
+  pause(): void
+  /** The body has been read whole. */
+  resume(): void
+  /** It has been answered, or its client is gone. Call it once, as the last. */
+  leave(): void
+}
+
 /**
- * Admission control for posts, after CoDel: it reacts to a queue that stands, not to a burst. We are overloaded
- * when no post was answered within 100 ms for one second. Then a new post is refused while as many as `limit` are
- * in flight. Overload ends when no post was refused for one second.
+ * Admission control for posts, after CoDel: it reacts to a queue that stands, not to a burst. The queue are the posts
+ * that wait for us: a post whose client is slow to send its body is not in it. We are overloaded when at least 256
+ * waited for one second and none was answered within 100 ms. Then a new post is refused while as many as `limit`
+ * wait. Overload ends when no post was refused for one second.
  */
 export class Admission {
   readonly #clock: Clock
-  #inFlight = 0
-  /** When a post last got a prompt answer, or none was in flight. */
+  /** Posts that wait for us. */
+  #waiting = 0
+  /** Since when fewer than `IN_FLIGHT_MIN` wait, while they do. */
+  #fewSince = Number.NEGATIVE_INFINITY
+  /** When a post was last answered promptly, or few waited. */
   #promptAt = 0
   /** When the last post was refused; undefined while there is no overload. */
   #refusedAt: number | undefined
@@ -108,7 +126,7 @@ export class Admission {
     this.#windowAt = clock.monotonic()
   }
 
-  /** Posts that may be in flight during overload: as many as are answered in a window, within the two bounds. */
+  /** Posts that may wait during overload: as many as are answered in a window, within the two bounds. */
   get limit(): number {
     return Math.min(IN_FLIGHT_MAX, Math.max(IN_FLIGHT_MIN, this.#answeredBefore, this.#answered))
   }
@@ -118,27 +136,53 @@ export class Admission {
     return this.#refusedAt !== undefined
   }
 
-  /** Admits one post. Returns what to call once when it has left; undefined when the post is refused. O(1). */
-  enter(): (() => void) | undefined {
+  /** Admits one post; undefined when it is refused. O(1). */
+  enter(): AdmittedPost | undefined {
     const now = this.#clock.monotonic()
     this.#moveWindow(now)
-    if (this.#inFlight === 0) this.#promptAt = now
+    this.#noteFew(now)
     const refusedAt = this.#refusedAt
     if (refusedAt !== undefined && now - refusedAt >= OVERLOAD_WINDOW_MS) this.#refusedAt = undefined
     const isOverload = this.#refusedAt !== undefined || now - this.#promptAt >= OVERLOAD_WINDOW_MS
-    if (isOverload && this.#inFlight >= this.limit) {
+    if (isOverload && this.#waiting >= this.limit) {
       this.#refusedAt = now
       return undefined
     }
-    this.#inFlight++
-    return () => this.#leave(now)
+    this.#waiting++
+    let since = now
+    let waitedMs = 0
+    let isPaused = false
+    let isGone = false
+    const pause = () => {
+      if (isPaused) return
+      isPaused = true
+      const pausedAt = this.#clock.monotonic()
+      waitedMs += pausedAt - since
+      this.#waiting--
+      if (this.#waiting === IN_FLIGHT_MIN - 1) this.#fewSince = pausedAt
+    }
+    return {
+      pause,
+      resume: () => {
+        if (isGone || !isPaused) return
+        isPaused = false
+        since = this.#clock.monotonic()
+        this.#noteFew(since)
+        this.#waiting++
+      },
+      leave: () => {
+        pause()
+        isGone = true
+        this.#answered++
+        if (waitedMs < PROMPT_ANSWER_MS) this.#promptAt = this.#clock.monotonic()
+      },
+    }
   }
 
-  #leave(enteredAt: number): void {
-    const now = this.#clock.monotonic()
-    this.#inFlight--
-    this.#answered++
-    if (now - enteredAt < PROMPT_ANSWER_MS) this.#promptAt = now
+  /** A queue that is short for longer than the moment between two batches does not stand. */
+  #noteFew(now: number): void {
+    const areFew = this.#waiting < IN_FLIGHT_MIN && now - this.#fewSince >= PROMPT_ANSWER_MS
+    if (areFew) this.#promptAt = now
   }
 
   #moveWindow(now: number): void {
@@ -202,7 +246,7 @@ export class SliceQueue {
   }
 }
 
-/** A bound on what runs at once: it refuses what is too much, and queues nothing. */
+/** Bounds how much work runs at once. It refuses the excess and queues nothing. */
 export class ConcurrencyLimit {
   readonly #what: string
   readonly #limit: number

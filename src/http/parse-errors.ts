@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { HEAD_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
-import { badRequest, problemOf } from './problems.ts'
+import { badRequest, problemOf, shortened } from './problems.ts'
 
 /** The largest head of a request. */
 export const HEAD_MAX_BYTES = 16 * 1024
@@ -57,7 +57,7 @@ export function answerParseErrors(server: Server, { clock, random }: { clock: Cl
 
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(socket, errorOf(error)))
   server.on('connect', ({ method = '', url: path = '' }, socket) => {
-    refuse(socket, new MailroomError('MR_METHOD_UNSUPPORTED', { method, path, allowed: [] }))
+    refuse(socket, new MailroomError('MR_METHOD_UNSUPPORTED', { method, path: shortened(path), allowed: [] }))
   })
 }
 

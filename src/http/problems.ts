@@ -22,6 +22,7 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
   MR_TOKEN_INVALID: { status: 401, title: 'Token missing or invalid' },
   MR_FORBIDDEN: { status: 403, title: 'Forbidden' },
+  MR_HOST_FORBIDDEN: { status: 403, title: 'Host not allowed' },
   MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
   MR_OVERLOADED: { status: 429, title: 'Overloaded' },
   MR_DRAINING: { status: 503, title: 'Draining' },
@@ -37,6 +38,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
 
 const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
+/** So many characters of a request are quoted in an error. */
+const QUOTED_CHARACTERS = 64
 
 /** An error, ready to be sent. */
 interface Problem {
@@ -75,9 +78,7 @@ export function problemOf(
     code: error.code,
     outcome: options.reading ? 'none' : error.outcome,
     requestId: options.requestId,
-    ...(isMailroomError(error, 'MR_MESSAGE_INVALID', 'MR_REQUEST_INVALID', 'MR_TYPE_UNSUPPORTED')
-      ? { errors: [error.details] }
-      : {}),
+    ...placesOf(error),
   }
   return { status, headers, body: JSON.stringify(body) }
 }
@@ -98,6 +99,27 @@ export function replyProblem(context: Context, { status, headers, body }: Proble
 /** `MR_REQUEST_INVALID`: a bad request that is not about a message's text. */
 export function badRequest(details: Details<'MR_REQUEST_INVALID'>): MailroomError {
   return new MailroomError('MR_REQUEST_INVALID', details)
+}
+
+/** Text of a request for an error, in quotes: at most 64 characters of it. */
+export function quoted(text: string): string {
+  return JSON.stringify(shortened(text))
+}
+
+/** At most 64 characters of a text of a request, so that no error repeats a large request. */
+export function shortened(text: string): string {
+  return (text.length > QUOTED_CHARACTERS ? `${text.slice(0, QUOTED_CHARACTERS)}…` : text).toWellFormed()
+}
+
+/** The places that an error names, as fields of its problem. */
+function placesOf(error: MailroomError): { errors?: object[]; moreErrors?: number } {
+  if (isMailroomError(error, 'MR_MESSAGE_INVALID')) {
+    const { others = [], more = 0, ...first } = error.details
+    return { errors: [first, ...others], ...(more > 0 && { moreErrors: more }) }
+  }
+  return isMailroomError(error, 'MR_REQUEST_INVALID', 'MR_TYPE_UNSUPPORTED')
+    ? { errors: [error.details] }
+    : {}
 }
 
 function detailOf(error: MailroomError): string {

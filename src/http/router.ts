@@ -5,7 +5,7 @@ import { MailroomError } from '../runtime/errors.ts'
 import { hasBody } from './body.ts'
 import { type ApiContext, type Handler, parseQuery } from './context.ts'
 import { ConcurrencyLimit } from './overload.ts'
-import { badRequest } from './problems.ts'
+import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -35,7 +35,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     const layers = router.match(path, method).path
     if (layers.length === 0) throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
     const allowed = [...new Set(layers.flatMap((layer) => layer.methods))]
-    throw new MailroomError('MR_METHOD_UNSUPPORTED', { method, path, allowed })
+    throw new MailroomError('MR_METHOD_UNSUPPORTED', { method, path: shortened(path), allowed })
   }
   return { routes: router.routes() as Middleware, unrouted }
 }

@@ -13,6 +13,7 @@ import {
   SILENT_CONNECTION_MS,
 } from '../runtime/timings.ts'
 import type { ApiContext } from './context.ts'
+import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
 import { protectFromOverload, SliceQueue } from './overload.ts'
 import { answerParseErrors, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
@@ -50,6 +51,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
   const slices = new SliceQueue(clock)
+  const readHead = createHeadReader(config)
   const answer = protectFromOverload(api, slices, app.callback())
 
   const server = createServer({
@@ -61,10 +63,10 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
     maxHeaderSize: HEAD_MAX_BYTES,
     // A second Host, token or key becomes part of the value and is refused. Node's default is to drop it.
     joinDuplicateHeaders: true,
-    // `auth.ts` refuses a missing Host, as a problem.
+    // `head.ts` refuses a missing Host, as a problem.
     requireHostHeader: false,
   })
-  // Node silently drops headers beyond its limit; `auth.ts` refuses the request.
+  // Node silently drops headers beyond its limit; `head.ts` refuses the request.
   server.maxHeadersCount = 0
   const silent = silentSockets(server, clock)
   answerParseErrors(server, api)
@@ -76,6 +78,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
   let hold: Promise<void> | undefined
   for (const event of REQUEST_EVENTS) {
     server.on(event, (request, response) => {
+      readHead(request)
       if (hold === undefined) answer(request, response)
       else void hold.then(() => answer(request, response))
     })

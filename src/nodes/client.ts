@@ -1,4 +1,4 @@
-/** The client end of the calls between nodes: resolves host names, and fetches directories over HTTP (`server.ts`). */
+/** The client of the other nodes' servers (`server.ts`): resolves host names and fetches directories over HTTP. */
 import { lookup } from 'node:dns/promises'
 import { Agent } from 'undici'
 import { z } from 'zod'
@@ -6,12 +6,13 @@ import { SECRET_HEADER } from '../http/internal/secret.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { addressOf, type HostPort, ROLES } from '../runtime/cluster/directory.ts'
 import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
-import { areNamedAfterIt, type NodeDirectory } from './node-directory.ts'
+import { hasNodeInNames, type NodeDirectory } from './node-directory.ts'
 import type { Network } from './nodes.ts'
 
 const DirectoryAnswer = z.object({
   node: z.string(),
   startId: z.string(),
+  now: z.number(),
   actors: z.array(
     z.looseObject({
       ...{ name: z.string(), role: z.enum(ROLES), node: z.string(), pid: z.number() },
@@ -87,6 +88,6 @@ function directoryOf(where: string, status: number, text: string): NodeDirectory
   const { success, data } = DirectoryAnswer.safeParse(value)
   if (!success) throw invalid('the directory of a node of the same version')
   const directory = data as NodeDirectory
-  if (!areNamedAfterIt(directory)) throw invalid('actors that carry their node’s name (--peers)')
+  if (!hasNodeInNames(directory)) throw invalid('actors whose names contain their node’s name (--peers)')
   return directory
 }

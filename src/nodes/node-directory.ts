@@ -1,58 +1,61 @@
-/** The directory of one node, as it crosses to other nodes (JSON), and the entries they make of it. */
+/** The directory of one node as JSON for other nodes, and the entries they make of it. */
 import { type ActorEntry, actorName, actorNumber, addressOf } from '../runtime/cluster/directory.ts'
 
-/** An actor as its node reports it. It is reached at the node's address and this port. */
-type ToldActor = Omit<ActorEntry, 'address'> & { port: number | null }
+/** An actor as its node reports it. Its internal server has the node's address and this port. */
+type ReportedActor = Omit<ActorEntry, 'address'> & { port: number | null }
 
 /** The answer of `GET /directory`. */
 export interface NodeDirectory {
   node: string
   /** Random, new at every start of the node. It tells two nodes of one name apart. */
   startId: string
-  actors: ToldActor[]
+  /** The node's clock when it answered, ms since 1970. */
+  now: number
+  actors: ReportedActor[]
 }
 
-/** The directory that a node reports. */
-export function toldBy(
-  { node, startId }: { node: string; startId: string },
+/** Makes the directory that a node reports. */
+export function nodeDirectory(
+  self: { node: string; startId: string; now: number },
   actors: readonly ActorEntry[],
 ): NodeDirectory {
-  const told = actors.map(({ address, ...entry }) => ({ ...entry, port: portOf(address) }))
-  return { node, startId, actors: told }
+  return { ...self, actors: actors.map(({ address, ...entry }) => ({ ...entry, port: portOf(address) })) }
 }
 
 /**
  * Directory entries of the actors of another node.
  *
- * @param host The address the node was reached at.
- * @param options.away The node is unreachable: none of its actors is `ready`.
+ * @param host The node's address.
+ * @param options.isUnreachable Then its `ready` actors count as `restarting`.
+ * @param options.skewMs How far its clock is ahead of this node's; absent: not by much.
  */
 export function entriesAt(
   { actors }: NodeDirectory,
   host: string,
-  { away }: { away: boolean },
+  { isUnreachable, skewMs }: { isUnreachable: boolean; skewMs?: number | undefined },
 ): ActorEntry[] {
-  return actors.map(({ port, state, ...actor }) => ({
+  return actors.map(({ port, state, skewMs: _, ...actor }) => ({
     ...actor,
-    state: away && state === 'ready' ? 'restarting' : state,
+    ...(skewMs !== undefined && { skewMs }),
+    state: isUnreachable && state === 'ready' ? 'restarting' : state,
     address: port === null ? null : addressOf({ host, port }),
   }))
 }
 
-/** True when the names of a node's actors carry its name, as they must with several nodes. */
-export function areNamedAfterIt({ node, actors }: NodeDirectory): boolean {
+/** True when the names of a node's actors contain the node's name, as they must with several nodes. */
+export function hasNodeInNames({ node, actors }: NodeDirectory): boolean {
   return actors.every(({ role, name }) => name === actorName(role, actorNumber(name), node))
 }
 
-/** What a node lacks to work, as sentences for people; empty when it lacks nothing. */
-export function lackedBy(actors: readonly ActorEntry[]): string[] {
+/** What a node lacks to work, human-readable; empty when it lacks nothing. */
+export function missingOf(actors: readonly ActorEntry[]): string[] {
   if (actors.length === 0) return ['this node is starting']
-  const lacked = actors.flatMap(({ name, role, state, missing }) => {
+  const missingHere = actors.flatMap(({ name, role, state, missing }) => {
     if (state !== 'ready') return [`${name}: ${state}`]
-    // A facade reports for the whole system and names the actor.
+    // What a facade reports concerns the whole system and names the actor already.
     return role === 'facade' ? missing : missing.map((what) => `${name}: ${what}`)
   })
-  return [...new Set(lacked)]
+  return [...new Set(missingHere)]
 }
 
 function portOf(address: string | null): number | null {

@@ -1,11 +1,12 @@
-/** The composition of a node: its supervisor, its server for other nodes, and its polls of them. */
+/** Puts a node together: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
+import { skewsOf } from '../runtime/cluster/directory.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
-import { lackedBy, toldBy } from './node-directory.ts'
+import { missingOf, nodeDirectory } from './node-directory.ts'
 import { Nodes } from './nodes.ts'
 import { serveNode } from './server.ts'
 
@@ -16,13 +17,13 @@ export interface Node {
   supervisor: Supervisor
   /** Starts the node's internal server, when it has a port, and polls the other nodes. */
   join(): Promise<void>
-  /** Closes once the other nodes know that the actors have drained. */
+  /** Stops the server and the polls after the other nodes have seen that the actors have drained. */
   leave(): Promise<void>
   /** Stops the server and the polls now. */
   close(): Promise<void>
 }
 
-/** Makes a node. Without other nodes it has a supervisor only, and a server for health checks when it has a port. */
+/** Makes a node. It has a server when it has an internal port, and polls when it has peers. */
 export function createNode(options: NodeOptions): Node {
   const { config, node, secret, clock, logger } = options
   const self = { node, startId: randomUUID() }
@@ -45,8 +46,9 @@ export function createNode(options: NodeOptions): Node {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
-          directory: () => toldBy(self, supervisor.actors()),
-          missing: () => [...lackedBy(supervisor.actors()), ...nodes.problems()],
+          directory: () => nodeDirectory({ ...self, now: clock.now() }, supervisor.actors()),
+          missing: () => [...missingOf(supervisor.actors()), ...nodes.problems()],
+          warnings: () => skewsOf(nodes.actors()),
         })
       }
       nodes.start()

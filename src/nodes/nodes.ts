@@ -2,11 +2,11 @@
  * The other nodes of the system. Once a second this node resolves the names of `--peers`, asks every address for its
  * node's directory, and keeps the answers:
  *
- *   found ──answers──▶ here ──silent 3 s──▶ away ──silent 5 s──▶ (gone; found again by its name)
- *                        ◀──────answers──────┘
+ *   found ──answers──▶ reachable ──3 polls without answer──▶ unreachable ──5──▶ (forgotten; found again by its name)
+ *                          ◀──────────────answers────────────────┘
  *
- * While a node is unreachable its actors are `restarting`: they are not called, and they keep their lanes. Silence is
- * counted in polls, not by the clock, so that a freeze of this process does not make the others look silent.
+ * The actors of an unreachable node are `restarting`: they are not called, and they keep their lanes. Silence is
+ * counted in polls, not in seconds, so that a freeze of this process does not make the others look silent.
  */
 
 import type { Cancel, Clock } from '../runtime/clock.ts'
@@ -14,14 +14,14 @@ import type { ActorEntry } from '../runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { inWords, isMailroomError } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
+import { CLOCK_SKEW_MS, NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
-/** So many polls in a row without an answer: the node is unreachable. */
-const AWAY_LOOKS = 3
-/** So many: the node is forgotten and no longer polled. */
-const GONE_LOOKS = 5
-/** Two processes of one name that both answer so many polls in a row are two nodes, not a restart of one. */
+/** After this many unanswered polls in a row the node is unreachable. */
+const UNREACHABLE_POLLS = 3
+/** After this many it is forgotten and no longer polled. */
+const FORGET_POLLS = 5
+/** Two processes with one node name that both answer this many polls in a row are two nodes, not a restart of one. */
 const CLASH_ANSWERS = 4
 
 /** How other nodes are reached. */
@@ -37,16 +37,18 @@ export interface Network {
 }
 
 /** What is known about one address. */
-interface Found {
+interface PolledAddress {
   readonly address: HostPort
-  asking: boolean
+  isAsking: boolean
   answer: NodeDirectory | undefined
   /** Answers in a row from the same process of the node. */
   answerCount: number
   /** Polls since its last answer. */
-  silentLooks: number
+  unansweredPolls: number
   /** Why the last poll failed; undefined when it was answered. */
   failure: unknown
+  /** Ms that its clock is ahead of ours, when that is over `CLOCK_SKEW_MS`. */
+  skewMs: number | undefined
 }
 
 /** Options of `Nodes`. */
@@ -64,10 +66,10 @@ export interface NodesOptions {
 /** Polls the other nodes and keeps their directories. */
 export class Nodes {
   readonly #options: NodesOptions
-  readonly #found = new Map<string, Found>()
-  readonly #lookingUp = new Set<string>()
-  /** The last line logged about a name or an address, so that it is logged once. */
-  readonly #said = new Map<string, string>()
+  readonly #addresses = new Map<string, PolledAddress>()
+  readonly #resolving = new Set<string>()
+  /** The last line logged about each name or address. A repeat of it is not logged. */
+  readonly #lastLogged = new Map<string, string>()
   #cancel: Cancel = () => {}
 
   constructor(options: NodesOptions) {
@@ -77,8 +79,8 @@ export class Nodes {
   /** Polls now, then once a second. */
   start(): void {
     if (this.#options.peers.length === 0) return
-    this.#cancel = this.#options.clock.every(NODE_POLL_MS, () => this.#look())
-    this.#look()
+    this.#cancel = this.#options.clock.every(NODE_POLL_MS, () => this.#poll())
+    this.#poll()
   }
 
   /** Stops polling. */
@@ -88,98 +90,103 @@ export class Nodes {
 
   /** The actors of the other nodes. */
   actors(): ActorEntry[] {
-    const byName = new Map<string, Found>()
-    for (const found of this.#others()) {
-      const { node } = found.answer!
-      const rival = byName.get(node)
-      if (node !== this.#options.self.node && (rival === undefined || isRather(found, rival)))
-        byName.set(node, found)
+    const byName = new Map<string, PolledAddress>()
+    for (const polled of this.#others()) {
+      const { node } = polled.answer!
+      const other = byName.get(node)
+      if (node !== this.#options.self.node && (other === undefined || isPreferred(polled, other)))
+        byName.set(node, polled)
     }
-    return [...byName.values()].flatMap(({ answer, address, silentLooks }) =>
-      entriesAt(answer!, address.host, { away: silentLooks >= AWAY_LOOKS }),
+    return [...byName.values()].flatMap(({ answer, address, unansweredPolls, skewMs }) =>
+      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS, skewMs }),
     )
   }
 
-  /** Problems of the other nodes, as sentences for people. */
+  /** Problems of the other nodes, human-readable. */
   problems(): string[] {
-    const refusals = [...this.#found.values()]
+    const refusals = [...this.#addresses.values()]
       .filter(({ failure }) => isRefusal(failure))
       .map(({ address, failure }) => `node at ${addressOf(address)}: ${reasonOf(failure)}`)
     return [...this.#clashes(), ...refusals]
   }
 
-  #look(): void {
-    for (const [key, found] of this.#found) {
-      if (++found.silentLooks >= GONE_LOOKS) this.#forget(key, found)
-      else void this.#ask(found)
+  #poll(): void {
+    for (const [key, polled] of this.#addresses) {
+      if (++polled.unansweredPolls >= FORGET_POLLS) this.#forget(key, polled)
+      else void this.#ask(polled)
     }
-    for (const peer of this.#options.peers) void this.#lookUp(peer)
-    for (const clash of this.#clashes()) this.#say('error', clash, clash)
+    for (const peer of this.#options.peers) void this.#resolve(peer)
+    for (const clash of this.#clashes()) this.#logOnce('error', clash, clash)
   }
 
-  async #lookUp(peer: HostPort): Promise<void> {
+  async #resolve(peer: HostPort): Promise<void> {
     const key = addressOf(peer)
-    if (this.#lookingUp.has(key)) return
-    this.#lookingUp.add(key)
+    if (this.#resolving.has(key)) return
+    this.#resolving.add(key)
     try {
       for (const host of await this.#options.network.addressesOf(peer.host)) {
-        this.#meet({ host, port: peer.port })
+        this.#add({ host, port: peer.port })
       }
-      this.#said.delete(peer.host)
+      this.#lastLogged.delete(peer.host)
     } catch (error) {
-      this.#say('info', peer.host, `${peer.host} has no address: ${reasonOf(error)}`)
+      this.#logOnce('info', peer.host, `${peer.host} has no address: ${reasonOf(error)}`)
     } finally {
-      this.#lookingUp.delete(key)
+      this.#resolving.delete(key)
     }
   }
 
-  #meet(address: HostPort): void {
+  #add(address: HostPort): void {
     const key = addressOf(address)
-    if (this.#found.has(key)) return
-    const found: Found = {
-      ...{ address, asking: false, answer: undefined, failure: undefined },
-      ...{ answerCount: 0, silentLooks: 0 },
+    if (this.#addresses.has(key)) return
+    const polled: PolledAddress = {
+      ...{ address, isAsking: false, answer: undefined, failure: undefined },
+      ...{ answerCount: 0, unansweredPolls: 0, skewMs: undefined },
     }
-    this.#found.set(key, found)
-    void this.#ask(found)
+    this.#addresses.set(key, polled)
+    void this.#ask(polled)
   }
 
-  async #ask(found: Found): Promise<void> {
-    if (found.asking) return
-    found.asking = true
-    const { network, logger, onChange } = this.#options
-    const key = addressOf(found.address)
+  async #ask(polled: PolledAddress): Promise<void> {
+    if (polled.isAsking) return
+    polled.isAsking = true
+    const { network, clock, logger, onChange } = this.#options
+    const key = addressOf(polled.address)
+    const askedAt = clock.now()
     try {
-      const answer = await network.directoryAt(found.address, NODE_TIMEOUT_MS)
-      if (answer.startId !== found.answer?.startId) {
-        found.answerCount = 0
+      const answer = await network.directoryAt(polled.address, NODE_TIMEOUT_MS)
+      if (answer.startId !== polled.answer?.startId) {
+        polled.answerCount = 0
         if (!this.#isSelf(answer)) logger.info({ peer: key, peerNode: answer.node }, 'node found')
       }
-      found.answerCount++
-      found.silentLooks = 0
-      found.answer = answer
-      found.failure = undefined
-      this.#said.delete(key)
+      polled.answerCount++
+      polled.unansweredPolls = 0
+      polled.answer = answer
+      polled.skewMs = skewOf(answer.now, askedAt, clock.now())
+      polled.failure = undefined
+      this.#lastLogged.delete(key)
     } catch (error) {
-      found.failure = error
-      found.answerCount = 0
-      if (isRefusal(error)) this.#say('warn', key, `node at ${key}: ${reasonOf(error)}`)
+      polled.failure = error
+      polled.answerCount = 0
+      if (isRefusal(error)) this.#logOnce('warn', key, `node at ${key}: ${reasonOf(error)}`)
     } finally {
-      found.asking = false
+      polled.isAsking = false
     }
     onChange()
   }
 
-  #forget(key: string, { answer }: Found): void {
-    this.#found.delete(key)
+  #forget(key: string, { answer }: PolledAddress): void {
+    this.#addresses.delete(key)
     if (answer === undefined || this.#isSelf(answer)) return
-    this.#options.logger.warn({ peer: key, peerNode: answer.node }, 'node silent, left out')
+    this.#options.logger.warn(
+      { peer: key, peerNode: answer.node },
+      'node does not answer; its actors leave the directory',
+    )
     this.#options.onChange()
   }
 
   /** The addresses of other nodes that have answered. */
-  #others(): Found[] {
-    return [...this.#found.values()].filter(({ answer }) => answer !== undefined && !this.#isSelf(answer))
+  #others(): PolledAddress[] {
+    return [...this.#addresses.values()].filter(({ answer }) => answer !== undefined && !this.#isSelf(answer))
   }
 
   #isSelf({ startId }: NodeDirectory): boolean {
@@ -199,20 +206,29 @@ export class Nodes {
       .map(([node, { size }]) => `${size} nodes are named ${node}: give each its own name with --node`)
   }
 
-  #say(level: 'info' | 'warn' | 'error', about: string, words: string): void {
-    if (this.#said.get(about) === words) return
-    this.#said.set(about, words)
-    this.#options.logger[level](words)
+  #logOnce(level: 'info' | 'warn' | 'error', about: string, line: string): void {
+    if (this.#lastLogged.get(about) === line) return
+    this.#lastLogged.set(about, line)
+    this.#options.logger[level](line)
   }
 }
 
-/** Of two processes with one name, prefers the one that answers; when both do, every node prefers the same one. */
-function isRather(one: Found, other: Found): boolean {
+/** Of two processes with one node name, prefers the one that answers. When both do, all nodes prefer the same one. */
+function isPreferred(one: PolledAddress, other: PolledAddress): boolean {
   const answers = Number(one.failure === undefined) - Number(other.failure === undefined)
   return answers !== 0 ? answers > 0 : one.answer!.startId < other.answer!.startId
 }
 
-/** True when the address answered, but is no node of this system: a retry cannot help. */
+/**
+ * How far another clock is ahead: it said `theirs` at some time between two readings of ours. Undefined when that may
+ * be `CLOCK_SKEW_MS` or less. In steps of 100 ms, so that it does not change with every poll.
+ */
+function skewOf(theirs: number, before: number, after: number): number | undefined {
+  const isSurely = theirs - after > CLOCK_SKEW_MS || before - theirs > CLOCK_SKEW_MS
+  return isSurely ? Math.round((theirs - (before + after) / 2) / 100) * 100 : undefined
+}
+
+/** True when the address answered but belongs to no node of this system, so a retry cannot help. */
 function isRefusal(failure: unknown): boolean {
   return failure !== undefined && !(isMailroomError(failure) && failure.retryable)
 }

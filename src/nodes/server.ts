@@ -17,6 +17,8 @@ interface NodeServerOptions {
   directory(): NodeDirectory
   /** What this node lacks to be ready, for people; empty when it is ready. */
   missing(): string[]
+  /** What is wrong around it, human-readable; it is ready nevertheless. */
+  warnings(): string[]
 }
 
 /**
@@ -27,9 +29,10 @@ interface NodeServerOptions {
 export async function serveNode(
   options: NodeServerOptions,
 ): Promise<{ port: number; close: () => Promise<void> }> {
-  const { host, port, secret, directory, missing, logger } = options
+  const { host, port, secret, directory, missing, warnings, logger } = options
   const check = createSystemCheck(secret)
-  const server = createServer((request, response) => {
+  // Health checks of load balancers may send no Host.
+  const server = createServer({ requireHostHeader: false }, (request, response) => {
     try {
       if (request.method !== 'GET') throw new MailroomError('MR_NOT_FOUND', { what: 'such call' })
       switch (request.url) {
@@ -40,7 +43,11 @@ export async function serveNode(
         case '/readyz': {
           const lacking = missing()
           const isReady = lacking.length === 0
-          reply(response, isReady ? 200 : 503, { status: isReady ? 'ready' : 'unready', missing: lacking })
+          const warned = warnings()
+          reply(response, isReady ? 200 : 503, {
+            ...{ status: isReady ? 'ready' : 'unready', missing: lacking },
+            ...(warned.length > 0 && { warnings: warned }),
+          })
           break
         }
         case '/livez':

@@ -1,4 +1,4 @@
-/** The actor: private state and one mailbox. It runs from `start` to `drain`. */
+/** The actor: private state and one mailbox. */
 
 import type { ActorContext } from './cluster/actor-context.ts'
 import type { ActorStatus } from './cluster/directory.ts'
@@ -38,15 +38,12 @@ export abstract class Actor {
     return { mailbox: { depth, capacity, refused }, handled, missing: [] }
   }
 
-  /** Starts the work that does not come through the mailbox. */
-  async start(): Promise<void> {}
-
-  /** Announces a drain: `draining` is true, but the mailbox still admits work. */
+  /** Announces a drain. The mailbox still admits work. */
   announceDrain(): void {
     this.#draining = true
   }
 
-  /** Closes the mailbox, finishes what it admitted, releases what the actor holds. Every caller gets the same promise. */
+  /** Closes the mailbox, finishes the admitted work, releases what the actor holds. Idempotent. */
   drain(): Promise<void> {
     this.#draining = true
     this.#drained ??= this.mailbox.control(() => this.onDrain())

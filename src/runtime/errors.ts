@@ -1,11 +1,17 @@
 /**
- * Every error that Mailroom raises on purpose, in one closed table. The code decides the sentence, whether a retry
- * can help, and the outcome of the request. HTTP statuses are in `http/problems.ts`. Any other error is a bug and is
- * logged with its stack.
+ * All errors that Mailroom throws on purpose, in one table. `http/problems.ts` gives each code its HTTP status. Any
+ * other error is a bug: it is logged with its stack and crosses a wire as `MR_INTERNAL`.
  */
 
 /** `none`: nothing was stored. `unknown`: it may have been stored; retry with the same idempotency key. */
 export type Outcome = 'none' | 'unknown'
+
+/** What is wrong: `Expected ${where} to be ${expected}, got ${got}`. */
+export interface Place {
+  where: string
+  expected: string
+  got: string
+}
 
 interface Row<D> {
   retryable: boolean
@@ -13,120 +19,92 @@ interface Row<D> {
   sentence: (details: D) => string
 }
 
-const row = <D>(retryable: boolean, outcome: Outcome, sentence: (details: D) => string): Row<D> => ({
-  retryable,
-  outcome,
-  sentence,
-})
+/** An error whose cause a retry meets again. Nothing was stored. */
+const permanent = <D>(sentence: (details: D) => string): Row<D> => row(false, 'none', sentence)
+/** An error that a retry may not meet again. Nothing was stored. */
+const transient = <D>(sentence: (details: D) => string): Row<D> => row(true, 'none', sentence)
+/** As `transient`, but the request may have been stored. */
+const uncertain = <D>(sentence: (details: D) => string): Row<D> => row(true, 'unknown', sentence)
 
-/** The table: code -> retryable, default outcome, sentence made of the details. docs/errors.md mirrors it. */
+function sentenceOf({ where, expected, got }: Place): string {
+  return `Expected ${where} to be ${expected}, got ${got}`
+}
+
+/** Per code: whether a retry can help, the default outcome, and the sentence. docs/errors.md mirrors this table. */
 export const ERRORS = {
-  MR_CONFIG_INVALID: row<{ problems: readonly string[] }>(
-    false,
-    'none',
+  MR_CONFIG_INVALID: permanent<{ problems: readonly string[] }>(
     ({ problems }) => `Configuration is invalid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
   ),
-  MR_MESSAGE_INVALID: row<{ where: string; expected: string; got: string }>(
-    false,
-    'none',
-    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
+  /** `others`: further places that are wrong, a few of them. `more`: how many there are beside. */
+  MR_MESSAGE_INVALID: permanent<Place & { others?: readonly Place[]; more?: number }>(
+    ({ others = [], more = 0, ...first }) => {
+      const sentences = [first, ...others].map(sentenceOf).join('; ')
+      return more === 0 ? sentences : `${sentences}; and ${more} more`
+    },
   ),
-  MR_REQUEST_INVALID: row<{ where: string; expected: string; got: string }>(
-    false,
-    'none',
-    ({ where, expected, got }) => `Expected ${where} to be ${expected}, got ${got}`,
-  ),
-  MR_NOT_FOUND: row<{ what: string }>(false, 'none', ({ what }) => `There is no ${what}`),
-  MR_METHOD_UNSUPPORTED: row<{ method: string; path: string; allowed: readonly string[] }>(
-    false,
-    'none',
+  MR_REQUEST_INVALID: permanent<Place>(sentenceOf),
+  MR_NOT_FOUND: permanent<{ what: string }>(({ what }) => `There is no ${what}`),
+  MR_METHOD_UNSUPPORTED: permanent<{ method: string; path: string; allowed: readonly string[] }>(
     ({ method, path, allowed }) => `${path} does not take ${method}; it takes ${allowed.join(', ')}`,
   ),
-  MR_TOO_LARGE: row<{ what: string; limitBytes: number }>(
-    false,
-    'none',
+  MR_TOO_LARGE: permanent<{ what: string; limitBytes: number }>(
     ({ what, limitBytes }) => `${what} is larger than ${limitBytes} bytes`,
   ),
-  MR_HEAD_TOO_LARGE: row<{ limitBytes: number }>(
-    false,
-    'none',
+  MR_HEAD_TOO_LARGE: permanent<{ limitBytes: number }>(
     ({ limitBytes }) => `The head of the request is larger than ${limitBytes} bytes`,
   ),
-  MR_TYPE_UNSUPPORTED: row<{ what: string; expected: string; got: string }>(
-    false,
-    'none',
-    ({ what, expected, got }) => `Expected ${what} to be ${expected}, got ${got}`,
+  MR_TYPE_UNSUPPORTED: permanent<{ what: string; expected: string; got: string }>(({ what, ...rest }) =>
+    sentenceOf({ where: what, ...rest }),
   ),
-  MR_KEY_REUSED: row<{ key: string }>(
-    false,
-    'none',
+  MR_KEY_REUSED: permanent<{ key: string }>(
     ({ key }) => `Idempotency-Key ${key} was used with a different body in the last 24 hours`,
   ),
-  MR_KEY_BUSY: row<{ key: string }>(
-    true,
-    'unknown',
+  MR_KEY_BUSY: uncertain<{ key: string }>(
     ({ key }) => `The first request with Idempotency-Key ${key} is still running`,
   ),
-  MR_ROLE_ELSEWHERE: row<{ role: string; way: string }>(
-    false,
-    'none',
+  MR_ROLE_ELSEWHERE: permanent<{ role: string; way: string }>(
     ({ role, way }) => `This node does not host ${role} actors; ${way}`,
   ),
-  MR_SCALE_REFUSED: row<{ role: string; count: number; limit: number; reason: string }>(
-    false,
-    'none',
+  MR_SCALE_REFUSED: permanent<{ role: string; count: number; limit: number; reason: string }>(
     ({ role, count, limit, reason }) => `Cannot run ${count} ${role} actors, at most ${limit}: ${reason}`,
   ),
-  MR_TOKEN_INVALID: row<object>(
-    false,
-    'none',
+  MR_TOKEN_INVALID: permanent<object>(
     () => 'This call needs the header Authorization: Bearer <the token Mailroom was started with>',
   ),
-  MR_FORBIDDEN: row<{ reason: string }>(false, 'none', ({ reason }) => reason),
-  MR_MAILBOX_FULL: row<{ mailbox: string; depth: number; capacity: number; unit: 'messages' | 'bytes' }>(
-    true,
-    'none',
+  MR_FORBIDDEN: permanent<{ reason: string }>(({ reason }) => reason),
+  MR_HOST_FORBIDDEN: permanent<{ got: string }>(
+    ({ got }) =>
+      `Expected the header Host to be an address, localhost or a name of --allowed-hosts, got ${got}`,
+  ),
+  MR_MAILBOX_FULL: transient<{
+    mailbox: string
+    depth: number
+    capacity: number
+    unit: 'messages' | 'bytes'
+  }>(
     ({ mailbox, depth, capacity, unit }) => `Mailbox of ${mailbox} is full: ${depth} of ${capacity} ${unit}`,
   ),
-  MR_OVERLOADED: row<{ what: string; limit: number }>(
-    true,
-    'none',
+  MR_OVERLOADED: transient<{ what: string; limit: number }>(
     ({ what, limit }) => `Too many ${what} at once, at most ${limit}`,
   ),
-  MR_DRAINING: row<{ name: string }>(true, 'none', ({ name }) => `${name} is draining and takes nothing new`),
-  MR_DEADLINE_EXPIRED: row<{ what: string; deadlineMs: number }>(
-    true,
-    'unknown',
+  MR_DRAINING: transient<{ name: string }>(({ name }) => `${name} is draining and takes nothing new`),
+  MR_DEADLINE_EXPIRED: uncertain<{ what: string; deadlineMs: number }>(
     ({ what, deadlineMs }) => `${what} did not finish within ${deadlineMs} ms`,
   ),
-  MR_REQUEST_TIMEOUT: row<{ deadlineMs: number }>(
-    true,
-    'none',
+  MR_REQUEST_TIMEOUT: transient<{ deadlineMs: number }>(
     ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,
   ),
-  MR_STORE_UNAVAILABLE: row<{ store: string; reason: string }>(
-    true,
-    'none',
+  MR_STORE_UNAVAILABLE: transient<{ store: string; reason: string }>(
     ({ store, reason }) => `The ${store} is unavailable: ${reason}`,
   ),
-  MR_PEER_LOST: row<{ peer: string; reason: string }>(
-    true,
-    'unknown',
-    ({ peer, reason }) => `Lost ${peer}: ${reason}`,
-  ),
-  MR_LANE_ELSEWHERE: row<{ lane: number; name: string }>(
-    true,
-    'none',
+  MR_PEER_LOST: uncertain<{ peer: string; reason: string }>(({ peer, reason }) => `Lost ${peer}: ${reason}`),
+  MR_LANE_ELSEWHERE: transient<{ lane: number; name: string }>(
     ({ lane, name }) => `Lane ${lane} is not held by ${name} now`,
   ),
-  MR_DATA_LOCKED: row<{ path: string; holder: string }>(
-    false,
-    'none',
+  MR_DATA_LOCKED: permanent<{ path: string; holder: string }>(
     ({ path, holder }) => `${path} is in use by ${holder}: end that, or start with another --data`,
   ),
-  MR_DATA_VERSION: row<{ path: string; expected: string; got: string }>(
-    false,
-    'none',
+  MR_DATA_VERSION: permanent<{ path: string; expected: string; got: string }>(
     ({ path, expected, got }) => `Expected ${path} to be ${expected}, got ${got}`,
   ),
   MR_INTERNAL: row<{ reason: string }>(false, 'unknown', ({ reason }) => `A bug in Mailroom: ${reason}`),
@@ -135,10 +113,10 @@ export const ERRORS = {
 /** A code of the table. Stable: scripts may match on it. */
 export type ErrorCode = keyof typeof ERRORS
 
-/** The details that an error of code `C` carries. */
+/** The details of an error of code `C`. */
 export type Details<C extends ErrorCode> = (typeof ERRORS)[C] extends Row<infer D> ? D : never
 
-/** A `MailroomError` as it crosses IPC or HTTP. JSON-safe. */
+/** A `MailroomError` as JSON, for IPC and HTTP. It carries no cause and no stack. */
 export interface WireError {
   code: ErrorCode
   details: Record<string, unknown>
@@ -146,7 +124,7 @@ export interface WireError {
 }
 
 /**
- * The one error class. It is made of a code and details; the table makes the sentence.
+ * An error of the table. Its message is the sentence that the table makes of the details.
  *
  * @example throw new MailroomError('MR_NOT_FOUND', { what: 'message 01J…' })
  */
@@ -166,7 +144,7 @@ export class MailroomError<C extends ErrorCode = ErrorCode> extends Error {
     this.outcome = options.outcome ?? entry.outcome
   }
 
-  /** The JSON-safe form, without the cause. `fromWire` makes an equal error of it. */
+  /** This error as JSON. `fromWire` restores it, without the cause. */
   toWire(): WireError {
     return { code: this.code, details: this.details as Record<string, unknown>, outcome: this.outcome }
   }
@@ -180,7 +158,7 @@ export function isMailroomError<C extends ErrorCode>(
   return error instanceof MailroomError && (codes.length === 0 || codes.includes(error.code as C))
 }
 
-/** Makes an error of its wire form. An unknown code or shape becomes `MR_INTERNAL`. */
+/** Restores an error from JSON. An unknown code or shape becomes `MR_INTERNAL`. */
 export function fromWire(wire: unknown): MailroomError {
   const { code, details, outcome } = (wire ?? {}) as Partial<WireError>
   try {
@@ -193,7 +171,7 @@ export function fromWire(wire: unknown): MailroomError {
   return new MailroomError('MR_INTERNAL', { reason: `not an error: ${JSON.stringify(wire)}` })
 }
 
-/** The wire form of any thrown value. What is not a `MailroomError` becomes `MR_INTERNAL`. */
+/** Any thrown value as JSON. All but a `MailroomError` becomes `MR_INTERNAL`. */
 export function toWire(error: unknown): WireError {
   if (error instanceof MailroomError) return error.toWire()
   return new MailroomError('MR_INTERNAL', { reason: inWords(error) }).toWire()
@@ -204,8 +182,12 @@ export function inWords(thrown: unknown): string {
   try {
     return String(thrown)
   } catch {
-    return `something (${typeof thrown}) that has no words`
+    return `a ${typeof thrown} that cannot be printed`
   }
+}
+
+function row<D>(retryable: boolean, outcome: Outcome, sentence: (details: D) => string): Row<D> {
+  return { retryable, outcome, sentence }
 }
 
 function isOutcome(value: unknown): value is Outcome {

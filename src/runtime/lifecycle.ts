@@ -42,8 +42,11 @@ export function onEverySignal(listener: (signal: EndSignal) => void): void {
 /** Calls `report` with an uncaught error, which is a bug, then exits with code 1. */
 export function onBug(report: (error: unknown) => void): void {
   const end = (error: unknown) => {
-    report(error)
-    exit(1)
+    try {
+      report(error)
+    } finally {
+      exit(1)
+    }
   }
   process.on('uncaughtException', end)
   process.on('unhandledRejection', end)

@@ -1,9 +1,11 @@
 /**
- * Structured logs on stdout: one JSON line per event, readable lines on a terminal. Writes are synchronous, so a
- * SIGKILL after the call loses no line. The only file that imports pino.
+ * Structured logs on stdout: one JSON line per event, readable lines on a terminal. A line is written within the call,
+ * so a SIGKILL after it loses no line. The only file that imports pino.
  */
+import type { Readable } from 'node:stream'
 import { type Logger, pino } from 'pino'
-import pretty from 'pino-pretty'
+import { prettyFactory } from 'pino-pretty'
+import { outputOf } from './output.ts'
 
 export type { Logger }
 
@@ -13,11 +15,29 @@ export type { Logger }
  * @param bindings Fields of every line, such as `{ actor: 'logging-1' }`.
  */
 export function createLogger(level: string, bindings: Record<string, unknown>): Logger {
-  const options = { level, base: { pid: process.pid, ...bindings } }
-  return process.stdout.isTTY
-    ? pino(
-        options,
-        pretty({ sync: true, singleLine: true, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' }),
-      )
-    : pino(options, pino.destination({ dest: 1, sync: true }))
+  const stdout = outputOf(1)
+  const write = (line: string) => stdout.write(stdout.isTerminal ? readable(line.trimEnd()) : line)
+  const logger = pino({ level, base: { pid: process.pid, ...bindings } }, { write })
+  for (const output of [stdout, outputOf(2)]) {
+    output.onDropped = (count) =>
+      logger.warn({ count }, count === 1 ? '1 log line was dropped' : `${count} log lines were dropped`)
+  }
+  return logger
 }
+
+/** Writes the output of a worker to this process's own. */
+export function forwardOutput({
+  stdout,
+  stderr,
+}: {
+  stdout: Readable | null
+  stderr: Readable | null
+}): void {
+  const own = outputOf(1)
+  if (stdout !== null) own.forward(stdout, own.isTerminal ? readable : (line) => `${line}\n`)
+  if (stderr !== null) outputOf(2).forward(stderr, (line) => `${line}\n`)
+}
+
+const readable: (line: string) => string = prettyFactory({
+  ...{ singleLine: true, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' },
+})

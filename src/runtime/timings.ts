@@ -9,13 +9,13 @@ export const DAY_MS = 24 * 60 * MINUTE_MS
 
 // ── A POST ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** After this time nobody may store the messages of a POST any more, and the POST is refused. */
+/** Logging actors refuse the messages of a POST after this time. */
 export const POST_DEADLINE_MS = 3 * SECOND_MS
 /** A facade waits this long for one logging actor, then fails over to another: a POST has room for three tries. */
 export const APPEND_ATTEMPT_MS = Math.floor(POST_DEADLINE_MS / 3)
-/** The same for a logging actor that failed its last call: it may hold up the call that probes it only so long. */
+/** A facade waits this long for a logging actor whose last call failed, while another one is healthy. */
 export const APPEND_PROBE_MS = Math.floor(APPEND_ATTEMPT_MS / 5)
-/** Pause before a facade tries logging actors again that were all unreachable. */
+/** When all logging actors were unreachable, the facade pauses this long. */
 export const APPEND_RETRY_MS = 25
 /** A read of the log takes as long as a POST at most, over all logging actors. */
 export const LOG_READ_DEADLINE_MS = POST_DEADLINE_MS
@@ -27,9 +27,9 @@ export const PASS_OVER_MAX_MS = 8 * PASS_OVER_MS
 export const CLOCK_SKEW_MS = SECOND_MS
 /** A cursor for following the log stays this far behind: younger ids may yet be stored, up to a POST's deadline. */
 export const CURSOR_DELAY_MS = POST_DEADLINE_MS + CLOCK_SKEW_MS
-/** A batch may be appended to the log again as long after it was found as a POST may. */
+/** A holder's append of an overdue batch to the log must finish within this time. */
 export const REAPPEND_DEADLINE_MS = POST_DEADLINE_MS
-/** The first answer to a repeat with the same idempotency key is kept this long. */
+/** The answer to the first request with an idempotency key is kept this long. */
 export const KEY_WINDOW_MS = DAY_MS
 
 // ── Overload ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -38,9 +38,9 @@ export const KEY_WINDOW_MS = DAY_MS
 export const PROMPT_ANSWER_MS = 100
 /** Overload begins when no answer was prompt for this time, and ends when none was refused for this time. */
 export const OVERLOAD_WINDOW_MS = SECOND_MS
-/** Of a connection that was refused nothing is read for this time, the shortest `Retry-After`. */
+/** The facade reads nothing from a refused connection for this time: the shortest `Retry-After`. */
 export const REFUSED_PAUSE_MS = SECOND_MS
-/** Posts are taken up for this long in one iteration of the event loop. */
+/** A facade starts posts for this long in one event-loop iteration. */
 export const SLICE_MS = 1
 
 // ── Clients of the HTTP API ─────────────────────────────────────────────────────────────────────────────────
@@ -63,7 +63,7 @@ export const STREAM_RETRY_MAX_MS = 500
 export const KEEP_ALIVE_MS = MINUTE_MS
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
-/** A long poll (`?wait=`) asks a messages actor for this long at a time: a drain waits no longer for it. */
+/** A long poll is made of calls of this length, so a drain waits at most this long for it. */
 export const LONG_POLL_SLICE_MS = 2 * SECOND_MS
 /** How often a long poll checks that the lane is still held here. */
 export const LONG_POLL_CHECK_MS = SECOND_MS
@@ -74,7 +74,7 @@ export const LONG_POLL_CHECK_MS = SECOND_MS
 export const DRAIN_NOTICE_MS = SECOND_MS
 /** An NDJSON stream notices a drain within this time, and takes lines for as long again. */
 export const STREAM_DRAIN_CHECK_MS = DRAIN_NOTICE_MS / 4
-/** Answers are held back this long before the listener closes, so that no client connects meanwhile. */
+/** Before the listener closes, answers are held back this long: clients that wait for one open no connection. */
 export const CLOSE_HOLD_MS = 50
 /** The longest time answers are held back, while clients still connect. */
 export const CLOSE_HOLD_MAX_MS = SECOND_MS
@@ -92,9 +92,9 @@ export const DRAIN_MS = 10 * SECOND_MS
 export const HANDLER_GRACE_MS = STOP_MS.messages - 400
 /** A handler must end within this time after its signal was aborted. */
 export const HANDLER_ABORT_GRACE_MS = SECOND_MS
-/** A second signal within this time is the first one again: npm passes a terminal's Ctrl-C on once more. */
+/** A second signal within this time counts as the first: npm forwards a terminal's Ctrl-C again. */
 export const SAME_SIGNAL_MS = SECOND_MS
-/** A signal to a worker and one to its primary within this time were one to the whole node. */
+/** Signals to a worker and its primary within this time count as one signal to the node. */
 export const SIGNAL_GRACE_MS = 300
 
 // ── Supervision ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,7 +107,7 @@ export const SILENT_MS = 2 * HEARTBEAT_MS
 export const PING_MS = HEARTBEAT_MS
 /** How often the primary checks its workers. */
 export const LIVENESS_CHECK_MS = HEARTBEAT_MS / 4
-/** A check that is later than this judges no worker: the primary itself was stopped. */
+/** A liveness check that runs later than this kills no worker: the primary itself was stopped. */
 export const LATE_CHECK_MS = LIVENESS_CHECK_MS
 /** An actor must have booted within this time. */
 export const BOOT_TIMEOUT_MS = 30 * SECOND_MS
@@ -119,13 +119,21 @@ export const RESTART_MAX_MS = 30 * SECOND_MS
 export const CRASH_WINDOW_MS = MINUTE_MS
 /** Changes of the directory are sent to the workers together, this often at most. */
 export const DIRECTORY_PERIOD_MS = 50
+/** Log lines that their destination does not take are tried again this often. */
+export const OUTPUT_RETRY_MS = 250
+/** A process that ends waits this long for the reader of its log lines. */
+export const OUTPUT_FLUSH_MS = 500
+/** It waits only this long for a reader that takes nothing. */
+export const OUTPUT_STALL_MS = OUTPUT_FLUSH_MS / 5
+/** The output of a worker that has ended is read for this long: a process that it started may hold it open. */
+export const OUTPUT_END_MS = 100
 /** A new start waits this long for the workers of a dead primary to end. */
 export const ORPHAN_WAIT_MS = 5 * SECOND_MS
-/** How often it checks that they have ended. */
+/** How often a new start checks whether those workers have ended. */
 export const ORPHAN_CHECK_MS = 20
-/** A replacement waits this long for its cluster before it serves without it. */
+/** A facade or logging actor that replaces another waits this long for its cluster before it serves. */
 export const CLUSTER_WAIT_MS = SECOND_MS
-/** How often it checks that the cluster answers. */
+/** How often it checks the cluster meanwhile. */
 export const CLUSTER_WAIT_CHECK_MS = 10
 
 // ── Calls between actors and nodes ──────────────────────────────────────────────────────────────────────────
@@ -136,20 +144,20 @@ export const ASK_TIMEOUT_MS = 2 * SECOND_MS
 export const ASK_RETRY_MS = 50
 /** A wake-up is delivered within this time or is lost. */
 export const WAKE_TIMEOUT_MS = SECOND_MS
-/** A connection to another actor stands within this time. */
+/** A connection to another actor must be established within this time. */
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives for this long in one request. */
 export const REDRIVE_SLICE_MS = ASK_TIMEOUT_MS
 /** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
 export const NODE_POLL_MS = SECOND_MS
-/** Another node answers within this time. */
+/** Another node must answer within this time. */
 export const NODE_TIMEOUT_MS = NODE_POLL_MS
 /** A leaving node announces it for this long: every other node has polled once by then. */
 export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
 
 // ── Consuming ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A claim waits this long for the first message: what a lost wake-up costs at most. */
+/** A claim waits at most this long for a first message. A lost wake-up delays a message by at most this time. */
 export const CLAIM_WAIT_MS = 500
 /** A failed handler is retried after this time, up to a half shorter; it doubles with each failure. */
 export const RETRY_BASE_MS = 500
@@ -174,9 +182,9 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 
 /** A full disk is tried again this often. */
 export const DISK_PROBE_MS = SECOND_MS
-/** How often what is older than the retention is removed. */
+/** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
-/** Readers meet a lock only while a file is recovered after a crash, which takes milliseconds. */
+/** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
 export const READER_TIMEOUT_MS = 250
 
 // ── Hazelcast backend ───────────────────────────────────────────────────────────────────────────────────────
@@ -185,10 +193,24 @@ export const READER_TIMEOUT_MS = 250
 export const CLUSTER_CALL_MS = POST_DEADLINE_MS - 500
 /** A query of a range of keys may take this long. */
 export const CLUSTER_RANGE_MS = 2 * CLUSTER_CALL_MS
-/** Pause before a client is made anew that could not connect. */
+/** Pause before Mailroom creates a new client after one failed to connect. */
 export const CLUSTER_RETRY_MS = SECOND_MS
-/** A client looks for a lost cluster this long, then it is made anew. */
+/** hazelcast-client tries to reconnect for this long; then Mailroom creates a new client. */
 export const CLUSTER_GIVE_UP_MS = 20 * SECOND_MS
+/** A client's connection to a member must be established within this time. */
+export const MEMBER_CONNECT_MS = 2 * SECOND_MS
+/** Pause before a client tries all members again; it grows by half with each try. */
+export const MEMBER_RETRY_MIN_MS = 250
+/** The longest such pause. */
+export const MEMBER_RETRY_MAX_MS = 1500
+/** How often a client sends each member a heartbeat. */
+export const MEMBER_HEARTBEAT_MS = SECOND_MS
+/** A member that has sent nothing for this long is disconnected. */
+export const MEMBER_SILENCE_MS = 5 * MEMBER_HEARTBEAT_MS
+/** Pause before a client repeats a call that a member refused for a moment. */
+export const MEMBER_CALL_RETRY_MS = 200
+/** Ids may be ahead of this process's clock by this much and are read all the same. */
+export const ID_AHEAD_MS = MINUTE_MS
 /** How often an open circuit breaker probes the cluster. */
 export const CLUSTER_PROBE_MS = 500
 /** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */
@@ -201,24 +223,24 @@ export const LEASE_MS = 5 * SECOND_MS
 export const LEASE_MARGIN_MS = SECOND_MS
 /** How often a holder renews its leases. */
 export const LEASE_RENEW_MS = 1500
-/** A cluster is new for as long as a lease of the cluster before it may be held. */
+/** How long a cluster counts as new: as long as a holder may trust a lease of the cluster before it. */
 export const NEW_CLUSTER_MS = LEASE_MS
-/** A holder scans `pending` this often. */
+/** A holder scans `pending` by a timer this often, and with each measurement of its backlog (`BACKLOG_PERIOD_MS`). */
 export const SCAN_MS = 2 * SECOND_MS
 /** A batch of this age in `pending` got no wake-up: its POST has ended, and the wake-up had 2 s to arrive. */
 export const OVERDUE_MS = POST_DEADLINE_MS + 2 * SECOND_MS
-/** The first request with a key has ended by then: its deadline, and the longest call after it. */
+/** After this time the first request with a key has ended: its deadline, and the longest call after it. */
 export const FIRST_RUN_MS = 2 * POST_DEADLINE_MS
 /** A message younger than this is not redriven: its POST may still be under way. */
 export const REDRIVE_AGE_MS = FIRST_RUN_MS + 4 * SECOND_MS
-/** One poll of a lane's queue of wake-ups. */
+/** One poll of a lane's wake-up queue waits this long. */
 export const WAKE_POLL_MS = 500
 
 // ── Command line ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A client command connects within this time. */
 export const CLI_CONNECT_MS = 3 * SECOND_MS
-/** An answer may be silent this long: only scaling and restarting take longer, and they are waited for. */
+/** A client command gives up after this much silence; for scaling and restarting it waits without limit. */
 export const CLI_SILENCE_MS = 10 * SECOND_MS
 /** Pause before a client command tries a call again; it doubles with each try. */
 export const CLI_RETRY_MIN_MS = 200

@@ -13,11 +13,13 @@ import {
   directory,
   duration,
   existingFile,
+  hostNames,
   hostPorts,
   isLoopback,
   oneOf,
   optional,
   port,
+  secret,
   text,
   wholeNumber,
   yesNo,
@@ -27,95 +29,85 @@ import { type Invocation, readSettings, type Setting, settingsOf } from './setti
 /** The most actors of one role on a node. */
 export const MAX_ACTORS = 64
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-const VISIBLE = /^[\x21-\x7e]{16,512}$/
-const VISIBLE_WORDS = '16 to 512 visible ASCII characters'
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
 const NODE_NAME_WORDS = '1 to 253 letters, digits, dots, dashes and underscores'
 
 const actors = (role: Role, count: string) =>
-  wholeNumber(0, MAX_ACTORS)
-    .prefault(count)
-    .meta({ group: 'Actors', help: `${role} actors; 0 when other nodes host them` })
+  wholeNumber(0, MAX_ACTORS).prefault(count).describe(`${role} actors; 0 when other nodes host them`)
+
+/** Settings under a heading of `--help` and docs/config.md. */
+function under<T extends Record<string, z.ZodType>>(group: string, settings: T): T {
+  const grouped = Object.entries(settings).map(([key, one]) => [key, one.meta({ ...one.meta(), group })])
+  return Object.fromEntries(grouped) as T
+}
 
 /** The settings of `mailroom start`, in the order of `--help`. */
 const nodeSchema = (cwd: string) =>
   z.object({
-    facade: actors('facade', '1'),
-    logging: actors('logging', '3'),
-    messages: actors('messages', '2'),
-    mailboxCapacity: wholeNumber(BATCH_MAX_COUNT, 1_000_000)
-      .prefault('10000')
-      .meta({ group: 'Actors', help: 'messages a mailbox holds before it refuses more' }),
-    host: address.prefault('127.0.0.1').meta({ group: 'Network', help: 'address to listen on' }),
-    port: port(0).prefault('8080').meta({ group: 'Network', help: 'port to listen on; 0 for any free port' }),
-    token: optional(text(VISIBLE, VISIBLE_WORDS, 'TOKEN')).meta({
-      group: 'Network',
-      help: 'secret that every call must carry as Authorization: Bearer',
-      isSecret: true,
+    ...under('Actors', {
+      facade: actors('facade', '1'),
+      logging: actors('logging', '3'),
+      messages: actors('messages', '2'),
+      mailboxCapacity: wholeNumber(BATCH_MAX_COUNT, 1_000_000)
+        .prefault('10000')
+        .describe('messages a mailbox holds before it refuses more'),
     }),
-    open: yesNo.prefault('false').meta({
-      group: 'Network',
-      help: 'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
+    ...under('Network', {
+      host: address.prefault('127.0.0.1').describe('address to listen on'),
+      port: port(0).prefault('8080').describe('port to listen on; 0 for any free port'),
+      token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
+      open: yesNo.describe(
+        'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
+      ),
+      /** Null: addresses, localhost, this machine's name and `host`; with a token any. */
+      allowedHosts: optional(hostNames).describe(
+        'names that requests may give as Host, beside addresses, localhost and the name of this machine',
+      ),
     }),
-    peers: optional(hostPorts).meta({
-      group: 'Several nodes',
-      help: 'the nodes of the system; a name with several addresses is several nodes',
+    ...under('Several nodes', {
+      peers: optional(hostPorts).describe(
+        'the nodes of the system; a name with several addresses stands for several nodes',
+      ),
+      node: optional(text(NODE_NAME, NODE_NAME_WORDS, 'NAME')).describe(
+        'name of this node [the host name]; each node has its own',
+      ),
+      /** Where the internal servers listen: the node's own and those of its actors. */
+      internalHost: address
+        .prefault('127.0.0.1')
+        .describe('address where this node and its actors listen for other nodes'),
+      internalPort: optional(port(1)).describe(
+        'port where this node reports its actors and its health to other nodes',
+      ),
+      secret: secret('SECRET').describe(
+        'secret that nodes and actors authenticate with, the same on all nodes [a new one at every start]',
+      ),
     }),
-    node: optional(text(NODE_NAME, NODE_NAME_WORDS, 'NAME')).meta({
-      group: 'Several nodes',
-      help: 'name of this node [the host name]; each node has its own',
+    ...under('Data', {
+      backend: oneOf(['embedded', 'hazelcast'], 'NAME')
+        .prefault('embedded')
+        .describe('where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)'),
+      hazelcastLogging: cluster.prefault('logging@127.0.0.1:5701').describe('cluster of the log'),
+      hazelcastQueue: cluster.prefault('queue@127.0.0.1:5702').describe('cluster of the queue'),
+      data: directory(cwd).prefault('./data').describe('data directory of the embedded backend'),
+      /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
+      lanes: optional(wholeNumber(1, 256)).describe(
+        'lanes of a new data directory or cluster (16), the most messages actors there can be',
+      ),
+      retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
     }),
-    /** Where the internal servers listen: the node's own and those of its actors. */
-    internalHost: address.prefault('127.0.0.1').meta({
-      group: 'Several nodes',
-      help: 'address where this node and its actors listen for other nodes',
+    ...under('Handler', {
+      /** Null: messages are stored only. */
+      handler: optional(existingFile(cwd)).describe(
+        'ES module whose default export is called for each message',
+      ),
+      handlerTimeoutMs: duration('1ms', '1d').prefault('30s').describe('time one handler call may take'),
+      handlerConcurrency: wholeNumber(1, 1000)
+        .prefault('32')
+        .describe('concurrent handler calls in each messages actor'),
     }),
-    internalPort: optional(port(1)).meta({
-      group: 'Several nodes',
-      help: 'port where this node reports its actors and its health to other nodes',
+    ...under('Logs', {
+      logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
     }),
-    secret: optional(text(VISIBLE, VISIBLE_WORDS, 'SECRET')).meta({
-      group: 'Several nodes',
-      help: 'secret that nodes and actors authenticate with, the same on all nodes [a new one at every start]',
-      isSecret: true,
-    }),
-    backend: oneOf(['embedded', 'hazelcast'] as const, 'NAME')
-      .prefault('embedded')
-      .meta({
-        group: 'Data',
-        help: 'where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)',
-      }),
-    hazelcastLogging: cluster
-      .prefault('logging@127.0.0.1:5701')
-      .meta({ group: 'Data', help: 'cluster of the log' }),
-    hazelcastQueue: cluster
-      .prefault('queue@127.0.0.1:5702')
-      .meta({ group: 'Data', help: 'cluster of the queue' }),
-    data: directory(cwd)
-      .prefault('./data')
-      .meta({ group: 'Data', help: 'data directory of the embedded backend' }),
-    /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
-    lanes: optional(wholeNumber(1, 256)).meta({
-      group: 'Data',
-      help: 'lanes of a new data directory or cluster (16), the most messages actors there can be',
-    }),
-    retentionMs: duration('1m', '3650d')
-      .prefault('7d')
-      .meta({ group: 'Data', help: 'how long messages are kept' }),
-    /** Null: messages are stored only. */
-    handler: optional(existingFile(cwd)).meta({
-      group: 'Handler',
-      help: 'ES module whose default export is called for each message',
-    }),
-    handlerTimeoutMs: duration('1ms', '1d')
-      .prefault('30s')
-      .meta({ group: 'Handler', help: 'time one handler call may take' }),
-    handlerConcurrency: wholeNumber(1, 1000)
-      .prefault('32')
-      .meta({ group: 'Handler', help: 'concurrent handler calls in each messages actor' }),
-    logLevel: oneOf(LOG_LEVELS, 'LEVEL')
-      .prefault('info')
-      .meta({ group: 'Logs', help: LOG_LEVELS.join(', ') }),
   })
 
 /** Every setting of `mailroom start`, by flag. */

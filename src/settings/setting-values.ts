@@ -13,7 +13,6 @@ declare module 'zod' {
     takes?: string
     /** The heading of the setting in `--help` and docs/config.md. */
     group?: string
-    help?: string
     /** A placeholder for the value, such as PORT; a switch has none. */
     shape?: string
     /** The value is never shown. */
@@ -67,12 +66,20 @@ export function text(pattern: RegExp, takes: string, shape: string) {
   return z.string().regex(pattern).meta({ takes, shape })
 }
 
+/** A text that is never shown, or null. */
+export function secret(shape: string, minLength = 16) {
+  const pattern = new RegExp(`^[\\x21-\\x7e]{${minLength},512}$`)
+  const value = text(pattern, `${minLength} to 512 visible ASCII characters`, shape)
+  return optional(value).meta({ isSecret: true })
+}
+
 /** An address or a host name to listen on. */
 export const address = text(/^\S+$/, 'an address or host name', 'ADDRESS')
 
-/** True or false; on the command line a switch without a value is true. */
+/** True or false, by default false; on the command line a switch without a value is true. */
 export const yesNo = z
   .stringbool({ truthy: ['true', '1'], falsy: ['false', '0'], case: 'sensitive' })
+  .prefault('false')
   .meta({ takes: 'true or false' })
 
 /** A message's id. */
@@ -86,6 +93,17 @@ const hostPort = z
   .string()
   .transform((one) => HOST_PORT.exec(one)?.groups as Record<'host' | 'port', string> | undefined)
   .pipe(z.object({ host: z.string(), port: z.coerce.number<string>().min(1).max(65_535) }))
+
+const HOST_NAME = /^(\*|(\*\.)?[\w-]+(\.[\w-]+)*)$/
+/** `NAME,…`: names of hosts without ports. `*.NAME`: every name below it. `*`: every name. */
+export const hostNames = z
+  .string()
+  .transform((list) => list.split(','))
+  .pipe(z.array(z.string().trim().regex(HOST_NAME)))
+  .meta({
+    takes: 'host names without ports, with commas between them (*.example.com: all names below it; *: all)',
+    shape: 'NAME,…',
+  })
 
 /** `HOST:PORT,…`, an IPv6 address in brackets. */
 export const hostPorts = z

@@ -1,4 +1,5 @@
 /** Reads settings from flags, else variables, else defaults, and reports all problems at once. */
+import { isIP } from 'node:net'
 import { closestMatch } from 'leven'
 import { z } from 'zod'
 import { MailroomError } from '../runtime/errors.ts'
@@ -32,9 +33,9 @@ export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input' })
   return Object.fromEntries(
     Object.entries(properties).map(([key, property]) => {
-      const { default: fallback, ...about } = property as z.core.JSONSchema.JSONSchema
+      const { default: fallback, description: help, ...about } = property as z.core.JSONSchema.JSONSchema
       const flag = key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-      return [flag, { key, fallback, ...about } as Setting]
+      return [flag, { key, fallback, help, ...about } as Setting]
     }),
   )
 }
@@ -57,19 +58,21 @@ export function readSettings<T>(
   settings: Record<string, Setting>,
   others: Record<string, Setting>,
 ): T {
+  const ignored = serviceVariables(env)
   const input: Record<string, unknown> = {}
   /** By key: how a problem with its value begins, and the value as it may be shown. */
   const given = new Map<PropertyKey | undefined, { name: string; takes: string; shown: string }>()
   for (const [flag, { key, takes, isSecret }] of Object.entries(settings)) {
     const fromFlag = flags[flag]
-    const value = fromFlag ?? (env[variableOf(flag)] || undefined)
+    const variable = variableOf(flag)
+    const value = fromFlag ?? (ignored.includes(variable) ? undefined : env[variable] || undefined)
     if (value === undefined) continue
     const isRepeated = Array.isArray(value)
     input[key] = isRepeated ? value : String(value)
     const shown = isSecret
       ? 'something else'
       : JSON.stringify(isRepeated ? value.join(' and ') : String(value))
-    const name = fromFlag === undefined ? variableOf(flag) : `--${flag}`
+    const name = fromFlag === undefined ? variable : `--${flag}`
     given.set(key, { name, takes: isRepeated ? 'given once' : takes, shown })
   }
   const { data, error } = schema.safeParse(input)
@@ -81,12 +84,46 @@ export function readSettings<T>(
   const all = [
     ...unknownFlags(Object.keys(flags), known),
     ...surplus.map((word) => `${JSON.stringify(word)} is one word too many: what has spaces goes in quotes`),
-    ...unknownVariables(Object.keys(env), [...known, ...Object.keys(others)].map(variableOf)),
+    ...unknownVariables(Object.keys(env), [
+      ...ignored,
+      ...[...known, ...Object.keys(others)].map(variableOf),
+    ]),
     // A value with several errors, such as a list of addresses, is one problem.
     ...new Set(problems),
   ]
-  if (all.length > 0) throw new MailroomError('MR_CONFIG_INVALID', { problems: all })
+  if (all.length > 0) throw invalidConfig(...all)
   return data!
+}
+
+const IP_PORT = /^(?:tcp|udp|sctp):\/\/(.+):(\d{1,5})$/
+const PORT = /^\d{1,5}$/
+/** The end of a variable's name -> true for a value that Kubernetes gives it. */
+const SERVICE_VARIABLES: [end: RegExp, isOfService: (value: string) => boolean][] = [
+  [/_PORT_\d+_(TCP|UDP|SCTP)_PROTO$/, (value) => /^(tcp|udp|sctp)$/.test(value)],
+  [/_PORT_\d+_(TCP|UDP|SCTP)_PORT$/, (value) => PORT.test(value)],
+  [/_PORT_\d+_(TCP|UDP|SCTP)_ADDR$/, (value) => isIP(value) !== 0],
+  [/_SERVICE_HOST$/, (value) => isIP(value) !== 0],
+  [/_SERVICE_PORT(_[A-Z0-9_]+)?$/, (value) => PORT.test(value)],
+  [
+    /_PORT(_\d+_(TCP|UDP|SCTP))?$/,
+    (value) => isIP(IP_PORT.exec(value)?.[1]?.replace(/^\[(.*)\]$/, '$1') ?? '') !== 0,
+  ],
+]
+
+/**
+ * The variables that Kubernetes sets in each container for a Service named `mailroom` or `mailroom-…`, such as
+ * `MAILROOM_PORT=tcp://10.96.0.12:8080`: names and values both have its form. They are no settings.
+ */
+export function serviceVariables(env: Record<string, string | undefined> = process.env): string[] {
+  return Object.keys(env).filter((name) => {
+    if (!/^MAILROOM_[A-Z0-9_]+$/.test(name)) return false
+    return SERVICE_VARIABLES.some(([end, isOfService]) => end.test(name) && isOfService(env[name] ?? ''))
+  })
+}
+
+/** The error of a command line or variables that are wrong. @param problems A sentence each. */
+export function invalidConfig(...problems: string[]): MailroomError {
+  return new MailroomError('MR_CONFIG_INVALID', { problems })
 }
 
 /** `; did you mean …?`, or nothing when no known word differs in at most two letters. */

@@ -72,6 +72,13 @@ export function idAt(time: number): string {
   return encode(Math.min(Math.max(0, Math.floor(time)), MAX_TIME), TIME_LENGTH) + '0'.repeat(16)
 }
 
+/** Where to read on after `after`, when nothing older than `time` is to be seen: the younger of the two. */
+export function floorAt(time: number, after = MIN_ID): string {
+  const oldest = idAt(time)
+  if (after < oldest) return oldest
+  return after
+}
+
 /** The key of the batch an id belongs to: the id with `00` as its last two characters. */
 export function batchKeyOf(id: string): string {
   return `${id.slice(0, -2)}00`

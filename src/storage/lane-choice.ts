@@ -14,9 +14,11 @@ export class LaneChoice {
   #sentSince: number
   #last = -1
 
-  constructor(clock: Clock, report: LaneReport) {
+  /** @param report Without one all lanes count alike. */
+  constructor(clock: Clock, laneCount: number, report?: LaneReport) {
+    const alike = Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
     this.#clock = clock
-    this.#report = report
+    this.#report = report ?? (() => alike)
     this.#sentSince = clock.monotonic()
   }
 

@@ -9,7 +9,9 @@ export const TEXT_MAX_BYTES = 64 * KiB
 export const BATCH_MAX_COUNT = 1000
 /** The texts of one batch. */
 export const BATCH_MAX_BYTES = MiB
-/** One page of a list, as one actor answers it: shorter than asked when its texts pass this. */
+/** The most items of one page. */
+export const PAGE_MAX_COUNT = 1000
+/** The texts of one page in an actor's answer. A page ends early when its texts reach this size. */
 export const PAGE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Texts that a lane's holder brings into memory with one claim. */
 export const CLAIM_MAX_BYTES = 4 * BATCH_MAX_BYTES

@@ -134,7 +134,7 @@ export interface Queue {
   readonly laneCount: number
   /**
    * Chooses the lane, records the intent, calls `append` (a logging actor), then wakes the holder without waiting for it.
-   * The order is decided here, so that no caller can get it wrong. Decides about idempotency keys too.
+   * This method fixes the order of these steps and decides about idempotency keys.
    *
    * @returns One receipt per message, in order; with a key of the last 24 hours, those of the first request.
    * @throws {MailroomError} `MR_KEY_REUSED`, `MR_KEY_BUSY`, `MR_STORE_UNAVAILABLE` with its outcome, and whatever
@@ -170,10 +170,10 @@ export interface Queue {
    */
   settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]>
   /**
-   * Messages that a former holder put into a held lane's delivered list after the list was read here, found since the
-   * last call, ascending. Show these too; some may be shown already.
+   * Returns once each message that a former holder wrote to this lane's list after this process had read the list,
+   * ascending. Add them to the store; some may be in it.
    */
-  late(lane: number): Delivered[]
+  deliveredByFormerHolder(lane: number): Delivered[]
   /** The state of a message that the log has with this lane. */
   find(lane: number, id: string): Promise<Whereabouts>
   /** One page of a lane's delivered list. */

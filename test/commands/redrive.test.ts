@@ -11,7 +11,7 @@ const page = (checked: number, redriven: number, next: string | null): Reply => 
 })
 const NEXT = `/log/redrive?limit=1000&after=${MIN_ID}`
 
-test('it goes from page to page until there is none, and adds up', async (t) => {
+test('redrive goes through all pages and adds up their counts', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = (_, number) => (number === 1 ? page(1000, 7, NEXT) : page(30, 1, null))
   const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
@@ -23,7 +23,7 @@ test('it goes from page to page until there is none, and adds up', async (t) => 
   )
 })
 
-test('a page that is refused or whose answer is lost is asked for again', async (t) => {
+test('redrive retries a page that is refused or whose answer is lost', async (t) => {
   const { node } = await FakeNode.start(t)
   const answers: Reply[] = [
     refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away'),
@@ -40,7 +40,7 @@ test('a page that is refused or whose answer is lost is asked for again', async 
   )
 })
 
-test('what is refused for good ends it, with nothing said to be done', async (t) => {
+test('a refusal that a retry cannot mend ends redrive', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = () => refusal(401, 'MR_TOKEN_INVALID', 'no')
   const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
@@ -48,7 +48,7 @@ test('what is refused for good ends it, with nothing said to be done', async (t)
   assert.match(stderr, /MR_TOKEN_INVALID/)
 })
 
-test('when the queue has lost nothing it says that there is nothing to do', async (t) => {
+test('redrive says so when the queue has lost nothing', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = () => page(1, 0, null)
   const { stdout } = await run(['redrive', '--since', MIN_ID, '--url', node.url])
@@ -59,14 +59,14 @@ test('when the queue has lost nothing it says that there is nothing to do', asyn
   )
 })
 
-test('an id that is none is refused before anything is asked', async (t) => {
+test('redrive --since with a bad id sends no request', async (t) => {
   const { node } = await FakeNode.start(t)
   const { code, stderr } = await run(['redrive', '--since', 'yesterday', '--url', node.url])
   assert.deepEqual([code, node.calls.length], [78, 0])
   assert.match(stderr, /--since.*a message id.*"yesterday"/)
 })
 
-test('its help warns that handlers may run again, and has examples', async () => {
+test('the help of redrive warns that handlers may run again, and has examples', async () => {
   const { code, stdout } = await run(['redrive', '--help'])
   assert.equal(code, 0)
   assert.match(stdout, /handlers may\s+run AGAIN/)

@@ -31,7 +31,7 @@ async function facadeNode(context: TestContext): Promise<{ url: string; asked: s
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, asked }
 }
 
-test('restarting all restarts what the node hosts, and says what it does not', async (t) => {
+test('restart without a role restarts the roles that the node hosts and names the others', async (t) => {
   const { url, asked } = await facadeNode(t)
   const { code, stdout, stderr } = await run(['restart', '--url', url])
   assert.equal(code, 0, stderr)
@@ -43,7 +43,7 @@ test('restarting all restarts what the node hosts, and says what it does not', a
   assert.equal(stderr.match(/Other nodes do/g)?.length, 2)
 })
 
-test('restarting one role that the node does not host fails', async (t) => {
+test('restart of a role that the node does not host exits with code 1', async (t) => {
   const { url, asked } = await facadeNode(t)
   const { code, stdout, stderr } = await run(['restart', 'logging', '--url', url])
   assert.deepEqual([code, stdout, asked.length], [1, '', 1])

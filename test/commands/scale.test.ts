@@ -5,7 +5,7 @@ import { run } from '../support/command.ts'
 import { FakeNode, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 
-test('roles are scaled in the order they are given, and what there is then is shown', async (t) => {
+test('scale scales roles in the given order and prints the actors', async (t) => {
   const { facade, server } = await startApi(t)
   const args = ['scale', 'logging=2', 'messages=1', '--url', `http://127.0.0.1:${server.port}`]
   const { code, stdout, stderr } = await run(args)
@@ -21,7 +21,7 @@ test('roles are scaled in the order they are given, and what there is then is sh
   assert.equal(lines.length, 4)
 })
 
-test('what is no order is named, all at once, and nobody is asked', async (t) => {
+test('scale names all bad orders at once and sends no request', async (t) => {
   const { node } = await FakeNode.start(t)
   const wrong = ['messages=0', 'messages=65', 'messages=+2', 'Messages=2', 'queue=2', 'logging', '=1']
   const { code, stdout, stderr } = await run(['scale', 'facade=1', ...wrong, '--url', node.url])
@@ -30,14 +30,17 @@ test('what is no order is named, all at once, and nobody is asked', async (t) =>
   assert.ok(!stderr.includes('"facade=1"'))
 })
 
-test('without an order it says what it expects', async (t) => {
+test('scale without an order says what it expects', async (t) => {
   const { node } = await FakeNode.start(t)
   const { code, stderr } = await run(['scale', '--url', node.url])
   assert.deepEqual([code, node.calls.length], [78, 0])
-  assert.match(stderr, /Expected more words after `mailroom scale`; see mailroom scale --help/)
+  assert.match(
+    stderr,
+    /Expected more words after `mailroom scale` \(0 given, 1 needed\); see mailroom scale --help/,
+  )
 })
 
-test('a refusal ends it: what was scaled before stays so, what comes after is not tried', async (t) => {
+test('a refusal ends scale: earlier orders stay, later ones are not sent', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = ({ path }) =>
     path === '/actors/facade'

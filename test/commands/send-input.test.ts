@@ -28,13 +28,13 @@ async function linesOf(
   }
 }
 
-test('a line is what stands before its line feed, byte for byte', async () => {
+test('a line is the bytes before its line feed, unchanged', async () => {
   assert.deepEqual((await linesOf('a\r\n b \t\nc')).texts, ['a\r', ' b \t', 'c'])
   assert.deepEqual((await linesOf('\ufeffa\n\u0000\n\u2028\n')).texts, ['\ufeffa', '\u0000', '\u2028'])
   assert.deepEqual((await linesOf('')).texts, [])
 })
 
-test('any lines come back, whichever way the bytes are cut', async () => {
+test('lines are the same however the chunks are cut', async () => {
   const line = fc
     .string({ unit: 'binary', minLength: 1, maxLength: 20 })
     .map((text) => text.replaceAll('\n', ' '))
@@ -55,7 +55,7 @@ test('any lines come back, whichever way the bytes are cut', async () => {
   )
 })
 
-test('an empty line is refused by its number, or passed over and counted', async () => {
+test('an empty line is refused with its number, or skipped and counted', async () => {
   const { texts, error } = await linesOf('a\n\nb\n')
   assert.deepEqual(texts, ['a'])
   assert.equal(error?.code, 'MR_MESSAGE_INVALID')
@@ -70,7 +70,7 @@ test('an empty line is refused by its number, or passed over and counted', async
   )
 })
 
-test('what is no UTF-8 is refused by its line, after all before it', async () => {
+test('a line that is not UTF-8 is refused with its number, after all lines before it', async () => {
   for (const bad of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0x80]]) {
     const { texts, error } = await linesOf(
       Buffer.concat([Buffer.from('ok\n'), Buffer.from(bad), Buffer.from('\nx')]),
@@ -80,7 +80,7 @@ test('what is no UTF-8 is refused by its line, after all before it', async () =>
   }
 })
 
-test('a line has 65,536 bytes at most, and more is not read', async () => {
+test('a line of more than 65,536 bytes is refused without reading on', async () => {
   const full = 'é'.repeat(32_768)
   assert.deepEqual((await linesOf(`${full}\n${full}`)).texts, [full, full])
   const over = await linesOf(`ok\n${full}x\nlater`)
@@ -103,7 +103,7 @@ test('a line has 65,536 bytes at most, and more is not read', async () => {
   assert.ok(taken < 140)
 })
 
-test('lines come as they are read, without waiting for more', async () => {
+test('lines are yielded as soon as they are read', async () => {
   async function* slow() {
     yield Buffer.from('first\nsec')
     await new Promise(() => {})
@@ -115,7 +115,7 @@ test('lines come as they are read, without waiting for more', async () => {
   )
 })
 
-test('the whole input is one text, line feeds and all', async () => {
+test('with whole, the input is one text, with its line feeds', async () => {
   assert.equal(await wholeOf(chunksOf(Buffer.from('a\r\n\nbé\n'), [1])), 'a\r\n\nbé\n')
   await assert.rejects(wholeOf(chunksOf(Buffer.alloc(0))), { code: 'MR_MESSAGE_INVALID' })
   await assert.rejects(wholeOf(chunksOf(Buffer.from([0x80]))), { code: 'MR_MESSAGE_INVALID' })

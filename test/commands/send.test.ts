@@ -10,7 +10,6 @@ import { ApiError, Unreachable } from '../../src/http/api-client.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import { FakeNode, refusal } from '../support/fake-node.ts'
 
-const QUIET = { receipts: 'none', forMs: 10_000 } as const
 const NO_FLAGS = { file: null, whole: false, skipEmpty: false }
 
 /** A file of these bytes, as a source. */
@@ -47,10 +46,10 @@ async function written(
 
 const numbered = (count: number) => Array.from({ length: count }, (_, index) => `text ${index + 1}`)
 
-test('lines go in batches, each with a key of its own, and all are stored in order', async (context) => {
+test('lines are sent in batches, each with its own key, and stored in order', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const lines = numbered(1700)
-  const { err } = await written(context, () => send(client, fileOf(context, lines.join('\n')), QUIET))
+  const { err } = await written(context, () => send(client, fileOf(context, lines.join('\n')), 'none'))
   assert.equal(node.texts.length, 1700)
   assert.deepEqual(new Set(node.texts), new Set(lines))
   assert.equal(new Set(node.calls.map(({ key }) => key)).size, node.calls.length)
@@ -58,26 +57,28 @@ test('lines go in batches, each with a key of its own, and all are stored in ord
   assert.match(err, /^Sent 1700 messages in \d+\.\d s \(\d+\/s\)\n$/)
 })
 
-test('an answer that is lost is asked for again with the same key, and nothing is stored twice', async (context) => {
+test('a lost answer: the batch is sent again with the same key and stored once', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = (_, number) => (number % 2 === 1 ? { after: 'lose' } : undefined)
-  const { err } = await written(context, () => send(client, fileOf(context, numbered(600).join('\n')), QUIET))
+  const { err } = await written(context, () =>
+    send(client, fileOf(context, numbered(600).join('\n')), 'none'),
+  )
   assert.deepEqual(node.texts.sort(), numbered(600).sort())
   assert.ok(node.calls.length > node.stored.size, 'it did try again')
-  assert.equal(err.match(/Trying again for up to 10 s/g)?.length, 1, 'that is told once')
+  assert.equal(err.match(/does not answer/g)?.length, 1, 'reported once')
 })
 
-test('it waits as long as it is asked to, and goes on', async (context) => {
+test('send waits for Retry-After, then continues', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const busy = { ...(refusal(503, 'MR_DRAINING', 'draining') as object), headers: { 'retry-after': '1' } }
   node.script = (_, number) => (number === 1 ? (busy as never) : undefined)
   const beganAt = performance.now()
-  await written(context, () => send(client, { text: 'patience' }, QUIET))
+  await written(context, () => send(client, { text: 'patience' }, 'none'))
   assert.ok(performance.now() - beganAt >= 990)
   assert.deepEqual(node.texts, ['patience'])
 })
 
-test('what cannot help again is not tried again', async (context) => {
+test('errors that a retry cannot mend are not retried', async (context) => {
   const { node, client } = await FakeNode.start(context)
   for (const [status, code] of [
     [401, 'MR_TOKEN_INVALID'],
@@ -86,33 +87,35 @@ test('what cannot help again is not tried again', async (context) => {
   ] as const) {
     node.calls.length = 0
     node.script = () => refusal(status, code, 'no')
-    const sent = written(context, () => send(client, { text: 'x' }, QUIET))
+    const sent = written(context, () => send(client, { text: 'x' }, 'none'))
     await assert.rejects(sent, (error) => error instanceof ApiError && error.code === code)
     assert.equal(node.calls.length, 1)
   }
 })
 
-test('it gives up when the time is over, and says which lines were not answered', async (context) => {
-  const { node, client } = await FakeNode.start(context)
+test('after --timeout send fails and names the lines without an answer', async (context) => {
+  const { node, client } = await FakeNode.start(context, { retryMs: 0 })
   node.script = () => 'lose'
-  const sent = written(context, () => send(client, fileOf(context, 'a\nb\nc\n'), { ...QUIET, forMs: 0 }))
+  const sent = written(context, () => send(client, fileOf(context, 'a\nb\nc\n'), 'none'))
   await assert.rejects(
     sent,
-    (error) => error instanceof Unreachable && /^Lines 1 to 3: Nothing answers/.test(error.message),
+    (error) =>
+      error instanceof Unreachable &&
+      /^Lines 1 to 3: The node at .* does not answer any more/.test(error.message),
   )
 })
 
-test('a refused item is named by its line', async (context) => {
+test('a refused message is named by its line', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = () => refusal(400, 'MR_MESSAGE_INVALID', 'Expected [1].text to be something else, got this')
   const source = fileOf(context, '\na\n\n\nb\n', { skipEmpty: true })
   await assert.rejects(
-    written(context, () => send(client, source, QUIET)),
+    written(context, () => send(client, source, 'none')),
     /Expected line 5 to be something else/,
   )
 })
 
-test('what stands before a line that cannot be sent is sent', async (context) => {
+test('lines before one that cannot be sent are sent', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const source = fileOf(
     context,
@@ -120,7 +123,7 @@ test('what stands before a line that cannot be sent is sent', async (context) =>
   )
   const said = await written(context, async () => {
     await assert.rejects(
-      () => send(client, source, QUIET),
+      () => send(client, source, 'none'),
       (error) => isMailroomError(error, 'MR_MESSAGE_INVALID') && /line 3 to be UTF-8/.test(error.message),
     )
   })
@@ -128,11 +131,11 @@ test('what stands before a line that cannot be sent is sent', async (context) =>
   assert.match(said.err, /^Failed after 2 messages/)
 })
 
-test('receipts come in the order of the lines', async (context) => {
+test('receipts are printed in the order of the lines', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const lines = numbered(1600)
   const source = fileOf(context, lines.join('\n'))
-  const { out } = await written(context, () => send(client, source, { ...QUIET, receipts: 'json' }))
+  const { out } = await written(context, () => send(client, source, 'json'))
   const receipts = out
     .trimEnd()
     .split('\n')
@@ -149,15 +152,15 @@ test('receipts come in the order of the lines', async (context) => {
   for (const { line, id } of receipts) assert.equal(byId.get(id), lines[line - 1])
 })
 
-test('a typed text is answered with its id alone', async (context) => {
+test('a text on the command line prints only its id', async (context) => {
   const { client } = await FakeNode.start(context)
   const source: Source = { text: 'hello' }
   const receipts = receiptsOf(source, { json: false, ids: false })
-  const said = await written(context, () => send(client, source, { ...QUIET, receipts }))
+  const said = await written(context, () => send(client, source, receipts))
   assert.deepEqual(said, { out: '0-0\n', err: '' })
 })
 
-test('there is exactly one source', () => {
+test('send needs exactly one source', () => {
   const wrong: [string | undefined, Partial<Parameters<typeof sourceOf>[1]>][] = [
     [undefined, {}],
     ['text', { file: '/dev/null' }],

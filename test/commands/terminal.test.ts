@@ -45,7 +45,7 @@ class FakeKeys implements Keys {
   }
 }
 
-test('a bar fills one line, never more than there is', () => {
+test('a progress bar never exceeds the width of the terminal', () => {
   const terminal = new FakeTerminal()
   for (const columns of [20, 40, 60, 200]) {
     terminal.columns = columns
@@ -56,7 +56,7 @@ test('a bar fills one line, never more than there is', () => {
   }
 })
 
-test('a bar is redrawn ten times a second at most, and makes room for a line', () => {
+test('a progress bar is redrawn at most ten times a second; clear removes it', () => {
   const terminal = new FakeTerminal()
   const bar = new ProgressBar(terminal, 100)
   bar.clear()
@@ -69,13 +69,13 @@ test('a bar is redrawn ten times a second at most, and makes room for a line', (
   assert.match(terminal.take(), /100 % {2}all sent {2}0 s to go$/)
 })
 
-test('without a total only words are shown', () => {
+test('a progress bar without a total shows only the words', () => {
   const terminal = new FakeTerminal()
   new ProgressBar(terminal, 0).update(50, '7 sent')
   assert.equal(terminal.take(), '\r\x1b[K7 sent')
 })
 
-test('a screen shows as much as there is room for, and gives the terminal back', () => {
+test('a screen cuts what does not fit and restores the terminal', () => {
   const terminal = new FakeTerminal()
   const keys = new FakeKeys()
   const screen = new Screen(keys, terminal)
@@ -93,7 +93,7 @@ test('a screen shows as much as there is room for, and gives the terminal back',
   assert.deepEqual([keys.isRaw, keys.isPaused, keys.press], [false, true, undefined])
 })
 
-test('q, Ctrl-C and Ctrl-D leave a screen, other keys do not', () => {
+test('only q, Ctrl-C and Ctrl-D leave a screen', () => {
   for (const [typed, leaves] of [
     ['q', true],
     ['\x03', true],
@@ -108,7 +108,7 @@ test('q, Ctrl-C and Ctrl-D leave a screen, other keys do not', () => {
   }
 })
 
-test('a table has a column for rates when there are rates, and lines up', () => {
+test('the table of actors is aligned; it has a column of rates when rates are given', () => {
   const actor: ShownActor = {
     ...{ name: 'facade-1', role: 'facade', pid: 12, state: 'ready', restarts: 0, handled: 5 },
     mailbox: { depth: 1, capacity: 10, refused: 2 },
@@ -122,7 +122,7 @@ test('a table has a column for rates when there are rates, and lines up', () => 
   assert.match(rated, /PER SECOND\n.* 42$/)
 })
 
-test('a text from elsewhere cannot move the cursor or turn what follows around', () => {
+test('printable escapes control characters and characters that reverse text', () => {
   const shown = printable({ text: '\x1b[2J\x9b2J\u202egnp.\u2028\x7f\r\n' })
   const harmful = [...shown].filter((character) => /[\p{C}\p{Zl}\p{Zp}]/u.test(character))
   assert.deepEqual(harmful, [])

@@ -87,7 +87,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
     }
 
     describe('the log', () => {
-      test('gives back what was appended, text for text', async () => {
+      test('returns the texts that were appended', async () => {
         const texts = [
           'plain',
           'nul \u0000 inside',
@@ -126,7 +126,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await logging.log.get(nextIds(1)[0]!), undefined)
       })
 
-      test('keeps the same id once, whoever appended it', async () => {
+      test('keeps an id once, whichever logging actor appended it', async () => {
         const batch = batchOf(['a', 'b'])
         const second = await bed.logging(2)
         for (const backend of [logging, logging, second]) {
@@ -145,7 +145,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(await logging.log.page({ limit: 10 }), [])
       })
 
-      test('a batch that is refused does not spoil those that came with it', async () => {
+      test('a refused batch does not affect batches of the same commit', async () => {
         const results = await Promise.allSettled([
           logging.log.append(batchOf(['a'])),
           logging.log.append(batchOf(['late'], { deadlineAt: 1 })),
@@ -174,7 +174,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await logging.log.page({ limit: 10 })).length, 2)
       })
 
-      test('the very same batch tried again is no replay', async () => {
+      test('the same batch appended again is not a replay of its key', async () => {
         const batch = keyed(['a'])
         const receipts = await facade.queue.accept(batch, async (given) => {
           await logging.log.append(given)
@@ -192,7 +192,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await logging.log.page({ limit: 10 })).length, 1)
       })
 
-      test('two at once with one key store once', async () => {
+      test('two batches at once with one key are stored once', async () => {
         const answers = await Promise.allSettled([accept(keyed(['a'])), accept(keyed(['a']))])
         const receipts = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
         assert.equal(new Set(idsOf(receipts)).size, 1)
@@ -202,7 +202,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await logging.log.page({ limit: 10 })).length, 1)
       })
 
-      test('another key is another message', async () => {
+      test('the same content with another key is stored again', async () => {
         await accept(keyed(['a']))
         await accept(keyed(['a'], 'h1', 'key-fedcba9876543210'))
         assert.equal((await logging.log.page({ limit: 10 })).length, 2)
@@ -221,7 +221,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
     })
 
     describe('accepting', () => {
-      test('passes on the receipts of the append, and what it failed with', async () => {
+      test('returns the receipts of the append, or its error', async () => {
         const { lane: _, ...batch } = batchOf(['a'])
         const receipts = await facade.queue.accept(batch, (given) => logging.log.append(given))
         assert.deepEqual(receipts, [{ id: batch.messages[0]!.id, replayed: false }])
@@ -245,7 +245,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(lanes.size, facade.queue.laneCount)
       })
 
-      test('what was accepted waits in its lane', async () => {
+      test('an accepted message is pending in its lane', async () => {
         await accept(batchOf(['a', 'b']))
         await messages.queue.hold(LANE)
         assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 2)), ['a', 'b'])
@@ -262,7 +262,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await other.queue.hold(LANE)
       })
 
-      test('a lane that is not held is not served', async () => {
+      test('calls for a lane that is not held are refused', async () => {
         const { queue } = messages
         const elsewhere = { code: 'MR_LANE_ELSEWHERE' }
         const id = nextIds(1)[0]!
@@ -286,7 +286,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await refused
       })
 
-      test('a lane moves whole: its list, its line and its dead letters', async () => {
+      test('a lane moves with its list, its backlog and its dead letters', async () => {
         const ids = await append('listed', 'dead', 'waiting')
         await messages.queue.hold(LANE)
         await claimAll(messages.queue, LANE, 3)
@@ -302,7 +302,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await claimAll(other.queue, LANE, 1)), ['waiting'])
       })
 
-      test('releasing twice, or what is not held, changes nothing', async () => {
+      test('releasing a lane twice, or one that is not held, changes nothing', async () => {
         await messages.queue.hold(LANE)
         await messages.queue.release(LANE)
         await messages.queue.release(LANE)
@@ -313,7 +313,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
     describe('claiming and settling', () => {
       beforeEach(() => messages.queue.hold(LANE))
 
-      test('claims what waits once, at most so many, in order', async () => {
+      test('claims pending messages once, at most as many as asked, in order', async () => {
         await append(...'abcde')
         const { queue } = messages
         assert.deepEqual(textsOf(await queue.claim(LANE, 2, 5000)), ['a', 'b'])
@@ -327,7 +327,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 1)), ['own'])
       })
 
-      test('a claim waits for the first message and is woken', async () => {
+      test('a claim waits for the first message and is woken by it', async () => {
         const claim = messages.queue.claim(LANE, 9, 30_000)
         await append('a')
         assert.deepEqual(textsOf(await claim), ['a'])
@@ -349,12 +349,12 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(idsOf(await messages.queue.delivered(LANE, { after: '0', limit: 9 })), ids)
       })
 
-      test('settling again changes nothing and shows nothing', async () => {
+      test('settling a message again changes nothing', async () => {
         await append('a')
         const claimed = await claimAll(messages.queue, LANE, 1)
         await messages.queue.settle(LANE, done(claimed))
         assert.deepEqual(await messages.queue.settle(LANE, done(claimed)), [])
-        assert.deepEqual(messages.queue.late(LANE), [])
+        assert.deepEqual(messages.queue.deliveredByFormerHolder(LANE), [])
         assert.equal((await messages.queue.delivered(LANE, { limit: 9 })).length, 1)
       })
 
@@ -369,7 +369,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
       })
 
-      test('what was settled out of order stays settled, what was not is claimed again', async () => {
+      test('after a restart messages settled out of order stay settled, and the others are claimed again', async () => {
         await append(...'abcd')
         const claimed = await claimAll(messages.queue, LANE, 4)
         await messages.queue.settle(LANE, done([claimed[1]!, claimed[3]!]))
@@ -382,7 +382,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(textsOf(await next.queue.delivered(LANE, { after: '0', limit: 9 })).join(''), 'abcd')
       })
 
-      test('nothing is lost by dying with it in hand', async () => {
+      test('messages in hand of a holder that dies are claimed again', async () => {
         await append('a', 'b')
         await claimAll(messages.queue, LANE, 2)
         await bed.die(messages)
@@ -395,7 +395,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         )
       })
 
-      test('a batch that stands in the log twice is delivered once', async () => {
+      test('a batch that is in the log twice is delivered once', async () => {
         const second = await bed.logging(2)
         const batch = batchOf(['a', 'b'])
         await accept(batch)
@@ -409,7 +409,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await messages.queue.delivered(LANE, { limit: 9 })).length, 2)
       })
 
-      test('many messages come through, each once', async () => {
+      test('many messages are delivered, each once', async () => {
         const texts = Array.from({ length: 5000 }, (_, index) => `text ${index}`)
         for (let from = 0; from < texts.length; from += 1000) await append(...texts.slice(from, from + 1000))
         const seen: string[] = []
@@ -446,7 +446,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual({ ...found, deliveredAt: 0 }, { state: 'delivered', attempts: 3, deliveredAt: 0 })
       })
 
-      test('a retry is claimed when it is due, not before, and keeps nobody waiting', async () => {
+      test('a retry is claimed when it is due, not before, and blocks no other message', async () => {
         const [first] = (await append('first')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await messages.queue.start(LANE, [first])
@@ -458,7 +458,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.ok(Date.now() >= dueAt)
       })
 
-      test('a start that is given back is due at once and does not count', async () => {
+      test('a started message that is given back is due at once, and the start does not count', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await messages.queue.start(LANE, [id])
@@ -467,14 +467,14 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual({ id: again!.id, starts: again!.starts }, { id, starts: 0 })
       })
 
-      test('what is given back without a start is due at once', async () => {
+      test('a message given back without a start is due at once', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await settle(id, { as: 'back' })
         assert.deepEqual(idsOf(await claimAll(messages.queue, LANE, 1)), [id])
       })
 
-      test('a message whose holder died with it started is suspect, its start counts', async () => {
+      test('a message that was started when its holder died is suspect, and the start counts', async () => {
         const [id] = (await append('a', 'mate')) as [string]
         await claimAll(messages.queue, LANE, 2)
         await messages.queue.start(LANE, [id])
@@ -491,7 +491,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         )
       })
 
-      test('a suspect stays suspect until it has been run to its end', async () => {
+      test('a message stays suspect until an attempt of it has ended', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await messages.queue.start(LANE, [id])
@@ -503,7 +503,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         }
       })
 
-      test('after five deaths with it started a message is a dead letter', async () => {
+      test('a message that was started at five deaths of its holder is a dead letter', async () => {
         const [id] = (await append('poison')) as [string]
         for (let death = 1; death <= MAX_STARTS; death++) {
           await claimAll(messages.queue, LANE, 1)
@@ -520,7 +520,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await messages.queue.find(LANE, id))!.state, 'dead')
       })
 
-      test('a dead letter tells its reason, its attempts and its first and last error', async () => {
+      test('a dead letter has its reason, attempts, first and last error', async () => {
         const [id] = (await append('a')) as [string]
         const began = Date.now()
         for (const error of ['first', 'second']) {
@@ -554,7 +554,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await messages.queue.dead(LANE, { after: ids[1]!, limit: 2 })), ['c'])
       })
 
-      test('a replayed dead letter is in the line again, its attempts at 0', async () => {
+      test('a replayed dead letter is pending again, with 0 attempts', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await settle(id, { as: 'dead', reason: 'r', error: 'e' })
@@ -570,7 +570,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await messages.queue.find(LANE, id))!.state, 'delivered')
       })
 
-      test('a purged dead letter is gone for good, also after a restart', async () => {
+      test('a purged dead letter does not come back after a restart', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await settle(id, { as: 'dead', reason: 'r', error: 'e' })
@@ -585,7 +585,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await logging.log.page({ limit: 9 })), ['a'])
       })
 
-      test('the depth tells what waits, what is in hand, what is dead, and how old the oldest is', async () => {
+      test('the depth counts pending, in hand and dead messages, and has the age of the oldest', async () => {
         const { queue } = messages
         assert.deepEqual(await queue.depth(LANE), { waiting: 0, inHand: 0, dead: 0, oldestAt: null })
         const ids = await append(...'abcdef')
@@ -632,7 +632,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       }
       beforeEach(() => messages.queue.hold(LANE))
 
-      test('what waits, is in hand, to be retried, delivered, dead or purged is left alone', async () => {
+      test('pending, claimed, retried, delivered, dead and purged messages are not redriven', async () => {
         const { queue } = messages
         const ids = await appendOld('listed', 'dead', 'purged', 'retried', 'started', 'back', 'in hand')
         await claimAll(queue, LANE, ids.length)
@@ -664,7 +664,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await queue.dead(LANE, { limit: 9 })), ['dead', 'dead alone'])
       })
 
-      test('what was replayed is left alone, whatever became of it', async () => {
+      test('a replayed message is not redriven', async () => {
         const { queue } = messages
         const ids = await appendOld('waits again', 'delivered')
         await claimAll(queue, LANE, 2)
@@ -677,7 +677,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await claimAll(queue, LANE, 1)), ['waits again'])
       })
 
-      test('what was lost is claimed once, its attempts at 0, and a second time changes nothing', async () => {
+      test('a lost message is redriven once, with 0 attempts', async () => {
         const { queue } = messages
         const texts = Array.from({ length: 150 }, (_, index) => `text ${index}`)
         await appendOld(...texts)
@@ -695,7 +695,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await queue.delivered(LANE, { after: '0', limit: 999 })), texts)
       })
 
-      test('what was put back outlives its holder', async () => {
+      test('a redriven message outlives its holder', async () => {
         await appendOld('a', 'b')
         await forget(2)
         await redrive()
@@ -706,7 +706,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await claimAll(next.queue, LANE, 2)).sort(), ['a', 'b'])
       })
 
-      test('of a batch, only what was lost is put back', async () => {
+      test('only the lost messages of a batch are redriven', async () => {
         const { queue } = messages
         const ids = await appendOld('lost', 'kept')
         const lost = await forget(2)
@@ -716,13 +716,13 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await redrive(), lost / 2)
       })
 
-      test('what is so young that its POST may still be under way is left alone', async () => {
+      test('a message whose POST may still be running is not redriven', async () => {
         await append('young')
         await forget(1)
         assert.equal(await redrive(), 0)
       })
 
-      test('nothing is nothing', async () => {
+      test('redriving no message does nothing', async () => {
         assert.equal(await messages.queue.redrive(LANE, []), 0)
       })
     })

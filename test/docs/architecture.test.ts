@@ -3,7 +3,7 @@ import { globSync, statSync } from 'node:fs'
 import { test } from 'node:test'
 import { codesIn, pageOf, rowsOf } from '../support/markdown.ts'
 
-test('docs/architecture.md names every room of src, and none that is gone', () => {
+test('docs/architecture.md names every room of src, and no other', () => {
   const named = rowsOf(pageOf('docs/architecture.md'), 'The rooms').flatMap(([room]) => codesIn(room!))
   const rooms = globSync('src/*').map((path) => (statSync(path).isDirectory() ? `${path}/` : path))
   assert.deepEqual(

@@ -22,7 +22,7 @@ for (const entry of Object.entries(SETTINGS)) {
 groups.set('Client commands', Object.entries(CLIENT_SETTINGS))
 
 for (const [group, settings] of groups) {
-  test(`docs/config.md tells every setting under "${group}" as the table of settings does`, () => {
+  test(`docs/config.md has every setting under "${group}" as the table of settings does`, () => {
     assert.deepEqual(rowsOf(page, group), settings.map(rowOf))
   })
 }

@@ -19,7 +19,7 @@ test('docs/errors.md has every code of the table once, and no other', () => {
 })
 
 for (const code of codes) {
-  test(`docs/errors.md agrees with the code about ${code}`, () => {
+  test(`docs/errors.md has the status, meaning and retry of the code for ${code}`, () => {
     const [status, retryable, outcome, when, todo] = rowByCode.get(code) ?? assert.fail('it has no row')
     assert.equal(status, String(statusOf(code)))
     assert.equal(retryable, ERRORS[code].retryable ? 'yes' : 'no')

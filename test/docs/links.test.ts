@@ -6,7 +6,7 @@ import { anchorsOf, linksOf, pageOf, rowsOf } from '../support/markdown.ts'
 
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md', 'src/**/*.md', 'test/**/*.md'])
 
-test('there are pages to look at', () => {
+test('the pages of the docs are found', () => {
   for (const page of ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']) assert.ok(pages.includes(page))
 })
 

@@ -6,7 +6,7 @@ import { loadHandler } from '../../src/actors/messages/handler.ts'
 
 const message = { id: '01M883CBZ24SH3582Y6FJ45H01', text: 'Zürich', at: '2026-11-25T00:58:36.386Z' }
 
-test('examples/forward.js hands a message on under its id, and fails unless the answer is a good one', async (context) => {
+test('examples/forward.js passes a message on with its id as key, and fails unless the answer is a 2xx', async (context) => {
   const heard: object[] = []
   const statuses = [201, 503]
   const server = createServer(async (request, response) => {

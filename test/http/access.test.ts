@@ -1,5 +1,6 @@
 /** Who may call what, over every route of the table. */
 import assert from 'node:assert/strict'
+import { hostname } from 'node:os'
 import test from 'node:test'
 import { ROUTES, type Route } from '../../src/http/routes/table.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
@@ -61,7 +62,14 @@ test('a page of another site may not call without a token', async (t) => {
   const headers = { 'content-type': 'text/plain', 'sec-fetch-site': 'cross-site' }
   assert.equal((await ask('POST', '/messages', { headers, body: 'a' })).status, 403)
   assert.equal(facade.messages.length, 0)
-  for (const site of ['same-origin', 'same-site', 'none']) {
+  for (const site of ['cross-site', 'same-site']) {
+    const answer = await ask('POST', '/messages', {
+      headers: { ...headers, 'sec-fetch-site': site },
+      body: 'a',
+    })
+    assert.deepEqual([answer.status, answer.json.code], [403, 'MR_FORBIDDEN'])
+  }
+  for (const site of ['same-origin', 'none']) {
     const answer = await ask('POST', '/messages', {
       headers: { ...headers, 'sec-fetch-site': site },
       body: 'a',
@@ -96,9 +104,10 @@ for (const [host, status] of HOSTS) {
   test(`on loopback without a token the Host "${host}" is answered ${status}`, async (t) => {
     const api = await startApi(t)
     const raw = await api.raw()
-    raw.say(`GET /livez HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    raw.say(`GET /actors HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
     await until(() => raw.heard.includes('\r\n\r\n'))
     assert.match(raw.heard, new RegExp(`^HTTP/1.1 ${status} `))
+    assert.equal(raw.heard.includes('MR_HOST_FORBIDDEN'), status === 403)
   })
 }
 
@@ -106,6 +115,97 @@ test('with a token any Host is accepted', async (t) => {
   const { ask } = await startApi(t, { token: 'sesame' })
   const headers = { authorization: 'Bearer sesame', host: 'mail.example' }
   assert.equal((await ask('GET', '/actors', { headers })).status, 200)
+})
+
+const ALLOWED: [host: string, status: number][] = [
+  ['mail.example', 200],
+  ['MAIL.example.:8443', 200],
+  ['a.b.example', 200],
+  ['127.0.0.1', 200],
+  [hostname(), 200],
+  ['b.example', 403],
+  ['ab.example', 403],
+  ['mail.example.evil.example', 403],
+]
+
+for (const [host, status] of ALLOWED) {
+  test(`with --allowed-hosts mail.example,*.b.example the Host "${host}" is answered ${status}, token or not`, async (t) => {
+    for (const token of [undefined, 'sesame']) {
+      const { ask } = await startApi(t, {
+        host: '127.0.0.1',
+        allowedHosts: ['mail.example', '*.b.example'],
+        ...(token !== undefined && { token }),
+      })
+      const headers = { host, ...(token !== undefined && { authorization: `Bearer ${token}` }) }
+      assert.equal((await ask('GET', '/actors', { headers })).status, status)
+    }
+  })
+}
+
+test('with --allowed-hosts * any Host is accepted', async (t) => {
+  const { ask } = await startApi(t, { allowedHosts: ['*'] })
+  assert.equal((await ask('GET', '/actors', { headers: { host: 'mail.example' } })).status, 200)
+})
+
+test('the health of a node is answered whatever the Host, the Origin and the site of the page', async (t) => {
+  const api = await startApi(t)
+  for (const path of ['/livez', '/readyz', 'http://mail.example/livez', '/%6Civez']) {
+    for (const headers of [
+      'Host: mailroom',
+      'Host:',
+      'X: a',
+      'Host: a\r\nOrigin: http://b',
+      'Host: a\r\nSec-Fetch-Site: cross-site',
+    ]) {
+      const raw = await api.raw()
+      raw.say(`GET ${path} HTTP/1.1\r\n${headers}\r\n\r\n`)
+      await until(() => raw.heard.includes('\r\n\r\n'))
+      assert.match(raw.heard, /^HTTP\/1.1 200 /, `${path} ${headers}`)
+    }
+  }
+})
+
+const ORIGINS: [origin: string, host: string, status: number][] = [
+  ['http://localhost:8080', 'localhost:8080', 200],
+  ['HTTP://LOCALHOST', 'localhost', 200],
+  ['http://localhost', 'localhost:80', 200],
+  ['https://localhost', 'localhost', 200],
+  ['http://[::1]:8080', '[::1]:8080', 200],
+  ['http://localhost:3000', 'localhost:8080', 403],
+  ['http://localhost', 'localhost:8080', 403],
+  ['https://localhost', 'localhost:80', 403],
+  ['http://127.0.0.1:8080', 'localhost:8080', 403],
+  ['http://evil.example', 'localhost:8080', 403],
+  ['http://localhost:8080.evil.example', 'localhost:8080', 403],
+  ['http://localhost:8080/', 'localhost:8080', 403],
+  ['null', 'localhost:8080', 403],
+  ['', 'localhost:8080', 403],
+  ['file://', 'localhost:8080', 403],
+  ['chrome-extension://localhost:8080', 'localhost:8080', 403],
+]
+
+for (const [origin, host, status] of ORIGINS) {
+  test(`without a token the Origin "${origin}" with the Host "${host}" is answered ${status}`, async (t) => {
+    const { ask } = await startApi(t)
+    const answer = await ask('GET', '/actors', { headers: { origin, host } })
+    assert.deepEqual([answer.status, answer.json.code], [status, status === 200 ? undefined : 'MR_FORBIDDEN'])
+  })
+}
+
+test('a target that is a whole URL names the host', async (t) => {
+  const api = await startApi(t)
+  const statuses = async (target: string, host: string) => {
+    const raw = await api.raw()
+    raw.say(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    await until(() => raw.heard.includes('\r\n\r\n'))
+    return raw.heard.slice(9, 12)
+  }
+  assert.equal(await statuses('http://localhost:1/actors', 'evil.example'), '200')
+  assert.equal(await statuses('HTTP://LOCALHOST/%61ctors?', 'localhost'), '200')
+  assert.equal(await statuses('http://evil.example/actors', 'localhost'), '403')
+  assert.equal(await statuses('http://user@localhost/actors', 'localhost'), '400')
+  assert.equal(await statuses('http://localhost', 'localhost'), '404')
+  assert.equal(await statuses('ftp://localhost/actors', 'localhost'), '400')
 })
 
 test('the router takes the routes of the table, and nothing else', async (t) => {

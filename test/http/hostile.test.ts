@@ -40,7 +40,7 @@ async function assertRefused(api: Api, raw: Raw, expected: number): Promise<void
 const MALFORMED: [why: string, bytes: string | Buffer, status: number][] = [
   ['not HTTP at all', '\x16\x03\x01\x02\x00\x01\x00', 400],
   ['an unknown method', 'BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n', 400],
-  ['no Host', 'GET /livez HTTP/1.1\r\n\r\n', 400],
+  ['no Host', 'GET /log HTTP/1.1\r\n\r\n', 400],
   ['two Hosts', 'GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n', 400],
   [
     'Content-Length and Transfer-Encoding',

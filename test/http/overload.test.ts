@@ -19,9 +19,9 @@ function openAdmission() {
   const enter = (count: number) => {
     let refused = 0
     for (let one = 0; one < count; one++) {
-      const leave = admission.enter()
-      if (leave === undefined) refused++
-      else inFlight.push(leave)
+      const post = admission.enter()
+      if (post === undefined) refused++
+      else inFlight.push(post.leave)
     }
     return refused
   }
@@ -114,6 +114,41 @@ test('a few posts are never refused, however long the store takes', async () => 
   enter(IN_FLIGHT_MIN - 1)
   await clock.advance(60_000)
   assert.equal(enter(1), 0)
+})
+
+test('posts whose clients are slow to send their bodies are no queue: a burst beside them is admitted', async () => {
+  const { clock, admission, enter } = openAdmission()
+  const slow = Array.from({ length: 2000 }, () => admission.enter()!)
+  for (const post of slow) post.pause()
+  await clock.advance(10 * OVERLOAD_WINDOW_MS)
+  assert.equal(enter(1000), 0)
+  await clock.advance(PROMPT_ANSWER_MS)
+  for (const post of slow) post.resume()
+  assert.equal(enter(1000), 0, 'when the bodies end, they are a burst of that moment')
+  await clock.advance(OVERLOAD_WINDOW_MS)
+  assert.equal(enter(1), 1, 'from then on they wait for us')
+})
+
+test('a post that was paused and left is not counted', async () => {
+  const { clock, admission, enter } = openAdmission()
+  for (let count = 0; count < 300; count++) {
+    const post = admission.enter()!
+    post.pause()
+    post.leave()
+    post.resume()
+  }
+  enter(IN_FLIGHT_MIN - 1)
+  await clock.advance(2 * OVERLOAD_WINDOW_MS)
+  assert.equal(enter(1), 0)
+})
+
+test('a few posts that the store is slow with are no queue: a burst beside them is admitted', async () => {
+  const { clock, enter } = openAdmission()
+  enter(IN_FLIGHT_MIN - 1)
+  for (let second = 0; second < 5; second++) await clock.advance(OVERLOAD_WINDOW_MS)
+  assert.equal(enter(5000), 0)
+  await clock.advance(OVERLOAD_WINDOW_MS)
+  assert.equal(enter(1), 1)
 })
 
 test('overload ends after a second without a refusal', async () => {

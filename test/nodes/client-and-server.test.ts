@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { NodeClient } from '../../src/nodes/client.ts'
-import { toldBy } from '../../src/nodes/node-directory.ts'
+import { nodeDirectory } from '../../src/nodes/node-directory.ts'
 import { serveNode } from '../../src/nodes/server.ts'
 import { systemClock as clock } from '../../src/runtime/clock.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
@@ -16,27 +18,29 @@ const DIRECTORY = nodeOf('a', ['logging-1'], { more: { lanes: { 3: 1 }, damaged:
 
 async function open(context: TestContext, { secret = 'secret', directory = DIRECTORY } = {}) {
   const missing: string[] = []
+  const warnings: string[] = []
   const logger = createLogger('silent', {})
   const server = await serveNode({
     ...{ host: HOST, port: 0, secret: 'secret', logger },
     directory: () => directory,
     missing: () => missing,
+    warnings: () => warnings,
   })
   const client = new NodeClient({ secret, clock })
   context.after(() => Promise.all([client.close(), server.close()]))
-  return { client, server, missing, address: { host: HOST, port: server.port } }
+  return { client, server, missing, warnings, address: { host: HOST, port: server.port } }
 }
 
 const ask = (port: number, path: string, options: RequestInit = {}) =>
   fetch(`http://${HOST}:${port}${path}`, options)
 
-test('a directory arrives as it was told', async (t) => {
+test('a directory arrives as it was sent', async (t) => {
   const { client, address } = await open(t)
   assert.deepEqual(await client.directoryAt(address, 1000), DIRECTORY)
 })
 
-test('the directory is for those who know the secret; health is for everyone', async (t) => {
-  const { client, address, missing } = await open(t, { secret: 'another' })
+test('the directory needs the secret; health does not', async (t) => {
+  const { client, address, missing, warnings } = await open(t, { secret: 'another' })
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_FORBIDDEN', retryable: false })
   for (const headers of [{}, { 'x-mailroom-secret': 'secres' }, { 'x-mailroom-secret': '' }]) {
     assert.equal((await ask(address.port, '/directory', { headers })).status, 403)
@@ -44,6 +48,13 @@ test('the directory is for those who know the secret; health is for everyone', a
   assert.deepEqual(await (await ask(address.port, '/livez')).json(), { status: 'ok' })
   const ready = await ask(address.port, '/readyz')
   assert.deepEqual([ready.status, await ready.json()], [200, { status: 'ready', missing: [] }])
+  warnings.push('a clock')
+  const warned = await ask(address.port, '/readyz')
+  assert.deepEqual(
+    [warned.status, await warned.json()],
+    [200, { status: 'ready', missing: [], warnings: ['a clock'] }],
+  )
+  warnings.pop()
   missing.push('logging-1: starting')
   const unready = await ask(address.port, '/readyz')
   assert.deepEqual(
@@ -52,7 +63,15 @@ test('the directory is for those who know the secret; health is for everyone', a
   )
 })
 
-test('there is nothing else to ask', async (t) => {
+test('health is answered over HTTP/1.1 without a Host, as the checks of load balancers send it', async (t) => {
+  const { address } = await open(t)
+  for (const path of ['/livez', '/readyz']) {
+    const socket = connect(address.port, HOST).end(`GET ${path} HTTP/1.1\r\nConnection: close\r\n\r\n`)
+    assert.match(await text(socket), /^HTTP\/1\.1 200 /)
+  }
+})
+
+test('other paths and methods are 404', async (t) => {
   const { address } = await open(t)
   for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1']) {
     assert.equal((await ask(address.port, path)).status, 404, path)
@@ -60,7 +79,7 @@ test('there is nothing else to ask', async (t) => {
   assert.equal((await ask(address.port, '/livez', { method: 'POST' })).status, 404)
 })
 
-test('nobody listens, or does not answer in time: worth asking again', async (t) => {
+test('a node that does not listen or answer in time is a retryable error', async (t) => {
   const { client, server, address } = await open(t)
   await server.close()
   await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_PEER_LOST', retryable: true })
@@ -75,8 +94,10 @@ test('nobody listens, or does not answer in time: worth asking again', async (t)
   await assert.rejects(asked, { code: 'MR_DEADLINE_EXPIRED', retryable: true })
 })
 
-test('an answer that is no directory of a node beside others is refused for good', async (t) => {
-  const alone = toldBy({ node: 'a', startId: '1' }, [entryOf('logging-1', { node: 'a', address: null })])
+test('an answer that is no directory of a node with --peers is not retryable', async (t) => {
+  const alone = nodeDirectory({ node: 'a', startId: '1', now: 0 }, [
+    entryOf('logging-1', { node: 'a', address: null }),
+  ])
   const strange = { ...DIRECTORY, actors: [{ ...DIRECTORY.actors[0]!, state: 'asleep' }] } as never
   for (const directory of [alone, strange]) {
     const { client, address } = await open(t, { directory })
@@ -93,7 +114,7 @@ test('an answer that is no directory of a node beside others is refused for good
   await assert.rejects(client.directoryAt({ host: HOST, port }, 1000), { code: 'MR_REQUEST_INVALID' })
 })
 
-test('an address is its own, and a name has all of its', async (t) => {
+test('an address resolves to itself, and a name to all of its addresses', async (t) => {
   const { client } = await open(t)
   assert.deepEqual(await client.addressesOf('127.0.0.7'), ['127.0.0.7'])
   assert.ok((await client.addressesOf('localhost')).length > 0)

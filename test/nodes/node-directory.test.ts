@@ -1,34 +1,38 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { areNamedAfterIt, entriesAt, lackedBy, toldBy } from '../../src/nodes/node-directory.ts'
+import { entriesAt, hasNodeInNames, missingOf, nodeDirectory } from '../../src/nodes/node-directory.ts'
 import { entryOf } from '../support/actor-context.ts'
 
-const SELF = { node: 'a', startId: '1' }
+const SELF = { node: 'a', startId: '1', now: 0 }
 
-test('an actor is told with its port, and found at the address its node was reached at', () => {
+test('an actor is reported with its port, and its address is the one its node was reached at', () => {
   const entry = entryOf('messages-1@a', { node: 'a', address: '127.0.0.1:9001', lanes: { 0: 2 } })
-  const told = toldBy(SELF, [entry])
+  const told = nodeDirectory(SELF, [entry])
   assert.equal(told.actors[0]!.port, 9001)
-  assert.deepEqual(entriesAt(told, '10.0.0.7', { away: false }), [{ ...entry, address: '10.0.0.7:9001' }])
-  assert.deepEqual(entriesAt(told, 'fd00::7', { away: false }), [{ ...entry, address: '[fd00::7]:9001' }])
+  assert.deepEqual(entriesAt(told, '10.0.0.7', { isUnreachable: false }), [
+    { ...entry, address: '10.0.0.7:9001' },
+  ])
+  assert.deepEqual(entriesAt(told, 'fd00::7', { isUnreachable: false }), [
+    { ...entry, address: '[fd00::7]:9001' },
+  ])
 })
 
-test('of a node that is away only those that were ready are told otherwise', () => {
+test('the ready actors of an unreachable node count as restarting', () => {
   const states = ['starting', 'ready', 'draining', 'restarting', 'failed'] as const
-  const told = toldBy(
+  const told = nodeDirectory(
     SELF,
     states.map((state, index) => entryOf(`messages-${index + 1}@a`, { state })),
   )
   assert.deepEqual(
-    entriesAt(told, '10.0.0.7', { away: true }).map(({ state }) => state),
+    entriesAt(told, '10.0.0.7', { isUnreachable: true }).map(({ state }) => state),
     ['starting', 'restarting', 'draining', 'restarting', 'failed'],
   )
 })
 
-test('actors are named after their node, or they are not', () => {
+test('hasNodeInNames refuses names without the node’s', () => {
   const named = (...names: string[]) =>
-    areNamedAfterIt(
-      toldBy(
+    hasNodeInNames(
+      nodeDirectory(
         SELF,
         names.map((name) => entryOf(name)),
       ),
@@ -40,14 +44,14 @@ test('actors are named after their node, or they are not', () => {
   }
 })
 
-test('a node lacks what its actors lack, and every actor that is not ready', () => {
+test('a node lacks what its actors lack and every actor that is not ready', () => {
   const facade = entryOf('facade-1', { missing: ['a ready logging actor', 'logging-1: the disk is full'] })
   const full = entryOf('logging-1', { missing: ['the disk is full'] })
-  assert.deepEqual(lackedBy([facade, full, entryOf('messages-1', { state: 'draining' })]), [
+  assert.deepEqual(missingOf([facade, full, entryOf('messages-1', { state: 'draining' })]), [
     'a ready logging actor',
     'logging-1: the disk is full',
     'messages-1: draining',
   ])
-  assert.deepEqual(lackedBy([entryOf('logging-1')]), [])
-  assert.deepEqual(lackedBy([]), ['this node is starting'])
+  assert.deepEqual(missingOf([entryOf('logging-1')]), [])
+  assert.deepEqual(missingOf([]), ['this node is starting'])
 })

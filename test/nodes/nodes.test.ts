@@ -1,8 +1,9 @@
-/** What a node makes of the others: found by name, kept while they answer, left out when silent. */
+/** How a node keeps the others: found by name, kept while they answer, forgotten when silent. */
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import { pino } from 'pino'
 import { Nodes } from '../../src/nodes/nodes.ts'
+import { skewsOf } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { FakeClock, settle } from '../support/fake-clock.ts'
 import { FakeNetwork, nodeOf } from '../support/fake-network.ts'
@@ -35,10 +36,10 @@ function create(): Nodes {
 afterEach(() => nodes.stop())
 
 const names = () => nodes.actors().map(({ name }) => name)
-const told = () => nodes.actors().map(({ name, state, address }) => ({ name, state, address }))
+const seen = () => nodes.actors().map(({ name, state, address }) => ({ name, state, address }))
 const linesOf = (pattern: RegExp) => logged.filter(({ msg }) => pattern.test(msg))
 
-test('a name with several addresses is several nodes; an actor is where its node was reached', async () => {
+test('a name with several addresses is several nodes; an actor has the address its node was reached at', async () => {
   network.names.set('logging', ['10.0.0.1', 'fd00::2'])
   network.names.set('messages', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2']))
@@ -46,7 +47,7 @@ test('a name with several addresses is several nodes; an actor is where its node
   network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
   nodes.start()
   await settle()
-  assert.deepEqual(told(), [
+  assert.deepEqual(seen(), [
     { name: 'logging-1@a', state: 'ready', address: '10.0.0.1:9001' },
     { name: 'logging-2@a', state: 'ready', address: '10.0.0.1:9002' },
     { name: 'logging-1@b', state: 'ready', address: '[fd00::2]:9001' },
@@ -56,7 +57,7 @@ test('a name with several addresses is several nodes; an actor is where its node
   assert.deepEqual(nodes.problems(), [])
 })
 
-test('every actor keeps what its node tells of it; one without a server has no address', async () => {
+test('every actor has the status that its node reports; one without a server has no address', async () => {
   network.names.set('messages', ['10.0.0.1'])
   const more = { lanes: { 3: 7 }, dead: 2, handled: 9, state: 'draining', address: null } as const
   network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1'], { more }))
@@ -68,7 +69,26 @@ test('every actor keeps what its node tells of it; one without a server has no a
   assert.ok(!('port' in actor!))
 })
 
-test('a node passes itself over, by whatever address it meets itself', async () => {
+test('a node whose clock differs by more than a second is named, until it does not', async () => {
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2', '10.0.0.3'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2']))
+  network.listeners.set('10.0.0.2:7100', nodeOf('b', ['logging-1']))
+  network.listeners.set('10.0.0.3:7100', nodeOf('c', ['logging-1']))
+  network.skewsMs.set('10.0.0.1:7100', 4040)
+  network.skewsMs.set('10.0.0.2:7100', -1001)
+  network.skewsMs.set('10.0.0.3:7100', 1000)
+  nodes.start()
+  await settle()
+  assert.deepEqual(skewsOf(nodes.actors()), [
+    "the clock of node a is 4.0 s ahead of this node's",
+    "the clock of node b is 1.0 s behind this node's",
+  ])
+  network.skewsMs.clear()
+  await clock.advance(1000)
+  assert.deepEqual(skewsOf(nodes.actors()), [])
+})
+
+test('a node ignores itself under each of its addresses', async () => {
   network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
   for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
     network.listeners.set(address, nodeOf('here', ['logging-1'], { startId: SELF.startId }))
@@ -80,7 +100,7 @@ test('a node passes itself over, by whatever address it meets itself', async () 
   assert.deepEqual(linesOf(/node/), [])
 })
 
-test('a node that is reached by two addresses is there once', async () => {
+test('a node with two addresses counts once', async () => {
   network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
   for (const address of ['10.0.0.1:7100', '10.0.0.2:7100']) {
     network.listeners.set(address, nodeOf('a', ['logging-1']))
@@ -109,7 +129,7 @@ for (const [how, listener] of [
   ['frozen', 'frozen'],
   ['dead', undefined],
 ] as const) {
-  test(`a ${how} node keeps its lanes for five seconds, is sent nobody after three, and then leaves`, async () => {
+  test(`a ${how} node is called no more after 3 s, and is forgotten with its lanes after 5 s`, async () => {
     network.names.set('messages', ['10.0.0.1'])
     const answer = nodeOf('c', ['messages-1'])
     network.listeners.set('10.0.0.1:7200', answer)
@@ -119,12 +139,12 @@ for (const [how, listener] of [
     else network.listeners.set('10.0.0.1:7200', listener)
     await clock.advance(2900)
     assert.deepEqual(
-      told().map(({ state }) => state),
+      seen().map(({ state }) => state),
       ['ready'],
     )
     await clock.advance(100)
     assert.deepEqual(
-      told().map(({ state }) => state),
+      seen().map(({ state }) => state),
       ['restarting'],
     )
     await clock.advance(1900)
@@ -134,13 +154,13 @@ for (const [how, listener] of [
     network.listeners.set('10.0.0.1:7200', answer)
     await clock.advance(2000)
     assert.deepEqual(
-      told().map(({ state }) => state),
+      seen().map(({ state }) => state),
       ['ready'],
     )
   })
 }
 
-test('a name that cannot be looked up for a while loses nobody who answers', async () => {
+test('nodes that answer are kept while their name cannot be resolved', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
   nodes.start()
@@ -151,7 +171,7 @@ test('a name that cannot be looked up for a while loses nobody who answers', asy
   assert.equal(linesOf(/^logging has no address/).length, 1)
 })
 
-test('a lookup that hangs is not begun again, and holds up no one', async () => {
+test('a lookup that hangs is not repeated and delays no other', async () => {
   let lookups = 0
   network.addressesOf = async (host) => {
     if (host === 'messages') return ['10.0.0.1']
@@ -165,7 +185,7 @@ test('a lookup that hangs is not begun again, and holds up no one', async () => 
   assert.deepEqual(names(), ['messages-1@c'])
 })
 
-test('a node is asked again only when it has answered or its time is up', async () => {
+test('a node is polled again only after its answer or its timeout', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', 'frozen')
   network.directoryAt = (address) => {
@@ -177,13 +197,13 @@ test('a node is asked again only when it has answered or its time is up', async 
   assert.deepEqual(network.asked, ['10.0.0.1'])
 })
 
-test('silence is what this process asked into: after it was frozen nobody has been silent', async () => {
+test('after this process was frozen, no other node counts as silent', async () => {
   network.names.set('messages', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
-  // A frozen process does not look, and its timer fires once when it is thawed.
-  let look = () => {}
+  // A frozen process does not poll, and its timer fires once when it is thawed.
+  let poll = () => {}
   clock.every = (_, work) => {
-    look = work
+    poll = work
     return () => {}
   }
   nodes.start()
@@ -191,15 +211,15 @@ test('silence is what this process asked into: after it was frozen nobody has be
   network.listeners.set('10.0.0.1:7200', 'frozen')
   await clock.advance(60_000)
   const states: string[] = []
-  for (let looks = 0; looks < 5; looks++) {
-    look()
+  for (let polls = 0; polls < 5; polls++) {
+    poll()
     await clock.advance(1000)
     states.push(...nodes.actors().map(({ state }) => state))
   }
   assert.deepEqual(states, ['ready', 'ready', 'restarting', 'restarting'])
 })
 
-test('a restarted node takes the place of its last start at once', async () => {
+test('a restarted node replaces its former start at once', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1', 'logging-2'], { startId: 'a' }))
   nodes.start()
@@ -208,13 +228,13 @@ test('a restarted node takes the place of its last start at once', async () => {
   network.names.set('logging', ['10.0.0.9'])
   network.listeners.set('10.0.0.9:7100', nodeOf('a', ['logging-1'], { startId: 'b' }))
   await clock.advance(1000)
-  assert.deepEqual(told(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.9:9001' }])
+  assert.deepEqual(seen(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.9:9001' }])
   await clock.advance(10_000)
   assert.deepEqual(nodes.problems(), [])
   assert.deepEqual(linesOf(/named/), [])
 })
 
-test('two living nodes of one name: one of them counts, the same everywhere, and it is said', async () => {
+test('of two live nodes with one name, all nodes choose the same one and name the problem', async () => {
   const addresses = ['10.0.0.1', '10.0.0.2']
   network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1'], { startId: 'b' }))
   network.listeners.set('10.0.0.2:7100', nodeOf('a', ['logging-1'], { startId: 'a' }))
@@ -225,7 +245,7 @@ test('two living nodes of one name: one of them counts, the same everywhere, and
     logged = []
     nodes.start()
     await clock.advance(6000)
-    assert.deepEqual(told(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.2:9001' }])
+    assert.deepEqual(seen(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.2:9001' }])
   }
   const problem = '2 nodes are named a: give each its own name with --node'
   assert.deepEqual(nodes.problems(), [problem])
@@ -235,7 +255,7 @@ test('two living nodes of one name: one of them counts, the same everywhere, and
   )
 })
 
-test('another node of this one’s name is passed over, and it is said', async () => {
+test('another node with this one’s name is ignored and named as a problem', async () => {
   network.names.set('logging', ['10.0.0.1'])
   network.listeners.set('10.0.0.1:7100', nodeOf('here', ['logging-1'], { startId: 'another' }))
   nodes.start()
@@ -245,7 +265,7 @@ test('another node of this one’s name is passed over, and it is said', async (
 })
 
 for (const address of ['10.0.0.1', 'logging']) {
-  test(`whoever answers at ${address} and is not one of us is named, and logged once`, async () => {
+  test(`a stranger that answers at ${address} is named as a problem and logged once`, async () => {
     network.names.set('logging', [address])
     const refusal = new MailroomError('MR_FORBIDDEN', { reason: 'Another secret' })
     network.listeners.set(`${address}:7100`, refusal)
@@ -260,7 +280,7 @@ for (const address of ['10.0.0.1', 'logging']) {
   })
 }
 
-test('a node alone asks nobody', async () => {
+test('a node without peers polls no one', async () => {
   const alone = new Nodes({
     ...{ peers: [], self: SELF, network, clock, onChange: () => changeCount++ },
     logger: pino({ level: 'silent' }),

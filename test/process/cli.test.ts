@@ -43,7 +43,7 @@ test('every command has a help with examples', async () => {
   assert.match((await run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/)
 })
 
-test('what was typed wrong is named, with what was expected, and ends with code 78', async () => {
+test('a wrong command line names each problem and what was expected, and exits with code 78', async () => {
   const expected: [args: string[], ...words: RegExp[]][] = [
     [['sned', 'x'], /got "sned"; did you mean `send`\?/],
     [['--bogus'], /one of start, scale, restart, status, send, redrive, dead/],
@@ -104,7 +104,7 @@ test('a shell completes commands and flags', async () => {
   assert.match(surplus.stderr, /`--json` is not a flag.*\n.*"bash" is one word too many/)
 })
 
-test('status, scale, restart, send and dead on a living node', async (context) => {
+test('status, scale, restart, send and dead work on a running node', async (context) => {
   const system = await System.start(context, [...QUIET, '--handler', HANDLER])
   const env = { MAILROOM_URL: system.url }
   const mailroom = (...args: string[]) => run(args, { env })
@@ -139,7 +139,7 @@ test('status, scale, restart, send and dead on a living node', async (context) =
   assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
   const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
   assert.deepEqual([shown.id, shown.text, shown.attempts], [bad, 'throw', 5])
-  assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message waits again\n')
+  assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message is pending again\n')
   await system.until('it is dead again', async () => (await deadIds()).includes(bad))
   assert.equal((await mailroom('dead', 'purge', bad)).code, 0)
   const none = await mailroom('dead', 'list')
@@ -148,7 +148,7 @@ test('status, scale, restart, send and dead on a living node', async (context) =
   assert.deepEqual([gone.code, gone.stderr], [1, `mailroom: There is no dead letter ${bad} (MR_NOT_FOUND)\n`])
 })
 
-test('a node that is killed in the middle of a send: all is stored, nothing twice', async (context) => {
+test('a node is killed and restarted during send: every line is stored once', async (context) => {
   const system = await System.start(context, QUIET)
   const file = join(folder(context), 'lines')
   const texts = Array.from({ length: 30_000 }, (_, index) => `line ${index} ${'x'.repeat(50)}`)
@@ -167,7 +167,7 @@ test('a node that is killed in the middle of a send: all is stored, nothing twic
   await onceEach(system, texts)
 })
 
-test('with a token: none and a wrong one are told, the right one comes from the flag or the variable', async (context) => {
+test('a missing or wrong token is refused; the right one is taken from the flag or the variable', async (context) => {
   const token = 'a-token-of-sixteen-characters'
   const { server } = await startApi(context, { token })
   const url = `http://127.0.0.1:${server.port}`
@@ -183,7 +183,7 @@ test('with a token: none and a wrong one are told, the right one comes from the 
   assert.equal((await run(['status', '--url', url, '--token', token])).code, 0)
 })
 
-test('Ctrl-C in a send tells what was acknowledged, and a shell sees the signal', async (context) => {
+test('Ctrl-C during send prints the number of acknowledged messages; the shell sees the signal', async (context) => {
   const { node } = await FakeNode.start(context)
   const input = new PassThrough()
   const { child, ended } = begin(['send', '-', '--url', node.url], { input })
@@ -199,7 +199,7 @@ test('Ctrl-C in a send tells what was acknowledged, and a shell sees the signal'
   assert.deepEqual(node.texts, ['one', 'two'])
 })
 
-test('a reader that goes away ends a list, as it ends every other program', async (context) => {
+test('a closed pipe ends dead list with code 141', async (context) => {
   const { node } = await FakeNode.start(context)
   const letter = { id: 'X', text: 'x'.repeat(500), deadAt: 'then', attempts: 5, lastError: 'no' }
   node.script = () => ({ status: 200, body: { items: Array(1000).fill(letter), next: '/dead?limit=1000' } })
@@ -211,7 +211,7 @@ test('a reader that goes away ends a list, as it ends every other program', asyn
   assert.equal(child.exitCode, 141)
 })
 
-test('a node that is away is told in one line', async () => {
+test('an unreachable node is reported in one line', async () => {
   const port = await freePort()
   for (const args of [
     ['status'],
@@ -228,7 +228,7 @@ test('a node that is away is told in one line', async () => {
   }
 })
 
-test('a start that cannot be says why, and leaves nothing running', async (context) => {
+test('a start that fails says why and leaves no process', async (context) => {
   const system = await System.start(context, QUIET)
   const at = folder(context)
   writeFileSync(join(at, 'five.mjs'), 'export default 5')
@@ -257,7 +257,7 @@ test('a start that cannot be says why, and leaves nothing running', async (conte
   assert.deepEqual(workers.filter(isAlive), [])
 })
 
-test('npm start is drained by a SIGTERM to npm, and by Ctrl-C; nothing is left', async (context) => {
+test('SIGTERM to npm and Ctrl-C drain npm start and leave no process', async (context) => {
   for (const way of ['SIGTERM to npm', 'Ctrl-C'] as const) {
     const data = folder(context)
     const port = await freePort()

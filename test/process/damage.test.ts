@@ -9,7 +9,7 @@ import { System } from '../support/system.ts'
 const TEXTS = Array.from({ length: 40 }, (_, index) => `text number ${index + 10}`)
 const ONE_OF_EACH = ['--logging', '1', '--messages', '1', '--lanes', '1']
 
-test('a log file and a home whose structure is damaged are set aside and named in readyz; the rest goes on', async (context) => {
+test('a damaged log file and home are renamed and named in /readyz; all else works', async (context) => {
   const system = await stopped(context)
   const files = ['log-1.1.db', 'home-0.db']
   for (const name of files) {
@@ -36,7 +36,7 @@ test('a log file and a home whose structure is damaged are set aside and named i
   assert.equal((await system.get<{ state: string }>(`/messages/${id}?wait=10`)).state, 'delivered')
 })
 
-test('a text that was changed on the disk is named in readyz and not shown; all others are', async (context) => {
+test('a text that was changed on the disk is named in /readyz and left out of the lists', async (context) => {
   const system = await stopped(context)
   for (const name of ['log-1.1.db', 'home-0.db']) {
     const path = join(system.data, name)

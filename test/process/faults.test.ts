@@ -42,7 +42,7 @@ for (const name of ['logging-1', 'messages-1']) {
   })
 }
 
-test('SIGKILL of one of two facades under load: only what was on its sockets fails', async (context) => {
+test('SIGKILL of one of two facades under load: only requests on its connections fail', async (context) => {
   const system = await System.start(context, ['--facade', '2'])
   const load = new Load(context, system.url)
   await load.more(1000)
@@ -69,7 +69,7 @@ test('SIGKILL of all workers at once, three times, under load', async (context) 
   await assertNothingWrong(system, await load.stop())
 })
 
-test('SIGKILL of the primary under load: workers are gone at once, a new start has everything', async (context) => {
+test('SIGKILL of the primary under load: workers end at once, a new start has every message', async (context) => {
   const system = await System.start(context)
   const load = new Load(context, system.url)
   for (let round = 0; round < 3; round++) {
@@ -88,7 +88,7 @@ test('SIGKILL of the primary under load: workers are gone at once, a new start h
   await assertNothingWrong(system, await load.stop())
 })
 
-test('SIGTERM under load: no accepted request fails, exit code 0, nothing left, nothing lost', async (context) => {
+test('SIGTERM under load: no accepted request fails, exit code 0, no process is left, nothing is lost', async (context) => {
   const system = await System.start(context)
   const load = new Load(context, system.url)
   await load.more(1000)
@@ -134,7 +134,7 @@ test('scaling up and down and rolling restarts under load: no request fails, not
   await assertNothingWrong(system, history)
 })
 
-test('a second start on the same data is refused by name; the first goes on', async (context) => {
+test('a second start on the same data is refused, naming the first, which runs on', async (context) => {
   const system = await System.start(context)
   const first = system.primary
   system.spawn()
@@ -169,7 +169,7 @@ test('an acknowledged message is in every log read that begins later, also while
   assert.deepEqual((await load.stop()).failures, [])
 })
 
-test('a request on its way when the drain begins is answered', async (context) => {
+test('a request in flight when the drain begins is answered', async (context) => {
   const system = await System.start(context)
   const outgoing = request(`${system.url}/messages`, {
     method: 'POST',

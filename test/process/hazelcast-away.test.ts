@@ -13,7 +13,7 @@ import { onMembers } from '../support/members.ts'
 import { System, sleep } from '../support/system.ts'
 
 onMembers(() => {
-  test('without its clusters it is up within 2 s, says what is missing, and accepts within 5 s of their arrival', async (context) => {
+  test('without clusters a node is up within 2 s, names them in /readyz, and accepts posts within 5 s of their start', async (context) => {
     const ports = [await freePort(), await freePort()] as const
     const absent = (name: string, port: number) => ({ name, addresses: [`127.0.0.1:${port}`] })
     const flags = flagsOf(absent('logging', ports[0]), absent('queue', ports[1]))
@@ -38,7 +38,7 @@ onMembers(() => {
   })
 
   for (const which of ['logging', 'queue'] as const) {
-    test(`the ${which} cluster goes away and comes back empty: nobody exits, refusals at once, the loss is told`, async (context) => {
+    test(`the ${which} cluster restarts empty: no process exits, posts are refused at once, /readyz names the loss`, async (context) => {
       const clusters = await hazelcastSystem(context)
       const { system } = clusters
       const before = await system.actors()
@@ -72,7 +72,7 @@ onMembers(() => {
     })
   }
 
-  test('what a queue that came back empty has lost is put back by a command, once', async (context) => {
+  test('redrive puts back, once, what a queue that restarted empty has lost', async (context) => {
     const { system, queue } = await hazelcastSystem(context)
     const texts = Array.from({ length: 50 }, (_, index) => ({ text: `text ${index}` }))
     await system.send('POST', '/messages', texts.slice(0, 20))
@@ -102,7 +102,7 @@ onMembers(() => {
     assert.deepEqual(await redrive(), { checked: 50, redriven: 0 })
   })
 
-  test('a member that is killed and started again at once leaves nobody waiting', async (context) => {
+  test('a member that is killed and restarted at once holds up no request', async (context) => {
     const { system, queue } = await hazelcastSystem(context, { queue: 3 })
     const load = new Load(context, system.url, { connections: 8, pauseMs: 10 })
     for (const member of queue.members) {

@@ -7,7 +7,7 @@ import type { Lists } from '../support/running-system.ts'
 import type { System } from '../support/system.ts'
 
 const HANDLER = ['--handler', new URL('../support/handler.ts', import.meta.url).pathname]
-/** Longer than a lease, a look-through, and all that a wake-up may be late. */
+/** Longer than a lease, a scan, and the time a wake-up may be late. */
 const LONG_MS = 15_000
 
 interface Found {

@@ -40,7 +40,7 @@ async function pidsOf(front: System, node: System, name: string): Promise<number
 }
 
 onMembers(() => {
-  test('a node that is killed under load: what it held is delivered elsewhere within 8 s, nothing is wrong', async (context) => {
+  test('a node is killed under load: the messages it held are delivered elsewhere within 8 s, nothing is wrong', async (context) => {
     const { front, back } = await threeNodes(context)
     const load = new Load(context, front.url, { connections: 16, pauseMs: 5 })
     await load.more(300)
@@ -62,7 +62,7 @@ onMembers(() => {
     await assertNothingWrong(front, history)
   })
 
-  test('a node that is frozen for 10 s and thawed under load: its late writes are harmless, no list shows anything twice', async (context) => {
+  test('a node is frozen for 10 s under load: its late writes are harmless, no list shows an id twice', async (context) => {
     const { front, back } = await threeNodes(context)
     const load = new Load(context, front.url, { connections: 16, pauseMs: 5 })
     await load.more(300)

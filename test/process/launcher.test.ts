@@ -38,7 +38,7 @@ function unpacked(context: TestContext): string {
   return at
 }
 
-test('the launcher runs on the Node of this machine, and hands on words, codes and standard input', async () => {
+test('the launcher runs on an old Node and passes on arguments, exit codes and standard input', async () => {
   const program: [string, string] = [machineNode(), BIN]
   const version = await run(['--version'], { program })
   assert.deepEqual([version.code, version.stderr], [0, ''])
@@ -69,7 +69,7 @@ test('a package is started from dist by its launcher, and drained by a signal to
   assert.match(stdout, /"msg":"drained"/)
 })
 
-test('what is published holds all that the launcher needs, and no sources', () => {
+test('the published package has all that the launcher needs, and no sources', () => {
   const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
     cwd: ROOT,
     encoding: 'utf8',

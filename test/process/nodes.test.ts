@@ -29,8 +29,11 @@ class TestNode {
     this.#internalPort = internalPort
   }
 
-  begin(): void {
-    this.primary = fork(PRIMARY, [JSON.stringify(this.#config)])
+  /** @param clockMs How far its clock is ahead. */
+  begin(clockMs = 0): void {
+    const clock = `const now = Date.now; Date.now = () => now() + ${clockMs}`
+    const execArgv = ['--import', `data:text/javascript,${encodeURIComponent(clock)}`]
+    this.primary = fork(PRIMARY, [JSON.stringify(this.#config)], { execArgv })
   }
 
   /** What this node tells of itself. */
@@ -42,6 +45,11 @@ class TestNode {
 
   async readiness(): Promise<number> {
     return (await this.#ask('/readyz')).status
+  }
+
+  /** What is wrong around it. */
+  async warnings(): Promise<string[]> {
+    return ((await (await this.#ask('/readyz')).json()) as { warnings: string[] }).warnings
   }
 
   /** What its first actor is told of all nodes. */
@@ -76,6 +84,7 @@ class TestNode {
 async function begin(
   context: TestContext,
   counts: Record<string, Partial<Record<Role, number>>>,
+  clocksMs: Record<string, number> = {},
 ): Promise<TestNode[]> {
   const data = mkdtempSync(join(tmpdir(), 'nodes-'))
   const names = Object.keys(counts)
@@ -100,7 +109,7 @@ async function begin(
     }
     rmSync(data, { recursive: true })
   })
-  for (const node of nodes) node.begin()
+  for (const node of nodes) node.begin(clocksMs[node.name])
   return nodes
 }
 
@@ -122,7 +131,7 @@ const areReady = (count: number) => (actors: ActorEntry[]) =>
 const THREE = { a: { facade: 1, logging: 1 }, b: { messages: 2 }, c: { logging: 1, messages: 1 } }
 const ALL = 6
 
-test('nodes of different roles see the same actors under the same names, and deal the lanes alike', async (t) => {
+test('nodes of different roles have the same names of actors and assign lanes alike', async (t) => {
   const nodes = await begin(t, THREE)
   await until(nodes, areReady(ALL))
   const views = await Promise.all(nodes.map((node) => node.view()))
@@ -141,7 +150,16 @@ test('nodes of different roles see the same actors under the same names, and dea
   for (const node of nodes) assert.equal(await node.readiness(), 200)
 })
 
-test('a role is scaled where it is, not elsewhere; all nodes see it', async (t) => {
+test('clocks of two nodes 4 s apart: each is ready, and names the other’s in /readyz', async (t) => {
+  const nodes = await begin(t, { a: { facade: 1, logging: 1 }, b: { messages: 1 } }, { b: 4000 })
+  const [a, b] = nodes as [TestNode, TestNode]
+  await until(nodes, areReady(3))
+  assert.match((await a.warnings()).join(), /^the clock of node b is [34]\.\d s ahead of this node's$/)
+  assert.match((await b.warnings()).join(), /^the clock of node a is [34]\.\d s behind this node's$/)
+  assert.deepEqual([await a.readiness(), await b.readiness()], [200, 200])
+})
+
+test('a role is scaled only on its own node, and all nodes see it', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b] = nodes as [TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -155,7 +173,7 @@ test('a role is scaled where it is, not elsewhere; all nodes see it', async (t) 
   await until(nodes, areReady(ALL - 1))
 })
 
-test('a killed node is left out, and back when it is started again', async (t) => {
+test('a killed node gets no calls, and is found again when it is restarted', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -167,7 +185,7 @@ test('a killed node is left out, and back when it is started again', async (t) =
   await until(nodes, areReady(ALL))
 })
 
-test('a node that drains says so: nobody waits for its silence', async (t) => {
+test('a draining node announces it: the others remove it at once', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))
@@ -178,7 +196,7 @@ test('a node that drains says so: nobody waits for its silence', async (t) => {
   assert.deepEqual(await exited, [0, null])
 })
 
-test('a node frozen whole is left out; thawed it is the same node, and never lost the others', async (t) => {
+test('a frozen node gets no calls; when it continues it has not lost the others', async (t) => {
   const nodes = await begin(t, THREE)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   await until(nodes, areReady(ALL))

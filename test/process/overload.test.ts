@@ -12,7 +12,7 @@ const MEMORY_MAX_KB = 512 * 1024
 const CLIENTS = 4 * IN_FLIGHT_MAX
 const REFUSALS = 2000
 
-test('overload: refusals are told and store nothing, all that is acknowledged is kept, memory is bounded', async (context) => {
+test('overload: refused posts store nothing, acknowledged messages are kept, memory is bounded', async (context) => {
   const system = await System.start(context)
   const { history, refused, badRefusals } = await offer({
     port: system.port,

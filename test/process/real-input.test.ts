@@ -63,13 +63,13 @@ function folder(context: TestContext): string {
   return path
 }
 
-test('the samples are what they are taken for', () => {
+test('the samples have the properties that the tests need', () => {
   assert.ok(hooks.length > 300 && naughty.length > 450)
   assert.equal(lines.length, texts.length, 'all fit on a line')
   assert.ok(indented.some((text) => text.includes('\n')))
 })
 
-test('webhook bodies and naughty strings come back byte for byte through every way of the API', async (context) => {
+test('webhook bodies and naughty strings are read back byte for byte, however they were posted', async (context) => {
   const system = await System.start(context, ['--log-level', 'warn'])
   const post = poster(system)
   for (let from = 0; from < texts.length; from += 50) {
@@ -88,7 +88,7 @@ test('webhook bodies and naughty strings come back byte for byte through every w
   await comesBack(system, [...texts, ...texts, ...texts, ...texts])
 })
 
-test('webhook bodies and naughty strings come back byte for byte through mailroom send', async (context) => {
+test('webhook bodies and naughty strings are read back byte for byte after mailroom send', async (context) => {
   const system = await System.start(context, ['--log-level', 'warn'])
   const at = folder(context)
   const url = ['--url', system.url]
@@ -122,7 +122,7 @@ test('webhook bodies and naughty strings come back byte for byte through mailroo
   await comesBack(system, [...lines, ...lines, ...rawLines, largest, naughtyFile.toString()])
 })
 
-test('what is larger than a message may be, or empty, is refused by its name and stores nothing', async (context) => {
+test('texts that are too large or empty are refused by name and store nothing', async (context) => {
   const system = await System.start(context, ['--log-level', 'warn'])
   const post = poster(system)
   const large = JSON.stringify(hooks.map((hook) => JSON.parse(hook)).slice(0, 20))

@@ -36,7 +36,7 @@ async function within(
   assert.ok(tookMs <= contention.allow(ms), `${what} took ${Math.round(tookMs)} ms`)
 }
 
-test('SIGKILL of one facade of two: it is back within 1 s, and the other one went on', async (context) => {
+test('SIGKILL of one facade of two: it is back within 1 s, and the other one serves meanwhile', async (context) => {
   const system = await System.start(context, ['--facade', '2'])
   const load = new Load(context, system.url, LIGHT)
   await load.more(200)
@@ -116,7 +116,7 @@ test('SIGTERM of a worker of each role under load: no request fails', async (con
   await assertNothingWrong(system, history)
 })
 
-test('messages 3 -> 1 -> 3 with 200,000 waiting: the union never shrinks, what waits is shared anew', async (context) => {
+test('messages 3 -> 1 -> 3 with 200,000 pending: the union of the lists never shrinks, pending messages move to the new actors', async (context) => {
   const handler = new URL('../support/handler.ts', import.meta.url).pathname
   const system = await System.start(context, ['--messages', '3', '--handler', handler])
   const lines = Array.from({ length: 200_000 }, (_, n) => `{"text":"wait 5 ${n}"}\n`).join('')
@@ -155,7 +155,7 @@ test('messages 3 -> 1 -> 3 with 200,000 waiting: the union never shrinks, what w
   }
 })
 
-test('a full disk: posts are refused with 503, reads go on, nothing exits, writes work within 5 s of space', async (context) => {
+test('a full disk: posts are refused with 503, reads continue, no process exits, posts are accepted within 5 s of free space', async (context) => {
   const disk = smallDisk(context, 64)
   if (disk === undefined) return
   const system = await System.start(context, [], { data: join(disk, 'data') })
@@ -201,7 +201,7 @@ test('a full disk: posts are refused with 503, reads go on, nothing exits, write
   )
 })
 
-test('a worker that dies while the disk is full: the primary goes on, and all is well within 5 s of space', async (context) => {
+test('a worker dies while the disk is full: the primary runs on, and the node is ready within 5 s of free space', async (context) => {
   const disk = smallDisk(context, 64)
   if (disk === undefined) return
   const system = await System.start(context, [], { data: join(disk, 'data') })
@@ -237,7 +237,7 @@ test('a worker that dies while the disk is full: the primary goes on, and all is
 })
 
 /** These wait more than they work. */
-describe('rows that take their time', { concurrency: 3 }, () => {
+describe('slow tests, run together', { concurrency: 3 }, () => {
   for (const name of ['facade-2', 'logging-1', 'messages-1']) {
     test(`SIGSTOP of ${name} for 10 s: replaced within 4 s, and no request outlives its deadline`, async (context) => {
       const system = await System.start(context, ['--facade', '2'])
@@ -274,7 +274,7 @@ describe('rows that take their time', { concurrency: 3 }, () => {
     })
   }
 
-  test('a whole node frozen for 10 s and thawed: nothing is lost, nothing shows twice', async (context) => {
+  test('a node frozen as a whole for 10 s: nothing is lost, no list shows an id twice', async (context) => {
     const system = await System.start(context)
     const load = new Load(context, system.url, LIGHT)
     await load.more(200)
@@ -286,7 +286,7 @@ describe('rows that take their time', { concurrency: 3 }, () => {
     await assertNothingWrong(system, await load.stop())
   })
 
-  test('a crash loop in the start of an actor: its breaker opens, readyz says so, siblings go on, it comes back', async (context) => {
+  test('an actor that crashes at boot: its breaker opens, /readyz names it, the other actors run on, it recovers', async (context) => {
     const directory = mkdtempSync(join(tmpdir(), 'mailroom-crash-'))
     context.after(() => rmSync(directory, { recursive: true }))
     const flag = join(directory, 'broken')

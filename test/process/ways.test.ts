@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { Lists } from '../support/running-system.ts'
 import { System } from '../support/system.ts'
 
-test('ten messages: every read has all in the log, both messages actors have some, each once', async (context) => {
+test('ten messages: every read of the log has all, both messages actors have some, each once', async (context) => {
   const system = await System.start(context)
   const texts = Array.from({ length: 10 }, (_, index) => `msg${index + 1}`)
   for (const text of texts) await system.send('POST', '/messages', { text })
@@ -33,7 +33,7 @@ test('ten messages: every read has all in the log, both messages actors have som
   assert.deepEqual(new Set([...first!, ...second!]), new Set(texts))
 })
 
-test('scaled to 3 messages actors, stopped, started with 2: all is delivered and in the union', async (context) => {
+test('scaled to 3 messages actors, stopped, started with 2: every message is in the union of the lists', async (context) => {
   const system = await System.start(context)
   await system.send('PUT', '/actors/messages', { count: 3 })
   const texts = Array.from({ length: 60 }, (_, index) => `text ${index}`)
@@ -52,7 +52,7 @@ test('scaled to 3 messages actors, stopped, started with 2: all is delivered and
   assert.deepEqual(logged.map(({ text }) => text).sort(), union)
 })
 
-test('a message is queued while its handler runs, then delivered; one whose handler throws becomes a dead letter', async (context) => {
+test('a message is queued while its handler runs, then delivered; a message whose handler throws becomes a dead letter', async (context) => {
   const handler = new URL('../support/handler.ts', import.meta.url).pathname
   const system = await System.start(context, ['--handler', handler])
   const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'wait 300' })

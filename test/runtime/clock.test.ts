@@ -1,4 +1,4 @@
-/** The real clock: what it promises beside the time, which no test measures. */
+/** The real clock: all it promises but exact times, which no test measures. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import test from 'node:test'
@@ -16,7 +16,7 @@ function run(code: string): string {
   })
 }
 
-test('timers fire in order of their delays, cancelled ones never', async () => {
+test('timers fire in order of their delays; cancelled ones never fire', async () => {
   const fired: string[] = []
   const cancel = clock.after(1, () => fired.push('cancelled'))
   cancel()
@@ -26,7 +26,7 @@ test('timers fire in order of their delays, cancelled ones never', async () => {
   cancel()
 })
 
-test('what repeats does so until it is cancelled', async () => {
+test('a repeating timer fires until it is cancelled', async () => {
   let count = 0
   await new Promise<void>((resolve) => {
     const cancel = clock.every(1, () => {
@@ -40,7 +40,7 @@ test('what repeats does so until it is cancelled', async () => {
   assert.equal(count, 3)
 })
 
-test('a sleep ends at once when its signal is or gets aborted, and leaves nothing on it', async () => {
+test('a sleep ends at once when its signal is or gets aborted, and removes its listener', async () => {
   await clock.sleep(LONG_MS, AbortSignal.abort())
   const abort = new AbortController()
   let listening = 0
@@ -60,7 +60,7 @@ test('a sleep ends at once when its signal is or gets aborted, and leaves nothin
   await sleeping
 })
 
-test('what is soon comes after the microtasks that are already there', async () => {
+test('`soon` runs after the pending microtasks', async () => {
   const order: string[] = []
   await new Promise<void>((resolve) => {
     clock.soon(() => {
@@ -74,7 +74,7 @@ test('what is soon comes after the microtasks that are already there', async () 
   assert.deepEqual(order, ['one', 'two', 'soon'])
 })
 
-test('only a timer that asks for it keeps a process alive', () => {
+test('`every` and `unref` timers do not keep a process alive', () => {
   assert.equal(run(`clock.after(${LONG_MS}, () => {}, { unref: true }); clock.every(1000, () => {})`), '')
   assert.equal(run(`clock.after(5, () => console.log('fired'))`), 'fired\n')
 })

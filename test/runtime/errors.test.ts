@@ -12,7 +12,7 @@ import {
 
 const code = fc.constantFrom(...(Object.keys(ERRORS) as ErrorCode[]))
 const word = fc.string({ maxLength: 20 })
-/** Facts that fit every code. */
+/** Details that fit every code. */
 const details = fc.record(
   {
     problems: fc.array(word, { maxLength: 3 }),
@@ -30,7 +30,7 @@ const details = fc.record(
 )
 const outcome = fc.constantFrom('none', 'unknown')
 
-test('an error comes out of a wire as it went in, by IPC and by JSON', () => {
+test('an error survives JSON unchanged', () => {
   fc.assert(
     fc.property(code, details, fc.option(outcome, { nil: undefined }), (code, details, outcome) => {
       const error = new MailroomError(code, details as never, outcome === undefined ? {} : { outcome })
@@ -42,7 +42,7 @@ test('an error comes out of a wire as it went in, by IPC and by JSON', () => {
   )
 })
 
-test('whatever comes over a wire becomes an error of the table', () => {
+test('any JSON value becomes an error of the table', () => {
   const wire = fc.oneof(
     fc.anything(),
     fc.record(
@@ -59,7 +59,7 @@ test('whatever comes over a wire becomes an error of the table', () => {
   )
 })
 
-test('whatever is thrown has a wire form; what is not of the table is a bug', () => {
+test('any thrown value has a JSON form; all but errors of the table are bugs', () => {
   fc.assert(
     fc.property(fc.oneof(fc.anything({ withNullPrototype: true }), fc.string().map(Error)), (thrown) => {
       const wire = toWire(thrown)
@@ -70,20 +70,20 @@ test('whatever is thrown has a wire form; what is not of the table is a bug', ()
   assert.match(fromWire(toWire(new TypeError('x is no function'))).message, /x is no function/)
 })
 
-test('the outcome is the table’s unless it is known better', () => {
+test('the outcome is the table’s unless the thrower gives another', () => {
   const facts = { peer: 'logging-1', reason: 'gone' }
   assert.equal(new MailroomError('MR_PEER_LOST', facts).outcome, 'unknown')
   assert.equal(new MailroomError('MR_PEER_LOST', facts, { outcome: 'none' }).outcome, 'none')
 })
 
-test('the cause is kept here and stays behind on a wire', () => {
+test('the cause is kept in the process and left out of the JSON', () => {
   const cause = new Error('secret path')
   const error = new MailroomError('MR_PEER_LOST', { peer: 'p', reason: 'r' }, { cause })
   assert.equal(error.cause, cause)
   assert.doesNotMatch(JSON.stringify(toWire(error)), /secret path/)
 })
 
-test('an error is known by its code, one of several, or at all', () => {
+test('isMailroomError compares with one code, several codes or none', () => {
   const error = new MailroomError('MR_NOT_FOUND', { what: 'it' })
   assert.ok(isMailroomError(error))
   assert.ok(isMailroomError(error, 'MR_DRAINING', 'MR_NOT_FOUND'))

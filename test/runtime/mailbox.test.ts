@@ -5,7 +5,7 @@ import { Mailbox } from '../../src/runtime/mailbox.ts'
 const open = (options: Partial<ConstructorParameters<typeof Mailbox>[0]> = {}) =>
   new Mailbox({ name: 'logging-1', capacityCount: 1000, capacityBytes: 10_000, concurrency: 1, ...options })
 
-test('refuses the 1001st message of 1000, at once and counted', async () => {
+test('a mailbox for 1000 messages refuses the 1001st at once and counts it', async () => {
   const mailbox = open()
   const gate = Promise.withResolvers<void>()
   const admitted = mailbox.run(() => gate.promise, { count: 1000 })
@@ -24,7 +24,7 @@ test('refuses the 1001st message of 1000, at once and counted', async () => {
   assert.equal(mailbox.handled, 1001)
 })
 
-test('is bounded in bytes too', async () => {
+test('a mailbox is bounded in bytes too', async () => {
   const mailbox = open()
   const gate = Promise.withResolvers<void>()
   const admitted = mailbox.run(() => gate.promise, { bytes: 9_999 })
@@ -36,7 +36,7 @@ test('is bounded in bytes too', async () => {
   await admitted
 })
 
-test('runs one at a time and in order where concurrency is 1, also when work fails', async () => {
+test('with a concurrency of 1, work runs one at a time and in order, also when it fails', async () => {
   const mailbox = open()
   const log: string[] = []
   const work = (name: string) => async () => {
@@ -54,7 +54,7 @@ test('runs one at a time and in order where concurrency is 1, also when work fai
   assert.equal(mailbox.depth, 0)
 })
 
-test('runs as many at once as its concurrency, no more', async () => {
+test('no more work runs at once than the concurrency', async () => {
   const mailbox = open({ concurrency: 3 })
   let running = 0
   let most = 0
@@ -67,7 +67,7 @@ test('runs as many at once as its concurrency, no more', async () => {
   assert.equal(most, 3)
 })
 
-test('control work is neither refused by a full mailbox nor behind its work', async () => {
+test('control work is not refused by a full mailbox and does not queue behind its messages', async () => {
   const mailbox = open({ capacityCount: 1 })
   const gate = Promise.withResolvers<void>()
   const stuck = mailbox.run(() => gate.promise)
@@ -76,7 +76,7 @@ test('control work is neither refused by a full mailbox nor behind its work', as
   await stuck
 })
 
-test('once closed it refuses and finishes what was admitted', async () => {
+test('a closed mailbox refuses work and finishes what it admitted', async () => {
   const mailbox = open()
   const gate = Promise.withResolvers<void>()
   const admitted = [mailbox.run(() => gate.promise), mailbox.run(async () => 'second')]

@@ -16,7 +16,7 @@ function withSlowDeadline(args: readonly string[]): { output: string; status: nu
   return { output: stdout + stderr, status }
 }
 
-test('a post deadline of 5 s moves all that depends on it', () => {
+test('a post deadline of 5 s moves all timings that depend on it', () => {
   const show = "const t = await import('./src/runtime/timings.ts'); console.log(JSON.stringify(t))"
   const { output, status } = withSlowDeadline(['--input-type=module', '--eval', show])
   assert.equal(status, 0, output)

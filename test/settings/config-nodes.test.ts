@@ -27,7 +27,7 @@ function problemsOf(flags: Record<string, string>): readonly string[] {
   return []
 }
 
-test('a node alone needs nothing of all this', () => {
+test('one node needs no setting of several nodes', () => {
   const config = resolve({})
   const { peers, node, internalHost, internalPort, secret, backend } = config
   assert.deepEqual(
@@ -40,7 +40,7 @@ test('a node alone needs nothing of all this', () => {
   assert.equal(isOneOfSeveral(config), false)
 })
 
-test('peers are names or addresses, each with a port', () => {
+test('--peers takes names or addresses, each with a port', () => {
   const config = resolve({ ...ONE_OF_SEVERAL, peers: 'logging:7100,10.0.0.7:1,[fd00::1]:65535' })
   assert.deepEqual(config.peers, [
     { host: 'logging', port: 7100 },
@@ -50,7 +50,7 @@ test('peers are names or addresses, each with a port', () => {
   assert.equal(isOneOfSeveral(config), true)
 })
 
-test('peers that are none are refused', () => {
+test('bad --peers are refused', () => {
   for (const peers of [
     'logging',
     'logging:0',
@@ -64,7 +64,7 @@ test('peers that are none are refused', () => {
   }
 })
 
-test('a cluster is a name and its members', () => {
+test('a Hazelcast cluster is a name and members', () => {
   const { hazelcastLogging, hazelcastQueue } = resolve({
     backend: 'hazelcast',
     'hazelcast-queue': 'line@hz-1:5701,[::1]:5702',
@@ -76,7 +76,7 @@ test('a cluster is a name and its members', () => {
   }
 })
 
-test('a node may leave a role to others, when there are others', () => {
+test('a node may have 0 actors of a role only with --peers', () => {
   const { counts } = resolve({ ...ONE_OF_SEVERAL, facade: '0', messages: '0' })
   assert.deepEqual(counts, { facade: 0, logging: 3, messages: 0 })
   assert.match(problemsOf({ facade: '0' })[0] ?? '', /`--facade` to be 1 at least with the embedded backend/)
@@ -95,7 +95,7 @@ test('only a node with a facade listens on --host, and needs a token or --open b
   assert.deepEqual(problemsOf({ ...ONE_OF_SEVERAL, host: '0.0.0.0', facade: '0' }), [])
 })
 
-test('everything that does not fit together is named at once, and no secret is shown', () => {
+test('all contradictions are named at once, and no secret is shown', () => {
   const problems = problemsOf({ peers: 'logging:7100', messages: '17', lanes: '16', host: '0.0.0.0' })
   assert.equal(problems.length, 5)
   for (const flag of ['--messages', '--token', '--peers', '--internal-port', '--secret']) {
@@ -115,12 +115,12 @@ test('a secret is needed wherever more than this machine reaches the internal se
   assert.deepEqual(problemsOf({ 'internal-host': '0.0.0.0', secret: SECRET }), [])
 })
 
-test('lanes are counted before there is a cluster to ask', () => {
+test('--messages is compared with --lanes before a cluster is asked', () => {
   assert.match(problemsOf({ backend: 'hazelcast', messages: '17' })[0] ?? '', /which is 16, got 17/)
   assert.deepEqual(problemsOf({ backend: 'hazelcast', messages: '17', lanes: '17' }), [])
 })
 
-test('a node without a facade listens to nobody, and needs no token for it', () => {
+test('a node without a facade needs no token', () => {
   const flags = { ...ONE_OF_SEVERAL, host: '0.0.0.0' }
   assert.deepEqual(problemsOf({ ...flags, facade: '0' }), [])
   assert.match(problemsOf(flags)[0] ?? '', /`--token` to be given/)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
 import { resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
-import { variableOf } from '../../src/settings/settings-reader.ts'
+import { serviceVariables, variableOf } from '../../src/settings/settings-reader.ts'
 
 const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS)
 
@@ -40,7 +40,7 @@ test('without flags and variables the defaults are those of the help', () => {
   )
 })
 
-test('every flag is a variable too, and a flag goes before its variable', () => {
+test('every flag is also a variable; the flag wins', () => {
   assert.equal(variableOf('handler-timeout'), 'MAILROOM_HANDLER_TIMEOUT')
   assert.equal(start({}, { MAILROOM_HANDLER_TIMEOUT: '2m' }).handlerTimeoutMs, 120_000)
   assert.equal(
@@ -51,7 +51,7 @@ test('every flag is a variable too, and a flag goes before its variable', () => 
   assert.equal(start({}, { MAILROOM_PORT: '' }).port, 8080, 'an empty variable is as good as none')
 })
 
-test('all that is wrong with flags, variables and words is told at once', () => {
+test('all problems of flags, variables and words are reported at once', () => {
   const flags = {
     prot: '1',
     x: true,
@@ -87,7 +87,7 @@ function byPlace(actual: readonly string[]): (a: string, b: string) => number {
   return (a, b) => actual.indexOf(a) - actual.indexOf(b)
 }
 
-test('a setting is set by its flag, not by its name in the configuration', () => {
+test('the name of a setting in the configuration is not a flag', () => {
   assert.deepEqual(
     problemsOf(() => start({ handlerTimeoutMs: '1s' })),
     ['`--handlerTimeoutMs` is not a flag of this command'],
@@ -116,7 +116,7 @@ test('durations carry their unit', () => {
   }
 })
 
-test('no secret is shown, whatever is wrong with it', () => {
+test('a bad secret is never shown', () => {
   for (const work of [
     () => start({ token: 'secret' }),
     () => start({ token: ['secret', 'secret'] }),
@@ -129,7 +129,7 @@ test('no secret is shown, whatever is wrong with it', () => {
   }
 })
 
-test('beyond this machine it wants a token, or to be told that it is open', () => {
+test('beyond this machine --token or --open is required', () => {
   const token = 'a token of sixteen or more'.replaceAll(' ', '-')
   for (const host of [
     '0.0.0.0',
@@ -147,7 +147,7 @@ test('beyond this machine it wants a token, or to be told that it is open', () =
   for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost']) assert.equal(start({ host }).host, host)
 })
 
-test('a client command has its own flags only, and knows the variables of all', () => {
+test('a client command takes only its own flags; variables of other commands are allowed', () => {
   const env = { MAILROOM_URL: 'http://mail:1/', MAILROOM_PORT: '1', MAILROOM_FILE: '-' }
   const config = resolveClientConfig({ flags: { json: true }, env }, ['url', 'token', 'json'])
   assert.deepEqual(
@@ -168,7 +168,7 @@ test('a client command has its own flags only, and knows the variables of all', 
   )
 })
 
-test('a URL is that of a node, with or without a path before it', () => {
+test('--url takes the URL of a node, with or without a path', () => {
   const url = (value: string) => resolveClientConfig({ flags: { url: value }, env: {} }, CLIENT_FLAGS).url
   assert.equal(url('https://mail.example/mailroom//'), 'https://mail.example/mailroom')
   for (const bad of [
@@ -184,7 +184,7 @@ test('a URL is that of a node, with or without a path before it', () => {
   }
 })
 
-test('a file to send can be read', (context) => {
+test('--file takes a file or pipe that can be read', (context) => {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-config-'))
   context.after(() => rmSync(at, { recursive: true }))
   writeFileSync(join(at, 'lines'), '')
@@ -197,7 +197,7 @@ test('a file to send can be read', (context) => {
   }
 })
 
-test('every setting has a help of one line, says what it takes, and takes its own default', () => {
+test('every setting has a help of one line and accepts its own default', () => {
   const all = [...Object.entries(SETTINGS), ...Object.entries(CLIENT_SETTINGS)]
   for (const [flag, { help, takes, fallback }] of all) {
     assert.match(help, /^\S[^\n]+$/, flag)
@@ -213,4 +213,41 @@ test('every setting has a help of one line, says what it takes, and takes its ow
   assert.deepEqual(start(defaults(SETTINGS)), start({}))
   const client = (flags: Record<string, unknown>) => resolveClientConfig({ flags, env: {} }, CLIENT_FLAGS)
   assert.deepEqual(client(defaults(CLIENT_SETTINGS)), client({}))
+})
+
+const SERVICE = {
+  MAILROOM_PORT: 'tcp://10.96.0.12:8080',
+  MAILROOM_SERVICE_HOST: '10.96.0.12',
+  MAILROOM_SERVICE_PORT: '8080',
+  MAILROOM_SERVICE_PORT_HTTP_API: '8080',
+  MAILROOM_PORT_8080_TCP: 'tcp://10.96.0.12:8080',
+  MAILROOM_PORT_8080_TCP_PROTO: 'tcp',
+  MAILROOM_PORT_8080_TCP_PORT: '8080',
+  MAILROOM_PORT_8080_TCP_ADDR: '10.96.0.12',
+  MAILROOM_SERVICE_PORT_80_TCP: 'tcp://10.96.0.13:80',
+  MAILROOM_INTERNAL_PORT: 'tcp://[fd00::12]:7100',
+  MAILROOM_INTERNAL_SERVICE_HOST: 'fd00::12',
+  MAILROOM_INTERNAL_PORT_53_UDP: 'udp://[fd00::12]:53',
+}
+
+test('variables that Kubernetes sets for a Service named mailroom or mailroom-… are ignored', () => {
+  assert.deepEqual(serviceVariables({ ...SERVICE, MAILROOM_DATA: '/tmp', PORT: '1' }), Object.keys(SERVICE))
+  assert.equal(resolveConfig({ flags: {}, env: SERVICE }).port, 8080)
+  assert.equal(resolveConfig({ flags: { port: '9000' }, env: SERVICE }).port, 9000)
+  assert.equal(resolveClientConfig({ flags: {}, env: SERVICE }, ['url']).url, 'http://127.0.0.1:8080')
+})
+
+test('a variable with only the name or only the value of a service variable is refused', () => {
+  for (const [name, value, expected] of [
+    ['MAILROOM_PROT', 'tcp://10.96.0.12:8080', /`MAILROOM_PROT` is not a setting; did you mean/],
+    ['MAILROOM_PORT', 'tcp://10.96.0.12', /Expected `MAILROOM_PORT` to be a whole number .*"tcp:/],
+    ['MAILROOM_PORT', '80800', /Expected `MAILROOM_PORT` to be/],
+    ['MAILROOM_SERVICE_HOST', 'mailroom', /`MAILROOM_SERVICE_HOST` is not a setting/],
+    ['MAILROOM_SERVICE_PORT', 'http', /`MAILROOM_SERVICE_PORT` is not a setting/],
+    ['MAILROOM_FACADE_PORT', '9000', /`MAILROOM_FACADE_PORT` is not a setting/],
+    ['MAILROOM_PORT_8080_TCP_ADDR', 'here', /`MAILROOM_PORT_8080_TCP_ADDR` is not/],
+  ] as const) {
+    const problems = problemsOf(() => resolveConfig({ flags: {}, env: { [name]: value } }))
+    assert.match(problems.join(), expected)
+  }
 })

@@ -1,4 +1,4 @@
-/** What a simulated backend is to the world that runs on it. */
+/** The interface of a simulated backend to the simulated world. */
 
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'

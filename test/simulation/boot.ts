@@ -6,7 +6,7 @@ import { Waker } from '../../src/actors/facade/waker.ts'
 import { LoggingActor } from '../../src/actors/logging/logging.ts'
 import type { HandlerRunner } from '../../src/actors/messages/handler-runner.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
-import type { Facade, ListHalf } from '../../src/actors/protocol.ts'
+import type { Facade, PagedList } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
 import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
@@ -60,7 +60,6 @@ async function bootFacade(
     wakeRemote: (lane) => waker.wake(lane),
   })
   const actor = new FacadeActor(world, backend, peers)
-  await actor.start()
   const close = network.serve(PUBLIC + process.name, process, publicMethods(actor, world))
   return {
     address: null,
@@ -100,7 +99,7 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
   }
 }
 
-async function readHalf({ pages, whole }: ListHalf): Promise<ReadHalf> {
+async function readHalf({ pages, whole }: PagedList): Promise<ReadHalf> {
   const messages: Message[] = []
   for await (const page of pages) messages.push(...page)
   return { messages, whole: whole() }
@@ -113,7 +112,6 @@ async function bootLogging(
 ) {
   const backend = model.open(world, process, {})
   const actor = new LoggingActor(world, backend.log)
-  await actor.start()
   const close = network.serve(process.name, process, methodsOfLogging(actor))
   return {
     address: process.name,
@@ -165,7 +163,10 @@ function watched(queue: Queue, holder: Holder, showing: Showing): Queue {
     show(lane, await messages)
     return messages
   }
-  const watch: Pick<Queue, 'hold' | 'release' | 'start' | 'settle' | 'delivered' | 'late'> = {
+  const watch: Pick<
+    Queue,
+    'hold' | 'release' | 'start' | 'settle' | 'delivered' | 'deliveredByFormerHolder'
+  > = {
     hold: (lane) => {
       showing.shutLane(holder, lane)
       return queue.hold(lane)
@@ -183,10 +184,10 @@ function watched(queue: Queue, holder: Holder, showing: Showing): Queue {
       return told(lane, queue.settle(lane, settlements))
     },
     delivered: (lane, range) => told(lane, queue.delivered(lane, range)),
-    late: (lane) => {
-      const late = queue.late(lane)
-      show(lane, late)
-      return late
+    deliveredByFormerHolder: (lane) => {
+      const found = queue.deliveredByFormerHolder(lane)
+      show(lane, found)
+      return found
     },
   }
   return new Proxy(queue, {

@@ -1,6 +1,6 @@
 /**
- * Planted bugs: each makes a simulated world, never the code under test, go wrong in one way. That they are caught
- * is the test of the simulation itself.
+ * Planted bugs. Each breaks the simulated world (never the code under test) in one way. They test the simulation
+ * itself: it must catch each of them.
  */
 
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
@@ -26,22 +26,22 @@ export interface Bug {
 export const BUGS: readonly Bug[] = [
   embedded('a 201 before the log is written', { writer: { acknowledgesFirst: true } }),
   embedded('a log without fdatasync', { disk: { logWithoutSync: true } }),
-  embedded('a failed fdatasync is tried again', { disk: { retriesFailedSync: true } }),
-  embedded('a full disk is told as success', { writer: { swallowsFull: true } }),
-  embedded('the log does not know keys', { writer: { forgetsKeys: true } }),
+  embedded('a failed fdatasync is repeated', { disk: { retriesFailedSync: true } }),
+  embedded('a full disk counts as success', { writer: { swallowsFull: true } }),
+  embedded('the log forgets idempotency keys', { writer: { forgetsKeys: true } }),
   embedded('a logging actor reads its own file only', { readsOwnFileOnly: true }),
-  embedded('the cursor passes what is not settled', { home: { cursorRunsAhead: true } }),
-  embedded('a retry is not written', { home: { losesRetries: true } }),
-  embedded('open starts are not taken up', { home: { forgetsOpenStarts: true } }),
+  embedded('the cursor passes unsettled messages', { home: { cursorRunsAhead: true } }),
+  embedded('a retry is not recorded', { home: { losesRetries: true } }),
+  embedded('open starts are forgotten', { home: { forgetsOpenStarts: true } }),
   embedded('a lane can be locked twice', { locksNothing: true }),
-  embedded('nobody is woken, and who waits looks every 20 s', { sleepsMs: 20_000 }),
+  embedded('no wake-ups, and a poll every 20 s', { sleepsMs: 20_000 }),
   {
-    name: 'a dead worker is started again after 20 s',
+    name: 'a dead worker is restarted after 20 s',
     backend: 'embedded',
     planted: { node: { restartAfterMs: 20_000 } },
   },
   {
-    name: 'a lost reply is told as never connected',
+    name: 'a lost reply is reported as a failed connect',
     backend: 'embedded',
     planted: { network: { liesAboutLoss: true } },
   },
@@ -56,18 +56,18 @@ export const BUGS: readonly Bug[] = [
     planted: { hazelcast: { wrap: (backend) => logFirst(backend) } },
   },
   {
-    name: 'what no wake-up brought is not put into the log',
+    name: 'a batch without a wake-up is not re-appended to the log',
     backend: 'hazelcast',
     planted: { hazelcast: { repairsNothing: true } },
   },
-  distorted('no look-through', NAMES.pending, () => ({ keys: async () => [] })),
+  distorted('no scan of pending', NAMES.pending, () => ({ keys: async () => [] })),
   distorted('pending expires', NAMES.pending, (map) => ({
     putIfAbsent: (key, value) => map.putIfAbsent(key, value, 3000),
   })),
-  distorted('an unknown outcome is taken for success', NAMES.pending, (map) => ({
+  distorted('an unknown outcome counts as success', NAMES.pending, (map) => ({
     putIfAbsent: (key, value, ttlMs) => orDone(map.putIfAbsent(key, value, ttlMs)),
   })),
-  distorted('out of pending before it is in the list', NAMES.delivered, (list, _, cluster) => {
+  distorted('removed from pending before it is in the list', NAMES.delivered, (list, _, cluster) => {
     const pending = cluster.map(NAMES.pending)
     return {
       putIfAbsent: async (key, value, ttlMs) => {
@@ -96,8 +96,8 @@ export const BUGS: readonly Bug[] = [
       if (!(JSON.parse(value) as { open: boolean }).open) await map.set(key, value, ttlMs)
     },
   })),
-  distorted('an unknown outcome is told as none', NAMES.pending, (map) => ({
-    putIfAbsent: (key, value, ttlMs) => toldAsNone(map.putIfAbsent(key, value, ttlMs)),
+  distorted('an unknown outcome is reported as none', NAMES.pending, (map) => ({
+    putIfAbsent: (key, value, ttlMs) => reportedAsNone(map.putIfAbsent(key, value, ttlMs)),
   })),
   {
     name: 'no wake-up is sent',
@@ -106,7 +106,7 @@ export const BUGS: readonly Bug[] = [
       hazelcast: { distort: (cluster) => withQueues(cluster, () => ({ offer: async () => true })) },
     },
   },
-  distorted('a look-through once a minute', NAMES.pending, (map, { clock }) => {
+  distorted('a scan of pending once a minute', NAMES.pending, (map, { clock }) => {
     let nextAt = 0
     return {
       keys: async (from, to) => {
@@ -122,18 +122,18 @@ export const BUGS: readonly Bug[] = [
     setTtl: (key) => map.setTtl(key, MINUTE_MS),
   })),
   {
-    name: 'the queue is the truth, not pending',
+    name: 'the queue is authoritative, not pending',
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => takingFromPending(cluster) } },
   },
   distorted('a lane has two holders at once', NAMES.leases, () => alwaysLeased()),
   distorted('a loss is not noticed', NAMES.meta, (map) => alwaysTheFirst(map)),
   {
-    name: 'who reconnects puts back what it once took',
+    name: 'a reconnect puts back what was taken before',
     backend: 'hazelcast',
     planted: { hazelcast: { distort: (cluster) => puttingBack(cluster) } },
   },
-  redriving('a redrive does not look at what is settled', (_, pending) => async (lane, messages) => {
+  redriving('a redrive ignores settlements', (_, pending) => async (lane, messages) => {
     for (const { id, text } of messages) {
       await pending.putIfAbsent(laneKey(lane, id), JSON.stringify({ text, ...UNSTARTED }), FOR_EVER_MS)
     }
@@ -142,7 +142,7 @@ export const BUGS: readonly Bug[] = [
   redriving('a redrive leaves out the last of a page', (queue) => (lane, messages) => {
     return queue.redrive(lane, messages.slice(0, -1))
   }),
-  distorted('a redrive believes what its holder remembers', NAMES.leases, (map) => {
+  distorted('a redrive trusts the memory of its holder', NAMES.leases, (map) => {
     const own = new Map<string, string>()
     return {
       putIfAbsent: (key, value, ttlMs) => {
@@ -157,7 +157,7 @@ export const BUGS: readonly Bug[] = [
 /** One that needs more luck than 500 histories have, and the plan that shows it. */
 export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
   {
-    ...embedded('what a killed writer left is taken for durable', { disk: { opensWithoutSync: true } }),
+    ...embedded('writes of a killed writer count as durable', { disk: { opensWithoutSync: true } }),
     plan: {
       ...{ backend: 'embedded', seed: 547086292, handler: false },
       faults: [
@@ -183,7 +183,7 @@ function distorted(
   return { name, backend: 'hazelcast', planted: { hazelcast: { distort } } }
 }
 
-/** Redrives go otherwise, for who holds a lane. */
+/** A holder of a lane redrives in another way. */
 function redriving(name: string, change: (queue: Queue, pending: ClusterMap) => Queue['redrive']): Bug {
   const clusters = new WeakMap<ActorContext<NodeConfig>, Cluster>()
   const distort = (cluster: Cluster, world: ActorContext<NodeConfig>): Cluster => {
@@ -306,7 +306,7 @@ async function orDone<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-async function toldAsNone<T>(call: Promise<T>): Promise<T> {
+async function reportedAsNone<T>(call: Promise<T>): Promise<T> {
   try {
     return await call
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * Clients of a simulated Mailroom, beyond its faults: they post singles, batches and batches with keys, which they
- * repeat until they know; read both lists; follow the log; and write down what they were told.
+ * Clients of a simulated Mailroom. No fault hits them. They post single messages, batches, and batches with keys
+ * (repeated until the outcome is known), read both lists, follow the log, and record every answer.
  */
 
 import type { Found, Redriven } from '../../src/actors/protocol.ts'

@@ -1,4 +1,4 @@
-/** Plans that failed once, each with what they found. They must hold for ever. */
+/** Plans that failed once, each with the fault it found. They must never fail again. */
 import type { Plan } from './sim-world.ts'
 
 /** A plan and the fault in the code that it found. */

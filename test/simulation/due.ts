@@ -1,4 +1,4 @@
-/** When an acknowledged message is to be in a messages actor's list: what the page on reliability promises. */
+/** By when an acknowledged message must be in a messages actor's list, as docs/reliability.md promises. */
 import type { DueAt } from '../support/checker.ts'
 import type { Disturbance } from './faults.ts'
 

@@ -123,8 +123,7 @@ export class EmbeddedModel implements BackendModel {
     const { clock } = world
     const laneCount = this.#homes.length
     const held = new Map<number, HeldLane>()
-    const nobody = () => Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
-    const choice = new LaneChoice(clock, depths ?? nobody)
+    const choice = new LaneChoice(clock, laneCount, depths)
     const elsewhere = (lane: number) => new MailroomError('MR_LANE_ELSEWHERE', { lane, name: world.name })
     const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
       const holding = held.get(lane)
@@ -172,7 +171,7 @@ export class EmbeddedModel implements BackendModel {
         inLane(lane, (holding) => holding.claim(maxCount, this.#bugs.sleepsMs ?? waitMs, maxRetryCount)),
       start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
-      late: () => [],
+      deliveredByFormerHolder: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
       delivered: (lane, range) =>
         inLane(lane, ({ home }) => home.delivered(range).map(({ damaged: _, ...message }) => message)),

@@ -1,6 +1,6 @@
 /**
- * What goes wrong in a simulated world. A fault waits for a post to be under way, so that it hits something, and
- * says whether it did. All faults end by themselves.
+ * The faults of a simulated world. A fault waits until a post is in flight, so that it hits something, and reports
+ * whether it did. Every fault ends by itself.
  */
 import { OVERDUE_MS, SCAN_MS } from '../../src/runtime/timings.ts'
 import type { Clients } from './clients.ts'

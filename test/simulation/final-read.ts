@@ -1,4 +1,4 @@
-/** Both lists and the dead letters, as they stand when nothing moves any more. */
+/** Reads both lists and the dead letters once all deliveries have ended. */
 import type { FinalRead } from '../support/checker.ts'
 import type { Clients } from './clients.ts'
 import type { SimNode } from './node.ts'

@@ -95,7 +95,7 @@ export interface WriterBugs {
   acknowledgesFirst?: boolean
   /** It does not know keys. */
   forgetsKeys?: boolean
-  /** A full disk is told as success. */
+  /** A full disk is reported as success. */
   swallowsFull?: boolean
 }
 

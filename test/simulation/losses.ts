@@ -1,4 +1,4 @@
-/** What emptied clusters held: exactly that may be missed, and nothing else. And who has to tell of it. */
+/** What emptied clusters held (only that may be missing in the end), and the processes that must report the loss. */
 import {
   deliveredOf,
   type LogEntry,

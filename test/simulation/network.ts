@@ -1,7 +1,7 @@
 /**
- * The network between simulated processes. A call is three moments: the request arrives, it is served, the reply
- * arrives. Each may be late or lost; a process that dies cuts the calls it serves; one that is frozen serves them
- * when it is thawed, whoever still waits.
+ * The network between simulated processes. A call is three events: the request arrives, it is served, the reply
+ * arrives. Each may be late or lost. A process that dies breaks the calls it serves. A frozen process serves its calls
+ * when it is thawed, even if the callers have given up.
  */
 import type { Logging, Messages, Peers } from '../../src/actors/protocol.ts'
 import { type Ask, type Methods, remoteLogging, remoteMessages } from '../../src/http/internal/calls.ts'
@@ -33,7 +33,7 @@ export class Network {
   lostCount = 0
   /** What code threw that is no error of ours: bugs. */
   readonly bugs: string[] = []
-  /** Of a planted bug: a lost reply is told as a connection that never stood. */
+  /** Of a planted bug: a lost reply is reported as a connection that was never made. */
   liesAboutLoss = false
   readonly #scheduler: Scheduler
   readonly #rng: Rng

@@ -1,7 +1,7 @@
 /**
- * A simulated node: the processes of one machine and a supervisor that keeps them, by the rules of the real one
- * (`runtime/supervisor.ts`, which is bound to node:cluster): the same restart policy, the same states in the
- * directory, drains in the same order. The supervisor has no faults of its own but to die with its node.
+ * A simulated node: the processes of one machine and their supervisor. It follows the rules of the
+ * real one (`runtime/cluster/supervisor.ts`, which is bound to node:cluster): the same restart policy, states and
+ * order of drains. The supervisor fails only with its whole node.
  */
 
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
@@ -13,30 +13,30 @@ import {
   type Role,
 } from '../../src/runtime/cluster/directory.ts'
 import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
-import { update } from '../../src/runtime/cluster/slot.ts'
+import { applyStatus } from '../../src/runtime/cluster/supervised-actor.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
-import { DRAIN_MS, HEARTBEAT_MS, DIRECTORY_PERIOD_MS as TELL_PERIOD_MS } from '../../src/runtime/timings.ts'
+import { DIRECTORY_PERIOD_MS, DRAIN_MS, HEARTBEAT_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { TestDirectory } from '../support/actor-context.ts'
 import { type Machine, SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** A process that has been silent for so long is killed. */
+/** A process that has sent nothing for this long is killed. */
 const SILENT_MS = 3500
-/** Another node that has been silent for so long is forgotten. */
+/** Another node that has not answered for this long is forgotten. */
 const NODE_SILENT_MS = 5000
 
-/** What happens on purpose in a simulated world when a disk fails: an actor may end because of it. */
+/** A disk failure that the simulation causes on purpose. An actor may end because of it. */
 export class SimulatedFault extends Error {}
 
-/** What an actor may end for. */
+/** True for an error that may end an actor. */
 function isExpected(error: unknown): boolean {
   return error instanceof SimulatedFault || isMailroomError(error, 'MR_DATA_LOCKED')
 }
 
-/** What nodes of one world share. */
+/** What all nodes of a simulated world share. */
 export interface NodeOptions {
   scheduler: Scheduler
   rng: Rng
@@ -44,25 +44,25 @@ export interface NodeOptions {
   logger: Logger
   /** Boots an actor in a process. */
   boot: (world: ActorContext<NodeConfig>, process: SimProcess) => Promise<BootedActor>
-  /** Something happened that no code should do. */
+  /** Called when the code under test has a bug. */
   onBug: (what: string) => void
   bugs?: NodeBugs
 }
 
-/** How a planted bug makes a supervisor go wrong. */
+/** Bugs planted in a supervisor. */
 export interface NodeBugs {
-  /** Whatever died is started again so late. */
+  /** A dead process is restarted after this time, whatever its backoff. */
   restartAfterMs?: number
 }
 
-interface Slot {
+interface SimActor {
   entry: ActorEntry
   policy: RestartPolicy
   process: SimProcess | undefined
   hosted: BootedActor | undefined
   directory: TestDirectory
   silentSince: number | undefined
-  /** A message made its process end. */
+  /** A message caused the end of its process. */
   forMessage: boolean
   wanted: boolean
 }
@@ -70,17 +70,17 @@ interface Slot {
 /** One node. */
 export class SimNode {
   readonly machine: Machine
-  /** All nodes, this one among them; to be filled by whoever makes them. */
+  /** All nodes, including this one. Filled by the world that makes them. */
   readonly peers: SimNode[] = []
   readonly #options: NodeOptions
   readonly #counts: Record<Role, number>
-  readonly #slots = new Map<string, Slot>()
-  readonly #heard = new Map<SimNode, { entries: ActorEntry[]; at: number }>()
+  readonly #actors = new Map<string, SimActor>()
+  readonly #reports = new Map<SimNode, { entries: ActorEntry[]; at: number }>()
   #up = false
   #incarnation = 0
-  /** Grows when the node dies: what its supervisor was about ends there. */
+  /** Grows when the node dies. An operation of its supervisor ends with its life. */
   #life = 0
-  #tellScheduled = false
+  #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
   #died = Promise.withResolvers<void>()
 
@@ -88,7 +88,7 @@ export class SimNode {
     this.machine = { name, clockOffsetMs: 0 }
     this.#counts = { ...counts }
     this.#options = options
-    this.#beat()
+    this.#heartbeat()
   }
 
   get up(): boolean {
@@ -97,13 +97,13 @@ export class SimNode {
 
   /** The running processes, by actor. */
   processes(): SimProcess[] {
-    return [...this.#slots.values()].flatMap(({ process }) => (process?.alive ? [process] : []))
+    return [...this.#actors.values()].flatMap(({ process }) => (process?.alive ? [process] : []))
   }
 
   /** Its part of the directory. */
   entries(): ActorEntry[] {
     if (!this.#up) return []
-    return [...this.#slots.values()]
+    return [...this.#actors.values()]
       .map(({ entry }) => ({ ...entry }))
       .sort(
         (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || actorNumber(a.name) - actorNumber(b.name),
@@ -123,35 +123,35 @@ export class SimNode {
   start(): void {
     if (this.#up) return
     this.#up = true
-    // At its first start nobody else is there yet.
-    if (this.#life > 0) this.#listen()
+    // At its first start the other nodes do not run yet.
+    if (this.#life > 0) this.#pollPeers()
     for (const role of ROLES) this.#grow(role, this.#counts[role])
   }
 
   /** All its processes die at once. */
   crash(): void {
     this.#up = false
-    for (const { process } of this.#slots.values()) process?.die()
-    this.#slots.clear()
+    for (const { process } of this.#actors.values()) process?.die()
+    this.#actors.clear()
     this.#operation = Promise.resolve()
     this.#life++
     this.#died.resolve()
     this.#died = Promise.withResolvers()
   }
 
-  /** Runs so many actors of a role; the new ones first, then the others are drained. Resolves when it is done. */
+  /** Runs `count` actors of a role. New ones start before surplus ones drain. Resolves when that is done. */
   scale(role: Role, count: number): Promise<unknown> {
     this.#counts[role] = count
     return this.#operate(async () => {
       this.#grow(role, count)
-      const leaving = [...this.#slots.values()].filter(
+      const leaving = [...this.#actors.values()].filter(
         ({ entry }) => entry.role === role && actorNumber(entry.name) > count,
       )
-      for (const slot of leaving) slot.wanted = false
+      for (const actor of leaving) actor.wanted = false
       await Promise.all(
-        leaving.map(async (slot) => {
-          await this.#drain(slot)
-          this.#slots.delete(slot.entry.name)
+        leaving.map(async (actor) => {
+          await this.#drain(actor)
+          this.#actors.delete(actor.entry.name)
           this.#changed()
         }),
       )
@@ -161,12 +161,12 @@ export class SimNode {
   /** Replaces the processes of a role, one by one. Resolves when it is done. */
   restart(role: Role): Promise<unknown> {
     return this.#operate(async () => {
-      for (const slot of [...this.#slots.values()]) {
-        if (slot.entry.role !== role || !slot.wanted) continue
-        await this.#drain(slot)
-        slot.entry.state = 'starting'
-        this.#fork(slot)
-        await this.#until(() => slot.entry.state === 'ready')
+      for (const actor of [...this.#actors.values()]) {
+        if (actor.entry.role !== role || !actor.wanted) continue
+        await this.#drain(actor)
+        actor.entry.state = 'starting'
+        this.#fork(actor)
+        await this.#until(() => actor.entry.state === 'ready')
       }
     })
   }
@@ -196,10 +196,10 @@ export class SimNode {
   #grow(role: Role, count: number): void {
     for (let number = 1; number <= count; number++) {
       const name = this.#nameOf(role, number)
-      if (this.#slots.has(name)) continue
+      if (this.#actors.has(name)) continue
       const { config, scheduler, rng } = this.#options
       const clock = { monotonic: () => scheduler.now } as ConstructorParameters<typeof RestartPolicy>[0]
-      const slot: Slot = {
+      const actor: SimActor = {
         entry: {
           ...{ name, role, node: this.machine.name, pid: 0, state: 'starting', restarts: 0 },
           ...{ address: null, handled: 0, missing: [] },
@@ -209,8 +209,8 @@ export class SimNode {
         ...{ process: undefined, hosted: undefined, silentSince: undefined, forMessage: false, wanted: true },
         directory: new TestDirectory(),
       }
-      this.#slots.set(name, slot)
-      this.#fork(slot)
+      this.#actors.set(name, actor)
+      this.#fork(actor)
     }
   }
 
@@ -218,25 +218,25 @@ export class SimNode {
     return this.peers.length > 1 ? `${actorName(role, number)}@${this.machine.name}` : actorName(role, number)
   }
 
-  #fork(slot: Slot): void {
+  #fork(actor: SimActor): void {
     const { scheduler, rng } = this.#options
-    const name = `${slot.entry.name}#${++this.#incarnation}`
+    const name = `${actor.entry.name}#${++this.#incarnation}`
     const process = new SimProcess(scheduler, name, this.machine, rng.fork())
-    slot.process = process
-    slot.hosted = undefined
-    slot.silentSince = undefined
-    slot.forMessage = false
-    slot.directory = new TestDirectory()
-    slot.entry.pid = this.#incarnation
-    process.onDeath(() => this.#exited(slot, process))
-    process.clock.after(rng.between(20, 150), () => this.#boot(slot, process))
+    actor.process = process
+    actor.hosted = undefined
+    actor.silentSince = undefined
+    actor.forMessage = false
+    actor.directory = new TestDirectory()
+    actor.entry.pid = this.#incarnation
+    process.onDeath(() => this.#exited(actor, process))
+    process.clock.after(rng.between(20, 150), () => this.#boot(actor, process))
     this.#changed()
   }
 
-  #boot(slot: Slot, process: SimProcess): void {
+  #boot(actor: SimActor, process: SimProcess): void {
     const { boot, config, logger, onBug, scheduler } = this.#options
-    const { name, role } = slot.entry
-    const { directory } = slot
+    const { name, role } = actor.entry
+    const { directory } = actor
     directory.set(...this.#view())
     const world: ActorContext<NodeConfig> = {
       ...{ name, role, node: this.machine.name, config, secret: 'secret', logger, directory },
@@ -244,7 +244,7 @@ export class SimNode {
       scale: async () => this.entries(),
       restart: async () => this.entries(),
       changed: () => {
-        if (process.leaves()) scheduler.after(1, () => this.#hear(slot, process))
+        if (process.leaves()) scheduler.after(1, () => this.#receiveStatus(actor, process))
       },
       fail: (error) => {
         if (process.alive && !isExpected(error)) {
@@ -256,19 +256,19 @@ export class SimNode {
       },
       failForMessage: (error) => {
         scheduler.note(`${process.name} ends for a message: ${error}`)
-        slot.forMessage ||= slot.process === process
+        actor.forMessage ||= actor.process === process
         process.die()
         return undefined as never
       },
     }
     boot(world, process).then(
       (hosted) => {
-        if (!process.leaves() || slot.process !== process) return
-        slot.hosted = hosted
-        slot.entry.address = hosted.address
-        if (slot.entry.state !== 'draining') slot.entry.state = 'ready'
-        slot.policy.ready()
-        update(slot, hosted.status())
+        if (!process.leaves() || actor.process !== process) return
+        actor.hosted = hosted
+        actor.entry.address = hosted.address
+        if (actor.entry.state !== 'draining') actor.entry.state = 'ready'
+        actor.policy.ready()
+        applyStatus(actor, hosted.status())
         scheduler.note(`${process.name} ready`)
         this.#changed()
       },
@@ -276,29 +276,34 @@ export class SimNode {
     )
   }
 
-  #exited(slot: Slot, process: SimProcess): void {
+  #exited(actor: SimActor, process: SimProcess): void {
     const { scheduler } = this.#options
     scheduler.note(`${process.name} is dead`)
-    if (!this.#up || slot.process !== process) return
-    slot.process = undefined
-    slot.hosted = undefined
-    if (slot.entry.state === 'draining') return
-    const { delayMs, failed } = slot.policy.crashed(slot.forMessage)
-    Object.assign(slot.entry, { state: failed ? 'failed' : 'restarting', pid: 0, address: null, suspects: 0 })
-    delete slot.entry.lanes
-    slot.entry.restarts++
+    if (!this.#up || actor.process !== process) return
+    actor.process = undefined
+    actor.hosted = undefined
+    if (actor.entry.state === 'draining') return
+    const { delayMs, failed } = actor.policy.crashed(actor.forMessage)
+    Object.assign(actor.entry, {
+      state: failed ? 'failed' : 'restarting',
+      pid: 0,
+      address: null,
+      suspects: 0,
+    })
+    delete actor.entry.lanes
+    actor.entry.restarts++
     scheduler.after(this.#options.bugs?.restartAfterMs ?? delayMs, () => {
-      if (this.#slots.get(slot.entry.name) !== slot || slot.process !== undefined) return
-      if (slot.entry.state !== 'draining') this.#fork(slot)
+      if (this.#actors.get(actor.entry.name) !== actor || actor.process !== undefined) return
+      if (actor.entry.state !== 'draining') this.#fork(actor)
     })
     this.#changed()
   }
 
-  async #drain(slot: Slot): Promise<void> {
+  async #drain(actor: SimActor): Promise<void> {
     const { scheduler, onBug } = this.#options
-    slot.entry.state = 'draining'
+    actor.entry.state = 'draining'
     this.#changed()
-    const { process, hosted } = slot
+    const { process, hosted } = actor
     if (process === undefined) return
     scheduler.note(`${process.name} drains`)
     let over = hosted === undefined
@@ -318,50 +323,50 @@ export class SimNode {
     await this.#until(() => over || !process.alive)
     scheduler.cancel(timer)
     process.die()
-    if (slot.process === process) slot.process = undefined
+    if (actor.process === process) actor.process = undefined
   }
 
-  #hear(slot: Slot, process: SimProcess): void {
-    if (slot.process !== process || slot.hosted === undefined || !process.alive) return
-    const before = JSON.stringify(slot.entry)
-    const status = slot.hosted.status()
-    update(slot, status)
-    if (JSON.stringify(slot.entry) !== before) this.#changed()
+  #receiveStatus(actor: SimActor, process: SimProcess): void {
+    if (actor.process !== process || actor.hosted === undefined || !process.alive) return
+    const before = JSON.stringify(actor.entry)
+    const status = actor.hosted.status()
+    applyStatus(actor, status)
+    if (JSON.stringify(actor.entry) !== before) this.#changed()
   }
 
-  #beat(): void {
+  #heartbeat(): void {
     const { scheduler } = this.#options
-    scheduler.after(HEARTBEAT_MS, () => this.#beat())
+    scheduler.after(HEARTBEAT_MS, () => this.#heartbeat())
     if (!this.#up) return
-    for (const slot of this.#slots.values()) {
-      const { process } = slot
+    for (const actor of this.#actors.values()) {
+      const { process } = actor
       if (process === undefined) continue
       if (!process.frozen) {
-        slot.silentSince = undefined
-        this.#hear(slot, process)
+        actor.silentSince = undefined
+        this.#receiveStatus(actor, process)
         continue
       }
-      slot.silentSince ??= scheduler.now
-      if (scheduler.now - slot.silentSince < SILENT_MS - HEARTBEAT_MS) continue
+      actor.silentSince ??= scheduler.now
+      if (scheduler.now - actor.silentSince < SILENT_MS - HEARTBEAT_MS) continue
       scheduler.note(`${process.name} is silent, and killed`)
       process.die()
     }
-    this.#listen()
+    this.#pollPeers()
   }
 
-  /** Hears what the other nodes tell. */
-  #listen(): void {
+  /** Reads the directories of the other nodes. */
+  #pollPeers(): void {
     const { scheduler } = this.#options
     let changed = false
     for (const peer of this.peers) {
       if (peer === this) continue
-      const heard = this.#heard.get(peer)
+      const report = this.#reports.get(peer)
       if (peer.#up) {
         const entries = peer.entries()
-        changed ||= JSON.stringify(entries) !== JSON.stringify(heard?.entries)
-        this.#heard.set(peer, { entries, at: scheduler.now })
-      } else if (heard !== undefined && scheduler.now - heard.at > NODE_SILENT_MS) {
-        this.#heard.delete(peer)
+        changed ||= JSON.stringify(entries) !== JSON.stringify(report?.entries)
+        this.#reports.set(peer, { entries, at: scheduler.now })
+      } else if (report !== undefined && scheduler.now - report.at > NODE_SILENT_MS) {
+        this.#reports.delete(peer)
         changed = true
       }
     }
@@ -369,20 +374,20 @@ export class SimNode {
   }
 
   #view(): ActorEntry[] {
-    const others = [...this.#heard.values()].flatMap(({ entries }) => entries)
+    const others = [...this.#reports.values()].flatMap(({ entries }) => entries)
     return [...this.entries(), ...others].sort(
       (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || (a.name < b.name ? -1 : 1),
     )
   }
 
   #changed(): void {
-    if (this.#tellScheduled) return
-    this.#tellScheduled = true
-    this.#options.scheduler.after(TELL_PERIOD_MS, () => {
-      this.#tellScheduled = false
+    if (this.#sendScheduled) return
+    this.#sendScheduled = true
+    this.#options.scheduler.after(DIRECTORY_PERIOD_MS, () => {
+      this.#sendScheduled = false
       if (!this.#up) return
       const view = this.#view()
-      for (const { process, directory } of this.#slots.values()) {
+      for (const { process, directory } of this.#actors.values()) {
         if (process === undefined) continue
         process.clock.after(this.#options.rng.between(0.1, 5), () => directory.set(...view))
       }

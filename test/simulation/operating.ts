@@ -1,4 +1,4 @@
-/** Who looks after the dead letters of a simulated world: has the handler mended, then replays them, or purges some. */
+/** The operator of a simulated world: fixes the handler, then replays dead letters or purges some. */
 import type { Clients } from './clients.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'

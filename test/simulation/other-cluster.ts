@@ -1,7 +1,7 @@
-/** Clusters that behave otherwise in a part. */
+/** Simulated clusters with one planted difference. */
 import type { Cluster, ClusterMap, ClusterQueue } from '../../src/storage/hazelcast/cluster.ts'
 
-/** One map of a cluster behaves otherwise. */
+/** Replaces methods of one map of a cluster. */
 export function withMap(
   cluster: Cluster,
   name: string,

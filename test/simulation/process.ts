@@ -1,19 +1,19 @@
 /**
- * A simulated process: code that runs unchanged, and all that reaches it or leaves it. Between two events its
- * code stands at awaits of this world only; so to kill it is to let nothing reach it any more. To kill it in the
- * midst of an event is to let nothing leave it any more: a crash at any await.
+ * A simulated process: unchanged code, with every input and every effect under control. Between two events its code
+ * is blocked in awaits of the simulated world, so withholding all further input kills it. Withholding all further
+ * effects kills it during an event, which is a crash at any await.
  */
 import type { Cancel, Clock } from '../../src/runtime/clock.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** Where the wall clocks of a world begin. */
+/** The instant at which wall clocks start. */
 const EPOCH = Date.UTC(2026, 0, 1)
 
-/** What processes of one machine share. */
+/** A machine. Its processes share a wall clock. */
 export interface Machine {
   name: string
-  /** How far its wall clock is off, in ms. */
+  /** Added to its wall clock, in ms. */
   clockOffsetMs: number
 }
 
@@ -29,15 +29,15 @@ export class SimProcess {
   readonly scheduler: Scheduler
   readonly rng: Rng
   readonly clock: Clock
-  /** Calls it made or serves that have not been answered: what a fault now would hit. */
+  /** Unanswered calls that it made or serves: a fault now would hit them. */
   inFlight = 0
-  /** Told of each effect on the world, for faults that wait for one. */
+  /** Called before each effect on the world, for faults that wait for one. */
   onLeave: () => void = () => {}
   readonly #waiting: (() => void)[] = []
   readonly #deathListeners: (() => void)[] = []
   #alive = true
   #freezes = 0
-  /** Dies when so many more calls have left it; the last one perhaps not. */
+  /** It dies after this many more effects. `#lastCallLeaves`: whether the last one happens. */
   #callsToLive = Number.POSITIVE_INFINITY
   #lastCallLeaves = true
 
@@ -57,14 +57,14 @@ export class SimProcess {
     return this.#freezes > 0
   }
 
-  /** Something reaches it: now, when it is thawed, or never. */
+  /** Delivers an input: now, when it is thawed, or (dead) never. */
   reach(work: () => void): void {
     if (!this.#alive) return
     if (this.#freezes > 0 || this.#waiting.length > 0) this.#waiting.push(work)
     else this.#enter(work)
   }
 
-  /** Asked before each effect on the world: false when that does not happen any more. */
+  /** Must be called before each effect on the world. False when the effect must not happen. */
   leaves(): boolean {
     if (!this.#alive) return false
     this.onLeave()
@@ -88,7 +88,7 @@ export class SimProcess {
     for (const listener of this.#deathListeners.splice(0)) listener()
   }
 
-  /** Calls `listener` when it dies; never when it is dead. @returns Stops listening. */
+  /** Calls `listener` when it dies. @returns A function that removes the listener. */
   onDeath(listener: () => void): () => void {
     this.#deathListeners.push(listener)
     return () => {
@@ -105,7 +105,7 @@ export class SimProcess {
     if (--this.#freezes === 0 && this.#waiting.length > 0) this.scheduler.after(0, () => this.#catchUp())
   }
 
-  /** It stands in a call into the system for so long; then `done` comes before all that waited. */
+  /** Blocks it in a system call for `ms`; then `done` runs before the inputs that arrived meanwhile. */
   block(ms: number, done: () => void): void {
     this.#freezes++
     this.scheduler.after(ms, () => {
@@ -115,7 +115,7 @@ export class SimProcess {
     })
   }
 
-  /** What waited comes in one by one: between two of them, all that each sets in motion runs. */
+  /** Delivers the waiting inputs one by one. All microtasks of one run before the next. */
   #catchUp(): void {
     if (this.#freezes > 0 || !this.#alive) return
     const [next] = this.#waiting
@@ -156,7 +156,7 @@ function clockOf(process: SimProcess): Clock {
         cancel = after(periodMs, again)
         work()
       }
-      // Timers of different processes do not stand in step.
+      // So that timers of different processes are out of step.
       cancel = after(periodMs * process.rng.between(0.5, 1), again)
       return () => cancel()
     },

@@ -1,4 +1,4 @@
-/** Redrive in a simulated world: what it has to bring back, and what it has to leave alone. */
+/** Redrive in a simulated world: which messages it must make pending again, and which it must leave alone. */
 import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import type { Clients } from './clients.ts'

@@ -1,8 +1,8 @@
-/** One history again, told event by event. */
+/** Replays one history and prints every event. */
 import { isWrong, runHistory } from './run.ts'
 import type { Plan } from './sim-world.ts'
 
-/** Runs a plan and says all that happens in it. @returns Whether it kept the promise. */
+/** Runs a plan and prints every event. @returns Whether it kept the promise. */
 export async function replay(plan: Plan, say: (line: string) => void): Promise<boolean> {
   const outcome = await runHistory(plan, { traced: true })
   for (const line of outcome.trace) say(line)

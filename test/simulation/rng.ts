@@ -1,6 +1,6 @@
-/** Chance of a simulated world: one seed, and everything drawn from it. */
+/** The randomness of a simulated world, all from one seed. */
 
-/** A stream of draws. */
+/** A stream of random values. */
 export class Rng {
   #state: number
 

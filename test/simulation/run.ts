@@ -1,4 +1,4 @@
-/** One history: a world from a seed, clients, faults; then calm, and a final read that the checker judges. */
+/** One history: a world from a seed, clients and faults; then no more faults, and a final read for the checker. */
 import { check, NOTHING_WRONG, type Verdict } from '../support/checker.ts'
 import type { History } from '../support/history.ts'
 import { dueOf } from './due.ts'

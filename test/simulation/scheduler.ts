@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib'
 
-/** An event that is to come. */
+/** A future event. */
 export interface Timer {
   readonly at: number
   readonly order: number

@@ -1,6 +1,6 @@
 /**
- * Who shows what, all the while: at no moment may an id be in the lists of two messages actors. And what was shown
- * before a queue lost all it held may not be done again before somebody asks for it.
+ * Watches all lists during a history. No id may ever be in the lists of two messages actors. A message that was shown
+ * before the queue lost all it held may not run again before a redrive.
  */
 import type { SimProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'

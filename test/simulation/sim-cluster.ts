@@ -1,7 +1,7 @@
 /**
  * A simulated Hazelcast cluster. A call is a request, its effect on the primary, its copy on the backup and a
- * reply, each at its own moment; requests and replies may be late or lost, a copy may stay out. When a primary
- * dies, its backup is all there is.
+ * reply, each an event of its own. Requests and replies may be late or lost, and a copy may never be made. When a
+ * primary replica is lost, only its backup is left.
  */
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import type { SimProcess } from './process.ts'

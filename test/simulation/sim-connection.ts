@@ -1,4 +1,4 @@
-/** One process's connection to a simulated cluster: the seam of `storage/hazelcast/cluster.ts`. */
+/** One process's connection to a simulated cluster: it has the interface of `storage/hazelcast/cluster.ts`. */
 
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { CLUSTER_CALL_MS as CALL_MS, CLUSTER_RANGE_MS as RANGE_MS } from '../../src/runtime/timings.ts'

@@ -1,4 +1,4 @@
-/** What a simulated cluster keeps of its maps: each partition on a primary and on a backup, which has it a moment later. */
+/** The maps of a simulated cluster: each partition has a primary replica, and a backup that follows a moment later. */
 import { crc32 } from 'node:zlib'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'

@@ -1,9 +1,9 @@
-/** The queues of a simulated cluster: at most once, as what is taken is gone before the taker has it. */
+/** The queues of a simulated cluster. Delivery is at most once: an item is removed before its taker has it. */
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** A taker that waits at the cluster. */
+/** A `take` that waits for an item. */
 interface Parked {
   give: (item: string | undefined) => void
 }

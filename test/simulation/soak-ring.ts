@@ -1,4 +1,4 @@
-/** The simulation, for as long as wanted: new seeds all the time, on all cores. */
+/** Runs the simulation with new seeds on all cores for a given time. */
 import type { Ring } from '../support/ring.ts'
 import type { Job } from './job.ts'
 import { runJobs } from './pool.ts'

@@ -1,4 +1,4 @@
-/** Runs some histories of the simulation on both backends. Exit code 1, and what went wrong, when one fails. */
+/** Runs some histories of the simulation on both backends. When one fails, prints why and exits with code 1. */
 import { runJob } from './job.ts'
 
 const COUNT = 100

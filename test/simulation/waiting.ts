@@ -1,7 +1,7 @@
-/** Waits in virtual time, from outside of all processes. */
+/** Waits in virtual time, outside of all simulated processes. */
 import type { Scheduler } from './scheduler.ts'
 
-/** Lets time pass until something is so, at most so long. */
+/** Lets virtual time pass until a condition holds, or a time limit is over. */
 export async function passUntil(
   scheduler: Scheduler,
   maxMs: number,

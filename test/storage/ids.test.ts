@@ -35,7 +35,7 @@ test('ids increase strictly within a generator, however the clock steps', () => 
   )
 })
 
-test('an id tells its place in its batch and its batch’s key', () => {
+test('an id contains its place in its batch and the batch’s key', () => {
   const next = idGenerator(new FakeClock(), seeded(7))
   const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
   for (const count of [1, 31, 32, BATCH_MAX_COUNT]) {
@@ -48,7 +48,7 @@ test('an id tells its place in its batch and its batch’s key', () => {
   }
 })
 
-test('batches made at once by many generators do not meet', () => {
+test('ids of generators that work at once never collide', () => {
   const clock = new FakeClock()
   const keys = Array.from(
     { length: 1000 },
@@ -57,7 +57,7 @@ test('batches made at once by many generators do not meet', () => {
   assert.equal(new Set(keys).size, 1000)
 })
 
-test('an id’s time is when it was made', () => {
+test('the time of an id is the time it was made', () => {
   fc.assert(
     fc.property(time, chance, (now, random) => {
       const [id] = idGenerator(new FakeClock(now), random)(1)
@@ -67,7 +67,7 @@ test('an id’s time is when it was made', () => {
   )
 })
 
-test('the id of an instant bounds the ids made at it', () => {
+test('the smallest id of a time bounds the ids made then', () => {
   fc.assert(
     fc.property(time, time, chance, (a, b, random) => {
       const [id] = idGenerator(new FakeClock(a), random)(1)

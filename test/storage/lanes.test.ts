@@ -10,7 +10,7 @@ const name = fc.oneof(
 )
 const names = fc.uniqueArray(name, { minLength: 1, maxLength: 64 })
 
-test('every lane has one holder and nobody two lanes more than another', () => {
+test('every lane has one holder; holders differ by at most one lane', () => {
   fc.assert(
     fc.property(laneCount, names, (laneCount, names) => {
       const holders = assignLanes(laneCount, names)
@@ -25,7 +25,7 @@ test('every lane has one holder and nobody two lanes more than another', () => {
   )
 })
 
-test('who holds what does not depend on the order the living are named in', () => {
+test('holders do not depend on the order in which actors are given', () => {
   const shuffled = names.chain((names) =>
     fc.tuple(
       fc.constant(names),
@@ -58,6 +58,6 @@ test('actors are in the order of their numbers', () => {
   ])
 })
 
-test('nobody holds anything when nobody lives', () => {
+test('without messages actors no lane has a holder', () => {
   assert.deepEqual(assignLanes(16, []), [])
 })

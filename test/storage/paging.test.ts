@@ -6,7 +6,7 @@ import { mergeById } from '../../src/storage/paging.ts'
 const order = fc.constantFrom('ascending', 'descending')
 const source = fc.uniqueArray(fc.integer({ min: 100, max: 400 }), { maxLength: 120 })
 
-test('is what sorting everything, each id once, would give', async () => {
+test('a merged page equals sorting everything, each id once', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(source, { maxLength: 6 }),
@@ -35,7 +35,7 @@ test('is what sorting everything, each id once, would give', async () => {
   )
 })
 
-test('reads a little more than the page from all sources together, however long they are', async () => {
+test('a merged page reads little more than a page from all sources together', async () => {
   let read = 0
   const endless = (offset: number) => (cursor: string | undefined, count: number) => {
     read += count

@@ -19,11 +19,11 @@ const one = item('A', 'one')
 const two = item('B', 'two')
 const both = { logged: [one, two], stores: stores([one], [two]) }
 
-test('finds nothing wrong with a history that is right', () => {
+test('accepts a correct history', () => {
   assert.deepEqual(check(history(), { logged: [one, two], stores: stores([one], [two]) }), NOTHING_WRONG)
 })
 
-test('lets an unanswered message be in both lists', () => {
+test('allows an unanswered message in both lists', () => {
   const third = item('C', 'unanswered')
   assert.deepEqual(
     check(history(), { logged: [one, two, third], stores: stores([one, third], [two]) }),
@@ -31,7 +31,7 @@ test('lets an unanswered message be in both lists', () => {
   )
 })
 
-test('lets a dead letter stand for a delivery', () => {
+test('counts a dead letter as a delivery', () => {
   assert.deepEqual(
     check(history(), { logged: [one, two], stores: stores([one]), dead: ['B'] }),
     NOTHING_WRONG,
@@ -52,7 +52,7 @@ test('a read that began before a 201, or ended above it, need not show it', () =
   assert.deepEqual(check(made, both), NOTHING_WRONG)
 })
 
-test('finds nothing stale in what is still there', () => {
+test('finds no stale read when the message is still listed', () => {
   const made = history()
   made.deliveredReads.push(['A'], ['A', 'B'])
   made.followed.push(new Set(['A', 'B']))
@@ -104,7 +104,7 @@ for (const [kind, read, ids] of [
   })
 }
 
-test('finds what is late, and what never came, by the clock of the acknowledgements', () => {
+test('finds late and missing deliveries by the clock of the acknowledgements', () => {
   const made = history()
   made.show('A', 1010)
   made.show('A', 5000)
@@ -117,7 +117,7 @@ test('finds what is late, and what never came, by the clock of the acknowledgeme
   assert.deepEqual(late(Number.POSITIVE_INFINITY), [])
 })
 
-test('excuses what is said to be lost, and nothing else', () => {
+test('excuses only messages that are declared lost', () => {
   const excused = {
     logged: new Set(['B']),
     delivered: new Set<string>(),
@@ -136,7 +136,7 @@ test('excuses what is said to be lost, and nothing else', () => {
   assert.deepEqual(check(history(), inOne, { excused: nowhere }), { ...NOTHING_WRONG, torn: ['B'] })
 })
 
-test('excuses a text under two ids when its key is forgotten, and no id that is there twice', () => {
+test('excuses a text with two ids when its key has expired, but no id that is listed twice', () => {
   const excused = {
     logged: new Set<string>(),
     delivered: new Set<string>(),
@@ -150,7 +150,7 @@ test('excuses a text under two ids when its key is forgotten, and no id that is 
   assert.deepEqual(check(history(), shownTwice, { excused }), { ...NOTHING_WRONG, duplicated: ['B'] })
 })
 
-test('lets what was purged be in the log only', () => {
+test('allows a purged message in the log only', () => {
   const none = new Set<string>()
   const excused = { logged: none, delivered: none, repeated: none, purged: new Set(['B']) }
   assert.deepEqual(

@@ -21,6 +21,7 @@ export class FakeFacade implements Facade {
   goodPages = Number.POSITIVE_INFINITY
   readonly pages: Range[] = []
   damagedThings: string[] = []
+  warned: string[] = []
   readonly missingThings: string[] = []
   readonly messages: Message[] = []
   readonly deadLetters: Dead[] = []
@@ -178,6 +179,10 @@ export class FakeFacade implements Facade {
 
   damaged(): string[] {
     return this.damagedThings
+  }
+
+  warnings(): string[] {
+    return this.warned
   }
 
   async #store(texts: readonly string[], deadlineAt: number): Promise<Receipt[]> {

@@ -1,6 +1,6 @@
 /** A network of nodes in memory: names, and who answers where. */
 
-import { type NodeDirectory, toldBy } from '../../src/nodes/node-directory.ts'
+import { type NodeDirectory, nodeDirectory } from '../../src/nodes/node-directory.ts'
 import type { Network } from '../../src/nodes/nodes.ts'
 import type { ActorEntry } from '../../src/runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../../src/runtime/cluster/directory.ts'
@@ -17,6 +17,8 @@ export class FakeNetwork implements Network {
   readonly listeners = new Map<string, Listener>()
   /** Addresses in the order they were asked. */
   readonly asked: string[] = []
+  /** How far the clock at an address is ahead. */
+  readonly skewsMs = new Map<string, number>()
   readonly #clock: FakeClock
 
   constructor(clock: FakeClock) {
@@ -39,7 +41,7 @@ export class FakeNetwork implements Network {
     }
     if (listener instanceof MailroomError) throw listener
     if (listener === undefined) throw new MailroomError('MR_PEER_LOST', { peer: where, reason: 'refused' })
-    return listener
+    return { ...listener, now: this.#clock.now() + (this.skewsMs.get(where) ?? 0) }
   }
 }
 
@@ -52,5 +54,5 @@ export function nodeOf(
   const entries = actors.map((name) =>
     entryOf(`${name}@${node}`, { node, address: `127.0.0.1:900${name.at(-1)}`, ...more }),
   )
-  return toldBy({ node, startId }, entries)
+  return nodeDirectory({ node, startId, now: 0 }, entries)
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { json } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
+import { report } from '../../src/commands/terminal.ts'
 import { ApiClient } from '../../src/http/api-client.ts'
 
 /** A call that came in. */
@@ -27,13 +28,16 @@ export class FakeNode {
   url = ''
 
   /** Starts a node; it ends with the test. */
-  static async start(context: TestContext): Promise<{ node: FakeNode; client: ApiClient }> {
+  static async start(
+    context: TestContext,
+    { retryMs = 10_000 } = {},
+  ): Promise<{ node: FakeNode; client: ApiClient }> {
     const node = new FakeNode()
     const server = createServer((request, response) => void node.#take(request, response))
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     node.url = `http://127.0.0.1:${(server.address() as { port: number }).port}`
-    const client = new ApiClient(node.url, undefined)
+    const client = new ApiClient(node.url, { retryMs, onFirstRetry: ({ message }) => report(message) })
     context.after(async () => {
       server.close()
       server.closeAllConnections()

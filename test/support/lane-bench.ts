@@ -103,7 +103,7 @@ export class LaneBench {
   /** Ids of what waits, and of what is then shown as a former holder left it. */
   async claim(): Promise<{ claimed: string[]; late: string[] }> {
     const claimed = await this.run(this.queue.claim(LANE, 9, 0))
-    return { claimed: claimed.map(({ id }) => id), late: this.queue.late(LANE).map(told) }
+    return { claimed: claimed.map(({ id }) => id), late: this.queue.deliveredByFormerHolder(LANE).map(told) }
   }
 
   /** What is shown of these when they are settled as done. */

@@ -228,7 +228,7 @@ export class MemoryStore {
         }
         return shown.sort((a, b) => (a.id < b.id ? -1 : 1))
       },
-      late: () => [],
+      deliveredByFormerHolder: () => [],
       find: async (number, id) => {
         const lane = await held('find', number)
         const delivered = lane.delivered.get(id)

@@ -39,7 +39,7 @@ interface Ask {
 /** Starts an API for one test, and ends it with the test. */
 export async function startApi(
   test: TestContext,
-  options: { token?: string; host?: string; level?: string } = {},
+  options: { token?: string; host?: string; level?: string; allowedHosts?: string[] } = {},
 ): Promise<Api> {
   const clock = new FakeClock()
   const facade = new FakeFacade(clock, () => 0.5)
@@ -64,6 +64,7 @@ export async function startApi(
     retentionMs: 1,
     token: options.token ?? null,
     open: true,
+    allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,
     logLevel: 'error',
   }

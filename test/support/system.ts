@@ -17,24 +17,31 @@ export class System extends RunningSystem {
   readonly port: number
   #args: string[]
   #env: Record<string, string>
+  #stdout: number | 'pipe'
   #output = ''
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
   exited!: Promise<[number | null, NodeJS.Signals | null]>
 
-  private constructor(port: number, data: string, args: string[], env: Record<string, string>) {
+  private constructor(
+    port: number,
+    data: string,
+    args: string[],
+    { env = {}, stdout = 'pipe' }: { env?: Record<string, string>; stdout?: number | 'pipe' },
+  ) {
     super(`http://127.0.0.1:${port}`)
     this.port = port
     this.data = data
     this.#args = args
     this.#env = env
+    this.#stdout = stdout
   }
 
   /** Starts a node with these flags and waits until it is ready. */
   static async start(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    options: { env?: Record<string, string>; data?: string } = {},
+    options: Parameters<typeof System.spawned>[2] = {},
   ): Promise<System> {
     const system = await System.spawned(context, args, options)
     await system.ready()
@@ -45,10 +52,10 @@ export class System extends RunningSystem {
   static async spawned(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    { env = {}, data }: { env?: Record<string, string>; data?: string } = {},
+    options: { env?: Record<string, string>; data?: string; stdout?: number } = {},
   ): Promise<System> {
     const port = await freePort()
-    const system = new System(port, data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, env)
+    const system = new System(port, options.data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, options)
     context.after(async () => {
       system.kill()
       await system.exited
@@ -70,11 +77,11 @@ export class System extends RunningSystem {
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
     this.primary = spawn(process.execPath, [CLI, 'start', ...flags], {
       env: { ...process.env, ...this.#env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', this.#stdout, 'pipe'],
     })
     this.exited = once(this.primary, 'exit') as never
-    for (const stream of [this.primary.stdout!, this.primary.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
+    for (const stream of [this.primary.stdout, this.primary.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-100_000)
       })
     }

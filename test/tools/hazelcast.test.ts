@@ -13,7 +13,7 @@ import { freePort } from '../../tools/free-port.ts'
 import { memberProgram } from '../../tools/hazelcast/jar.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
 
-test('without Java, with an old one and without Maven it says what is missing', (context) => {
+test('without Java, with an old Java and without Maven the error names what is missing', (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'no-java-'))
   context.after(() => rmSync(folder, { recursive: true }))
   const place = { env: { PATH: folder }, cache: folder }
@@ -30,7 +30,7 @@ test('without Java, with an old one and without Maven it says what is missing', 
 })
 
 onMembers(() => {
-  test('what three members hold survives one SIGKILL, and the member comes back on its port', async (context) => {
+  test('entries of three members survive one SIGKILL, and the member comes back on its port', async (context) => {
     const cluster = await clusterFor(context, 'logging', 3)
     const client = await clientOf(context, cluster.name, cluster.addresses)
     const log = await client.getMap<string, string>('mailroom.log')
@@ -47,7 +47,7 @@ onMembers(() => {
     assert.equal([...window].length, 10)
   })
 
-  test('a member alone of three refuses reads and writes, and takes them when a second is back', async (context) => {
+  test('one member left of three refuses reads and writes until a second one is back', async (context) => {
     const cluster = await clusterFor(context, 'queue', 3)
     const client = await clientOf(context, cluster.name, cluster.addresses)
     const pending = await client.getMap<string, string>('mailroom.pending')
@@ -74,7 +74,7 @@ onMembers(() => {
     assert.equal(await mail.poll(), 'a')
   })
 
-  test('a frozen member answers nobody until it is thawed', async (context) => {
+  test('a frozen member answers no call until it continues', async (context) => {
     const cluster = await clusterFor(context, 'logging', 1)
     const [member] = cluster.members
     await member!.freeze()

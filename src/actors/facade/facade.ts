@@ -1,4 +1,4 @@
-/** The facade actor: answers the public API. Each part of `Facade` stands in a file of its own; this composes them. */
+/** The facade actor: answers the public API. Its parts are the other files of this folder. */
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
@@ -12,7 +12,7 @@ import { LoggingPool } from './logging-pool.ts'
 import { Reader } from './read.ts'
 import { Readiness } from './readiness.ts'
 
-/** Batches in flight. More of them only add latency. */
+/** Batches that run at once, of all kinds; more only add latency. */
 const CONCURRENCY = 4
 
 /** Answers `Facade`. */
@@ -36,6 +36,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly redrive: Facade['redrive'] = (range) => this.#deadLetters.redrive(range)
   readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
+  readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 

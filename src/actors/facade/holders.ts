@@ -33,7 +33,7 @@ export class Holders {
     return this.#peers.messages(address, ASK_TIMEOUT_MS)
   }
 
-  /** All that are not failed or draining. One that cannot be called is an error: its lanes would be left out. */
+  /** All messages actors that hold lanes. Throws when one cannot be called: its lanes would be missing from the answer. */
   all(): Messages[] {
     const actors = this.#context.directory.actors()
     const living = new Set(livingMessages(actors))

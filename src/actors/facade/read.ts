@@ -5,12 +5,11 @@ import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
+import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
-import type { Found, ListHalf, Lists, Messages } from '../protocol.ts'
+import type { Found, Lists, Messages, PagedList } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
-
-const PAGE_COUNT = 1000
 
 type ReadPage = (range: Range) => Promise<Message[]>
 
@@ -30,9 +29,9 @@ export class Reader {
 
   /** Begins both lists. The delivered list is that of a random ready messages actor that answers. */
   async lists(limit?: number): Promise<Lists> {
-    const half = (read: ReadPage, isComplete = () => true) => this.#half(read, limit, isComplete)
+    const list = (read: ReadPage, isComplete = () => true) => this.#list(read, limit, isComplete)
     const isIncomplete = () => false
-    const logged = half((range) => this.#logging.page(range))
+    const logged = list((range) => this.#logging.page(range))
     for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
       const store = new StoreReader(this.#holders.at(entry))
       try {
@@ -41,9 +40,9 @@ export class Reader {
         continue
       }
       const isComplete = () => store.whole && this.#areAllReady()
-      return { logged, delivered: half((range) => store.page(range), isComplete), deliveredTo: entry.name }
+      return { logged, delivered: list((range) => store.page(range), isComplete), deliveredTo: entry.name }
     }
-    return { logged, delivered: half(async () => [], isIncomplete), deliveredTo: null }
+    return { logged, delivered: list(async () => [], isIncomplete), deliveredTo: null }
   }
 
   async logPage(range: Range): Promise<Message[]> {
@@ -53,7 +52,8 @@ export class Reader {
   async storePage(name: string, range: Range): Promise<Message[]> {
     const { clock, directory } = this.#context
     const entry = directory.actors().find((actor) => actor.name === name && actor.role === 'messages')
-    if (entry === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
+    if (entry === undefined)
+      throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name.slice(0, 64)}` })
     const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#holders.at(entry))
@@ -89,7 +89,7 @@ export class Reader {
     }
   }
 
-  #half(read: ReadPage, limit: number | undefined, isComplete: () => boolean): ListHalf {
+  #list(read: ReadPage, limit: number | undefined, isComplete: () => boolean): PagedList {
     const { logger } = this.#context
     let ended = false
     async function* pages(): AsyncGenerator<readonly Message[]> {
@@ -97,7 +97,7 @@ export class Reader {
         yield* limit === undefined ? everything(read) : newest(read, limit)
         ended = true
       } catch (error) {
-        // The answer's head has been sent, so the half ends early and `whole` reports it.
+        // The answer's head has been sent, so the list ends early and `whole` reports it.
         logger.warn({ err: error }, 'a list ended early')
       }
     }
@@ -166,7 +166,7 @@ async function* everything(read: ReadPage) {
  * selects by id and does not count, as messages that arrive in between must not push out the newest.
  */
 async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]> {
-  let page = await read({ limit: Math.min(count, PAGE_COUNT) })
+  let page = await read({ limit: Math.min(count, PAGE_MAX_COUNT) })
   if (page.length === count) return yield page.reverse()
   const ids = new Set<string>()
   let oldest: Message | undefined
@@ -174,7 +174,7 @@ async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]>
     for (const { id } of page) ids.add(id)
     oldest = page.at(-1)!
     if (ids.size === count) break
-    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_COUNT) })
+    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_MAX_COUNT) })
   }
   if (oldest === undefined) return
   yield [oldest]
@@ -186,7 +186,7 @@ async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]>
 async function* upTo(top: string, after: string, read: ReadPage) {
   let cursor = after
   while (cursor < top) {
-    const page = await read({ after: cursor, limit: PAGE_COUNT })
+    const page = await read({ after: cursor, limit: PAGE_MAX_COUNT })
     if (page.length === 0) return
     cursor = page.at(-1)!.id
     yield page.filter(({ id }) => id <= top)

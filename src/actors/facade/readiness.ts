@@ -1,5 +1,5 @@
-/** What `/readyz` reports: what is missing to accept a message, and what of the data is damaged. */
-import type { Directory } from '../../runtime/cluster/directory.ts'
+/** What `/readyz` reports: what is missing to accept a message, what of the data is damaged, and warnings. */
+import { type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
 import type { Backend } from '../../storage/ports.ts'
 
 /** `missing` and `damaged` of `Facade`, from the directory and the facade's own backend. */
@@ -31,6 +31,10 @@ export class Readiness {
       if (!this.#wereAllLanesHeld) missing.push(`holders of ${laneCount - held.size} lanes`)
     }
     return missing
+  }
+
+  warnings(): string[] {
+    return skewsOf(this.#directory.actors())
   }
 
   damaged(): string[] {

@@ -109,8 +109,8 @@ export class Consumer {
         () => queue.claim(lane, freeCount, CLAIM_WAIT_MS, retryCount),
         this.#stop.signal,
       )
-      const late = queue.late(lane)
-      if (late.length > 0) await onDelivered(lane, late)
+      const found = queue.deliveredByFormerHolder(lane)
+      if (found.length > 0) await onDelivered(lane, found)
       if (runner === null) {
         if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
         continue

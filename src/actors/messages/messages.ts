@@ -56,7 +56,7 @@ export class MessagesActor extends Actor implements Messages {
     this.#runner = runner
   }
 
-  override async start(): Promise<void> {
+  async start(): Promise<void> {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
     this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measureBacklogs()))

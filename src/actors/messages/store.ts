@@ -6,7 +6,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import type { Message, Queue, Range } from '../../storage/ports.ts'
 
-/** About what one message takes in memory beyond its text. */
+/** Approximate memory of one message beyond its text, in bytes. */
 const ITEM_BYTES = 160
 /** Messages read from a lane's list at once. */
 const LOAD_COUNT = 100

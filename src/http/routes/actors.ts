@@ -8,6 +8,7 @@ import {
   type ApiContext,
   type Handler,
   idParameter,
+  PAGE_LIMIT,
   pathParameter,
   replyJson,
   wholeNumber,
@@ -17,7 +18,6 @@ import { badRequest } from '../problems.ts'
 import { replyNewestFirst } from '../streams.ts'
 
 const BODY_MAX_BYTES = 1024
-const STORE_LIMIT = { min: 1, max: 1000, fallback: 100 }
 
 /** What `PUT /actors/{role}` takes. */
 const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
@@ -33,7 +33,7 @@ export function actorRoutes(
     },
     getStore(context, query) {
       const name = pathParameter(context, 'name')
-      const limit = wholeNumber(query, 'limit', STORE_LIMIT)
+      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
       const path = `/actors/${encodeURIComponent(name)}/messages?limit=${limit}`
       const page = { path, limit, ...idParameter(query, 'before') }
       return readers.run(() =>

@@ -7,13 +7,12 @@ import {
   checkId,
   type Handler,
   idParameter,
+  PAGE_LIMIT,
   pathParameter,
   replyJson,
   wholeNumber,
 } from '../context.ts'
 import { replyPage } from '../streams.ts'
-
-const LIMIT = { min: 1, max: 1000, fallback: 100 }
 
 /** The routes of the dead letters. */
 export function deadRoutes({
@@ -22,7 +21,7 @@ export function deadRoutes({
 }: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Handler> {
   return {
     async getDead(context, query) {
-      const limit = wholeNumber(query, 'limit', LIMIT)
+      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
       const { after } = idParameter(query, 'after')
       await replyPage(context, clock, {
         limit,

@@ -12,7 +12,12 @@ export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez'
       const ready = missing.length === 0 && !closing()
       const status = ready ? 'ready' : 'unready'
       const damaged = facade.damaged()
-      const body = { status, missing, ...(damaged.length > 0 && { damaged }) }
+      const warnings = facade.warnings()
+      const body = {
+        ...{ status, missing },
+        ...(damaged.length > 0 && { damaged }),
+        ...(warnings.length > 0 && { warnings }),
+      }
       replyJson(context, ready ? 200 : 503, JSON.stringify(body))
     },
   }

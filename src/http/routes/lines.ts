@@ -12,7 +12,7 @@ import {
   STREAM_RETRY_MIN_MS,
 } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
-import { BATCH_MAX_COUNT } from '../../storage/limits.ts'
+import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { ByteBuffer, discardRest, sendContinue } from '../body.ts'
 import type { ApiContext } from '../context.ts'
@@ -21,7 +21,7 @@ import { RequestStream, ResponseStream } from '../streams.ts'
 import { parseLine } from './posted.ts'
 
 /** The longest line in bytes, without its line feed. */
-export const LINE_MAX_BYTES = 512 * 1024
+export const LINE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Batches of one stream that are stored at the same time. */
 const IN_FLIGHT_COUNT = 4
 const LINE_FEED = 10

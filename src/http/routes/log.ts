@@ -2,13 +2,12 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
 import { idAt } from '../../storage/ids.ts'
-import { type ApiContext, type Handler, idParameter, replyJson, wholeNumber } from '../context.ts'
+import { type ApiContext, type Handler, idParameter, PAGE_LIMIT, replyJson, wholeNumber } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
 import { messageJson, replyNewestFirst, replyPage } from '../streams.ts'
 
-const PAGE_LIMIT = { min: 1, max: 1000, fallback: 100 }
-const REDRIVE_LIMIT = { min: 1, max: 1000, fallback: 1000 }
+const REDRIVE_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
 const REDRIVES_MAX = 4
 
 /** The routes of the log. */

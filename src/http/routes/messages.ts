@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { Found, ListHalf } from '../../actors/protocol.ts'
+import type { Found, PagedList } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { LONG_POLL_SLICE_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
@@ -20,7 +20,7 @@ import {
   wholeNumber,
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
-import { badRequest } from '../problems.ts'
+import { badRequest, quoted } from '../problems.ts'
 import { messageJson, openJson, type ResponseStream } from '../streams.ts'
 import { postLines } from './lines.ts'
 import { hashOf, readPosted } from './posted.ts'
@@ -29,6 +29,7 @@ import { ROUTES } from './table.ts'
 const STREAMS_MAX = 100
 const LONG_POLLS_MAX = 1000
 const WAIT_MAX_SECONDS = 30
+const KEY_MAX_CHARACTERS = 255
 const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 
 /** The routes of `/messages`. */
@@ -89,15 +90,24 @@ function replyReceipts(context: Context, many: boolean, receipts: readonly Recei
   replyJson(context, 201, many ? `[${entries.join(',')}]` : entries[0]!)
 }
 
+/** The key of a request: as it stands, or as a quoted string of Structured Fields (RFC 9651), which is the same key. */
 function keyOf({ headers }: IncomingMessage): string | undefined {
-  const key = headers['idempotency-key']
-  if (key === undefined) return undefined
-  if (typeof key === 'string' && /^[\w-]{16,64}$/.test(key)) return key
-  throw badRequest({
-    where: 'Idempotency-Key',
-    expected: '16 to 64 characters of A-Z a-z 0-9 _ -',
-    got: `${key.length} characters, or others`,
-  })
+  const header = headers['idempotency-key']
+  if (header === undefined) return undefined
+  const given = String(header)
+  const isQuoted = given.startsWith('"')
+  const key = isQuoted ? /^"((?:[^"\\]|\\["\\])*)"$/.exec(given)?.[1]?.replaceAll(/\\(.)/g, '$1') : given
+  const wrong = (got: string) =>
+    badRequest({
+      where: 'Idempotency-Key',
+      expected: `1 to ${KEY_MAX_CHARACTERS} visible ASCII characters, bare or in double quotes`,
+      got,
+    })
+  if (key === undefined) throw wrong('a quoted string with a stray quote or backslash')
+  if (key === '' || key.length > KEY_MAX_CHARACTERS) throw wrong(`${key.length} characters`)
+  const bad = /[^\x21-\x7e]/.exec(key)
+  if (bad !== null) throw wrong(`${quoted(bad[0])} as character ${bad.index + 1}`)
+  return key
 }
 
 function acksOf(query: Query): boolean {
@@ -141,7 +151,7 @@ async function getLists(context: Context, query: Query, api: ApiContext): Promis
 async function writeList(
   out: ResponseStream,
   name: string,
-  { pages, whole }: ListHalf,
+  { pages, whole }: PagedList,
   { logger }: ApiContext,
 ): Promise<boolean> {
   let complete = false

@@ -1,20 +1,21 @@
-/** The messages in the body of a POST: what they must look like, and the errors that say what is wrong. */
+/** Parses and checks the messages in the body of a POST. */
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Clock } from '../../runtime/clock.ts'
-import { MailroomError } from '../../runtime/errors.ts'
-import { BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
+import { MailroomError, type Place } from '../../runtime/errors.ts'
+import { BATCH_MAX_BYTES, BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
-
-/** The largest body of JSON. */
-const JSON_MAX_BYTES = 1024 * 1024
+import { quoted } from '../problems.ts'
 
 /** One message as posted. `checkText` checks the length, which is in bytes of UTF-8. */
 const PostedMessage = z.strictObject({ text: z.string() })
 
-/** A batch as posted. */
-const PostedBatch = z.array(PostedMessage).min(1).max(BATCH_MAX_COUNT)
+/** A batch as posted. `parsePosted` checks the count first, so that a long array costs no more than a full batch. */
+const PostedBatch = z.array(PostedMessage)
+
+/** So many places, or unknown keys, are named in an error; the rest are counted. */
+const NAMED_COUNT = 5
 
 /** The texts to store. `many`: they came as a batch, and the answer is an array. */
 interface Posted {
@@ -35,13 +36,13 @@ export async function readPosted(
 ): Promise<Posted> {
   const isText = type === 'text/plain'
   const what = isText ? 'The text' : 'The body'
-  const limitBytes = isText ? TEXT_MAX_BYTES : JSON_MAX_BYTES
+  const limitBytes = isText ? TEXT_MAX_BYTES : BATCH_MAX_BYTES
   const source = utf8Of(await readBody(context.req, context.res, { what, limitBytes, clock }))
   if (source === undefined) throw wrong('the body', 'UTF-8', 'something else')
   return isText ? { texts: [checkText(source, 'the body')], many: false } : parsePosted(source)
 }
 
-/** Hashes what is asked, not its spelling: the same text as JSON and as text/plain is the same request. */
+/** Hashes the texts, not the bytes of the body: the same text as JSON and as text/plain is the same request. */
 export function hashOf({ texts, many }: Posted): string {
   const hash = createHash('sha256').update(many ? 'many' : 'one')
   for (const text of texts) hash.update(`,${Buffer.byteLength(text)}:`).update(text)
@@ -51,8 +52,11 @@ export function hashOf({ texts, many }: Posted): string {
 function parsePosted(source: string): Posted {
   const value = parse(source, 'the body')
   if (!Array.isArray(value)) return { texts: [textOf(value, source)], many: false }
+  if (value.length === 0 || value.length > BATCH_MAX_COUNT) {
+    throw wrong('the body', `1 to ${BATCH_MAX_COUNT} messages`, String(value.length))
+  }
   const { success, data, error } = PostedBatch.safeParse(value)
-  if (!success) throw invalid(error.issues[0]!, value, 'the body')
+  if (!success) throw invalid(error.issues, value, 'the body')
   if (hasDuplicateKeys(source, data.length * 2)) throw duplicate('the body')
   return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`)), many: true }
 }
@@ -76,7 +80,7 @@ function checkText(text: string, where: string): string {
 
 function textOf(value: unknown, source: string): string {
   const { success, data, error } = PostedMessage.safeParse(value)
-  if (!success) throw invalid(error.issues[0]!, value, 'the message')
+  if (!success) throw invalid(error.issues, value, 'the message')
   if (hasDuplicateKeys(source, 2)) throw duplicate('the message')
   return checkText(data.text, 'text')
 }
@@ -91,32 +95,38 @@ function parse(source: string, where: string): unknown {
   }
 }
 
-function invalid(issue: z.core.$ZodIssue, root: unknown, whole: string): MailroomError {
+/** The error of a body that does not fit: its first places, and how many there are beside. */
+function invalid(issues: readonly z.core.$ZodIssue[], root: unknown, whole: string): MailroomError {
+  const [first, ...others] = issues.slice(0, NAMED_COUNT).map((issue) => placeOf(issue, root, whole))
+  return new MailroomError('MR_MESSAGE_INVALID', {
+    ...first!,
+    others,
+    more: issues.length - 1 - others.length,
+  })
+}
+
+function placeOf(issue: z.core.$ZodIssue, root: unknown, whole: string): Place {
   const path = issue.path
     .map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`))
     .join('')
   const where = path.replace(/^\./, '') || whole
   if (issue.code === 'unrecognized_keys') {
-    return wrong(where, '{"text"} and nothing else', `unknown ${issue.keys.map(quoted).join(', ')}`)
-  }
-  if (issue.code === 'too_big' || issue.code === 'too_small') {
-    return wrong(where, `1 to ${BATCH_MAX_COUNT} messages`, `${(root as unknown[]).length}`)
+    const named = issue.keys.slice(0, NAMED_COUNT).map(quoted).join(', ')
+    const more = issue.keys.length - NAMED_COUNT
+    const got = `unknown ${named}${more > 0 ? ` and ${more} more` : ''}`
+    return { where, expected: '{"text"} and nothing else', got }
   }
   const found = issue.path.reduce<unknown>((value, step) => (value as never)?.[step as never], root)
   if (issue.code === 'invalid_type' && issue.expected === 'string') {
-    return wrong(where, 'a string', kindOf(found))
+    return { where, expected: 'a string', got: kindOf(found) }
   }
-  return wrong(where, '{"text": string}', kindOf(found))
+  return { where, expected: '{"text": string}', got: kindOf(found) }
 }
 
 function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (value === null) return 'null'
   return Array.isArray(value) ? 'an array' : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`
-}
-
-function quoted(key: string): string {
-  return JSON.stringify(key.length > 64 ? `${key.slice(0, 64)}…` : key).toWellFormed()
 }
 
 function duplicate(where: string): MailroomError {

@@ -23,9 +23,9 @@ export interface ActorStatus {
   oldestAt?: number | null
   /** Of a messages actor: starts that its last process left open. These messages ended that process, not the actor. */
   suspects?: number
-  /** What it lacks to work, as sentences for people. */
+  /** What it lacks to work, human-readable. */
   missing: string[]
-  /** Damaged data, as sentences for people. The actor works without it. */
+  /** Damaged data, human-readable. The actor works without it. */
   damaged?: string[]
 }
 
@@ -40,6 +40,8 @@ export interface ActorEntry extends ActorStatus {
   restarts: number
   /** `host:port` of its internal server; null while it has none. */
   address: string | null
+  /** Of another node's actor: ms that its node's clock is ahead of this node's, when that is over `CLOCK_SKEW_MS`. */
+  skewMs?: number
 }
 
 /** Where something listens. */
@@ -90,6 +92,16 @@ export function livingMessages(actors: readonly ActorEntry[]): string[] {
   return actors
     .filter(({ role, state }) => role === 'messages' && (state === 'ready' || state === 'restarting'))
     .map(({ name }) => name)
+}
+
+/** The nodes whose clocks differ from this node's by over `CLOCK_SKEW_MS`, as sentences for people. */
+export function skewsOf(actors: readonly ActorEntry[]): string[] {
+  const byNode = new Map(actors.map(({ node, skewMs }) => [node, skewMs]))
+  return [...byNode].flatMap(([node, skewMs]) => {
+    if (skewMs === undefined) return []
+    const seconds = (Math.abs(skewMs) / 1000).toFixed(1)
+    return [`the clock of node ${node} is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} this node's`]
+  })
 }
 
 /** Tells whether another actor holds a lane, according to the directory. */

@@ -19,8 +19,10 @@ export class RestartPolicy {
   readonly #clock: Clock
   readonly #random: Random
   /** Monotonic times of the crashes within the last 60 s that count against the actor. */
-  #crashes: number[] = []
+  #crashes: readonly number[] = []
   #open = false
+  /** The state before the last crash; undefined when that did not count, or is forgiven. */
+  #before: { crashes: readonly number[]; open: boolean } | undefined
   #readyAt: number | null = null
 
   constructor(clock: Clock, random: Random) {
@@ -38,8 +40,9 @@ export class RestartPolicy {
     const now = this.#clock.monotonic()
     if (this.#readyAt !== null && now - this.#readyAt >= CRASH_WINDOW_MS) this.#open = false
     this.#readyAt = null
-    this.#crashes = this.#crashes.filter((at) => now - at < CRASH_WINDOW_MS)
-    if (!forMessage) this.#crashes.push(now)
+    const crashes = this.#crashes.filter((at) => now - at < CRASH_WINDOW_MS)
+    this.#before = forMessage ? undefined : { crashes, open: this.#open }
+    this.#crashes = forMessage ? crashes : [...crashes, now]
     if (this.#crashes.length >= BREAKER_COUNT) this.#open = true
     if (this.#open) return { delayMs: RESTART_MAX_MS, failed: true }
     return {
@@ -48,8 +51,11 @@ export class RestartPolicy {
     }
   }
 
-  /** Takes back the last crash: its cause was a message, which became known only now. */
+  /** Takes back the last crash, and the breaker that it opened: its cause was a message, which became known only now. */
   forgive(): void {
-    this.#crashes.pop()
+    if (this.#before === undefined) return
+    this.#crashes = this.#before.crashes
+    this.#open = this.#before.open
+    this.#before = undefined
   }
 }

@@ -4,9 +4,9 @@
  *
  * The states of an actor in the directory:
  *
- *   starting ──▶ ready ──▶ draining ──▶ (gone, or `starting` again: a rolling restart)
+ *   starting ──▶ ready ──▶ draining ──▶ (removed, or `starting` again: a rolling restart)
  *       └──────────┴─crash─▶ restarting ──▶ ready      (after a backoff; it keeps its lanes)
- *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; its lanes go)
+ *                                └──5 in 60 s──▶ failed ──▶ ready    (one probe every 30 s; it loses its lanes)
  *
  * An actor never has two processes, except while a facade is replaced: the new process listens before the old one
  * drains.
@@ -19,7 +19,7 @@ import type { Logger } from '../logger.ts'
 import { DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
-import { emptySlot, fill, type Slot, update, vacate } from './slot.ts'
+import { applyStatus, SupervisedActor } from './supervised-actor.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
@@ -49,21 +49,26 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
 /** Runs the actors of one node. */
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #slots = new Map<string, Slot>()
+  readonly #actors = new Map<string, SupervisedActor>()
   readonly #changeWaiters: (() => void)[] = []
-  #tellScheduled = false
+  #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
 
   constructor(options: SupervisorOptions) {
     this.#options = options
     cluster.schedulingPolicy = cluster.SCHED_NONE
-    cluster.setupPrimary({ exec: options.exec, args: [...options.args], execArgv: WORKER_FLAGS })
+    cluster.setupPrimary({
+      exec: options.exec,
+      args: [...options.args],
+      execArgv: WORKER_FLAGS,
+      silent: true,
+    })
   }
 
   /** All actors of this node, by role and number. */
   actors(): ActorEntry[] {
-    return [...this.#slots.values()].map(({ entry }) => entry).sort(inOrder)
+    return [...this.#actors.values()].map(({ entry }) => entry).sort(inOrder)
   }
 
   /** The actors of other nodes have changed: sends the workers the directory within 50 ms. */
@@ -95,34 +100,34 @@ export class Supervisor {
    * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
   scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
       this.#options.logger.info({ role, count }, 'scaling')
       this.#grow(role, count)
-      await this.#allReady((slot) => slot.entry.role === role)
-      const leaving = this.#slotsOf(role).slice(count)
-      for (const slot of leaving) slot.wanted = false
-      const remove = async (slot: Slot) => {
-        await this.#drain(slot, DRAIN_MS)
-        this.#slots.delete(slot.entry.name)
+      await this.#allReady((actor) => actor.entry.role === role)
+      const leaving = this.#actorsOf(role).slice(count)
+      for (const actor of leaving) actor.wanted = false
+      const remove = async (actor: SupervisedActor) => {
+        await this.#drain(actor, DRAIN_MS)
+        this.#actors.delete(actor.entry.name)
         this.#changed()
       }
-      const asking = leaving.filter(isOf(asker))
-      await Promise.all(leaving.filter((slot) => !asking.includes(slot)).map(remove))
-      answer(this.#directory().filter(({ name }) => this.#slots.get(name)?.wanted !== false))
+      const asking = leaving.filter(isAsker(asker))
+      await Promise.all(leaving.filter((actor) => !asking.includes(actor)).map(remove))
+      answer(this.#directory().filter(({ name }) => this.#actors.get(name)?.wanted !== false))
       await Promise.all(asking.map(remove))
     })
   }
 
   /** Replaces the processes of a role's actors, one by one. @returns, @throws as `scale`. */
   restart(role: Role, asker?: WorkerProcess): Promise<ActorEntry[]> {
-    return this.#operate(async (answer) => {
+    return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `run docker compose restart ${role}`)
       this.#options.logger.info({ role }, 'restarting')
-      const slots = this.#slotsOf(role)
-      const asking = slots.filter(isOf(asker))
-      for (const slot of slots) if (!asking.includes(slot)) await this.#replace(slot, () => {})
-      for (const slot of asking) await this.#replace(slot, () => answer(this.#directory()))
+      const actors = this.#actorsOf(role)
+      const asking = actors.filter(isAsker(asker))
+      for (const actor of actors) if (!asking.includes(actor)) await this.#replace(actor, () => {})
+      for (const actor of asking) await this.#replace(actor, () => answer(this.#directory()))
       answer(this.#directory())
     })
   }
@@ -136,31 +141,38 @@ export class Supervisor {
   /** Kills all processes and starts none again. Resolves when they have ended. */
   async kill(): Promise<void> {
     this.#stopped ??= Promise.resolve()
-    const gone = [...this.#slots.values()].map((slot) => {
-      slot.wanted = false
-      slot.cancelRestart?.()
-      slot.entry.state = 'draining'
-      return slot.process?.end()
+    const ended = [...this.#actors.values()].map((actor) => {
+      actor.wanted = false
+      actor.cancelRestart?.()
+      actor.entry.state = 'draining'
+      return actor.process?.end()
     })
-    // A facade's replacement that is still booting has no slot yet.
+    // The new process of a facade that is being replaced does not run its actor yet.
     for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
-    await Promise.all(gone)
+    await Promise.all(ended)
   }
 
   async #stop(): Promise<void> {
-    for (const slot of this.#slots.values()) slot.wanted = false
+    for (const actor of this.#actors.values()) actor.wanted = false
     for (const role of ROLES) {
-      await Promise.all(this.#slotsOf(role).map((slot) => this.#drain(slot, STOP_MS[role])))
+      await Promise.all(this.#actorsOf(role).map((actor) => this.#drain(actor, STOP_MS[role])))
     }
     await this.kill()
   }
 
-  /** Runs one operation at a time. `answer` resolves the caller's promise, possibly before the work has ended. */
-  #operate(work: (answer: (actors: ActorEntry[]) => void) => Promise<void>): Promise<ActorEntry[]> {
+  /**
+   * Runs one operation at a time, none whose asker was refused meanwhile because it drains. `answer` resolves the
+   * caller's promise, possibly before the work has ended.
+   */
+  #operate(
+    asker: WorkerProcess | undefined,
+    work: (answer: (actors: ActorEntry[]) => void) => Promise<void>,
+  ): Promise<ActorEntry[]> {
     return new Promise((resolve, reject) => {
       this.#operation = this.#operation.then(async () => {
         try {
           this.#refuseWhileStopping()
+          if (asker?.isLeaving) throw new MailroomError('MR_DRAINING', { name: asker.name })
           await work(resolve)
         } catch (error) {
           const why = isMailroomError(error) ? { detail: error.message } : { err: error }
@@ -175,83 +187,83 @@ export class Supervisor {
     const { clock, random, node, config, isOneOfSeveral } = this.#options
     for (let number = 1; number <= count; number++) {
       const name = actorName(role, number, isOneOfSeveral ? node : undefined)
-      if (this.#slots.has(name)) continue
+      if (this.#actors.has(name)) continue
       const policy = new RestartPolicy(clock, random)
-      const slot = emptySlot({ name, role, node }, config.mailboxCapacity, policy)
-      this.#slots.set(name, slot)
-      this.#fork(slot)
+      const actor = new SupervisedActor({ name, role, node }, config.mailboxCapacity, policy)
+      this.#actors.set(name, actor)
+      this.#startProcess(actor)
     }
   }
 
-  #fork(slot: Slot): WorkerProcess {
-    const process = this.#begin(slot)
-    slot.process = process
-    slot.entry.pid = process.pid
+  #startProcess(actor: SupervisedActor): WorkerProcess {
+    const process = this.#fork(actor)
+    actor.process = process
+    actor.entry.pid = process.pid
     this.#changed()
     return process
   }
 
-  /** Starts a process for a slot without putting it there. */
-  #begin({ entry: { name, role } }: Slot): WorkerProcess {
+  /** Forks a process for an actor, which another process may still run. */
+  #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
     const { node, config, secret, clock, logger } = this.#options
     const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
-      onMessage: (message, from) => this.#hear(message, from),
+      onMessage: (message, from) => this.#receive(message, from),
       onExit: (from, end) => this.#exited(from, end),
     })
     this.#options.onChange()
     return process
   }
 
-  async #replace(slot: Slot, beforeDrain: () => void): Promise<void> {
+  async #replace(actor: SupervisedActor, beforeDrain: () => void): Promise<void> {
     this.#refuseWhileStopping()
-    if (slot.entry.role === 'facade' && slot.process !== undefined) {
-      const old = slot.process
-      const next = this.#begin(slot)
+    if (actor.entry.role === 'facade' && actor.process !== undefined) {
+      const old = actor.process
+      const next = this.#fork(actor)
       if (!(await next.booted)) {
         throw new MailroomError('MR_PEER_LOST', {
-          peer: slot.entry.name,
+          peer: actor.entry.name,
           reason: 'its new process died; the old one stays',
         })
       }
-      if (slot.process === old) {
-        this.#seat(slot, next)
+      if (actor.process === old) {
+        this.#ready(actor, next)
         beforeDrain()
         await old.drain(DRAIN_MS)
       } else {
         await next.drain(DRAIN_MS) // The old one crashed meanwhile and has been restarted already.
       }
     } else {
-      await this.#drain(slot, DRAIN_MS)
-      if (!slot.wanted) return
-      Object.assign(slot.entry, { state: 'starting' })
-      this.#fork(slot)
+      await this.#drain(actor, DRAIN_MS)
+      if (!actor.wanted) return
+      Object.assign(actor.entry, { state: 'starting' })
+      this.#startProcess(actor)
     }
-    slot.entry.restarts++
-    await this.#allReady((other) => other === slot)
+    actor.entry.restarts++
+    await this.#allReady((other) => other === actor)
   }
 
-  /** Drains a slot's process and empties the slot. */
-  async #drain(slot: Slot, timeoutMs: number): Promise<void> {
-    slot.cancelRestart?.()
-    slot.cancelRestart = undefined
-    slot.entry.state = 'draining'
+  /** Drains an actor's process. The actor has no process then. */
+  async #drain(actor: SupervisedActor, timeoutMs: number): Promise<void> {
+    actor.cancelRestart?.()
+    actor.cancelRestart = undefined
+    actor.entry.state = 'draining'
     this.#changed()
-    await slot.process?.drain(timeoutMs)
-    slot.process = undefined
+    await actor.process?.drain(timeoutMs)
+    actor.process = undefined
   }
 
-  #hear(message: ToPrimary, from: WorkerProcess): void {
-    const slot = this.#slots.get(from.name)
+  #receive(message: ToPrimary, from: WorkerProcess): void {
+    const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
         from.send({ kind: 'directory', actors: this.#directory() })
         break
       case 'ready':
-        if (slot?.process === from) this.#seat(slot, from)
+        if (actor?.process === from) this.#ready(actor, from)
         break
       case 'status':
-        if (slot?.process !== from) break
-        update(slot, message.status)
+        if (actor?.process !== from) break
+        applyStatus(actor, message.status)
         this.#changed()
         break
       case 'signalled':
@@ -263,27 +275,27 @@ export class Supervisor {
     }
   }
 
-  /** Puts a ready process into its slot. */
-  #seat(slot: Slot, process: WorkerProcess): void {
-    slot.process = process
-    if (slot.entry.state === 'draining') return
-    fill(slot, process)
-    this.#options.logger.info({ actor: slot.entry.name, worker: process.pid }, 'actor ready')
+  /** A process is ready and runs its actor from now on. */
+  #ready(actor: SupervisedActor, process: WorkerProcess): void {
+    actor.process = process
+    if (actor.entry.state === 'draining') return
+    actor.ready(process)
+    this.#options.logger.info({ actor: actor.entry.name, worker: process.pid }, 'actor ready')
     this.#changed()
   }
 
   #exited(from: WorkerProcess, { failure, forMessage }: WorkerEnd): void {
     this.#options.onChange()
-    const slot = this.#slots.get(from.name)
-    if (slot?.process !== from || slot.entry.state === 'draining') return
+    const actor = this.#actors.get(from.name)
+    if (actor?.process !== from || actor.entry.state === 'draining') return
     if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
-      slot.bootFailure = failure
+      actor.bootFailure = failure
     }
-    const { delayMs, failed } = vacate(slot, forMessage)
+    const { delayMs, failed } = actor.crashed(forMessage)
     this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
-    slot.cancelRestart = this.#options.clock.after(delayMs, () => {
-      slot.cancelRestart = undefined
-      this.#fork(slot)
+    actor.cancelRestart = this.#options.clock.after(delayMs, () => {
+      actor.cancelRestart = undefined
+      this.#startProcess(actor)
     })
     this.#changed()
   }
@@ -291,21 +303,24 @@ export class Supervisor {
   /** Replaces a worker that got a signal, unless the signal was sent to the whole node, which then drains. */
   #replaceSignalled(from: WorkerProcess): void {
     this.#options.clock.after(SIGNAL_GRACE_MS, () => {
-      const slot = this.#slots.get(from.name)
-      if (this.#stopped !== undefined || slot?.process !== from) return
-      void this.#operate(async (answer) => {
-        if (slot.process === from) await this.#replace(slot, () => {})
+      const actor = this.#actors.get(from.name)
+      if (this.#stopped !== undefined || actor?.process !== from) return
+      void this.#operate(undefined, async (answer) => {
+        if (actor.process === from) await this.#replace(actor, () => {})
         answer([])
       }).catch(() => {}) // Logged by the operation.
     })
   }
 
+  /** Answers a worker, at the latest when its drain begins: the drain waits for the requests in flight. */
   async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
     const { id } = ask
+    const refused = from.leaving.then(() => {
+      throw new MailroomError('MR_DRAINING', { name: from.name })
+    })
     try {
-      const actors = await (ask.what === 'scale'
-        ? this.scale(ask.role, ask.count, from)
-        : this.restart(ask.role, from))
+      const done = ask.what === 'scale' ? this.scale(ask.role, ask.count, from) : this.restart(ask.role, from)
+      const actors = await Promise.race([done, refused])
       from.send({ kind: 'answer', id, actors })
     } catch (error) {
       from.send({ kind: 'answer', id, error: toWire(error) })
@@ -313,24 +328,24 @@ export class Supervisor {
   }
 
   /** Resolves when the chosen actors are ready. */
-  async #allReady(chosen: (slot: Slot) => boolean): Promise<void> {
+  async #allReady(chosen: (actor: SupervisedActor) => boolean): Promise<void> {
     for (;;) {
       this.#refuseWhileStopping()
-      const slots = [...this.#slots.values()].filter(chosen)
-      for (const { bootFailure } of slots) if (bootFailure !== undefined) throw bootFailure
-      const failed = slots.find(({ entry }) => entry.state === 'failed')
+      const actors = [...this.#actors.values()].filter(chosen)
+      for (const { bootFailure } of actors) if (bootFailure !== undefined) throw bootFailure
+      const failed = actors.find(({ entry }) => entry.state === 'failed')
       if (failed !== undefined) {
         throw new MailroomError('MR_PEER_LOST', { peer: failed.entry.name, reason: 'it keeps crashing' })
       }
-      if (slots.every(({ entry }) => entry.state === 'ready')) return
+      if (actors.every(({ entry }) => entry.state === 'ready')) return
       await new Promise<void>((resolve) => this.#changeWaiters.push(resolve))
     }
   }
 
-  #slotsOf(role: Role): Slot[] {
+  #actorsOf(role: Role): SupervisedActor[] {
     return this.actors()
       .filter((entry) => entry.role === role)
-      .map(({ name }) => this.#slots.get(name)!)
+      .map(({ name }) => this.#actors.get(name)!)
   }
 
   #refuseWhileStopping(): void {
@@ -350,19 +365,19 @@ export class Supervisor {
 
   #changed(): void {
     for (const wake of this.#changeWaiters.splice(0)) wake()
-    if (this.#tellScheduled) return
-    this.#tellScheduled = true
-    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#tell(), { unref: true })
+    if (this.#sendScheduled) return
+    this.#sendScheduled = true
+    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#sendDirectory(), { unref: true })
   }
 
-  #tell(): void {
-    this.#tellScheduled = false
+  #sendDirectory(): void {
+    this.#sendScheduled = false
     const actors = this.#directory()
-    for (const { process } of this.#slots.values()) process?.send({ kind: 'directory', actors })
+    for (const { process } of this.#actors.values()) process?.send({ kind: 'directory', actors })
   }
 }
 
-/** True for the slot whose process asked. */
-function isOf(asker: WorkerProcess | undefined): (slot: Slot) => boolean {
+/** Selects the actor that asked for an operation. */
+function isAsker(asker: WorkerProcess | undefined): (actor: SupervisedActor) => boolean {
   return ({ process }) => asker !== undefined && process === asker
 }

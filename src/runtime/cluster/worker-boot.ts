@@ -1,4 +1,4 @@
-/** The worker's side: it says hello, boots its actor, sends heartbeats, drains, exits. */
+/** A worker process: it sends `hello`, boots its actor, sends heartbeats, drains and exits. */
 
 import { systemClock, systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
@@ -9,7 +9,7 @@ import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-
 import type { ActorEntry, Directory } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
-/** The directory, as the primary sends it. */
+/** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
   #actors: readonly ActorEntry[] = []
   readonly #listeners = new Set<() => void>()
@@ -38,7 +38,7 @@ class Requests {
     const id = ++this.#lastId
     const waiting = Promise.withResolvers<readonly ActorEntry[]>()
     this.#waiting.set(id, waiting)
-    tell(ask(id))
+    send(ask(id))
     return waiting.promise
   }
 
@@ -59,7 +59,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
   const requests = new Requests()
   let hosted: Promise<BootedActor> | undefined
-  onEverySignal((signal) => tell({ kind: 'signalled', signal }))
+  onEverySignal((signal) => send({ kind: 'signalled', signal }))
   process.on('message', async (message: ToWorker) => {
     switch (message.kind) {
       case 'boot':
@@ -72,14 +72,14 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         requests.settle(message)
         break
       case 'ping':
-        tell({ kind: 'status', status: (await hosted)!.status() })
+        send({ kind: 'status', status: (await hosted)!.status() })
         break
       case 'drain':
         await (await hosted)?.drain()
         exit(0)
     }
   })
-  tell({ kind: 'hello' })
+  send({ kind: 'hello' })
 }
 
 async function boot<C extends RuntimeConfig>(
@@ -95,8 +95,8 @@ async function boot<C extends RuntimeConfig>(
   }
   onBug(fail)
   let hosted: BootedActor | undefined
-  const tellStatus = () => {
-    if (hosted !== undefined) tell({ kind: 'status', status: hosted.status() })
+  const sendStatus = () => {
+    if (hosted !== undefined) send({ kind: 'status', status: hosted.status() })
   }
   const context: ActorContext<C> = {
     ...facts,
@@ -106,7 +106,7 @@ async function boot<C extends RuntimeConfig>(
     directory,
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
-    changed: tellStatus,
+    changed: sendStatus,
     fail,
     failForMessage: (error) => {
       logger.error({ err: error }, 'actor ends because of a message')
@@ -120,15 +120,15 @@ async function boot<C extends RuntimeConfig>(
       isMailroomError(error) ? { code: error.code, detail: error.message } : { err: error },
       'actor cannot boot',
     )
-    await new Promise<void>((resolve) => tell({ kind: 'failed', error: toWire(error) }, resolve))
+    await new Promise<void>((resolve) => send({ kind: 'failed', error: toWire(error) }, resolve))
     exit(1)
   }
-  tell({ kind: 'ready', address: hosted.address, status: hosted.status() })
-  systemClock.every(HEARTBEAT_MS, tellStatus)
+  send({ kind: 'ready', address: hosted.address, status: hosted.status() })
+  systemClock.every(HEARTBEAT_MS, sendStatus)
   return hosted
 }
 
 /** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
-function tell(message: ToPrimary, done: () => void = () => {}): void {
+function send(message: ToPrimary, done: () => void = () => {}): void {
   process.send?.(message, undefined, undefined, done)
 }

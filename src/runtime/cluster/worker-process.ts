@@ -9,8 +9,15 @@ import cluster, { type Worker } from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import type { Cancel, Clock } from '../clock.ts'
 import { fromWire, MailroomError } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import { BOOT_TIMEOUT_MS, LATE_CHECK_MS, LIVENESS_CHECK_MS, PING_MS, SILENT_MS } from '../timings.ts'
+import { forwardOutput, type Logger } from '../logger.ts'
+import {
+  BOOT_TIMEOUT_MS,
+  LATE_CHECK_MS,
+  LIVENESS_CHECK_MS,
+  OUTPUT_END_MS,
+  PING_MS,
+  SILENT_MS,
+} from '../timings.ts'
 import type { ActorStatus } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
@@ -24,7 +31,7 @@ export interface WorkerEnd {
 
 /** The events of a worker process. */
 export interface WorkerListener {
-  /** Every IPC message of the worker. It is told to boot after its `hello` was passed on here. */
+  /** Every IPC message of the worker. After its `hello`, the worker is sent `boot`. */
   onMessage(message: ToPrimary, worker: WorkerProcess): void
   /** The process has ended. */
   onExit(worker: WorkerProcess, end: WorkerEnd): void
@@ -37,16 +44,19 @@ export class WorkerProcess {
   readonly exited: Promise<void>
   /** Resolves with true when the actor is ready, with false when the process ended before that. */
   readonly booted: Promise<boolean>
+  /** Resolves when its drain begins. */
+  readonly leaving: Promise<void>
   /** Its `ready` message; undefined until then. */
   boot: { address: string | null; status: ActorStatus } | undefined
   readonly #worker: Worker
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #cancelLook: Cancel
+  readonly #cancelCheck: Cancel
+  readonly #leave: () => void
   #draining: Promise<void> | undefined
   #failure: MailroomError | undefined
   #heardAt: number
-  #lookedAt: number
+  #checkedAt: number
   #pingedAt: number | null = null
 
   /** Forks. `cluster.setupPrimary` must have been called. */
@@ -54,10 +64,12 @@ export class WorkerProcess {
     this.name = facts.name
     this.#clock = clock
     this.#logger = logger
-    this.#heardAt = this.#lookedAt = clock.monotonic()
+    this.#heardAt = this.#checkedAt = clock.monotonic()
+    ;({ promise: this.leaving, resolve: this.#leave } = Promise.withResolvers<void>())
     const booted = Promise.withResolvers<boolean>()
     this.booted = booted.promise
     this.#worker = cluster.fork()
+    forwardOutput(this.#worker.process)
     this.#worker.on('message', (message: ToPrimary) => {
       this.#heardAt = clock.monotonic()
       this.#pingedAt = null
@@ -70,17 +82,19 @@ export class WorkerProcess {
       if (message.kind === 'hello') this.send({ kind: 'boot', facts })
     })
     this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
-    this.#cancelLook = clock.every(LIVENESS_CHECK_MS, () => this.#look())
-    this.exited = new Promise((resolve) => {
-      this.#worker.on('exit', (code, signal) => {
-        this.#cancelLook()
-        if (this.#draining === undefined)
-          logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
-        listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
-        booted.resolve(false)
-        resolve()
-      })
+    this.#cancelCheck = clock.every(LIVENESS_CHECK_MS, () => this.#checkLiveness())
+    this.exited = this.#ended().then(({ code, signal }) => {
+      this.#cancelCheck()
+      if (this.#draining === undefined)
+        logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
+      listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
+      booted.resolve(false)
     })
+  }
+
+  /** True once its drain has begun, or it is being killed. */
+  get isLeaving(): boolean {
+    return this.#draining !== undefined
   }
 
   get pid(): number {
@@ -105,11 +119,23 @@ export class WorkerProcess {
     return this.exited
   }
 
+  /** Resolves when the process has ended and its last lines are read. */
+  #ended(): Promise<{ code: number | null; signal: string | null }> {
+    return new Promise((resolve) => {
+      this.#worker.on('exit', (code, signal) => {
+        const end = () => resolve({ code, signal })
+        this.#worker.process.on('close', end)
+        this.#clock.after(OUTPUT_END_MS, end)
+      })
+    })
+  }
+
   #kill(): void {
     this.#worker.process.kill('SIGKILL')
   }
 
   async #drain(timeoutMs: number): Promise<void> {
+    this.#leave()
     if (this.boot === undefined) this.#kill() // An actor that has not booted has admitted nothing.
     this.send({ kind: 'drain' })
     const cancel = this.#clock.after(timeoutMs, () => {
@@ -120,10 +146,10 @@ export class WorkerProcess {
     cancel()
   }
 
-  #look(): void {
+  #checkLiveness(): void {
     const now = this.#clock.monotonic()
-    const lateMs = now - this.#lookedAt - LIVENESS_CHECK_MS
-    this.#lookedAt = now
+    const lateMs = now - this.#checkedAt - LIVENESS_CHECK_MS
+    this.#checkedAt = now
     if (now - this.#heardAt <= SILENT_MS) return
     if (lateMs > LATE_CHECK_MS || isInUninterruptibleWait(this.pid)) {
       this.#heardAt = now

@@ -29,7 +29,7 @@ export class Damage {
     this.report(`message ${id}`, 'its text is not what was written')
   }
 
-  /** All that is known, in words for people; files that were set aside until somebody moves them away. */
+  /** All that is known, human-readable; files that were set aside until somebody moves them away. */
   all(): string[] {
     const aside = readdirSync(this.#directory)
       .filter((name) => SET_ASIDE.test(name))

@@ -13,7 +13,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, timeOf } from '../ids.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
-import type { Claimed, Delivered, Depth, Settlement, Whereabouts } from '../ports.ts'
+import type { Claimed, Dead, Delivered, Depth, Range, Settlement, Whereabouts } from '../ports.ts'
 import type { Home, InHand } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
@@ -115,7 +115,7 @@ export class HeldLane {
     this.#wake?.()
   }
 
-  async claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
+  async claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
     const { clock, home } = this.#options
     const endAt = clock.monotonic() + waitMs
     for (;;) {
@@ -160,6 +160,25 @@ export class HeldLane {
 
   find(id: string): Whereabouts {
     return this.home.find(id) ?? { state: 'queued', attempts: 0, deliveredAt: null }
+  }
+
+  delivered(range: Range): Delivered[] {
+    const page: Delivered[] = []
+    let next = range
+    // A damaged row leaves a gap: read on, so that a page is short at the end only.
+    while (page.length < range.limit) {
+      const limit = range.limit - page.length
+      const rows = this.home.delivered({ ...next, limit })
+      for (const { damaged: _, ...message } of this.#options.files.intact(rows)) page.push(message)
+      if (rows.length < limit) break
+      const last = rows.at(-1)!.id
+      next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+    }
+    return page
+  }
+
+  dead(range: { after?: string; limit: number }): Dead[] {
+    return this.home.dead(range)
   }
 
   async replay(id: string): Promise<boolean> {

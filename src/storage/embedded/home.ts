@@ -1,14 +1,15 @@
 /**
  * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the
- * lane's holder opens. Writes that come together become one transaction.
+ * lane's holder opens.
  */
 
 import { existsSync } from 'node:fs'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
-import { idAt, MAX_ID, MIN_ID } from '../ids.ts'
+import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
+import { GroupCommit } from './group-commit.ts'
 import { checksumOf, createFile, type OpenFile, openToWrite, transact } from './sqlite.ts'
 
 const SCHEMA = `
@@ -25,12 +26,6 @@ const TABLES = ['message', 'cursor', 'start', 'dead']
 
 /** How many old messages are removed in one transaction. */
 const REMOVE_COUNT = 1000
-
-interface Waiting {
-  write: () => void
-  resolve: () => void
-  reject: (error: unknown) => void
-}
 
 /** A message as the holder has it in hand. */
 export interface InHand {
@@ -51,7 +46,7 @@ export class Home {
   readonly #retentionMs: number
   readonly #open: OpenFile
   readonly #statements = new Map<string, StatementSync>()
-  #waiting: Waiting[] = []
+  readonly #commits: GroupCommit
 
   /** Opens a lane's home, or begins it. */
   constructor(path: string, clock: Clock, retentionMs: number) {
@@ -63,6 +58,8 @@ export class Home {
       for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
       return open
     })
+    const { database } = this.#open
+    this.#commits = new GroupCommit({ clock, transact: (work) => transact(database, work) })
     this.leftOpenCount = this.#adoptStarts()
   }
 
@@ -74,10 +71,7 @@ export class Home {
 
   /** Runs `write` in the next transaction; resolves when that is durable. */
   commit(write: () => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject })
-      if (this.#waiting.length === 1) this.#clock.soon(() => this.#flush())
-    })
+    return this.#commits.run(write)
   }
 
   /** Within `commit`. */
@@ -177,8 +171,7 @@ export class Home {
 
   /** A page of the delivered list, and the ids in it whose text is not what was written. */
   delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
-    const oldest = idAt(this.#clock.now() - this.#retentionMs)
-    const floor = after === undefined || after < oldest ? oldest : after
+    const floor = floorAt(this.#clock.now() - this.#retentionMs, after)
     const order = after === undefined ? 'DESC' : 'ASC'
     const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
       WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
@@ -223,7 +216,7 @@ export class Home {
 
   /** Writes that have not been made are refused. */
   close(): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the home was closed'))
+    this.#commits.close(new Error('the home was closed'))
     this.#open.database.close()
   }
 
@@ -239,20 +232,6 @@ export class Home {
       const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
       return Number(buried.changes) + Number(adopted.changes)
     })
-  }
-
-  #flush(): void {
-    const waiting = this.#waiting.splice(0)
-    if (waiting.length === 0) return
-    try {
-      transact(this.#open.database, () => {
-        for (const { write } of waiting) write()
-      })
-    } catch (error) {
-      for (const { reject } of waiting) reject(error)
-      return
-    }
-    for (const { resolve } of waiting) resolve()
   }
 
   #one(sql: string, ...values: SQLInputValue[]): Record<string, unknown> | undefined {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMailroomError } from '../../runtime/errors.ts'
 import type { Damage } from './damage.ts'
-import { LogReader, type LogRow } from './log-reader.ts'
+import { LogReader } from './log-reader.ts'
 import { faultOf } from './sqlite.ts'
 
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
@@ -68,7 +68,7 @@ export class LogFiles {
   }
 
   /** Leaves out rows that are not what was written, and reports them. */
-  intact(rows: readonly LogRow[]): LogRow[] {
+  intact<R extends { id: string; damaged: boolean }>(rows: readonly R[]): R[] {
     return rows.filter(({ id, damaged }) => {
       if (damaged) this.#damage.reportText(id)
       return !damaged

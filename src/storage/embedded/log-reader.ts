@@ -87,12 +87,6 @@ export class LogReader {
 }
 
 function toRow(row: object): LogRow {
-  const { seq, id, lane, crc, body } = row as {
-    seq: number
-    id: string
-    lane: number
-    crc: number
-    body: string
-  }
-  return { seq, id, lane, text: body, damaged: checksumOf(id, body) !== crc }
+  const { body, crc, ...rest } = row as { seq: number; id: string; lane: number; crc: number; body: string }
+  return { ...rest, text: body, damaged: checksumOf(rest.id, body) !== crc }
 }

@@ -10,15 +10,16 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { Cancel, Clock } from '../../runtime/clock.ts'
+import type { Cancel } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import type { Logger } from '../../runtime/logger.ts'
 import { DISK_PROBE_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
+import { GroupCommit } from './group-commit.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { listLogs } from './log-files.ts'
 import { LOG_SCHEMA } from './log-reader.ts'
+import type { EmbeddedOptions } from './options.ts'
 import {
   checksumOf,
   closeWritten,
@@ -34,22 +35,11 @@ const SEGMENT_BYTES = 256 * 1024 * 1024
 const ROW_BYTES = 150
 
 /** What a writer needs. */
-export interface LogWriterOptions {
-  data: string
-  /** Number of the logging actor. */
-  writer: number
-  clock: Clock
-  logger: Logger
+export interface LogWriterOptions
+  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'segmentBytes'>,
+    Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
-  /** A segment is ended when it is about this large. Default 256 MiB. */
-  segmentBytes?: number | undefined
-  /** Called when it cannot go on: the process must end. */
-  onBroken: (error: unknown) => void
-}
-
-interface Waiting extends PromiseWithResolvers<Receipt[]> {
-  batch: LaneBatch
 }
 
 /** One open segment. */
@@ -69,7 +59,7 @@ export class LogWriter {
   readonly #options: LogWriterOptions
   readonly #lock: Lock
   #segment: Segment
-  #waiting: Waiting[] = []
+  readonly #commits: GroupCommit
   #full = false
   #broken = false
   #cancelProbe: Cancel = () => {}
@@ -82,6 +72,11 @@ export class LogWriter {
     if (lock === undefined) throw new MailroomError('MR_DATA_LOCKED', { path, holder: 'another process' })
     this.#lock = lock
     this.#segment = this.#openLast()
+    this.#commits = new GroupCommit({
+      clock: options.clock,
+      transact: (work) => this.#transact(work),
+      failed: (error) => this.#failed(error),
+    })
   }
 
   /** The name of the segment being written. */
@@ -89,17 +84,14 @@ export class LogWriter {
     return this.#segment.name
   }
 
-  /** What keeps it from writing, in words for people. */
+  /** What keeps it from writing, human-readable. */
   missing(): string[] {
     return this.#full ? ['room on the disk'] : []
   }
 
   /** Appends a batch, as `Log.append` promises. */
   append(batch: LaneBatch): Promise<Receipt[]> {
-    const waiting = { batch, ...Promise.withResolvers<Receipt[]>() }
-    this.#waiting.push(waiting)
-    if (this.#waiting.length === 1) this.#options.clock.soon(() => this.#commit())
-    return waiting.promise
+    return this.#commits.run(() => this.#write(batch))
   }
 
   /** Begins a new segment when the current one has rows and is large or old enough. */
@@ -119,44 +111,26 @@ export class LogWriter {
     this.#lock.release()
   }
 
-  /** One transaction for all that wait; a batch that must be refused does not spoil its mates. */
-  #commit(): void {
-    const batches = this.#waiting
-    this.#waiting = []
-    const settled: (() => void)[] = []
-    try {
-      if (this.#broken) throw new Error('an earlier write failed')
-      this.rotate()
-      transact(this.#segment.database, () => {
-        for (const waiting of batches) {
-          const settle = this.#write(waiting)
-          settled.push(settle)
-        }
-      })
-    } catch (error) {
-      this.#failed(error, batches)
-      return
-    }
+  #transact(work: () => void): void {
+    if (this.#broken) throw new Error('an earlier write failed')
+    this.rotate()
+    transact(this.#segment.database, work)
     this.#full = false
-    for (const settle of settled) settle()
   }
 
-  /** Writes one batch into the open transaction. @returns How to settle it once that is durable. */
-  #write({ batch, resolve, reject }: Waiting): () => void {
+  /** Writes one batch into the open transaction. A batch that must be refused does not spoil the others. */
+  #write({ messages, key, lane, deadlineAt }: LaneBatch): Receipt[] | MailroomError {
     const { clock } = this.#options
-    const { messages, key, lane, deadlineAt } = batch
     if (clock.now() > deadlineAt) {
       const facts = {
         what: 'Appending to the log',
         deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
       }
-      const error = new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
-      return () => reject(error)
+      return new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
     if (key !== undefined) {
       const known = this.#receiptsOf(key, messages[0]!.id)
-      if (known instanceof MailroomError) return () => reject(known)
-      if (known !== undefined) return () => resolve(known)
+      if (known !== undefined) return known
       this.#segment.dropKey.run(key.value)
     }
     for (const [index, { id, text }] of messages.entries()) {
@@ -165,7 +139,7 @@ export class LogWriter {
       this.#segment.bytes += text.length + ROW_BYTES
     }
     this.#segment.firstAt ??= clock.now()
-    return () => resolve(messages.map(({ id }) => ({ id, replayed: false })))
+    return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
   /** What a key seen in the last 24 hours was answered with; undefined for a new one. */
@@ -210,21 +184,20 @@ export class LogWriter {
     }
   }
 
-  #failed(error: unknown, batches: readonly Waiting[]): void {
+  /** A transaction failed. @returns What its batches are refused with. */
+  #failed(error: unknown): MailroomError {
+    const { data, clock, onBroken } = this.#options
     const fault = faultOf(error)
-    const reason = fault === 'full' ? 'the disk is full' : (error as Error).message
-    const outcome = fault === 'full' ? 'none' : 'unknown'
-    const facts = { store: 'log', reason }
-    for (const { reject } of batches) {
-      reject(new MailroomError('MR_STORE_UNAVAILABLE', facts, { outcome, cause: error }))
+    const isFull = fault === 'full'
+    if (isFull) this.#waitForRoom()
+    else {
+      this.#broken = true
+      if (fault === 'damaged') setAside(join(data, this.#segment.name), clock.now())
+      onBroken(error)
     }
-    if (fault === 'full') {
-      this.#waitForRoom()
-      return
-    }
-    this.#broken = true
-    if (fault === 'damaged') setAside(join(this.#options.data, this.#segment.name), this.#options.clock.now())
-    this.#options.onBroken(error)
+    const reason = isFull ? 'the disk is full' : (error as Error).message
+    const outcome = isFull ? 'none' : 'unknown'
+    return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason }, { outcome, cause: error })
   }
 
   /** Finds out by itself that there is room again: nobody may ask while it says that there is none. */
@@ -242,7 +215,7 @@ export class LogWriter {
           this.#full = false
           this.#options.logger.info('there is room on the disk again')
         } catch (error) {
-          this.#failed(error, [])
+          this.#failed(error)
         }
       },
       { unref: true },

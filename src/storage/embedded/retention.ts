@@ -4,22 +4,17 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../../runtime/clock.ts'
-import type { Logger } from '../../runtime/logger.ts'
 import { idAt } from '../ids.ts'
 import { takeLock } from './lock-file.ts'
 import { type LogName, listLogs } from './log-files.ts'
 import { LogReader } from './log-reader.ts'
+import type { EmbeddedOptions } from './options.ts'
 import { homeName } from './queue.ts'
 import { openToRead, removeFile } from './sqlite.ts'
 
 /** What is needed to remove segments. */
-export interface RetentionOptions {
-  data: string
-  laneCount: number
-  retentionMs: number
-  clock: Clock
-  logger: Logger
+export interface RetentionOptions
+  extends Pick<EmbeddedOptions, 'data' | 'laneCount' | 'retentionMs' | 'clock' | 'logger'> {
   /** Number of the logging actor that does it: its own segments, and as number 1 those of actors now gone. */
   writer: number
   /** The segment being written. */

@@ -14,18 +14,21 @@ import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
 /** The version of the files' layout. A file of another version is refused. */
 export const FORMAT_VERSION = 1
 
-const BUSY = 5
-const IO_ERROR = 10
-const DAMAGED = 11
-const FULL = 13
-/** A full disk, met while the index of the write-ahead log grows. */
-const NO_ROOM_FOR_INDEX = 4874
-const SQL_ERROR = 1
-const CANNOT_OPEN = 14
-const NOT_A_DATABASE = 26
-
 /** What went wrong, of the kinds that matter. */
 export type Fault = 'busy' | 'full' | 'damaged' | 'gone' | 'io' | 'other'
+
+/** SQLite's primary result codes (errcode & 0xff). */
+const FAULTS: Record<number, Fault> = {
+  5: 'busy',
+  10: 'io',
+  11: 'damaged',
+  13: 'full',
+  14: 'gone',
+  26: 'damaged',
+}
+/** SQLITE_IOERR_SHMSIZE: the disk is full, met while the index of the write-ahead log grows. */
+const NO_ROOM_FOR_INDEX = 4874
+const SQL_ERROR = 1
 
 /** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
 class NotOurs extends Error {}
@@ -37,21 +40,7 @@ export function faultOf(error: unknown): Fault | undefined {
   if (code === 'ENOSPC') return 'full'
   if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return undefined
   if (errcode === NO_ROOM_FOR_INDEX) return 'full'
-  switch (errcode & 0xff) {
-    case BUSY:
-      return 'busy'
-    case FULL:
-      return 'full'
-    case DAMAGED:
-    case NOT_A_DATABASE:
-      return 'damaged'
-    case CANNOT_OPEN:
-      return 'gone'
-    case IO_ERROR:
-      return 'io'
-    default:
-      return 'other'
-  }
+  return FAULTS[errcode & 0xff] ?? 'other'
 }
 
 /** A row's checksum: SQLite has none. Over what must come back unchanged. */

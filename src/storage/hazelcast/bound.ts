@@ -27,7 +27,7 @@ export class Bound {
     this.#what = what
     this.#map = map
     this.#maxBytes = maxBytes
-    this.#cancel = clock.every(BOUND_CHECK_MS, () => void this.#look())
+    this.#cancel = clock.every(BOUND_CHECK_MS, () => void this.#check())
   }
 
   /** @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) when the map is full. */
@@ -47,7 +47,7 @@ export class Bound {
     this.#cancel()
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     try {
       this.#count = await this.#map.size()
     } catch (error) {

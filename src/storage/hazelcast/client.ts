@@ -24,6 +24,12 @@ import {
   CLUSTER_PROBE_MS,
   CLUSTER_RANGE_MS,
   CLUSTER_RETRY_MS,
+  MEMBER_CALL_RETRY_MS,
+  MEMBER_CONNECT_MS,
+  MEMBER_HEARTBEAT_MS,
+  MEMBER_RETRY_MAX_MS,
+  MEMBER_RETRY_MIN_MS,
+  MEMBER_SILENCE_MS,
 } from '../../runtime/timings.ts'
 import type { Cluster, ClusterMap, ClusterQueue } from './cluster.ts'
 import { NAMES, RANGED } from './entries.ts'
@@ -161,7 +167,7 @@ export class HazelcastCluster implements Cluster {
       instanceName,
       network: {
         clusterMembers: [...members],
-        connectionTimeout: 2000,
+        connectionTimeout: MEMBER_CONNECT_MS,
         smartRouting: true,
         redoOperation: false,
       },
@@ -169,7 +175,9 @@ export class HazelcastCluster implements Cluster {
         asyncStart: false,
         reconnectMode: ReconnectMode.ASYNC,
         connectionRetry: {
-          ...{ initialBackoffMillis: 250, maxBackoffMillis: 1500, multiplier: 1.5, jitter: 0.2 },
+          initialBackoffMillis: MEMBER_RETRY_MIN_MS,
+          maxBackoffMillis: MEMBER_RETRY_MAX_MS,
+          ...{ multiplier: 1.5, jitter: 0.2 },
           clusterConnectTimeoutMillis: CLUSTER_GIVE_UP_MS,
         },
       },
@@ -181,10 +189,10 @@ export class HazelcastCluster implements Cluster {
       },
       lifecycleListeners: [(state) => this.#hear(state)],
       properties: {
-        'hazelcast.client.heartbeat.interval': 1000,
-        'hazelcast.client.heartbeat.timeout': 5000,
+        'hazelcast.client.heartbeat.interval': MEMBER_HEARTBEAT_MS,
+        'hazelcast.client.heartbeat.timeout': MEMBER_SILENCE_MS,
         'hazelcast.client.invocation.timeout.millis': CLUSTER_CALL_MS,
-        'hazelcast.client.invocation.retry.pause.millis': 200,
+        'hazelcast.client.invocation.retry.pause.millis': MEMBER_CALL_RETRY_MS,
       },
     }
   }

@@ -46,7 +46,7 @@ export interface ClusterQueue {
 export interface Cluster {
   map(name: string): ClusterMap
   queue(name: string): ClusterQueue
-  /** What is wrong with it, in words for people; undefined when calls are worth trying. */
+  /** What is wrong with it, human-readable; undefined when calls are worth trying. */
   missing(): string | undefined
   /** Calls `listener` each time the connection stands (again); once at once when it stands already. */
   onConnect(listener: () => void): void

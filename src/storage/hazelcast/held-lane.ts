@@ -2,7 +2,7 @@
  * A lane in the hands of its holder. What stands in `pending` is the truth; the lane's queue only wakes.
  *
  *   wake-up (from the lane's queue) ─▶ line ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
- *   look-through (taking the lane, then every 2 s) ─▶ log it, once more ─┘      │ started, or to be retried
+ *   scan (taking the lane, then every 2 s) ─▶ log it, once more ─┘      │ started, or to be retried
  *                                                                 lone message ◀┘ (an entry of its own)
  *
  * Every write may be repeated, by us or by a former holder that was frozen: an outcome is put once and stays, and
@@ -16,6 +16,7 @@ import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
 import type {
   Claimed,
+  Dead,
   Delivered,
   Depth,
   LaneBatch,
@@ -26,11 +27,10 @@ import type {
 } from '../ports.ts'
 import { Claimer } from './claimer.ts'
 import type { Cluster } from './cluster.ts'
-import type { DeadLetters } from './dead-letters.ts'
 import { laneKey, mailOf, partsOf } from './entries.ts'
 import { LaneState } from './lane-state.ts'
 import { UNSTARTED } from './lone-messages.ts'
-import { LookThrough } from './look-through.ts'
+import { PendingScan } from './pending-scan.ts'
 import { Settler } from './settler.ts'
 
 /** What a held lane needs. */
@@ -50,7 +50,7 @@ export class HeldLane {
   readonly #state: LaneState
   readonly #claimer: Claimer
   readonly #settler: Settler
-  readonly #lookThrough: LookThrough
+  readonly #pendingScan: PendingScan
 
   constructor({ lane, cluster, clock, logger, retentionMs, repair }: HeldLaneOptions) {
     const state = new LaneState({ lane, cluster, clock, retentionMs })
@@ -59,23 +59,19 @@ export class HeldLane {
     this.#state = state
     this.#claimer = new Claimer({ state, mail: cluster.queue(mailOf(lane)), clock, repair })
     this.#settler = new Settler(state, wake)
-    this.#lookThrough = new LookThrough({ state, clock, logger, wake })
-  }
-
-  get dead(): DeadLetters {
-    return this.#state.dead
+    this.#pendingScan = new PendingScan({ state, clock, logger, wake })
   }
 
   /** Takes up all that waits. @returns The starts that its last holder left open. */
   load(): Promise<number> {
-    return this.#lookThrough.begin()
+    return this.#pendingScan.begin()
   }
 
   wake(): void {
     this.#claimer.wake()
   }
 
-  claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
+  claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
     return this.#claimer.claim(maxCount, waitMs, maxRetryCount)
   }
 
@@ -87,8 +83,8 @@ export class HeldLane {
     return this.#settler.settle(settlements)
   }
 
-  late(): Delivered[] {
-    return this.#state.late()
+  deliveredByFormerHolder(): Delivered[] {
+    return this.#state.takeDeliveredByFormerHolder()
   }
 
   async find(id: string): Promise<Whereabouts> {
@@ -108,11 +104,19 @@ export class HeldLane {
     return this.#state.list.page(range)
   }
 
+  dead(range: { after?: string; limit: number }): Promise<Dead[]> {
+    return this.#state.dead.page(range)
+  }
+
+  purge(id: string): Promise<boolean> {
+    return this.#state.dead.purge(id)
+  }
+
   async depth(): Promise<Depth> {
     const { line, lone, inHand, dead } = this.#state
-    await this.#lookThrough.look()
+    await this.#pendingScan.scan()
     this.#state.refuseReleased()
-    const { young } = this.#lookThrough
+    const { young } = this.#pendingScan
     const batches = line.measure()
     let waiting = batches.messages + young.messages + lone.count
     for (const id of inHand.keys()) if (lone.has(id)) waiting--
@@ -138,7 +142,7 @@ export class HeldLane {
     return true
   }
 
-  /** As `Queue.redrive`, each as a lone message, which the next look-through takes up. @returns Those put back. */
+  /** As `Queue.redrive`, each as a lone message, which the next scan takes up. @returns Those put back. */
   async redrive(messages: readonly Message[]): Promise<Message[]> {
     const { list, lone, dead, inHand } = this.#state
     const youngestAt = this.#clock.now() - REDRIVE_AGE_MS
@@ -157,7 +161,7 @@ export class HeldLane {
   /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */
   async release(): Promise<void> {
     this.#state.release()
-    this.#lookThrough.end()
+    this.#pendingScan.end()
     this.wake()
     await this.#claimer.rest()
     await this.#state.leaving.rest()

@@ -3,6 +3,7 @@
  * streamed, so a range is read in windows of time: wider when there was little in one, narrower when much.
  */
 import type { Clock } from '../../runtime/clock.ts'
+import { ID_AHEAD_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../ids.ts'
 import type { Range } from '../ports.ts'
 import type { ClusterMap } from './cluster.ts'
@@ -12,8 +13,6 @@ const MIN_SPAN_MS = 1
 const FEW_KEYS = 50
 const MANY_KEYS = 2000
 const WIDEN = 4
-/** Ids of other hosts may be ahead of our clock by so much. */
-const SKEW_MS = 60_000
 const FETCH_BYTES = 4 * 1024 * 1024
 const FETCH_MAX_COUNT = 64
 const FETCH_FIRST_COUNT = 8
@@ -71,7 +70,7 @@ export class KeyRange<T extends { id: string }> {
     const bottom = Math.max(timeOf(floor), 0)
     const top = Math.min(
       ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling),
-      clock.now() + SKEW_MS,
+      clock.now() + ID_AHEAD_MS,
     )
     // Where there is little, one look finds all of it; else gaps in time cost a look each time they are widened.
     let span = (await map.size()) <= MANY_KEYS ? Number.POSITIVE_INFINITY : FIRST_SPAN_MS
@@ -79,7 +78,7 @@ export class KeyRange<T extends { id: string }> {
     let at = ascending ? bottom : top
     let first = true
     while (first || (ascending ? at <= top : at >= bottom)) {
-      const width = first && !ascending ? span + SKEW_MS : span
+      const width = first && !ascending ? span + ID_AHEAD_MS : span
       first = false
       const [from, to] = ascending
         ? [at, Math.min(top, at + width - 1)]

@@ -1,6 +1,6 @@
 /**
  * What the holder of a lane knows of it: what waits, alone or in batches, what is in hand, what is settled. Claims,
- * settlements and look-throughs all change it, each between two of its awaits.
+ * settlements and scans all change it, each between two of its awaits.
  */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
@@ -39,7 +39,7 @@ export class LaneState {
   readonly line = new Line()
   readonly leaving: Leaving
   readonly inHand = new Map<string, Hand>()
-  readonly #late = new Map<string, Delivered>()
+  readonly #deliveredByFormerHolder = new Map<string, Delivered>()
   #released = false
 
   constructor({ lane, cluster, clock, retentionMs }: LaneStateOptions) {
@@ -104,7 +104,7 @@ export class LaneState {
 
   /** These are in the list, and were not put there here. */
   foundDelivered(found: ReadonlyMap<string, Delivered>): void {
-    for (const [id, message] of found) this.#late.set(id, message)
+    for (const [id, message] of found) this.#deliveredByFormerHolder.set(id, message)
   }
 
   /** Lone messages were found, and are gone: a former holder has settled them, after the list and the dead were read. */
@@ -115,10 +115,10 @@ export class LaneState {
     await this.dead.learn(ids.filter((id) => !delivered.has(id)))
   }
 
-  /** As `Queue.late`. */
-  late(): Delivered[] {
-    const late = [...this.#late.values()]
-    this.#late.clear()
-    return late.sort(byId)
+  /** As `Queue.deliveredByFormerHolder`. */
+  takeDeliveredByFormerHolder(): Delivered[] {
+    const taken = [...this.#deliveredByFormerHolder.values()]
+    this.#deliveredByFormerHolder.clear()
+    return taken.sort(byId)
   }
 }

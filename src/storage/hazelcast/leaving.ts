@@ -5,7 +5,7 @@ import { type ClusterMap, onlyAway } from './cluster.ts'
 interface Leaver {
   /** It leaves only as this. */
   value: string | undefined
-  /** Undefined: it failed, and waits for the next look-through. */
+  /** Undefined: it failed, and waits for the next scan. */
   underWay: Promise<void> | undefined
 }
 
@@ -13,7 +13,7 @@ interface Leaver {
 export class Leaving {
   readonly #pending: ClusterMap
   readonly #leavers = new Map<string, Leaver>()
-  /** Those that went since the last look-through began. */
+  /** Those that went since the last scan began. */
   readonly #gone = new Set<string>()
 
   constructor(pending: ClusterMap) {
@@ -25,13 +25,13 @@ export class Leaving {
     return this.#leavers.has(key)
   }
 
-  /** True for one that a look-through may have found although it is none of its affair any more. */
+  /** True for one that a scan may have found although it is none of its affair any more. */
   hasOrHad(key: string): boolean {
     return this.#leavers.has(key) || this.#gone.has(key)
   }
 
   /**
-   * Takes one out: now, or with a later look-through.
+   * Takes one out: now, or with a later scan.
    *
    * @param value As what it leaves; whatever else stands there then stays. Needed where it may come again, since a
    * call whose outcome is unknown may happen after that.
@@ -52,7 +52,7 @@ export class Leaving {
     this.#leavers.set(key, { value, underWay })
   }
 
-  /** A look-through begins: what failed is tried again. */
+  /** A scan begins: what failed is tried again. */
   again(): void {
     this.#gone.clear()
     for (const [key, { value }] of this.#leavers) this.add(key, value)

@@ -34,7 +34,7 @@ export class Line {
     return this.#waiting.has(key) || this.#batches.has(key)
   }
 
-  /** A batch that waits: found by a look-through. */
+  /** A batch that waits: found by a scan. */
   found(key: string): void {
     if (!this.has(key)) this.#waiting.set(key, { isLogged: false, isFresh: false })
   }

@@ -29,10 +29,6 @@ export class LoneMessages {
     return this.#known.size
   }
 
-  ids(): Iterable<string> {
-    return this.#known.keys()
-  }
-
   has(id: string): boolean {
     return this.#known.has(id)
   }

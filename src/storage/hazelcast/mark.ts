@@ -45,8 +45,8 @@ export class ClusterMark {
   constructor(options: ClusterMarkOptions) {
     this.#options = options
     this.#map = options.cluster.map(NAMES.meta)
-    options.cluster.onConnect(() => void this.#look())
-    this.#cancel = options.clock.every(EPOCH_CHECK_MS, () => void this.#look())
+    options.cluster.onConnect(() => void this.#check())
+    this.#cancel = options.clock.every(EPOCH_CHECK_MS, () => void this.#check())
   }
 
   /** What keeps us from using the cluster, in words for people. */
@@ -91,7 +91,7 @@ export class ClusterMark {
     this.#cancel()
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     if (this.#options.cluster.missing() !== undefined) return
     try {
       await this.confirm()

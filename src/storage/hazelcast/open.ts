@@ -37,21 +37,21 @@ export interface HazelcastOptions {
   repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
-/** Opens the backend for one process. Asking for a half that it was not given is a bug. */
+/** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): Backend {
   const { log, queue, laneCount, clock, random, logger, retentionMs, owner, depths } = options
-  const halves = [
+  const stores = [
     ...(log === undefined ? [] : [watch('log', log, options)]),
     ...(queue === undefined ? [] : [watch('queue', queue, options)]),
   ]
-  const halfOf = (store: string) => halves.find((half) => half.store === store)!
+  const storeOf = (store: string) => stores.find((watched) => watched.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ cluster: log, clock, retentionMs, bound: halfOf('log').bound })
+    log && new HazelcastLog({ cluster: log, clock, retentionMs, bound: storeOf('log').bound })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
       ...{ cluster: queue, laneCount, clock, logger, retentionMs, owner, depths },
-      ...{ bound: halfOf('queue').bound, mark: halfOf('queue').mark },
+      ...{ bound: storeOf('queue').bound, mark: storeOf('queue').mark },
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
@@ -63,12 +63,12 @@ export function openHazelcast(options: HazelcastOptions): Backend {
     get queue(): Queue {
       return hazelcastQueue ?? absent('queue')
     },
-    missing: () => halves.flatMap(({ mark }) => mark.missing()),
-    damaged: () => halves.flatMap(({ mark }) => mark.damaged()),
+    missing: () => stores.flatMap(({ mark }) => mark.missing()),
+    damaged: () => stores.flatMap(({ mark }) => mark.damaged()),
     async close() {
       await hazelcastQueue?.close()
       await Promise.all(
-        halves.map(({ cluster, bound, mark }) => {
+        stores.map(({ cluster, bound, mark }) => {
           bound.close()
           mark.close()
           return cluster.close()
@@ -78,7 +78,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   }
 }
 
-/** What both halves have: a bound, and an eye on whether the cluster is the one it was. */
+/** What both have: a bound, and an eye on whether the cluster is the one it was. */
 function watch(store: 'log' | 'queue', cluster: Cluster, options: HazelcastOptions) {
   const map = cluster.map(store === 'log' ? NAMES.log : NAMES.pending)
   return {
@@ -89,6 +89,6 @@ function watch(store: 'log' | 'queue', cluster: Cluster, options: HazelcastOptio
   }
 }
 
-function absent(half: string): never {
-  throw new Error(`this process was opened without the ${half}`)
+function absent(store: string): never {
+  throw new Error(`this process was opened without the ${store}`)
 }

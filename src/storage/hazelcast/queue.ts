@@ -1,22 +1,9 @@
 /** The queue on a Hazelcast cluster: batches wait in `pending`, lanes are held by lease. */
 import type { Clock } from '../../runtime/clock.ts'
-import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
-import type {
-  Batch,
-  Claimed,
-  Dead,
-  Delivered,
-  Depth,
-  LaneBatch,
-  Message,
-  Queue,
-  Range,
-  Receipt,
-  Settlement,
-  Whereabouts,
-} from '../ports.ts'
+import { elsewhere, LaneQueue } from '../lane-queue.ts'
+import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt } from '../ports.ts'
 import { Acceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Cluster } from './cluster.ts'
@@ -46,19 +33,18 @@ export interface HazelcastQueueOptions {
 }
 
 /** Answers `Queue`. */
-export class HazelcastQueue implements Queue {
+export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly laneCount: number
   readonly #options: HazelcastQueueOptions
   readonly #acceptor: Acceptor
   readonly #leases: Leases
-  readonly #held = new Map<number, HeldLane>()
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
+    super()
     this.laneCount = laneCount
     this.#options = options
-    const nobody = () => Array.from({ length: laneCount }, () => ({ holder: null, waiting: 0 }))
-    const choice = new LaneChoice(clock, depths ?? nobody)
+    const choice = new LaneChoice(clock, laneCount, depths)
     this.#acceptor = new Acceptor({ cluster, clock, laneCount, choice, bound })
     this.#leases = new Leases({
       ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },
@@ -70,16 +56,12 @@ export class HazelcastQueue implements Queue {
     return this.#acceptor.accept(batch, append)
   }
 
-  wake(lane: number): void {
-    this.#held.get(lane)?.wake()
-  }
-
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
     const { cluster, clock, logger, retentionMs, repair } = this.#options
     const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair })
-    this.#held.set(lane, held)
+    this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()
       if (this.isHeld(lane)) return leftOpenCount
@@ -90,93 +72,53 @@ export class HazelcastQueue implements Queue {
     throw elsewhere(lane)
   }
 
-  isHeld(lane: number): boolean {
-    if (!this.#held.has(lane)) return false
+  override isHeld(lane: number): boolean {
+    if (!super.isHeld(lane)) return false
     if (this.#leases.isHeld(lane)) return true
     this.#drop(lane)
     return false
   }
 
   async release(lane: number): Promise<void> {
-    const held = this.#held.get(lane)
+    const held = this.held.get(lane)
     if (held === undefined) return
-    this.#held.delete(lane)
+    this.held.delete(lane)
     await held.release()
     await this.#leases.giveBack(lane)
   }
 
-  claim(lane: number, maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
-    return this.#in(lane, (held) => held.claim(maxCount, waitMs, maxRetryCount))
-  }
-
-  start(lane: number, ids: readonly string[]): Promise<void> {
-    return this.#in(lane, (held) => held.start(ids))
-  }
-
-  settle(lane: number, settlements: readonly Settlement[]): Promise<Delivered[]> {
-    return this.#in(lane, (held) => held.settle(settlements))
-  }
-
-  late(lane: number): Delivered[] {
-    return this.#held.get(lane)?.late() ?? []
-  }
-
-  find(lane: number, id: string): Promise<Whereabouts> {
-    return this.#in(lane, (held) => held.find(id))
-  }
-
-  delivered(lane: number, range: Range): Promise<Delivered[]> {
-    return this.#in(lane, (held) => held.delivered(range))
-  }
-
-  depth(lane: number): Promise<Depth> {
-    return this.#in(lane, (held) => held.depth())
-  }
-
-  dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]> {
-    return this.#in(lane, (held) => held.dead.page(range))
-  }
-
-  replay(lane: number, id: string): Promise<boolean> {
-    return this.#in(lane, (held) => held.replay(id))
-  }
-
-  purge(lane: number, id: string): Promise<boolean> {
-    return this.#in(lane, (held) => held.dead.purge(id))
+  deliveredByFormerHolder(lane: number): Delivered[] {
+    return this.held.get(lane)?.deliveredByFormerHolder() ?? []
   }
 
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
     const { bound } = this.#options
     bound.check()
-    return this.#in(lane, async (held) => {
+    return this.in(lane, async (held) => {
       const lost = await held.redrive(messages)
       for (const { text } of lost) bound.added(text.length)
       // What the holder keeps in mind it may have learned from a cluster that has come back empty since.
-      if (!(await this.#leases.confirm(lane)) || this.#held.get(lane) !== held) throw elsewhere(lane)
+      if (!(await this.#leases.confirm(lane)) || this.held.get(lane) !== held) throw elsewhere(lane)
       return lost.length
     })
   }
 
   /** Gives all lanes back. */
   async close(): Promise<void> {
-    await Promise.all([...this.#held.keys()].map((lane) => this.release(lane)))
+    await Promise.all([...this.held.keys()].map((lane) => this.release(lane)))
     this.#leases.close()
   }
 
   #drop(lane: number): void {
     this.#options.logger.warn({ lane }, 'the lease of a lane ended')
-    void this.#held.get(lane)?.release()
-    this.#held.delete(lane)
+    void this.held.get(lane)?.release()
+    this.held.delete(lane)
     // Renewed without being held, it would keep the lane from whoever is to hold it, for ever.
     this.#leases.forget(lane)
   }
 
-  async #in<T>(lane: number, work: (held: HeldLane) => Promise<T>): Promise<T> {
+  protected async in<T>(lane: number, work: (held: HeldLane) => T | Promise<T>): Promise<T> {
     if (!this.isHeld(lane)) throw elsewhere(lane)
-    return work(this.#held.get(lane)!)
+    return work(this.held.get(lane)!)
   }
-}
-
-function elsewhere(lane: number): MailroomError<'MR_LANE_ELSEWHERE'> {
-  return new MailroomError('MR_LANE_ELSEWHERE', { lane, name: 'this process' })
 }

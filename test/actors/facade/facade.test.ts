@@ -3,7 +3,7 @@ import test from 'node:test'
 import { FacadeActor } from '../../../src/actors/facade/facade.ts'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
-import type { ListHalf, Messages } from '../../../src/actors/protocol.ts'
+import type { Messages, PagedList } from '../../../src/actors/protocol.ts'
 import {
   ASK_TIMEOUT_MS,
   POST_DEADLINE_MS,
@@ -52,7 +52,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
   return { bench, clock, directory, store, peers, facade, members, live, post, postBatch, within, context }
 }
 
-async function textsOf({ pages }: ListHalf): Promise<string[]> {
+async function textsOf({ pages }: PagedList): Promise<string[]> {
   const texts: string[] = []
   for await (const page of pages) texts.push(...page.map(({ text }) => text))
   return texts

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { Holders } from '../../../src/actors/facade/holders.ts'
 import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
 import { Reader } from '../../../src/actors/facade/read.ts'
-import type { ListHalf, Logging, Messages, StorePage } from '../../../src/actors/protocol.ts'
+import type { Logging, Messages, PagedList, StorePage } from '../../../src/actors/protocol.ts'
 import type { ActorEntry } from '../../../src/runtime/cluster/directory.ts'
 import type { Message, Range } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, seeded, testContext } from '../../support/actor-context.ts'
@@ -45,7 +45,7 @@ function open({
   return { context, peers, state, lists, logged, delivered }
 }
 
-async function readAll({ pages }: ListHalf): Promise<Message[]> {
+async function readAll({ pages }: PagedList): Promise<Message[]> {
   const all: Message[] = []
   for await (const page of pages) all.push(...page.map(({ id, text }) => ({ id, text })))
   return all

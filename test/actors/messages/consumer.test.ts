@@ -130,7 +130,7 @@ test('what a former holder delivered late is shown with the next claim, and not 
   const late = { id, text: 'late', deliveredAt: 1, attempts: 1 }
   bench.store.lanes[0]!.delivered.set(id, late)
   const found = [late]
-  queue.late = (lane) => (lane === 0 ? found.splice(0) : [])
+  queue.deliveredByFormerHolder = (lane) => (lane === 0 ? found.splice(0) : [])
   await bench.add(0, 'a')
   await bench.consume()
   assert.deepEqual(bench.shown, ['late'])

@@ -41,17 +41,19 @@ const ENCODINGS: readonly string[] = ['gzip', 'br', 'deflate', 'zstd', 'identity
 
 const KEYS: readonly (readonly [what: string, key: string])[] = [
   ['an empty key', ''],
-  ['a key of 15 characters', 'k'.repeat(15)],
-  ['a key of 65 characters', 'k'.repeat(65)],
+  ['a key of 256 characters', 'k'.repeat(256)],
   ['a key of 10,000 characters', 'k'.repeat(10_000)],
   ['a key with a space', 'kkkkkkkk kkkkkkkk'],
-  ['a key with a dot', 'kkkkkkkk.kkkkkkkk'],
-  ['a key with a slash', '../../etc/passwd/'],
-  ['a key in quotes', '"kkkkkkkkkkkkkkkk"'],
   ['a key with an é', 'kkkkkkkkkkkkkkké'],
-  ['a key with a comma', 'kkkkkkkkkkkkkkkk,kkkkkkkkkkkkkkkk'],
   ['a key with a tab', 'kkkkkkkk\tkkkkkkkk'],
-  ['a key of percent escapes', '%00%00%00%00%00%00'],
+  ['an empty key in quotes', '""'],
+  ['a quote', '"'],
+  ['a key in quotes that do not end', '"kkkk'],
+  ['a key in quotes with a quote', '"kk"kk"'],
+  ['a key in quotes with a backslash before a letter', '"kk\\nkk"'],
+  ['a key in quotes with a space', '"kk kk"'],
+  ['two keys in quotes', '"kk", "kk"'],
+  ['a key in quotes with a parameter', '"kk";a=b'],
 ]
 
 const HOSTS: readonly (readonly [what: string, status: number, host: Bytes])[] = [
@@ -143,11 +145,11 @@ export const HEADERS: readonly Case[] = [
     refused(
       `${what} as Host`,
       status,
-      status === 403 ? 'MR_FORBIDDEN' : BAD,
+      status === 403 ? 'MR_HOST_FORBIDDEN' : BAD,
       post(TEXT, 'a', [['Host', host]]),
     ),
   ),
-  refused('no Host', 400, BAD, bytes('GET /livez HTTP/1.1\r\n\r\n')),
+  refused('no Host', 400, BAD, bytes('GET /log HTTP/1.1\r\n\r\n')),
   refused(
     'two Hosts',
     400,

@@ -148,13 +148,13 @@ export const TARGETS: readonly Case[] = [
   refused(
     'a target that is another site',
     403,
-    'MR_FORBIDDEN',
-    get('http://evil.example/livez', [['Host', 'evil.example']]),
+    'MR_HOST_FORBIDDEN',
+    get('http://evil.example/log', [['Host', 'evil.example']]),
   ),
   refused(
     'a post to another site through us',
     403,
-    'MR_FORBIDDEN',
+    'MR_HOST_FORBIDDEN',
     bytes(
       head('POST http://evil.example/messages HTTP/1.1', [
         ['Host', 'localhost'],

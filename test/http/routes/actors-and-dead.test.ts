@@ -163,11 +163,20 @@ test('an unknown dead letter is 404', async (t) => {
   assert.equal((await ask('DELETE', '/dead/1')).status, 400)
 })
 
-test('livez answers while the process is up, readyz says what is missing', async (t) => {
+test('livez answers while the process is up, readyz says what is missing, and warns', async (t) => {
   const { ask, facade } = await startApi(t)
   assert.deepEqual((await ask('GET', '/livez')).json, { status: 'ok' })
   const ready = await ask('GET', '/readyz')
   assert.deepEqual([ready.status, ready.json], [200, { status: 'ready', missing: [] }])
+  facade.warned.push('the clock of node b is 4.0 s ahead')
+  const warned = await ask('GET', '/readyz')
+  assert.equal(warned.status, 200)
+  assert.deepEqual(warned.json, {
+    status: 'ready',
+    missing: [],
+    warnings: ['the clock of node b is 4.0 s ahead'],
+  })
+  facade.warned = []
   facade.missingThings.push('a ready logging actor')
   const unready = await ask('GET', '/readyz')
   assert.equal(unready.status, 503)

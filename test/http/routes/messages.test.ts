@@ -197,15 +197,105 @@ test('a key whose first request still runs is answered 409 with Retry-After', as
   assert.equal((await first).status, 201)
 })
 
-test('refuses keys that are too short, too long or of other characters', async (t) => {
+const KEYS: [header: string, got: string][] = [
+  ['', '0 characters'],
+  ['a'.repeat(256), '256 characters'],
+  [`"${'a'.repeat(256)}"`, '256 characters'],
+  ['a b', '" " as character 2'],
+  ['aé', '"é" as character 2'],
+  ['"a b"', '" " as character 2'],
+  ['""', '0 characters'],
+  ['"', 'a quoted string with a stray quote or backslash'],
+  ['"a"b"', 'a quoted string with a stray quote or backslash'],
+  ['"a\\n"', 'a quoted string with a stray quote or backslash'],
+  ['"a\\"', 'a quoted string with a stray quote or backslash'],
+  ['"a", "a"', 'a quoted string with a stray quote or backslash'],
+]
+
+test('refuses keys that are empty, too long or of other characters, and names which', async (t) => {
   const { ask, facade } = await startApi(t)
-  for (const key of ['a'.repeat(15), 'a'.repeat(65), `${'a'.repeat(16)}.`, `${'a'.repeat(16)} b`]) {
-    const headers = { ...TEXT_TYPE, 'idempotency-key': key }
+  for (const [key, got] of KEYS) {
+    const headers = { ...TEXT_TYPE, 'idempotency-key': Buffer.from(key, 'latin1').toString('latin1') }
     const answer = await ask('POST', '/messages', { headers, body: 'a' })
-    assert.equal(answer.status, 400)
-    assert.equal(answer.json.errors[0].where, 'Idempotency-Key')
+    assert.equal(answer.status, 400, key)
+    const expected = '1 to 255 visible ASCII characters, bare or in double quotes'
+    assert.deepEqual(answer.json.errors, [{ where: 'Idempotency-Key', expected, got }])
   }
   assert.equal(facade.messages.length, 0)
+})
+
+const SPELLINGS: [bare: string, quoted: string][] = [
+  ['a', '"a"'],
+  ['order-17', '"order-17"'],
+  ['evt:1234.5', '"evt:1234.5"'],
+  ['a\\b', '"a\\\\b"'],
+  ['a"b', '"a\\"b"'],
+  ["!#$%&'()*+,/:;<=>?@[]^_`{|}~", '"!#$%&\'()*+,/:;<=>?@[]^_`{|}~"'],
+  ['k'.repeat(255), `"${'k'.repeat(255)}"`],
+]
+
+test('a key in quotes is the same key as the bare one', async (t) => {
+  const { ask, facade } = await startApi(t)
+  for (const [bare, inQuotes] of SPELLINGS) {
+    const post = (key: string) =>
+      ask('POST', '/messages', { headers: { ...TEXT_TYPE, 'idempotency-key': key }, body: 'a' })
+    const first = await post(bare)
+    const again = await post(inQuotes)
+    assert.deepEqual([first.status, again.status, again.json], [201, 201, first.json], bare)
+    assert.equal(again.headers['idempotent-replayed'], 'true')
+  }
+  assert.equal(facade.messages.length, SPELLINGS.length)
+})
+
+test('of a body with many faults five are named and the rest counted, however large it is', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const many = (count: number, one: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => one(index)).join()
+  const long = 'k'.repeat(5000)
+  const bodies: [body: string, named: number, more: number | undefined, detail: RegExp][] = [
+    [`[${many(1000, () => '{}')}]`, 5, 995, /; and 995 more$/],
+    [`[${many(1000, () => `{"text":"a",${many(80, (n) => `"${n}":1`)}}`)}]`, 5, 995, /"4" and 75 more; /],
+    [`{"text":"a",${many(100_000, (n) => `"${n}":1`)}}`, 1, undefined, /"4" and 99995 more$/],
+    [`{"text":"a",${many(200, (n) => `"${n}${long}":1`)}}`, 1, undefined, /"0k{63}…", .* and 195 more$/],
+    [`[${many(300_000, () => '1')}]`, 1, undefined, /got 300000$/],
+    [`[${many(6, () => '1')}]`, 5, 1, /; and 1 more$/],
+    [`[${many(5, () => '1')}]`, 5, undefined, /got a number$/],
+  ]
+  for (const [body, named, more, detail] of bodies) {
+    const answer = await ask('POST', '/messages', { headers: JSON_TYPE, body })
+    assert.equal(answer.status, 400)
+    assert.match(answer.json.detail, detail)
+    assert.deepEqual([answer.json.errors.length, answer.json.moreErrors], [named, more])
+    assert.ok(answer.text.length < 6000, `${answer.text.length} characters`)
+  }
+  assert.equal(facade.messages.length, 0)
+})
+
+const LONG = 'x'.repeat(10_000)
+const QUOTING: [method: string, path: string, headers: Record<string, string>][] = [
+  ['POST', '/messages', { 'content-type': LONG }],
+  ['POST', '/messages', { 'content-type': 'text/plain', 'content-encoding': LONG }],
+  ['POST', '/messages', { 'content-type': 'text/plain', 'idempotency-key': LONG }],
+  ['POST', `/messages?${LONG}=1`, { 'content-type': 'text/plain' }],
+  ['POST', `/messages?acks=${LONG}`, { 'content-type': 'application/x-ndjson' }],
+  ['GET', `/messages?limit=${LONG}`, {}],
+  ['GET', `/messages/${LONG}`, {}],
+  ['GET', `/log?after=${LONG}`, {}],
+  ['PATCH', `/messages/${LONG}`, {}],
+  ['PUT', `/actors/${LONG}`, { 'content-type': 'application/json' }],
+  ['GET', `/${LONG}`, {}],
+  ['GET', '/log', { host: LONG }],
+  ['GET', '/log', { host: 'localhost', origin: LONG }],
+]
+
+test('no error repeats more than a little of what the client sent', async (t) => {
+  const { ask } = await startApi(t)
+  for (const [method, path, headers] of QUOTING) {
+    const body = method === 'POST' || method === 'PUT' ? 'a' : null
+    const { status, text } = await ask(method, path, { headers, body })
+    assert.ok(status >= 400 && status < 500, `${method} ${path.slice(0, 20)}: ${status}`)
+    assert.ok(text.length < 1000, `${method} ${path.slice(0, 20)}: ${text.length} characters`)
+  }
 })
 
 test('refusals of the facade are answered with their status, outcome and Retry-After', async (t) => {

@@ -10,11 +10,11 @@ import {
 } from '../../../src/runtime/cluster/directory.ts'
 import { entryOf } from '../../support/actor-context.ts'
 
-test('an actor’s name and its number are made of one another', () => {
+test('an actor’s name contains its number, which can be read from it', () => {
   for (const role of ROLES) for (const n of [1, 9, 64]) assert.equal(actorNumber(actorName(role, n)), n)
 })
 
-test('lanes are dealt to messages actors that are ready or coming back, and to nobody else', () => {
+test('lanes are for messages actors that are ready or restarting, and for no others', () => {
   const states: ActorState[] = ['starting', 'ready', 'draining', 'restarting', 'failed']
   const actors = ROLES.flatMap((role) =>
     states.map((state, index) => entryOf(actorName(role, index + 1), { state })),
@@ -22,7 +22,7 @@ test('lanes are dealt to messages actors that are ready or coming back, and to n
   assert.deepEqual(livingMessages(actors), ['messages-2', 'messages-4'])
 })
 
-test('the name of one node among several carries the node’s, whatever that looks like', () => {
+test('with several nodes an actor’s name ends with its node’s name, whatever that contains', () => {
   for (const node of ['a', 'logging-7', 'host-3.example', '0123456789ab']) {
     const name = actorName('logging', 12, node)
     assert.equal(name, `logging-12@${node}`)
@@ -30,7 +30,7 @@ test('the name of one node among several carries the node’s, whatever that loo
   }
 })
 
-test('actors stand in the order of role, node and number', () => {
+test('actors are sorted by role, node and number', () => {
   const named = (name: string) => entryOf(name, { node: name.split('@')[1] ?? 'here' })
   const order = [
     'facade-1@n2',

@@ -8,7 +8,7 @@ function open(random = () => 1) {
   return { clock, policy: new RestartPolicy(clock, random) }
 }
 
-test('waits 0.1 s, then twice as long each time, with full jitter', () => {
+test('the backoff is 0.1 s, doubles with each crash, and has full jitter', () => {
   const { policy } = open()
   assert.deepEqual(
     [1, 2, 3, 4].map(() => policy.crashed().delayMs),
@@ -26,7 +26,7 @@ test('the fifth crash in 60 s opens the breaker: a probe every 30 s', async () =
   }
 })
 
-test('a probe that lives for 60 s closes the breaker', async () => {
+test('a process that has been ready for 60 s closes the breaker', async () => {
   const { policy, clock } = open()
   for (let crash = 1; crash <= 5; crash++) policy.crashed()
   policy.ready()
@@ -34,7 +34,7 @@ test('a probe that lives for 60 s closes the breaker', async () => {
   assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
 })
 
-test('crashes more than 60 s ago are forgotten', async () => {
+test('crashes more than 60 s ago do not count', async () => {
   const { policy, clock } = open()
   for (let crash = 1; crash <= 20; crash++) {
     assert.equal(policy.crashed().failed, false)
@@ -42,7 +42,7 @@ test('crashes more than 60 s ago are forgotten', async () => {
   }
 })
 
-test('a crash that was a message’s doing does not count, whether that is known at once or later', () => {
+test('a crash caused by a message does not count, whether that is known at once or later', () => {
   const { policy } = open()
   for (let crash = 1; crash <= 50; crash++) {
     assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
@@ -51,5 +51,20 @@ test('a crash that was a message’s doing does not count, whether that is known
   }
   for (let crash = 1; crash <= 4; crash++) assert.equal(policy.crashed().failed, false)
   assert.equal(policy.crashed(true).failed, false)
+  policy.forgive() // That crash did not count, so there is nothing to take back.
   assert.equal(policy.crashed().failed, true)
+})
+
+test('a forgiven crash closes the breaker that it opened, and only that', async () => {
+  const { policy, clock } = open()
+  for (let crash = 1; crash <= 4; crash++) policy.crashed()
+  assert.equal(policy.crashed().failed, true)
+  policy.forgive()
+  policy.forgive()
+  assert.deepEqual(policy.crashed(true), { failed: false, delayMs: 800 })
+  assert.equal(policy.crashed().failed, true)
+  await clock.advance(31_000)
+  assert.equal(policy.crashed().failed, true)
+  policy.forgive()
+  assert.equal(policy.crashed(true).failed, true)
 })

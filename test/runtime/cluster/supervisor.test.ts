@@ -62,7 +62,7 @@ const names = (actors: ActorEntry[]) => actors.map(({ name }) => name)
 const named = (actors: ActorEntry[], name: string) => actors.find((actor) => actor.name === name)!
 const allReady = (actors: ActorEntry[]) => actors.length > 0 && actors.every(({ state }) => state === 'ready')
 
-test('starts one process an actor; each knows all', async () => {
+test('every actor has a process of its own and sees the whole directory', async () => {
   const system = await begin({ logging: 3, messages: 2 })
   assert.deepEqual(await system.first, { ready: true })
   const actors = await until(system, allReady)
@@ -77,7 +77,7 @@ test('starts one process an actor; each knows all', async () => {
   assert.equal(new Set(actors.map(({ pid }) => pid)).size, 6)
 })
 
-test('starts a killed worker again, and another one that did not die is left alone', async () => {
+test('a killed worker is restarted, and the others keep their processes', async () => {
   const system = await begin({ logging: 2 })
   const before = await until(system, allReady)
   process.kill(named(before, 'logging-2').pid, 'SIGKILL')
@@ -89,7 +89,7 @@ test('starts a killed worker again, and another one that did not die is left alo
   assert.equal(named(after, 'logging-1').pid, named(before, 'logging-1').pid)
 })
 
-test('an actor that keeps crashing is failed; its siblings are untouched', async () => {
+test('an actor that keeps crashing is failed, and the others keep their processes', async () => {
   const system = await begin()
   const before = await until(system, allReady)
   writeFileSync(join(system.data, 'logging-1.crash'), '')
@@ -99,7 +99,7 @@ test('an actor that keeps crashing is failed; its siblings are untouched', async
   assert.equal(named(after, 'messages-1').pid, named(before, 'messages-1').pid)
 })
 
-test('an actor whose process ends for messages, more often than a breaker allows crashes, is not failed', async () => {
+test('an actor whose process ends because of messages is not failed, however often it ends', async () => {
   const system = await begin()
   await until(system, allReady)
   writeFileSync(join(system.data, 'messages-1.message'), '')
@@ -115,7 +115,7 @@ test('an actor whose process ends for messages, more often than a breaker allows
   assert.ok(!states.has('failed'), [...states].join())
 })
 
-test('a worker that is frozen is ended and replaced', async () => {
+test('a frozen worker is killed and restarted', async () => {
   const system = await begin()
   const before = await until(system, allReady)
   const { pid } = named(before, 'messages-1')
@@ -137,7 +137,7 @@ test('scales up and down, live', async () => {
   }
 })
 
-test('restarts a role one by one, the one that asks last and answered first', async () => {
+test('a role is restarted one by one; the facade that asked is answered first and restarted last', async () => {
   const system = await begin({ facade: 2, logging: 2 })
   const before = await until(system, allReady)
   for (const role of ['logging', 'facade']) {
@@ -151,7 +151,7 @@ test('restarts a role one by one, the one that asks last and answered first', as
   }
 })
 
-test('answers a facade that scales itself away', async () => {
+test('a facade that scales itself away is answered', async () => {
   const system = await begin({ facade: 2 })
   await system.first
   for (let round = 0; round < 3; round++) {
@@ -164,7 +164,30 @@ test('answers a facade that scales itself away', async () => {
   }
 })
 
-test('a signal to one worker replaces it', async () => {
+test('requests to a facade that is to drain are refused at once, and what they asked for is not done', async () => {
+  const system = await begin({ facade: 2 })
+  await until(system, allReady)
+  const asked = async (path: string) => {
+    const beganAt = performance.now()
+    const response = await fetch(system.url + path, { headers: { connection: 'close' } })
+    const { code, actors } = (await response.json()) as { code?: string; actors?: ActorEntry[] }
+    return { code, actors, tookMs: performance.now() - beganAt }
+  }
+  // Each facade has some of them when the first one replaces both facades.
+  const answers = await Promise.all(
+    ['facade', ...Array(12).fill('logging')].map((role) => asked(`/restart/${role}`)),
+  )
+  const refused = answers.filter(({ code }) => code === 'MR_DRAINING')
+  const done = answers.filter(({ actors }) => actors?.length === 4)
+  assert.equal(refused.length + done.length, answers.length, JSON.stringify(answers))
+  assert.ok(refused.length > 0)
+  for (const { tookMs } of refused) assert.ok(tookMs < 5000, `refused after ${tookMs} ms`)
+  const restarted = done.filter((answer) => answer !== answers[0]).length
+  const after = await until(system, allReady)
+  assert.equal(named(after, 'logging-1').restarts, restarted)
+})
+
+test('a worker that got a signal is replaced', async () => {
   const system = await begin()
   const before = await until(system, allReady)
   process.kill(named(before, 'logging-1').pid, 'SIGTERM')
@@ -183,7 +206,7 @@ test('a signal to all processes at once drains them all and exits with code 0', 
   )
 })
 
-test('a drain that hangs is ended by force', async () => {
+test('a worker whose drain hangs is killed', async () => {
   const system = await begin()
   await until(system, allReady)
   writeFileSync(join(system.data, 'logging-1.hang'), '')
@@ -203,7 +226,7 @@ test('a second signal a second later exits at once', async () => {
   assert.deepEqual(await exited, [143, null])
 })
 
-test('an actor that cannot boot for its configuration fails the start with that error', async () => {
+test('a start fails with the configuration error of an actor', async () => {
   const system = await begin()
   writeFileSync(join(system.data, 'messages-1.invalid'), '')
   const { error } = await system.first

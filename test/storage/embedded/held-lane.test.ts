@@ -33,7 +33,7 @@ function failWrites({ mock }: TestContext, error: Error): { restore(): void } {
   return mock.method(Home.prototype, 'commit', () => Promise.reject(error)).mock
 }
 
-test('after a write that failed, the lane is out of use: nothing is trusted that is written after it', async (context) => {
+test('after a failed write the lane is not used until it is taken again', async (context) => {
   const queue = await held(context)
   const failing = failWrites(context, IO_ERROR)
   await assert.rejects(queue.purge(LANE, ID), IO_ERROR)
@@ -43,14 +43,14 @@ test('after a write that failed, the lane is out of use: nothing is trusted that
   await assert.rejects(queue.depth(LANE), IO_ERROR)
 })
 
-test('a consumer that waits for messages is told at once', async (context) => {
+test('a waiting consumer learns at once that its lane has failed', async (context) => {
   const queue = await held(context)
   const claimed = queue.claim(LANE, 1, 60_000)
   failWrites(context, IO_ERROR)
   await Promise.all([assert.rejects(queue.replay(LANE, ID), IO_ERROR), assert.rejects(claimed, IO_ERROR)])
 })
 
-test('a full disk is no reason: there will be room again', async (context) => {
+test('a full disk does not fail the lane', async (context) => {
   const queue = await held(context)
   const failing = failWrites(context, FULL)
   await assert.rejects(queue.purge(LANE, ID), { code: 'MR_STORE_UNAVAILABLE' })

@@ -11,7 +11,7 @@ const listOf = async (bench: Bench) => {
   return list.map(({ id }) => id)
 }
 
-test('what stands in the list and still waits is shown as it stands, not claimed, and waits no more', async () => {
+test('a message both pending and in the list is shown as listed, not claimed, and removed from pending', async () => {
   const bench = new Bench()
   const [a, b] = (await bench.accept('a', 'b')) as [string, string]
   await bench.hold()
@@ -21,7 +21,7 @@ test('what stands in the list and still waits is shown as it stands, not claimed
   assert.deepEqual(await bench.waiting(), [])
 })
 
-test('its mates that are not in the list are claimed', async () => {
+test('messages of the same batch that are not in the list are claimed', async () => {
   const bench = new Bench()
   const [a, b, c] = (await bench.accept('a', 'b', 'c')) as [string, string, string]
   await bench.hold()
@@ -31,7 +31,7 @@ test('its mates that are not in the list are claimed', async () => {
   assert.deepEqual(await listOf(bench), [a, b, c])
 })
 
-test('what comes into the list while it is in hand is shown as it stands there', async () => {
+test('a message that another holder listed while it is in hand is shown as listed', async () => {
   const bench = new Bench()
   const [a, b] = (await bench.accept('a', 'b')) as [string, string]
   await bench.hold()
@@ -41,7 +41,7 @@ test('what comes into the list while it is in hand is shown as it stands there',
   assert.deepEqual(await listOf(bench), [a, b])
 })
 
-test('what the former holder has taken out of pending, too, is shown', async () => {
+test('a message that the former holder listed and removed from pending is shown', async () => {
   const bench = new Bench()
   const [a] = (await bench.accept('a')) as [string]
   await bench.hold()
@@ -51,7 +51,7 @@ test('what the former holder has taken out of pending, too, is shown', async () 
   assert.deepEqual(await bench.claim(), { claimed: [], late: [`${a} a then`] })
 })
 
-test('what waits for a retry and is delivered meanwhile is shown, and not claimed when it is due', async () => {
+test('a message that is delivered while it waits for a retry is shown and not claimed again', async () => {
   for (const isGone of [false, true]) {
     const bench = new Bench()
     const [a] = (await bench.accept('a')) as [string]
@@ -67,7 +67,7 @@ test('what waits for a retry and is delivered meanwhile is shown, and not claime
   }
 })
 
-test('what is buried and taken out of pending meanwhile is a dead letter here, too', async () => {
+test('a message that the former holder made a dead letter is a dead letter here, too', async () => {
   const bench = new Bench()
   const [a] = (await bench.accept('a')) as [string]
   await bench.hold()
@@ -84,7 +84,7 @@ test('what is buried and taken out of pending meanwhile is a dead letter here, t
   )
 })
 
-test('a dead letter that is delivered meanwhile is shown instead, once the dead letters are asked for', async () => {
+test('a dead letter that the former holder delivered is shown as delivered', async () => {
   const bench = new Bench()
   const [a] = (await bench.accept('a')) as [string]
   await bench.hold()

@@ -18,7 +18,7 @@ async function held() {
   return { bench, id, open: gate.resolve }
 }
 
-test('what is in the list is shown at once, and is not claimed again though it still stands in pending', async () => {
+test('a message in the list is shown at once and not claimed again, though it is still in pending', async () => {
   const { bench, id, open } = await held()
   assert.deepEqual(await bench.settle(id), [`${id} a now`])
   await bench.pass(7000)
@@ -31,7 +31,7 @@ test('what is in the list is shown at once, and is not claimed again though it s
   assert.deepEqual(await bench.waiting(), [])
 })
 
-test('what could not be taken out is taken out by a later look-through', async () => {
+test('an entry that could not be removed from pending is removed by a later scan', async () => {
   const { bench, id } = await held()
   bench.beforeDelete = async () => Promise.reject(away())
   await bench.settle(id)
@@ -43,7 +43,7 @@ test('what could not be taken out is taken out by a later look-through', async (
   assert.deepEqual(await bench.claim(), { claimed: [], late: [] })
 })
 
-test('a dead letter is replayed once what it was is out: else it would go with it', async () => {
+test('a dead letter is replayed only after its former entry has left pending', async () => {
   const { bench, id, open } = await held()
   await bench.run(bench.queue.start(LANE, [id]))
   await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
@@ -57,7 +57,7 @@ test('a dead letter is replayed once what it was is out: else it would go with i
   assert.deepEqual((await bench.claim()).claimed, [id])
 })
 
-test('a dead letter that cannot be taken out of its line is not replayed now', async () => {
+test('a dead letter whose former entry cannot be removed from pending is not replayed', async () => {
   const { bench, id } = await held()
   await bench.run(bench.queue.start(LANE, [id]))
   bench.beforeDelete = async () => Promise.reject(away())
@@ -86,7 +86,7 @@ function straggle(bench: LaneBench): { comeLate(): Promise<void> } {
   }
 }
 
-test('a removal that comes late does not take along what was replayed meanwhile', async () => {
+test('a late removal does not remove a message that was replayed meanwhile', async () => {
   const { bench, id, open } = await held()
   open()
   await bench.run(bench.queue.start(LANE, [id]))
@@ -100,7 +100,7 @@ test('a removal that comes late does not take along what was replayed meanwhile'
   assert.deepEqual((await bench.claim()).claimed, [id])
 })
 
-test('nor does one that was to end a replay take along a later letter of the same message', async () => {
+test('a late removal at the end of a replay does not remove a later dead letter of the same message', async () => {
   const { bench, id, open } = await held()
   open()
   const die = async () => {
@@ -123,7 +123,7 @@ test('nor does one that was to end a replay take along a later letter of the sam
   )
 })
 
-test('a replay that is written late does not bring back what was purged meanwhile', async () => {
+test('a late replay does not bring back a message that was purged meanwhile', async () => {
   const { bench, id, open } = await held()
   open()
   await bench.run(bench.queue.start(LANE, [id]))
@@ -135,7 +135,7 @@ test('a replay that is written late does not bring back what was purged meanwhil
   assert.deepEqual(await bench.waiting(), [])
 })
 
-test('what was replayed and has killed its workers is dead again, though its old letter still stands', async () => {
+test('a replayed message that kills its workers is dead again, even if its old dead letter was not removed', async () => {
   const bench = new LaneBench()
   const [id] = (await bench.accept('a')) as [string]
   await bench.bury(id, 'a')
@@ -149,7 +149,7 @@ test('what was replayed and has killed its workers is dead again, though its old
   )
 })
 
-test('a lane is given back when nothing leaves it any more', async () => {
+test('a lane is released once all its removals have ended', async () => {
   const { bench, id, open } = await held()
   await bench.settle(id)
   let isReleased = false

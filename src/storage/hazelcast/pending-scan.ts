@@ -1,5 +1,4 @@
-/** Looks through a held lane's `pending`: when the lane is taken, then every 2 s. It finds what no wake-up brought. */
-
+/** Scans a held lane's `pending`: when the lane is taken, then at least every second. It finds what no wake-up brought. */
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { OVERDUE_MS, SCAN_MS } from '../../runtime/timings.ts'
@@ -9,8 +8,8 @@ import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
 
-/** What a look-through needs of its lane. */
-export interface LookThroughOptions {
+/** What a scan needs of its lane. */
+export interface PendingScanOptions {
   state: LaneState
   clock: Clock
   logger: Logger
@@ -19,22 +18,22 @@ export interface LookThroughOptions {
 }
 
 /** Looks through one lane. All throw as `ClusterMap` does. */
-export class LookThrough {
-  readonly #options: LookThroughOptions
+export class PendingScan {
+  readonly #options: PendingScanOptions
   readonly #state: LaneState
-  /** Batches that came too recently for a look-through to touch, and since when at the most (monotonic, ms). */
+  /** Batches that came too recently for a scan to touch, and since when at the most (monotonic, ms). */
   #young = new Map<string, number>()
-  /** When the last look-through began (monotonic, ms): what it did not see came later. */
+  /** When the last scan began (monotonic, ms): what it did not see came later. */
   #lookedAt = 0
   #looking: Promise<void> = Promise.resolve()
   #cancel = () => {}
 
-  constructor(options: LookThroughOptions) {
+  constructor(options: PendingScanOptions) {
     this.#options = options
     this.#state = options.state
   }
 
-  /** Messages that came too recently for a look-through to touch, and the instant (ms) of the oldest. */
+  /** Messages that came too recently for a scan to touch, and the instant (ms) of the oldest. */
   get young(): { messages: number; oldestAt: number } {
     const young = { messages: 0, oldestAt: Number.POSITIVE_INFINITY }
     for (const { id, count } of [...this.#young.keys()].map(partsOf)) {
@@ -54,12 +53,12 @@ export class LookThrough {
     for (const key of found) if (partsOf(key).count !== undefined) line.found(key)
     const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
     const leftOpenCount = await this.#adopt(lone)
-    this.#cancel = this.#options.clock.every(SCAN_MS, () => void this.look().catch(onlyAway))
+    this.#cancel = this.#options.clock.every(SCAN_MS, () => void this.scan().catch(onlyAway))
     return leftOpenCount
   }
 
   /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
-  look(): Promise<void> {
+  scan(): Promise<void> {
     const looked = this.#looking.then(() => this.#lookNow())
     this.#looking = looked.catch(() => {})
     return looked

@@ -1,0 +1,118 @@
+/**
+ * The head of a request, read once, before admission control, the router and the routes: its target in one
+ * spelling, what it asks for, and whether its caller may ask. All of them go by it, so no spelling of a request is
+ * treated by other rules.
+ */
+import type { IncomingMessage } from 'node:http'
+import { isMailroomError, type MailroomError } from '../runtime/errors.ts'
+import type { Config } from '../settings/config.ts'
+import { createAuth } from './auth.ts'
+import { badRequest, quoted } from './problems.ts'
+import { ROUTES, type Route } from './routes/table.ts'
+
+const MAX_HEADERS = 100
+const HOST = /^[\w.:[\]-]*$/
+/** A target that is a whole URL (RFC 9112, 3.2.2). */
+const ABSOLUTE_FORM = /^([a-z][a-z\d+.-]*):\/\/([^/?]*)(.*)$/is
+const NDJSON = 'application/x-ndjson'
+const OPEN_PATHS: ReadonlySet<string> = new Set(
+  Object.values<Route>(ROUTES)
+    .filter(({ auth }) => auth === 'open')
+    .map(({ path }) => path),
+)
+
+/** What a head says. */
+export interface Head {
+  /** `post`: one message or a batch, which admission control counts. `stream`: NDJSON, which has bounds of its own. */
+  kind: 'post' | 'stream' | 'other'
+  /** Why the request is refused, whatever its body: the head is invalid, or the caller may not. */
+  refusal: MailroomError | undefined
+}
+
+const heads = new WeakMap<IncomingMessage, Head>()
+
+/** The head of a request that `createHeadReader`'s function has read. */
+export function headOf(request: IncomingMessage): Head {
+  return heads.get(request)!
+}
+
+/** Makes the reader of heads. It changes `request.url` to a path in its one spelling, with the query. */
+export function createHeadReader(
+  config: Pick<Config, 'token' | 'host' | 'allowedHosts'>,
+): (request: IncomingMessage) => Head {
+  const checkCaller = createAuth(config)
+  return (request) => {
+    const { method, url = '', headers } = request
+    const [, scheme, authority, rest] = ABSOLUTE_FORM.exec(url) ?? []
+    if (rest !== undefined) request.url = rest.startsWith('/') ? rest : `/${rest}`
+    const [path = '', ...query] = request.url!.split('?')
+    const plain = plainPath(path)
+    if (plain !== path) request.url = [plain, ...query].join('?')
+    const isToMessages = method === 'POST' && plain === ROUTES.postMessages.path
+    const isStream = mediaTypeIn(headers['content-type']) === NDJSON
+    const head: Head = {
+      kind: isToMessages ? (isStream ? 'stream' : 'post') : 'other',
+      refusal: refusalOf(() => {
+        const isOpen = OPEN_PATHS.has(plain)
+        checkHead(request, { scheme, authority, isOpen })
+        // The authority of a whole URL overrides Host.
+        if (!isOpen) checkCaller(headers, authority ?? headers.host)
+      }),
+    }
+    heads.set(request, head)
+    return head
+  }
+}
+
+/** The media type of a header `Content-Type`, in lower case, without its parameters. */
+export function mediaTypeIn(header = ''): string {
+  const end = header.indexOf(';')
+  return (end === -1 ? header : header.slice(0, end)).trim().toLowerCase()
+}
+
+/** Undoes the escapes of letters, digits and `-._~`, which mean the same without (RFC 3986, 6.2.2.2). */
+function plainPath(path: string): string {
+  return path.replace(/%(2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/gi, (_, hex) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+}
+
+function refusalOf(check: () => void): MailroomError | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    if (!isMailroomError(error)) throw error
+    return error
+  }
+}
+
+function checkHead(
+  { headers, rawHeaders, httpVersion, url = '' }: IncomingMessage,
+  target: { scheme: string | undefined; authority: string | undefined; isOpen: boolean },
+): void {
+  if (rawHeaders.length > MAX_HEADERS * 2) {
+    const got = String(rawHeaders.length / 2)
+    throw badRequest({ where: 'the number of headers', expected: `at most ${MAX_HEADERS}`, got })
+  }
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw badRequest({ where: 'the version of HTTP', expected: '1.1 or 1.0', got: httpVersion })
+  }
+  if (url.includes('#')) {
+    throw badRequest({ where: 'the target', expected: 'without a fragment', got: 'one with' })
+  }
+  const { scheme, authority = '', isOpen } = target
+  if (scheme !== undefined && !(/^https?$/i.test(scheme) && HOST.test(authority))) {
+    const got = quoted(`${scheme}://${authority}`)
+    throw badRequest({ where: 'the target', expected: 'a path, or an http URL with a host', got })
+  }
+  const { host, expect } = headers
+  // Health checks of load balancers may name no Host.
+  if (host === undefined ? httpVersion === '1.1' && !isOpen : !HOST.test(host)) {
+    const got = host === undefined ? 'none' : quoted(host)
+    throw badRequest({ where: 'the header Host', expected: 'one host, with or without a port', got })
+  }
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
+    throw badRequest({ where: 'the header Expect', expected: '100-continue', got: quoted(expect) })
+  }
+}

@@ -1,0 +1,67 @@
+/** One actor as its supervisor keeps it: its directory entry and the process that runs it now. */
+import type { Cancel } from '../clock.ts'
+import type { MailroomError } from '../errors.ts'
+import type { ActorEntry, ActorStatus } from './directory.ts'
+import type { RestartPolicy } from './restart-policy.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+export class SupervisedActor {
+  readonly entry: ActorEntry
+  readonly policy: RestartPolicy
+  process: WorkerProcess | undefined
+  cancelRestart: Cancel | undefined
+  /** Why its last process could not boot, when a retry cannot help. */
+  bootFailure: MailroomError | undefined
+  /** False once the actor is to be removed. */
+  wanted = true
+
+  constructor(
+    names: Pick<ActorEntry, 'name' | 'role' | 'node'>,
+    mailboxCapacity: number,
+    policy: RestartPolicy,
+  ) {
+    this.policy = policy
+    this.entry = {
+      ...{ ...names, pid: 0, state: 'starting', restarts: 0, address: null, handled: 0, missing: [] },
+      mailbox: { depth: 0, capacity: mailboxCapacity, refused: 0 },
+    }
+  }
+
+  /** `process` is ready and runs the actor from now on. */
+  ready(process: WorkerProcess): void {
+    const { address, status } = process.boot!
+    this.policy.ready()
+    this.bootFailure = undefined
+    applyStatus(this, status)
+    Object.assign(this.entry, { pid: process.pid, state: 'ready', address })
+  }
+
+  /**
+   * The process has crashed.
+   *
+   * @param forMessage A message caused the crash, so it does not count against the actor.
+   * @returns When to restart, and whether the circuit breaker is open.
+   */
+  crashed(forMessage: boolean): { delayMs: number; failed: boolean } {
+    const { entry } = this
+    this.process = undefined
+    const { delayMs, failed } = this.policy.crashed(forMessage)
+    Object.assign(entry, {
+      ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null },
+      ...{ missing: [], damaged: [], suspects: 0, restarts: entry.restarts + 1 },
+      mailbox: { ...entry.mailbox, depth: 0 },
+    })
+    delete entry.lanes
+    return { delayMs, failed }
+  }
+}
+
+/** Takes a new status of an actor. */
+export function applyStatus(
+  { entry, policy }: Pick<SupervisedActor, 'entry' | 'policy'>,
+  status: ActorStatus,
+): void {
+  // Whether a message killed the last process is known only once the next process holds the lanes.
+  if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
+  Object.assign(entry, status)
+}

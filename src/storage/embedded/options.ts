@@ -1,0 +1,25 @@
+/** What the parts of the embedded backend are given. */
+import type { Clock, Random } from '../../runtime/clock.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import type { LaneReport } from '../lane-choice.ts'
+
+/** What one process needs of the backend. */
+export interface EmbeddedOptions {
+  /** Path of a data directory that `openDataDirectory` has made ready. */
+  data: string
+  laneCount: number
+  clock: Clock
+  random: Random
+  logger: Logger
+  retentionMs: number
+  /** Number of the logging actor this process hosts; without it the log is only read here. */
+  writer?: number
+  /** Called when the log cannot be written any more by this process, which must end. */
+  onBroken?: (error: unknown) => void
+  /** For a facade: how busy the lanes' holders are. */
+  depths?: LaneReport
+  /** For a facade: tells a lane's holder that something waits there. */
+  wakeRemote?: (lane: number) => void
+  /** About the size at which a log segment ends. Default 256 MiB. */
+  segmentBytes?: number
+}
