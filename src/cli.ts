@@ -26,6 +26,8 @@ const WIDEST = 110
 
 type Arguments = Record<string, unknown> & { _: (string | number)[] }
 
+// A closed or full standard error loses messages for people; the exit code still tells the result.
+process.stderr.on('error', () => {})
 const typed = hideBin(process.argv)
 const firstFlag = typed.findIndex((word) => word.startsWith('-'))
 const typedWords = ['mailroom', ...typed.slice(0, firstFlag === -1 ? undefined : firstFlag)].join(' ')
@@ -173,7 +175,11 @@ async function withClient(
     retryMs: timeoutMs,
     onFirstRetry: ({ message }) => report(`${message}\nTrying again for up to ${timeoutMs / 1000} s`),
   })
-  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => exit(code === 'EPIPE' ? EXIT_PIPE : 1))
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE') exit(EXIT_PIPE)
+    report(`mailroom: Standard output cannot be written: ${message}`)
+    exit(1)
+  })
   try {
     await work(client)
   } finally {

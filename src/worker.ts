@@ -46,7 +46,8 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootLogging(context: Context): Promise<BootedActor> {
+async function bootLogging(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
+  await predecessorEnded()
   const backend = backendOf(context, 'log')
   const actor = new LoggingActor(context, backend.log)
   await backendReached(context, backend)
@@ -62,13 +63,13 @@ async function bootLogging(context: Context): Promise<BootedActor> {
   }
 }
 
-async function bootMessages(context: Context): Promise<BootedActor> {
-  // First: a handler that does not load ends the boot before anything was taken over.
+async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
   const runner = await startHandler(context)
+  await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(context, backend.queue, runner)
+  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs: context.config.retentionMs })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -108,6 +109,7 @@ function backendOf(
     ...{
       backend: config.backend,
       data: config.data,
+      dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
     },

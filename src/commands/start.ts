@@ -35,6 +35,7 @@ export async function start(config: Config, ignoredVariables: readonly string[])
     const settled: NodeConfig = {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
+      dataIdentity: data?.identity,
       port: await publicPort(config),
     }
     const url = `http://${urlHost(settled.host)}:${settled.port}`
@@ -52,7 +53,10 @@ export async function start(config: Config, ignoredVariables: readonly string[])
         logger.info({ signal }, 'draining; a second signal ends at once')
         ended.resolve(supervisor.stop())
       },
-      atOnce: () => void supervisor.kill(),
+      atOnce(signal) {
+        logger.warn({ signal }, 'ends at once after a second signal')
+        void supervisor.kill()
+      },
     })
     try {
       await node.join()
@@ -62,6 +66,7 @@ export async function start(config: Config, ignoredVariables: readonly string[])
       if (!isMailroomError(error, 'MR_DRAINING')) {
         await supervisor.kill()
         await node.close()
+        logger.fatal(isMailroomError(error) ? { detail: error.message } : { err: error }, 'could not start')
         throw error
       }
     }

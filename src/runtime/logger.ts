@@ -25,17 +25,17 @@ export function createLogger(level: string, bindings: Record<string, unknown>): 
   return logger
 }
 
-/** Writes the output of a worker to this process's own. */
+/** Writes the output of a worker to this process's own. A worker that could not be started has none. */
 export function forwardOutput({
   stdout,
   stderr,
 }: {
-  stdout: Readable | null
-  stderr: Readable | null
+  stdout?: Readable | null
+  stderr?: Readable | null
 }): void {
   const own = outputOf(1)
-  if (stdout !== null) own.forward(stdout, own.isTerminal ? readable : (line) => `${line}\n`)
-  if (stderr !== null) outputOf(2).forward(stderr, (line) => `${line}\n`)
+  if (stdout) own.forward(stdout, own.isTerminal ? readable : (line) => `${line}\n`)
+  if (stderr) outputOf(2).forward(stderr, (line) => `${line}\n`)
 }
 
 const readable: (line: string) => string = prettyFactory({

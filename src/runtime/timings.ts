@@ -180,7 +180,7 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 
 // ── Embedded backend ────────────────────────────────────────────────────────────────────────────────────────
 
-/** A full disk is tried again this often. */
+/** How often open files are compared with those under their names, and one that could not be written is tried again. */
 export const DISK_PROBE_MS = SECOND_MS
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS

@@ -129,8 +129,11 @@ const configSchema = (cwd: string) =>
 /** The settings of a node, validated and with defaults. It crosses IPC as JSON. */
 export type Config = z.output<ReturnType<typeof configSchema>>
 
-/** The configuration of a running node: its number of lanes is known. */
-export type NodeConfig = Config & { lanes: number }
+/**
+ * The configuration of a running node: its number of lanes is known, and what tells its data directory from another
+ * that gets the path.
+ */
+export type NodeConfig = Config & { lanes: number; dataIdentity?: string | undefined }
 
 /** Reads the settings of a node. @throws {MailroomError} As `readSettings` does. */
 export function resolveConfig(invocation: Invocation): Config {

@@ -15,6 +15,10 @@ export const PAGE_MAX_COUNT = 1000
 export const PAGE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Texts that a lane's holder brings into memory with one claim. */
 export const CLAIM_MAX_BYTES = 4 * BATCH_MAX_BYTES
+/** Embedded backend: a write-ahead log of this size is moved into its file. */
+export const WAL_MAX_BYTES = 16 * MiB
+/** Embedded backend: posts are refused when less is free. A write-ahead log can still be moved, and deliveries recorded. */
+export const DISK_HEADROOM_BYTES = WAL_MAX_BYTES + 8 * BATCH_MAX_BYTES
 /** A message becomes a dead letter after this many handler starts that did not end well. */
 export const MAX_STARTS = 5
 /** The lanes of a new data directory or cluster: the most messages actors it can ever have. */

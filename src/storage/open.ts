@@ -10,8 +10,9 @@ import type { Backend, LaneBatch } from './ports.ts'
 /** What a process asks of the backend. */
 export interface BackendOptions {
   backend: 'embedded' | 'hazelcast'
-  /** Path of the data directory (embedded). */
+  /** Path of the data directory (embedded), and as `EmbeddedOptions.dataIdentity`. */
   data: string
+  dataIdentity?: string | undefined
   /** The two clusters: their names, and members to connect to as `host:port` (hazelcast). */
   hazelcastLogging: { clusterName: string; members: string[] }
   hazelcastQueue: { clusterName: string; members: string[] }

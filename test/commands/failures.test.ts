@@ -1,11 +1,15 @@
 /** What every client command does about a node that is away, refuses, or is none: one sentence, exit code 1. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { CLIENT_COMMANDS, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { run } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
+import { startApi } from '../support/public-api.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters'
 const COMMANDS = [
@@ -63,6 +67,53 @@ test('an unreachable node: the error says how to start one', async () => {
   const url = `http://127.0.0.1:${await freePort()}`
   const told = `Nothing answers at ${url} (ECONNREFUSED): is Mailroom running? Start it with: mailroom start`
   await Promise.all(COMMANDS.map((words) => failsWith(words, url, told)))
+})
+
+test('closed or full standard streams: the exit code is still right, and a full standard output is named', async (t) => {
+  const { server } = await startApi(t)
+  const shell = async (line: string) => {
+    const command = `mailroom() { ${process.execPath} src/cli.ts "$@" --url http://127.0.0.1:${server.port}; }; ${line}`
+    const child = spawn('bash', ['-c', `set -o pipefail; ${command}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const [[code], stderr] = await Promise.all([once(child, 'close'), text(child.stderr)])
+    return { code, stderr }
+  }
+  const expected: [line: string, code: number, stderr: RegExp][] = [
+    ['mailroom send - <&-', 0, /^Sent 0 messages/],
+    ['mailroom send x <&- >&-', 0, /^$/],
+    ['mailroom status 2>&-', 0, /^$/],
+    ['mailroom dead list 2>/dev/full', 0, /^$/],
+    ['echo x | mailroom send - 2>/dev/full', 0, /^$/],
+    ['mailroom dead show - 2>/dev/full', 1, /^$/],
+    ['mailroom status >/dev/full', 1, /^mailroom: Standard output cannot be written: ENOSPC/],
+    ['mailroom status | true', 141, /^$/],
+    ['mailroom dead list 2>&1 | true', 0, /^$/],
+  ]
+  await Promise.all(
+    expected.map(async ([line, code, stderr]) => {
+      const ended = await shell(line)
+      assert.equal(ended.code, code, `${line}: ${ended.stderr}`)
+      assert.match(ended.stderr, stderr, line)
+    }),
+  )
+})
+
+test('every refusal ends a command with code 1 and its words', async (t) => {
+  const refusals = [
+    [403, 'MR_FORBIDDEN'],
+    [429, 'MR_OVERLOADED'],
+    [503, 'MR_STORE_UNAVAILABLE'],
+    [504, 'MR_DEADLINE_EXPIRED'],
+  ] as const
+  const nodes = await Promise.all(refusals.map(() => FakeNode.start(t)))
+  for (const [index, [status, code]] of refusals.entries()) {
+    nodes[index]!.node.script = () => refusal(status, code, 'No')
+  }
+  await Promise.all(
+    COMMANDS.map((words, index) => {
+      const at = index % refusals.length
+      return failsWith(words, nodes[at]!.node.url, `No (${refusals[at]![1]})`)
+    }),
+  )
 })
 
 async function failsWith(words: readonly string[], url: string, told: string): Promise<void> {

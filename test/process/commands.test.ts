@@ -8,6 +8,19 @@ import { begin, run } from '../support/command.ts'
 import { System } from '../support/system.ts'
 
 const DEAD_COUNT = 600
+/** What Kubernetes sets in every container for a Service named mailroom, and for one named mailroom-log. */
+const SERVICE = {
+  MAILROOM_PORT: 'tcp://10.96.0.12:8080',
+  MAILROOM_SERVICE_HOST: '10.96.0.12',
+  MAILROOM_SERVICE_PORT: '8080',
+  MAILROOM_SERVICE_PORT_HTTP: '8080',
+  MAILROOM_PORT_8080_TCP: 'tcp://10.96.0.12:8080',
+  MAILROOM_PORT_8080_TCP_PROTO: 'tcp',
+  MAILROOM_PORT_8080_TCP_PORT: '8080',
+  MAILROOM_PORT_8080_TCP_ADDR: '10.96.0.12',
+  MAILROOM_LOG_SERVICE_HOST: '10.96.0.13',
+  MAILROOM_LOG_PORT: 'tcp://10.96.0.13:9000',
+}
 
 test('600 dead letters: purge --all says how far it came, replay --all goes on while actors restart', async (context) => {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-commands-'))
@@ -51,6 +64,30 @@ test('600 dead letters: purge --all says how far it came, replay --all goes on w
     replayed.stderr,
   )
   assert.equal((await run(['dead', 'list'], { env })).stdout, '')
+})
+
+test('Kubernetes service variables are ignored and named; a typo is refused', async (context) => {
+  const system = await System.start(context, ['--messages', '1', '--logging', '1'], { env: SERVICE })
+  const lines = system.output.split('\n').filter((line) => line.includes('Kubernetes service variables'))
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line).variables),
+    [Object.keys(SERVICE)],
+  )
+  const env = { ...SERVICE, MAILROOM_URL: system.url }
+  const { code, stdout, stderr } = await run(['send', 'hello'], { env })
+  assert.deepEqual(
+    [code, stderr],
+    [0, `mailroom: Ignored Kubernetes service variables: ${Object.keys(SERVICE).join(', ')}\n`],
+  )
+  assert.match(stdout, /^[0-9A-Z]{26}\n$/)
+  for (const args of [['send', 'hello'], ['start']]) {
+    const typo = await run(args, { env: { ...env, MAILROOM_SERVICE_HSOT: '10.96.0.12' } })
+    assert.equal(typo.code, 78)
+    assert.match(
+      typo.stderr,
+      /^mailroom: Configuration is invalid:\n {2}- `MAILROOM_SERVICE_HSOT` is not .*\n$/,
+    )
+  }
 })
 
 test('operations right after each other: each is done, or refused with MR_DRAINING and Retry-After; commands go on', async (context) => {

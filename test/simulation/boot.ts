@@ -135,7 +135,10 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     isHeld: (lane) => queue.isHeld(lane),
     isShowing: (lane) => queue.isHeld(lane) && lane in (actor.status().lanes ?? {}),
   }
-  const actor = new MessagesActor(world, watched(queue, holder, showing), runner)
+  const actor = new MessagesActor(world, watched(queue, holder, showing), {
+    runner,
+    retentionMs: world.config.retentionMs,
+  })
   const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()
   return {

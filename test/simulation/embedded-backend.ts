@@ -153,12 +153,12 @@ export class EmbeddedModel implements BackendModel {
         if (release === undefined) throw elsewhere(lane)
         try {
           const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
-          const lock = { release }
+          const lock = { release, keep() {} }
           held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock }))
           return home.leftOpenCount
         } catch (error) {
           release()
-          throw faultOf(error) === 'full'
+          throw faultOf(error) === 'unwritable'
             ? new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
             : error
         }

@@ -154,6 +154,10 @@ export class SimHome {
     return { count: this.#file.start.size, oldest: [...this.#file.start.keys()].sort()[0] ?? null }
   }
 
+  whyUnwritable(): string {
+    return 'the disk is full'
+  }
+
   deadCount(): number {
     return [...this.#file.dead.values()].filter(({ purged }) => !purged).length
   }

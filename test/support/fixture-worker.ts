@@ -9,11 +9,15 @@ import { MailroomError } from '../../src/runtime/errors.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 
 /** Files beside `--data` whose existence makes an actor misbehave. */
-async function boot(context: ActorContext<NodeConfig>): Promise<BootedActor> {
+async function boot(
+  context: ActorContext<NodeConfig>,
+  predecessorEnded: () => Promise<void>,
+): Promise<BootedActor> {
   const orders = (what: string) => existsSync(`${context.config.data}/${context.name}.${what}`)
   if (orders('crash')) process.kill(process.pid, 'SIGKILL')
   if (orders('message')) context.failForMessage(new Error('as ordered'))
   if (orders('invalid')) throw new MailroomError('MR_CONFIG_INVALID', { problems: ['as ordered'] })
+  if (context.role !== 'facade') await predecessorEnded()
   const server = createServer(async (request, response) => {
     try {
       const [, what, role, count] = request.url!.split('/')

@@ -1,6 +1,7 @@
 /** Messages actors of one system in this process, on a backend in memory and a fake clock. */
 import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
+import { DAY_MS } from '../../src/runtime/timings.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import type { Backend } from '../../src/storage/ports.ts'
 import { entryOf, seeded, type TestContext, TestDirectory, testContext } from './actor-context.ts'
@@ -32,13 +33,14 @@ export class MessagesBench {
     {
       handler = null,
       directory = this.directory,
-    }: { handler?: Handler | null; directory?: TestDirectory } = {},
+      retentionMs = DAY_MS,
+    }: { handler?: Handler | null; directory?: TestDirectory; retentionMs?: number } = {},
   ): Promise<Member> {
     const backend = this.store.open()
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
     const { handlerTimeoutMs: timeoutMs } = context.config
     const runner = handler && (await startRunner(handler, { clock: this.clock, timeoutMs }))
-    const actor = new MessagesActor(context, backend.queue, runner)
+    const actor = new MessagesActor(context, backend.queue, { runner, retentionMs })
     await actor.start()
     return { actor, backend, context }
   }

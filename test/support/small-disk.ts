@@ -1,8 +1,18 @@
 /** A file system of its own for a test's data, small enough to fill. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmdirSync, statfsSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { TestContext } from 'node:test'
 
 /**
@@ -29,6 +39,38 @@ export function smallDisk(
     rmdirSync(path)
   })
   return path
+}
+
+/**
+ * Mounts one of `sizeMb` that can be made read-only under open files, as the kernel does after an error.
+ *
+ * @returns, @throws As `smallDisk`.
+ */
+export function readOnlyDisk(
+  context: Pick<TestContext, 'after' | 'diagnostic'>,
+  sizeMb: number,
+): { path: string; goReadOnly(): void } | undefined {
+  const parent = mkdtempSync(join(tmpdir(), 'mailroom-disk-'))
+  const [image, path] = [join(parent, 'image'), join(parent, 'disk')]
+  const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'pipe' })
+  let device: string
+  try {
+    run('truncate', '-s', `${sizeMb}M`, image)
+    run('mkfs.ext4', '-q', '-m', '0', image)
+    mkdirSync(path)
+    run('mount', '-o', 'loop,errors=remount-ro', image, path)
+    device = basename(String(run('findmnt', '-n', '-o', 'SOURCE', path)).trim())
+  } catch (error) {
+    rmSync(parent, { recursive: true })
+    if (process.env['CI'] === 'true') throw error
+    context.diagnostic('No read-only disk in this run: mounting a file system needs root and a loop device')
+    return undefined
+  }
+  context.after(() => {
+    run('umount', '--lazy', path)
+    rmSync(parent, { recursive: true })
+  })
+  return { path, goReadOnly: () => writeFileSync(`/sys/fs/ext4/${device}/trigger_fs_error`, 'now') }
 }
 
 /** Takes all room there is with a file; may be called again, to take what was given back. */

@@ -11,12 +11,21 @@ import { RunningSystem } from './running-system.ts'
 
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
+interface SystemOptions {
+  env?: Record<string, string>
+  data?: string
+  stdout?: number | 'pipe'
+  /** A command that runs the program in its place: the pid stays the same. */
+  wrap?: string[]
+}
+
 /** A node under test; ended, and its data removed, when the test is over. */
 export class System extends RunningSystem {
   readonly data: string
   readonly port: number
   #args: string[]
   #env: Record<string, string>
+  #wrap: string[]
   #stdout: number | 'pipe'
   #output = ''
   primary!: ChildProcess
@@ -27,7 +36,7 @@ export class System extends RunningSystem {
     port: number,
     data: string,
     args: string[],
-    { env = {}, stdout = 'pipe' }: { env?: Record<string, string>; stdout?: number | 'pipe' },
+    { env = {}, stdout = 'pipe', wrap = [] }: SystemOptions,
   ) {
     super(`http://127.0.0.1:${port}`)
     this.port = port
@@ -35,13 +44,14 @@ export class System extends RunningSystem {
     this.#args = args
     this.#env = env
     this.#stdout = stdout
+    this.#wrap = wrap
   }
 
   /** Starts a node with these flags and waits until it is ready. */
   static async start(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    options: Parameters<typeof System.spawned>[2] = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const system = await System.spawned(context, args, options)
     await system.ready()
@@ -52,7 +62,7 @@ export class System extends RunningSystem {
   static async spawned(
     context: Pick<TestContext, 'after'>,
     args: string[] = [],
-    options: { env?: Record<string, string>; data?: string; stdout?: number } = {},
+    options: SystemOptions = {},
   ): Promise<System> {
     const port = await freePort()
     const system = new System(port, options.data ?? mkdtempSync(join(tmpdir(), 'mailroom-')), args, options)
@@ -75,7 +85,8 @@ export class System extends RunningSystem {
   /** Starts the primary without waiting. */
   spawn(): void {
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
-    this.primary = spawn(process.execPath, [CLI, 'start', ...flags], {
+    const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
+    this.primary = spawn(command, rest, {
       env: { ...process.env, ...this.#env },
       stdio: ['ignore', this.#stdout, 'pipe'],
     })

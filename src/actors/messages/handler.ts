@@ -107,7 +107,7 @@ export async function loadHandler(path: string): Promise<Handler> {
   try {
     module = await import(pathToFileURL(path).href)
   } catch (error) {
-    throw invalidHandler(`an ES module that loads: ${placeOf(error, path)}: ${inWords(error)}`)
+    throw invalidHandler(`an ES module that loads: ${path}: ${inWords(error)}${placeOf(error, path)}`)
   }
   if (typeof module.default !== 'function') {
     throw invalidHandler(
@@ -124,14 +124,13 @@ export function invalidHandler(expected: string): MailroomError {
   })
 }
 
-/** The `file:line` at which loading failed; the path alone when nobody knows the line. */
+/** ` (file:line)` at which loading failed; empty when nobody knows the line. */
 function placeOf(error: unknown, path: string): string {
   const stack = error instanceof Error ? error.stack : undefined
   // The stack of an ES module's syntax error has no place. Node prints it when it loads the module as a program.
   const text = error instanceof SyntaxError && placeIn(stack) === undefined ? printedBy(path) : stack
   const place = placeIn(text)
-  if (place === undefined) return path
-  return place.startsWith(`${path}:`) ? place : `${place}, loaded by ${path}`
+  return place === undefined ? '' : ` (${place})`
 }
 
 /** The first `file:line` of a stack, as a path. */

@@ -15,6 +15,7 @@ import {
   LANE_RETRY_MS,
   LONG_POLL_CHECK_MS,
 } from '../../runtime/timings.ts'
+import { idAt } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
@@ -30,10 +31,19 @@ const STORE_BYTES = 32 * 1024 * 1024
 /** Messages read from the lanes' lists at once. */
 const CHUNK_COUNT = 100
 
+/** Options of a messages actor. */
+interface MessagesOptions {
+  /** Runs the handler; it has started, and the actor closes it. Null: messages are only stored. */
+  runner: HandlerRunner | null
+  /** Older messages are not shown. */
+  retentionMs: number
+}
+
 /** Answers `Messages` for the lanes it holds. */
 export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
   readonly #runner: HandlerRunner | null
+  readonly #retentionMs: number
   readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
   /** Lanes held, each with its consumer. */
@@ -49,11 +59,11 @@ export class MessagesActor extends Actor implements Messages {
   #mustReconcileAgain = false
   #delivered = 0
 
-  /** @param runner Runs the handler; it has started. The actor closes it. Null: messages are only stored. */
-  constructor(context: ActorContext, queue: Queue, runner: HandlerRunner | null) {
+  constructor(context: ActorContext, queue: Queue, { runner, retentionMs }: MessagesOptions) {
     super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
     this.#runner = runner
+    this.#retentionMs = retentionMs
   }
 
   async start(): Promise<void> {
@@ -85,8 +95,9 @@ export class MessagesActor extends Actor implements Messages {
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
+      const oldest = idAt(this.context.clock.now() - this.#retentionMs)
       const { stored, term } = await this.#storeMutex.runExclusive(() => ({
-        stored: this.#store.page(range),
+        stored: this.#store.page(range, oldest),
         term: this.#term,
       }))
       const messages =

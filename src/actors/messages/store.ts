@@ -58,17 +58,22 @@ export class Store {
     this.#bytes = this.#items.reduce((bytes, item) => bytes + weightOf(item), 0)
   }
 
-  /** One page. Undefined when messages of it may have left the store: then read the lanes' lists instead. */
-  page({ after, before, limit }: Range): Message[] | undefined {
+  /**
+   * One page. Undefined when messages of it may have left the store: then read the lanes' lists instead.
+   *
+   * @param oldest Messages below this id are older than the retention and not shown.
+   */
+  page({ after, before, limit }: Range, oldest = MIN_ID): Message[] | undefined {
     const end = before === undefined ? this.#items.length : this.#indexBefore(before)
+    const from = after === undefined || after < oldest ? oldest : after
+    const begin = this.#indexAfter(from)
     if (after !== undefined) {
-      if (after < this.#floor) return undefined
-      const begin = this.#indexAfter(after)
+      if (from < this.#floor) return undefined
       return this.#items.slice(begin, Math.min(end, begin + limit)).map(toMessage)
     }
-    if (end < limit && this.#floor !== MIN_ID) return undefined
+    if (end - begin < limit && this.#floor > from) return undefined
     return this.#items
-      .slice(Math.max(0, end - limit), end)
+      .slice(Math.max(begin, end - limit), Math.max(begin, end))
       .reverse()
       .map(toMessage)
   }

@@ -48,8 +48,11 @@ export interface BootedActor {
   drain(): Promise<void>
 }
 
-/** How to boot an actor of each role. */
+/**
+ * How to boot an actor of each role. What fails before `predecessorEnded` is called costs nothing: the former process
+ * of the actor still runs. Every role but the facade awaits it before it touches what both would hold.
+ */
 export type Catalog<C extends RuntimeConfig> = Record<
   Role,
-  (context: ActorContext<C>) => Promise<BootedActor>
+  (context: ActorContext<C>, predecessorEnded: () => Promise<void>) => Promise<BootedActor>
 >

@@ -1,9 +1,9 @@
 /** One actor as its supervisor keeps it: its directory entry and the process that runs it now. */
 import type { Cancel } from '../clock.ts'
-import type { MailroomError } from '../errors.ts'
+import { isMailroomError, type MailroomError } from '../errors.ts'
 import type { ActorEntry, ActorStatus } from './directory.ts'
 import type { RestartPolicy } from './restart-policy.ts'
-import type { WorkerProcess } from './worker-process.ts'
+import type { WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 export class SupervisedActor {
   readonly entry: ActorEntry
@@ -12,6 +12,8 @@ export class SupervisedActor {
   cancelRestart: Cancel | undefined
   /** Why its last process could not boot, when a retry cannot help. */
   bootFailure: MailroomError | undefined
+  /** How its last process ended; undefined before the first has. */
+  lastEnd: string | undefined
   /** False once the actor is to be removed. */
   wanted = true
 
@@ -31,24 +33,27 @@ export class SupervisedActor {
   ready(process: WorkerProcess): void {
     const { address, status } = process.boot!
     this.policy.ready()
-    this.bootFailure = undefined
     applyStatus(this, status)
     Object.assign(this.entry, { pid: process.pid, state: 'ready', address })
   }
 
   /**
-   * The process has crashed.
+   * The process has crashed, or could not be started.
    *
-   * @param forMessage A message caused the crash, so it does not count against the actor.
    * @returns When to restart, and whether the circuit breaker is open.
    */
-  crashed(forMessage: boolean): { delayMs: number; failed: boolean } {
+  crashed({ how, failure, neverStarted, forMessage }: WorkerEnd): { delayMs: number; failed: boolean } {
     const { entry } = this
     this.process = undefined
+    this.lastEnd = how
+    if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
+      this.bootFailure = failure
+    }
     const { delayMs, failed } = this.policy.crashed(forMessage)
     Object.assign(entry, {
       ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null },
-      ...{ missing: [], damaged: [], suspects: 0, restarts: entry.restarts + 1 },
+      missing: neverStarted ? [`its process ${how}`] : [],
+      ...{ damaged: [], suspects: 0, restarts: entry.restarts + 1 },
       mailbox: { ...entry.mailbox, depth: 0 },
     })
     delete entry.lanes
@@ -56,12 +61,14 @@ export class SupervisedActor {
   }
 }
 
-/** Takes a new status of an actor. */
+/** Takes a new status of an actor. @returns False when it changes nothing. */
 export function applyStatus(
   { entry, policy }: Pick<SupervisedActor, 'entry' | 'policy'>,
   status: ActorStatus,
-): void {
+): boolean {
   // Whether a message killed the last process is known only once the next process holds the lanes.
   if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
+  const before = JSON.stringify(entry)
   Object.assign(entry, status)
+  return JSON.stringify(entry) !== before
 }

@@ -50,6 +50,10 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #actors = new Map<string, SupervisedActor>()
+  /** All living processes: those of the actors, and new ones that are about to replace them. */
+  readonly #processes = new Set<WorkerProcess>()
+  /** Each entry of the directory as it was last sent, as JSON. */
+  readonly #sent = new Map<string, string>()
   readonly #changeWaiters: (() => void)[] = []
   #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
@@ -78,7 +82,7 @@ export class Supervisor {
 
   /** Pids of the living processes. */
   pids(): number[] {
-    return Object.values(cluster.workers ?? {}).flatMap((worker) => worker?.process.pid ?? [])
+    return [...this.#processes].map(({ pid }) => pid)
   }
 
   /**
@@ -95,8 +99,8 @@ export class Supervisor {
    * Runs `count` actors of a role. Operations run one after another.
    *
    * @param asker The facade that asked. When it is to be removed itself, it is answered before its own drain.
-   * @returns The new list, when the new actors are ready and the removed ones have drained.
-   * @throws {MailroomError} `MR_PEER_LOST` when a new actor keeps crashing, `MR_DRAINING` while all stops,
+   * @returns The new list, when the removed actors have drained and the others are ready.
+   * @throws {MailroomError} `MR_PEER_LOST` when an actor keeps crashing, `MR_DRAINING` while all stops,
    * `MR_ROLE_ELSEWHERE` when this node was started without actors of the role.
    */
   scale(role: Role, count: number, asker?: WorkerProcess): Promise<ActorEntry[]> {
@@ -104,7 +108,6 @@ export class Supervisor {
       this.#refuseElsewhere(role, `set ${role.toUpperCase()}=${count} and run docker compose up -d`)
       this.#options.logger.info({ role, count }, 'scaling')
       this.#grow(role, count)
-      await this.#allReady((actor) => actor.entry.role === role)
       const leaving = this.#actorsOf(role).slice(count)
       for (const actor of leaving) actor.wanted = false
       const remove = async (actor: SupervisedActor) => {
@@ -114,6 +117,7 @@ export class Supervisor {
       }
       const asking = leaving.filter(isAsker(asker))
       await Promise.all(leaving.filter((actor) => !asking.includes(actor)).map(remove))
+      await this.#allReady((actor) => actor.entry.role === role && actor.wanted)
       answer(this.#directory().filter(({ name }) => this.#actors.get(name)?.wanted !== false))
       await Promise.all(asking.map(remove))
     })
@@ -141,15 +145,12 @@ export class Supervisor {
   /** Kills all processes and starts none again. Resolves when they have ended. */
   async kill(): Promise<void> {
     this.#stopped ??= Promise.resolve()
-    const ended = [...this.#actors.values()].map((actor) => {
+    for (const actor of this.#actors.values()) {
       actor.wanted = false
       actor.cancelRestart?.()
       actor.entry.state = 'draining'
-      return actor.process?.end()
-    })
-    // The new process of a facade that is being replaced does not run its actor yet.
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
-    await Promise.all(ended)
+    }
+    await Promise.all([...this.#processes].map((process) => process.kill()))
   }
 
   async #stop(): Promise<void> {
@@ -198,6 +199,7 @@ export class Supervisor {
   #startProcess(actor: SupervisedActor): WorkerProcess {
     const process = this.#fork(actor)
     actor.process = process
+    actor.bootFailure = undefined
     actor.entry.pid = process.pid
     this.#changed()
     return process
@@ -210,36 +212,57 @@ export class Supervisor {
       onMessage: (message, from) => this.#receive(message, from),
       onExit: (from, end) => this.#exited(from, end),
     })
+    this.#processes.add(process)
     this.#options.onChange()
     return process
   }
 
+  /**
+   * Replaces an actor's process. The new one loads beside the old one, which is drained only then. A facade even serves
+   * before the old one drains.
+   *
+   * @throws {MailroomError} Why the new process could not load; the old one goes on.
+   */
   async #replace(actor: SupervisedActor, beforeDrain: () => void): Promise<void> {
     this.#refuseWhileStopping()
-    if (actor.entry.role === 'facade' && actor.process !== undefined) {
-      const old = actor.process
+    const old = actor.process
+    if (old?.boot === undefined) {
+      await this.#drain(actor, DRAIN_MS)
+      if (!actor.wanted) return
+      actor.entry.state = 'starting'
+      this.#startProcess(actor)
+    } else {
       const next = this.#fork(actor)
-      if (!(await next.booted)) {
-        throw new MailroomError('MR_PEER_LOST', {
-          peer: actor.entry.name,
-          reason: 'its new process died; the old one stays',
-        })
-      }
-      if (actor.process === old) {
+      if (!(await next.prepared)) throw next.end?.failure ?? this.#replacementLost(actor, next)
+      if (actor.process !== old || !actor.wanted) {
+        await next.kill() // The old one crashed meanwhile and is restarted already, or all stops.
+      } else if (actor.entry.role === 'facade') {
         this.#ready(actor, next)
         beforeDrain()
         await old.drain(DRAIN_MS)
       } else {
-        await next.drain(DRAIN_MS) // The old one crashed meanwhile and has been restarted already.
+        await this.#drain(actor, DRAIN_MS)
+        if (!actor.wanted) return
+        actor.entry.state = 'starting'
+        if (next.end === undefined) this.#begin(actor, next)
+        else this.#startProcess(actor)
       }
-    } else {
-      await this.#drain(actor, DRAIN_MS)
-      if (!actor.wanted) return
-      Object.assign(actor.entry, { state: 'starting' })
-      this.#startProcess(actor)
     }
     actor.entry.restarts++
     await this.#allReady((other) => other === actor)
+  }
+
+  /** The process that has replaced the actor's former one may run the actor. */
+  #begin(actor: SupervisedActor, process: WorkerProcess): void {
+    actor.process = process
+    actor.entry.pid = process.pid
+    process.send({ kind: 'begin' })
+    this.#changed()
+  }
+
+  #replacementLost({ entry }: SupervisedActor, { end }: WorkerProcess): MailroomError {
+    const reason = `its new process ${end?.how}; the old one stays`
+    return new MailroomError('MR_PEER_LOST', { peer: entry.name, reason })
   }
 
   /** Drains an actor's process. The actor has no process then. */
@@ -256,15 +279,17 @@ export class Supervisor {
     const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
-        from.send({ kind: 'directory', actors: this.#directory() })
+        from.send({ kind: 'directory', changed: this.#directory(), removed: [] })
+        break
+      case 'prepared':
+        if (actor?.process === from) from.send({ kind: 'begin' })
         break
       case 'ready':
         if (actor?.process === from) this.#ready(actor, from)
         break
       case 'status':
         if (actor?.process !== from) break
-        applyStatus(actor, message.status)
-        this.#changed()
+        if (applyStatus(actor, message.status)) this.#changed()
         break
       case 'signalled':
         this.#replaceSignalled(from)
@@ -284,14 +309,12 @@ export class Supervisor {
     this.#changed()
   }
 
-  #exited(from: WorkerProcess, { failure, forMessage }: WorkerEnd): void {
+  #exited(from: WorkerProcess, end: WorkerEnd): void {
+    this.#processes.delete(from)
     this.#options.onChange()
     const actor = this.#actors.get(from.name)
     if (actor?.process !== from || actor.entry.state === 'draining') return
-    if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
-      actor.bootFailure = failure
-    }
-    const { delayMs, failed } = actor.crashed(forMessage)
+    const { delayMs, failed } = actor.crashed(end)
     this.#options.logger.warn({ actor: from.name, delayMs: Math.round(delayMs), failed }, 'actor restarts')
     actor.cancelRestart = this.#options.clock.after(delayMs, () => {
       actor.cancelRestart = undefined
@@ -321,6 +344,7 @@ export class Supervisor {
     try {
       const done = ask.what === 'scale' ? this.scale(ask.role, ask.count, from) : this.restart(ask.role, from)
       const actors = await Promise.race([done, refused])
+      this.#sendDirectory() // A read of the asking facade after the answer shows the change.
       from.send({ kind: 'answer', id, actors })
     } catch (error) {
       from.send({ kind: 'answer', id, error: toWire(error) })
@@ -335,7 +359,10 @@ export class Supervisor {
       for (const { bootFailure } of actors) if (bootFailure !== undefined) throw bootFailure
       const failed = actors.find(({ entry }) => entry.state === 'failed')
       if (failed !== undefined) {
-        throw new MailroomError('MR_PEER_LOST', { peer: failed.entry.name, reason: 'it keeps crashing' })
+        throw new MailroomError('MR_PEER_LOST', {
+          peer: failed.entry.name,
+          reason: `it keeps crashing: its last process ${failed.lastEnd}`,
+        })
       }
       if (actors.every(({ entry }) => entry.state === 'ready')) return
       await new Promise<void>((resolve) => this.#changeWaiters.push(resolve))
@@ -370,10 +397,21 @@ export class Supervisor {
     this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#sendDirectory(), { unref: true })
   }
 
+  /** Sends the workers what has changed in the directory. */
   #sendDirectory(): void {
     this.#sendScheduled = false
     const actors = this.#directory()
-    for (const { process } of this.#actors.values()) process?.send({ kind: 'directory', actors })
+    const names = new Set(actors.map(({ name }) => name))
+    const removed = [...this.#sent.keys()].filter((name) => !names.has(name))
+    for (const name of removed) this.#sent.delete(name)
+    const changed = actors.filter((entry) => {
+      const json = JSON.stringify(entry)
+      if (this.#sent.get(entry.name) === json) return false
+      this.#sent.set(entry.name, json)
+      return true
+    })
+    if (changed.length + removed.length === 0) return
+    for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
   }
 }
 

@@ -1,8 +1,10 @@
 /**
  * The IPC messages between the primary and its workers (JSON; errors in wire form). Users' messages never pass here.
  *
- *   worker:  hello ──▶                    ready ──▶ status… ──▶          (exit)
- *   primary:          ◀── boot, directory…                    ◀── drain
+ *   worker:  hello ──▶                 prepared ──▶          ready ──▶ status… ──▶          (exit)
+ *   primary:          ◀── directory, boot           ◀── begin           ◀── directory…, drain
+ *
+ * `prepared` and `begin` are for actors that must not run beside their predecessor: not for facades.
  */
 
 import type { WireError } from '../errors.ts'
@@ -21,8 +23,10 @@ export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
 /** From the primary to a worker. */
 export type ToWorker =
   | { kind: 'boot'; facts: BootFacts }
-  /** The whole directory, after each change. */
-  | { kind: 'directory'; actors: ActorEntry[] }
+  /** The actor's former process has ended. */
+  | { kind: 'begin' }
+  /** What has changed in the directory since the last such message; at first, all of it. */
+  | { kind: 'directory'; changed: ActorEntry[]; removed: string[] }
   | { kind: 'ping' }
   | { kind: 'drain' }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
@@ -30,6 +34,8 @@ export type ToWorker =
 /** From a worker to the primary. */
 export type ToPrimary =
   | { kind: 'hello' }
+  /** Everything is loaded that can be loaded while the actor's former process still runs. */
+  | { kind: 'prepared' }
   | { kind: 'ready'; address: string | null; status: ActorStatus }
   /** The heartbeat, the answer to a ping, or a change of status. */
   | { kind: 'status'; status: ActorStatus }

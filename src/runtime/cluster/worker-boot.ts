@@ -6,7 +6,7 @@ import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
-import type { ActorEntry, Directory } from './directory.ts'
+import { type ActorEntry, type Directory, inOrder } from './directory.ts'
 import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
 
 /** The directory that the primary sends. */
@@ -23,8 +23,9 @@ class ReceivedDirectory implements Directory {
     return () => this.#listeners.delete(listener)
   }
 
-  receive(actors: readonly ActorEntry[]): void {
-    this.#actors = actors
+  receive({ changed, removed }: Extract<ToWorker, { kind: 'directory' }>): void {
+    const replaced = new Set([...removed, ...changed.map(({ name }) => name)])
+    this.#actors = [...this.#actors.filter(({ name }) => !replaced.has(name)), ...changed].sort(inOrder)
     for (const listener of this.#listeners) listener()
   }
 }
@@ -58,15 +59,23 @@ class Requests {
 export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
   const requests = new Requests()
+  const begun = Promise.withResolvers<void>()
+  const predecessorEnded = () => {
+    send({ kind: 'prepared' })
+    return begun.promise
+  }
   let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => send({ kind: 'signalled', signal }))
   process.on('message', async (message: ToWorker) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts as BootFacts<C>, directory, requests)
+        hosted = boot(catalog, message.facts as BootFacts<C>, { directory, requests, predecessorEnded })
+        break
+      case 'begin':
+        begun.resolve()
         break
       case 'directory':
-        directory.receive(message.actors)
+        directory.receive(message)
         break
       case 'answer':
         requests.settle(message)
@@ -85,12 +94,26 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
 async function boot<C extends RuntimeConfig>(
   catalog: Catalog<C>,
   facts: BootFacts<C>,
-  directory: Directory,
-  requests: Requests,
+  {
+    directory,
+    requests,
+    predecessorEnded,
+  }: { directory: Directory; requests: Requests; predecessorEnded: () => Promise<void> },
 ): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
+  let lastLine: string | undefined
+  const log = (level: 'info' | 'error' | 'fatal', facts: object, line: string) => {
+    lastLine = line
+    logger[level](facts, line)
+  }
+  process.on('exit', (code) => {
+    if (lastLine !== undefined) return
+    if (process.connected)
+      log('fatal', { code }, 'the process was ended by code that is not an actor’s, such as a handler')
+    else log('fatal', {}, 'ended because the primary has died')
+  })
   const fail = (error: unknown): never => {
-    logger.fatal({ err: error }, 'actor failed')
+    log('fatal', { err: error }, 'actor failed')
     exit(1)
   }
   onBug(fail)
@@ -109,14 +132,22 @@ async function boot<C extends RuntimeConfig>(
     changed: sendStatus,
     fail,
     failForMessage: (error) => {
-      logger.error({ err: error }, 'actor ends because of a message')
+      log('error', { err: error }, 'actor ends because of a message')
       exit(MESSAGE_EXIT_CODE)
     },
   }
   try {
-    hosted = await catalog[facts.role](context)
+    const booted = await catalog[facts.role](context, predecessorEnded)
+    hosted = {
+      ...booted,
+      async drain() {
+        await booted.drain()
+        log('info', {}, 'actor drained')
+      },
+    }
   } catch (error) {
-    logger.error(
+    log(
+      'error',
       isMailroomError(error) ? { code: error.code, detail: error.message } : { err: error },
       'actor cannot boot',
     )

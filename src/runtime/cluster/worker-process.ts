@@ -8,7 +8,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import type { Cancel, Clock } from '../clock.ts'
-import { fromWire, MailroomError } from '../errors.ts'
+import { fromWire, inWords, MailroomError } from '../errors.ts'
 import { forwardOutput, type Logger } from '../logger.ts'
 import {
   BOOT_TIMEOUT_MS,
@@ -23,8 +23,12 @@ import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from
 
 /** How a worker's process ended. */
 export interface WorkerEnd {
+  /** For people, such as `exited with code 1`. */
+  how: string
   /** Why it could not boot, when it reported that. */
   failure: MailroomError | undefined
+  /** No process could be started: there are too many, or too many open files. */
+  neverStarted: boolean
   /** A message caused the end, so it does not count against the actor. */
   forMessage: boolean
 }
@@ -42,18 +46,21 @@ export class WorkerProcess {
   readonly name: string
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>
-  /** Resolves with true when the actor is ready, with false when the process ended before that. */
-  readonly booted: Promise<boolean>
+  /** Resolves when the actor is ready or only has to wait for its predecessor's end: with true; or ended: with false. */
+  readonly prepared: Promise<boolean>
   /** Resolves when its drain begins. */
   readonly leaving: Promise<void>
   /** Its `ready` message; undefined until then. */
   boot: { address: string | null; status: ActorStatus } | undefined
-  readonly #worker: Worker
+  /** How it ended; undefined while it runs. */
+  end: WorkerEnd | undefined
+  readonly #worker: Worker | undefined
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #cancelCheck: Cancel
   readonly #leave: () => void
   #draining: Promise<void> | undefined
+  #killedFor: string | undefined
   #failure: MailroomError | undefined
   #heardAt: number
   #checkedAt: number
@@ -66,29 +73,37 @@ export class WorkerProcess {
     this.#logger = logger
     this.#heardAt = this.#checkedAt = clock.monotonic()
     ;({ promise: this.leaving, resolve: this.#leave } = Promise.withResolvers<void>())
-    const booted = Promise.withResolvers<boolean>()
-    this.booted = booted.promise
-    this.#worker = cluster.fork()
-    forwardOutput(this.#worker.process)
-    this.#worker.on('message', (message: ToPrimary) => {
-      this.#heardAt = clock.monotonic()
-      this.#pingedAt = null
-      if (message.kind === 'ready') {
-        this.boot = message
-        booted.resolve(true)
-      }
-      if (message.kind === 'failed') this.#failure = fromWire(message.error)
-      listener.onMessage(message, this)
-      if (message.kind === 'hello') this.send({ kind: 'boot', facts })
-    })
-    this.#worker.on('error', (error) => logger.debug({ actor: this.name, err: error }, 'worker channel'))
+    const prepared = Promise.withResolvers<boolean>()
+    this.prepared = prepared.promise
+    const ended = Promise.withResolvers<string>()
+    try {
+      this.#worker = cluster.fork()
+      this.#worker.on('message', (message: ToPrimary) => {
+        this.#heardAt = clock.monotonic()
+        this.#pingedAt = null
+        if (message.kind === 'ready') this.boot = message
+        if (message.kind === 'ready' || message.kind === 'prepared') prepared.resolve(true)
+        if (message.kind === 'failed') this.#failure = fromWire(message.error)
+        listener.onMessage(message, this)
+        if (message.kind === 'hello') this.send({ kind: 'boot', facts })
+      })
+      this.#listenForEnd(this.#worker, ended.resolve)
+      forwardOutput(this.#worker.process)
+    } catch (error) {
+      ended.resolve(startFailure(error))
+    }
     this.#cancelCheck = clock.every(LIVENESS_CHECK_MS, () => this.#checkLiveness())
-    this.exited = this.#ended().then(({ code, signal }) => {
+    this.exited = ended.promise.then((how) => {
       this.#cancelCheck()
-      if (this.#draining === undefined)
-        logger.warn({ actor: this.name, worker: this.pid, code, signal }, 'worker died')
-      listener.onExit(this, { failure: this.#failure, forMessage: code === MESSAGE_EXIT_CODE })
-      booted.resolve(false)
+      if (this.#draining === undefined) logger.warn({ actor: this.name, worker: this.pid }, `worker ${how}`)
+      this.end = {
+        how: this.#killedFor ?? how,
+        failure: this.#failure,
+        neverStarted: this.pid === 0,
+        forMessage: how === exitText(MESSAGE_EXIT_CODE, null),
+      }
+      listener.onExit(this, this.end)
+      prepared.resolve(false)
     })
   }
 
@@ -98,12 +113,12 @@ export class WorkerProcess {
   }
 
   get pid(): number {
-    return this.#worker.process.pid ?? 0
+    return this.#worker?.process.pid ?? 0
   }
 
   /** Sends an IPC message. It is lost when the process has ended. */
   send(message: ToWorker): void {
-    if (this.#worker.isConnected()) this.#worker.send(message, undefined, () => {})
+    if (this.#worker?.isConnected()) this.#worker.send(message, undefined, () => {})
   }
 
   /** Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended. */
@@ -113,25 +128,31 @@ export class WorkerProcess {
   }
 
   /** Kills it. Resolves when it has ended. */
-  end(): Promise<void> {
+  kill(): Promise<void> {
     this.#draining ??= this.exited
     this.#kill()
     return this.exited
   }
 
-  /** Resolves when the process has ended and its last lines are read. */
-  #ended(): Promise<{ code: number | null; signal: string | null }> {
-    return new Promise((resolve) => {
-      this.#worker.on('exit', (code, signal) => {
-        const end = () => resolve({ code, signal })
-        this.#worker.process.on('close', end)
-        this.#clock.after(OUTPUT_END_MS, end)
-      })
+  /** Calls `ended` when the process has ended and its last lines are read, or when it could not be started. */
+  #listenForEnd(worker: Worker, ended: (how: string) => void): void {
+    worker.on('error', (error) => {
+      if (worker.process.pid === undefined) {
+        delete cluster.workers?.[worker.id] // It emits no `exit`, at which cluster does this.
+        ended(startFailure(error))
+      } else {
+        this.#logger.debug({ actor: this.name, err: error }, 'worker channel')
+      }
+    })
+    worker.on('exit', (code, signal) => {
+      const end = () => ended(exitText(code, signal))
+      worker.process.on('close', end)
+      this.#clock.after(OUTPUT_END_MS, end)
     })
   }
 
   #kill(): void {
-    this.#worker.process.kill('SIGKILL')
+    this.#worker?.process.kill('SIGKILL')
   }
 
   async #drain(timeoutMs: number): Promise<void> {
@@ -155,7 +176,8 @@ export class WorkerProcess {
       this.#heardAt = now
       this.#pingedAt = null
     } else if (this.boot === undefined) {
-      if (now - this.#heardAt > BOOT_TIMEOUT_MS) this.#killSilent('did not boot in time')
+      if (now - this.#heardAt > BOOT_TIMEOUT_MS)
+        this.#killSilent(`did not boot within ${BOOT_TIMEOUT_MS / 1000} s`)
     } else if (this.#pingedAt === null) {
       this.#pingedAt = now
       this.send({ kind: 'ping' })
@@ -167,8 +189,18 @@ export class WorkerProcess {
   #killSilent(why: string): void {
     const error = new MailroomError('MR_PEER_LOST', { peer: this.name, reason: why })
     this.#logger.warn({ actor: this.name, worker: this.pid, code: error.code }, error.message)
+    this.#killedFor = why
     this.#kill()
   }
+}
+
+function exitText(code: number | null, signal: string | null): string {
+  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`
+}
+
+/** Too many processes (EAGAIN), too many open files (EMFILE, ENFILE), too little memory (ENOMEM). */
+function startFailure(error: unknown): string {
+  return `could not be started: ${(error as NodeJS.ErrnoException).code ?? inWords(error)}`
 }
 
 /** Process state D on Linux; false on other systems. */

@@ -31,9 +31,18 @@ export class Damage {
 
   /** All that is known, human-readable; files that were set aside until somebody moves them away. */
   all(): string[] {
-    const aside = readdirSync(this.#directory)
+    const aside = this.#names()
       .filter((name) => SET_ASIDE.test(name))
       .map((name) => `${name}: was damaged and has been set aside`)
     return [...aside, ...this.#reports.values()]
+  }
+
+  /** None when the directory is gone, which others report. */
+  #names(): string[] {
+    try {
+      return readdirSync(this.#directory)
+    } catch {
+      return []
+    }
   }
 }

@@ -10,7 +10,7 @@
  */
 
 import type { Clock } from '../../runtime/clock.ts'
-import { MailroomError } from '../../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { byId, timeOf } from '../ids.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Depth, Range, Settlement, Whereabouts } from '../ports.ts'
@@ -18,7 +18,7 @@ import type { Home, InHand } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
 import type { LogReader } from './log-reader.ts'
-import { faultOf } from './sqlite.ts'
+import { isUnavailable } from './sqlite.ts'
 
 const CHUNK_COUNT = 128
 
@@ -92,6 +92,8 @@ export class HeldLane {
   readonly #tracks = new Map<string, Track>()
   readonly #inHand = new Map<string, Hand>()
   #released = false
+  /** Why the home cannot be written now, in words for people. */
+  #unwritable: string | undefined
   /** Why this lane is out of use. */
   #broken: { error: unknown } | undefined
   /** Set by a wake that nobody waited for. */
@@ -217,6 +219,28 @@ export class HeldLane {
     while (!this.#released && (await this.#change(() => this.home.removeOld())));
   }
 
+  /** Why the lane's outcomes cannot be recorded now, in words for people. */
+  get unwritable(): string | undefined {
+    return this.#unwritable
+  }
+
+  /** Moves what is in the home's write-ahead log into the home. */
+  checkpoint(): void {
+    this.#options.home.checkpoint()
+  }
+
+  /** Notices whether the home and its lock are there, and whether a home that could not be written can be again. */
+  async watch(): Promise<void> {
+    const { home, lock } = this.#options
+    try {
+      lock.keep()
+      home.check()
+      if (this.#unwritable !== undefined && home.mayWrite()) await this.#commit(() => home.touch())
+    } catch (error) {
+      if (!isMailroomError(error)) this.#unwritable = home.whyUnwritable(error)
+    }
+  }
+
   /**
    * Its home cannot be trusted any more: what was written last may be gone, and what is written next may say that it
    * is there. Whoever uses the lane is told so; its consumer ends the process for it, and the next one begins with
@@ -308,6 +332,7 @@ export class HeldLane {
     this.#refuse()
     try {
       await this.#options.home.commit(() => {
+        this.#options.lock.keep()
         write()
         for (const track of this.#tracks.values()) {
           track.advance()
@@ -315,9 +340,12 @@ export class HeldLane {
         }
       })
       for (const track of this.#tracks.values()) track.savedCursor = track.cursor
+      this.#unwritable = undefined
     } catch (error) {
       this.#refuse()
-      throw faultOf(error) === 'full' ? noRoom(error) : error
+      if (!isUnavailable(error)) throw error
+      this.#unwritable = this.#options.home.whyUnwritable(error)
+      throw unavailable(this.#unwritable, error)
     }
   }
 
@@ -335,7 +363,7 @@ export class HeldLane {
   }
 }
 
-/** What a home that cannot be written for want of room says. */
-export function noRoom(cause: unknown): MailroomError<'MR_STORE_UNAVAILABLE'> {
-  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' }, { cause })
+/** What a home that cannot be written now says. */
+export function unavailable(reason: string, cause: unknown): MailroomError<'MR_STORE_UNAVAILABLE'> {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason }, { cause })
 }

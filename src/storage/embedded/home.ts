@@ -4,13 +4,25 @@
  */
 
 import { existsSync } from 'node:fs'
-import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Clock } from '../../runtime/clock.ts'
 import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
-import { checksumOf, createFile, type OpenFile, openToWrite, transact } from './sqlite.ts'
+import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
+import {
+  checkpointWithin,
+  checksumOf,
+  closeGuarded,
+  createFile,
+  guardOf,
+  isUnavailable,
+  type OpenFile,
+  openToRead,
+  openToWrite,
+  transact,
+} from './sqlite.ts'
 
 const SCHEMA = `
   CREATE TABLE message(id TEXT PRIMARY KEY, crc INTEGER NOT NULL, body TEXT NOT NULL,
@@ -41,26 +53,33 @@ interface HomeRow extends Omit<Delivered, 'text'> {
 /** An open home. All errors are SQLite's own. */
 export class Home {
   /** Starts that the last holder left open. */
-  readonly leftOpenCount: number
+  leftOpenCount = 0
   readonly #clock: Clock
   readonly #retentionMs: number
-  readonly #open: OpenFile
+  readonly #path: string
+  #open: OpenFile
+  #guard: Guard
+  /** Why the file could be opened to read only. Every commit tries to open it to write. */
+  #unwritable: unknown
   readonly #statements = new Map<string, StatementSync>()
   readonly #commits: GroupCommit
 
-  /** Opens a lane's home, or begins it. */
+  /** Opens a lane's home, or begins it. While it cannot be written it can be read. */
   constructor(path: string, clock: Clock, retentionMs: number) {
+    this.#path = path
     this.#clock = clock
     this.#retentionMs = retentionMs
-    if (!existsSync(path)) createFile(path, SCHEMA)
-    this.#open = openToWrite(path, (open) => {
-      // Tables are looked at when they are first used; a file without ours is to be known now.
-      for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
-      return open
-    })
-    const { database } = this.#open
-    this.#commits = new GroupCommit({ clock, transact: (work) => transact(database, work) })
-    this.leftOpenCount = this.#adoptStarts()
+    this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
+    try {
+      if (!existsSync(path)) createFile(path, SCHEMA)
+      this.#open = this.#openToWrite()
+    } catch (error) {
+      if (!isUnavailable(error) || !existsSync(path)) throw error
+      this.#unwritable = error
+      this.#open = openToRead(path, checkTables)
+      this.#statements.clear()
+    }
+    this.#guard = guardOf(path)
   }
 
   /** By log file: the row up to which (inclusive) everything of this lane is settled or in `start`. */
@@ -214,23 +233,54 @@ export class Home {
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
   }
 
-  /** Writes that have not been made are refused. */
-  close(): void {
-    this.#commits.close(new Error('the home was closed'))
-    this.#open.database.close()
+  /** Why a commit was refused, in words for people. */
+  whyUnwritable(error: unknown): string {
+    return whyUnwritable(this.#path, error)
   }
 
-  /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
-  #adoptStarts(): number {
-    return transact(this.#open.database, () => {
-      this.#sql(
-        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
-           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
-         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
-      ).run(this.#clock.now(), MAX_STARTS)
-      const buried = this.#sql('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
-      const adopted = this.#sql('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
-      return Number(buried.changes) + Number(adopted.changes)
+  /** False when a commit would be refused. */
+  mayWrite(): boolean {
+    return mayWrite(this.#path)
+  }
+
+  /** @throws {Gone} When the file was removed or replaced. */
+  check(): void {
+    this.#guard.check()
+  }
+
+  /** Within `commit`: writes, and changes nothing. */
+  touch(): void {
+    this.#sql('UPDATE meta SET version = version').run()
+  }
+
+  /** As `checkpointWithin`. */
+  checkpoint(): void {
+    if (this.#unwritable === undefined) checkpointWithin(this.#path, this.#open.database, this.#guard)
+  }
+
+  /** Refuses the writes that have not begun. */
+  close(): void {
+    this.#commits.close(new Error('the home was closed'))
+    closeGuarded(this.#open.database, this.#guard)
+  }
+
+  #transact(work: () => void): void {
+    this.#guard.check()
+    if (this.#unwritable !== undefined) {
+      const open = this.#openToWrite()
+      this.#open.database.close()
+      this.#open = open
+      this.#statements.clear()
+      this.#guard = guardOf(this.#path)
+      this.#unwritable = undefined
+    }
+    transact(this.#open.database, work)
+  }
+
+  #openToWrite(): OpenFile {
+    return openToWrite(this.#path, (open) => {
+      this.leftOpenCount = adoptStarts(checkTables(open).database, this.#clock.now())
+      return open
     })
   }
 
@@ -247,4 +297,26 @@ export class Home {
     }
     return statement
   }
+}
+
+/** Tables are read when they are first used. A file without ours is to be recognised now. */
+function checkTables(open: OpenFile): OpenFile {
+  for (const table of TABLES) open.database.prepare(`SELECT 1 FROM ${table}`)
+  return open
+}
+
+/** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
+function adoptStarts(database: DatabaseSync, now: number): number {
+  return transact(database, () => {
+    database
+      .prepare(
+        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
+           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
+         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
+      )
+      .run(now, MAX_STARTS)
+    const buried = database.prepare('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+    const adopted = database.prepare('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
+    return Number(buried.changes) + Number(adopted.changes)
+  })
 }

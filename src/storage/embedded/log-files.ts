@@ -1,10 +1,13 @@
 /** The files of the log, all writers': listed on every read, opened once. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { isMailroomError } from '../../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { idAt } from '../ids.ts'
 import type { Damage } from './damage.ts'
+import { Guard, identityOf } from './guard.ts'
 import { LogReader } from './log-reader.ts'
-import { faultOf } from './sqlite.ts'
+import type { EmbeddedOptions } from './options.ts'
+import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
 
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
 /** The name of a file of the log. */
@@ -26,41 +29,61 @@ export function listLogs(directory: string): LogName[] {
     .sort((a, b) => a.writer - b.writer || a.segment - b.segment)
 }
 
+type LogFilesOptions = Pick<EmbeddedOptions, 'data' | 'dataIdentity' | 'clock' | 'retentionMs'>
+
 /** Open readers of all files of the log. */
 export class LogFiles {
-  readonly #directory: string
+  readonly #options: LogFilesOptions
+  readonly #directory: Guard
   readonly #damage: Damage
   readonly #readers = new Map<string, LogReader>()
 
-  constructor(directory: string, damage: Damage) {
-    this.#directory = directory
+  constructor(options: LogFilesOptions, damage: Damage) {
+    this.#options = options
+    this.#directory = new Guard([[options.data, options.dataIdentity ?? identityOf(options.data)]])
     this.#damage = damage
   }
 
-  /** Names of the files there are now. */
+  /** Names of the files there are now. @throws {MailroomError} `MR_STORE_UNAVAILABLE` when they cannot be listed. */
   names(): string[] {
-    const names = listLogs(this.#directory).map(({ name }) => name)
-    const known = new Set(names)
-    for (const [name, reader] of this.#readers) {
-      if (known.has(name)) continue
-      this.#readers.delete(name)
-      reader.close()
+    try {
+      this.#directory.check()
+      const names = listLogs(this.#options.data).map(({ name }) => name)
+      const known = new Set(names)
+      for (const [name, reader] of this.#readers) if (!known.has(name)) this.#forget(name, reader)
+      return names
+    } catch (error) {
+      throw unreadable((error as Error).message, error)
     }
-    return names
+  }
+
+  /** Notices files that were removed, or replaced by others of the same name. */
+  watch(): void {
+    this.#directory.check()
+    for (const [name, reader] of this.#readers) {
+      if (identityOf(this.#pathOf(name)) !== reader.identity) this.#forget(name, reader)
+    }
   }
 
   /** What `read` makes of a file; undefined when it cannot be read; damage is reported. */
   read<T>(name: string, read: (reader: LogReader) => T): T | undefined {
     try {
+      const path = this.#pathOf(name)
       let reader = this.#readers.get(name)
+      // A file that nobody wrote when it was opened is opened anew once somebody does.
+      if (reader?.isImmutable && isBeingWritten(path)) {
+        reader.close()
+        reader = undefined
+      }
       if (reader === undefined) {
-        reader = LogReader.open(join(this.#directory, name))
+        reader = LogReader.open(path)
         this.#readers.set(name, reader)
       }
       return read(reader)
     } catch (error) {
       const fault = faultOf(error)
-      if (fault === 'gone' && !existsSync(join(this.#directory, name))) return undefined // Removed since.
+      if (fault === 'gone' && !existsSync(this.#pathOf(name))) return undefined // Removed since.
+      if (isUnavailable(error)) throw unreadable(`${name} cannot be read: ${(error as Error).message}`, error)
       if (fault !== 'damaged' && !isMailroomError(error, 'MR_DATA_VERSION')) throw error
       this.#damage.report(name, (error as Error).message)
       return undefined
@@ -79,4 +102,22 @@ export class LogFiles {
     for (const reader of this.#readers.values()) reader.close()
     this.#readers.clear()
   }
+
+  #pathOf(name: string): string {
+    return join(this.#options.data, name)
+  }
+
+  /** A file is not under its name any more. Only what is older than the retention may be removed. */
+  #forget(name: string, reader: LogReader): void {
+    const { clock, retentionMs } = this.#options
+    const youngest = reader.youngest()
+    this.#readers.delete(name)
+    reader.close()
+    if (youngest !== undefined && youngest >= idAt(clock.now() - retentionMs))
+      this.#damage.report(name, 'was removed while Mailroom ran; its messages are lost')
+  }
+}
+
+function unreadable(reason: string, cause: unknown): MailroomError {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason }, { cause })
 }

@@ -1,6 +1,7 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Message } from '../ports.ts'
+import { identityOf } from './guard.ts'
 import { checksumOf, type OpenFile, openToRead } from './sqlite.ts'
 
 /** The tables of a log file. A row is at once the entry in the log and the one in its lane's line. */
@@ -21,11 +22,17 @@ export interface LogRow extends Message {
 export class LogReader {
   /** The file's own random id. */
   readonly file: string
+  /** As `identityOf`. */
+  readonly identity: string | undefined
+  /** Opened as a file that nobody writes. */
+  readonly isImmutable: boolean
   readonly #database: DatabaseSync
   readonly #statements: Record<'descending' | 'ascending' | 'one' | 'lane' | 'count' | 'next', StatementSync>
 
-  private constructor({ database, file }: OpenFile) {
+  private constructor(path: string, { database, file, isImmutable }: OpenFile) {
     this.file = file
+    this.identity = identityOf(path)
+    this.isImmutable = isImmutable
     this.#database = database
     const row = 'SELECT seq, id, lane, crc, body FROM log'
     this.#statements = {
@@ -42,7 +49,7 @@ export class LogReader {
 
   /** @throws As `openToRead`. */
   static open(path: string): LogReader {
-    return openToRead(path, (open) => new LogReader(open))
+    return openToRead(path, (open) => new LogReader(path, open))
   }
 
   /** Rows between two ids (exclusive). */

@@ -10,23 +10,28 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { Cancel } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { DISK_PROBE_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
+import { type Guard, isFull, mayWrite, whyUnwritable } from './guard.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { listLogs } from './log-files.ts'
 import { LOG_SCHEMA } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import {
+  checkpoint,
+  checkpointWithin,
   checksumOf,
-  closeWritten,
+  closeGuarded,
   createFile,
   faultOf,
+  guardOf,
+  isUnavailable,
   openToRead,
   openToWrite,
+  removeFile,
   setAside,
   transact,
 } from './sqlite.ts'
@@ -36,7 +41,7 @@ const ROW_BYTES = 150
 
 /** What a writer needs. */
 export interface LogWriterOptions
-  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'segmentBytes'>,
+  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'segmentBytes' | 'dataIdentity'>,
     Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
@@ -46,6 +51,7 @@ export interface LogWriterOptions
 interface Segment {
   name: string
   database: DatabaseSync
+  guard: Guard
   insert: StatementSync
   findKey: StatementSync
   dropKey: StatementSync
@@ -54,39 +60,45 @@ interface Segment {
   firstAt: number | null
 }
 
-/** The writer of `log-<n>.<k>.db`. */
+/** The writer of `log-<n>.<k>.db`. While its files cannot be written, it refuses batches and tries again by itself. */
 export class LogWriter {
   readonly #options: LogWriterOptions
-  readonly #lock: Lock
-  #segment: Segment
   readonly #commits: GroupCommit
-  #full = false
+  #lock: Lock | undefined
+  /** Undefined until its file could be opened. */
+  #segment: Segment | undefined
+  /** The highest number of a segment so far. */
+  #number = 0
+  #rotateAt = 0
+  /** Why it cannot write now, in words for people. */
+  #unwritable: string | undefined
+  /** The transaction has been committed and not been acknowledged yet. */
+  #isCommitted = false
   #broken = false
-  #cancelProbe: Cancel = () => {}
 
   /** @throws {MailroomError} `MR_DATA_LOCKED` while another process writes this actor's files. */
   constructor(options: LogWriterOptions) {
+    const { clock } = options
     this.#options = options
-    const path = join(options.data, `log-${options.writer}.lock`)
-    const lock = takeLock(path)
-    if (lock === undefined) throw new MailroomError('MR_DATA_LOCKED', { path, holder: 'another process' })
-    this.#lock = lock
-    this.#segment = this.#openLast()
-    this.#commits = new GroupCommit({
-      clock: options.clock,
-      transact: (work) => this.#transact(work),
-      failed: (error) => this.#failed(error),
-    })
+    const transact = (work: () => void) => this.#transact(work)
+    this.#commits = new GroupCommit({ clock, transact, failed: (error) => this.#failed(error) })
+    try {
+      this.#open()
+      this.#refuseFull()
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      this.#failed(error)
+    }
   }
 
   /** The name of the segment being written. */
-  get current(): string {
-    return this.#segment.name
+  get current(): string | undefined {
+    return this.#segment?.name
   }
 
   /** What keeps it from writing, human-readable. */
   missing(): string[] {
-    return this.#full ? ['room on the disk'] : []
+    return this.#unwritable === undefined ? [] : [this.#unwritable]
   }
 
   /** Appends a batch, as `Log.append` promises. */
@@ -94,28 +106,102 @@ export class LogWriter {
     return this.#commits.run(() => this.#write(batch))
   }
 
-  /** Begins a new segment when the current one has rows and is large or old enough. */
+  /** Begins a new segment when the current one has rows and is large or old enough. One that cannot be ended goes on. */
   rotate(): void {
-    const { bytes, firstAt } = this.#segment
-    const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock } = this.#options
+    const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock, logger } = this.#options
+    const { bytes = 0, firstAt = null } = this.#segment ?? {}
     if (firstAt === null || (bytes < segmentBytes && clock.now() - firstAt < segmentAgeMs)) return
-    const next = this.#create()
-    closeWritten(this.#segment.database)
-    this.#segment = next
+    if (clock.monotonic() < this.#rotateAt) return
+    try {
+      this.#segment!.guard.check()
+      const next = this.#create()
+      this.#closeSegment()
+      this.#segment = next
+    } catch (error) {
+      this.#rotateAt = clock.monotonic() + DISK_PROBE_MS
+      if (!isUnavailable(error)) throw error
+      logger.warn({ segment: this.current, error: (error as Error).message }, 'the segment cannot be ended')
+    }
+  }
+
+  /** Removes the current segment, which nobody needs any more, and begins a new one. Needs no room for the first step. */
+  discard(): void {
+    const { name, database, guard } = this.#segment!
+    guard.check()
+    this.#segment = undefined
+    database.close()
+    removeFile(join(this.#options.data, name))
+    this.#segment = this.#create()
+  }
+
+  /** As `checkpointWithin`. */
+  checkpoint(): void {
+    const { database, guard } = this.#segment ?? {}
+    if (database !== undefined) checkpointWithin(this.#path, database, guard!)
+  }
+
+  /** Notices that its files are gone, and whether they can be written again. */
+  watch(): void {
+    if (this.#broken) return
+    try {
+      const { database, guard } = this.#open()
+      guard.check()
+      this.#refuseFull()
+      if (this.#unwritable === undefined || !mayWrite(this.#path)) return
+      transact(database, () => database.exec('UPDATE meta SET version = version'))
+      guard.check()
+      this.#unwritable = undefined
+      this.#options.logger.info('the log can be written again')
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
   close(): void {
-    this.#cancelProbe()
-    if (this.#broken) this.#segment.database.close()
-    else closeWritten(this.#segment.database)
-    this.#lock.release()
+    this.#closeSegment()
+    this.#lock?.release()
+  }
+
+  get #path(): string {
+    return join(this.#options.data, this.current ?? `log-${this.#options.writer}`)
+  }
+
+  /** Takes the lock and opens the segment, unless that is done. */
+  #open(): Segment {
+    if (this.#lock === undefined) {
+      const path = join(this.#options.data, `log-${this.#options.writer}.lock`)
+      this.#lock = takeLock(path, { directory: this.#options.dataIdentity })
+      if (this.#lock === undefined)
+        throw new MailroomError('MR_DATA_LOCKED', { path, holder: 'another process' })
+    }
+    this.#lock.keep()
+    this.#segment ??= this.#openLast()
+    return this.#segment
+  }
+
+  #closeSegment(): void {
+    if (this.#segment === undefined) return
+    const { database, guard } = this.#segment
+    if (!this.#broken) checkpoint(database)
+    guard.forgetSizes()
+    closeGuarded(database, guard)
+  }
+
+  #refuseFull(): void {
+    if (isFull(this.#options.data))
+      throw Object.assign(new Error('too little room is left'), { code: 'ENOSPC' })
   }
 
   #transact(work: () => void): void {
     if (this.#broken) throw new Error('an earlier write failed')
+    this.#refuseFull()
+    this.#open().guard.check()
     this.rotate()
-    transact(this.#segment.database, work)
-    this.#full = false
+    const { database, guard } = this.#segment!
+    transact(database, work)
+    this.#isCommitted = true
+    guard.check() // What is in a file that was removed meanwhile must not be acknowledged.
+    this.#isCommitted = false
   }
 
   /** Writes one batch into the open transaction. A batch that must be refused does not spoil the others. */
@@ -131,14 +217,14 @@ export class LogWriter {
     if (key !== undefined) {
       const known = this.#receiptsOf(key, messages[0]!.id)
       if (known !== undefined) return known
-      this.#segment.dropKey.run(key.value)
+      this.#segment!.dropKey.run(key.value)
     }
     for (const [index, { id, text }] of messages.entries()) {
       const [keyValue, hash] = index === 0 && key !== undefined ? [key.value, key.hash] : [null, null]
-      this.#segment.insert.run(id, keyValue, hash, lane, checksumOf(id, text), text)
-      this.#segment.bytes += text.length + ROW_BYTES
+      this.#segment!.insert.run(id, keyValue, hash, lane, checksumOf(id, text), text)
+      this.#segment!.bytes += text.length + ROW_BYTES
     }
-    this.#segment.firstAt ??= clock.now()
+    this.#segment!.firstAt ??= clock.now()
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
@@ -160,10 +246,10 @@ export class LogWriter {
       const ids = idsOf.all(batchKey, `${batchKey.slice(0, -2)}ZZ`).map((found) => found['id'] as string)
       return { hash: row.hash, ids }
     }
-    const here = find(this.#segment)
+    const here = find(this.#segment!)
     if (here !== undefined) return here
     for (const name of this.#segmentNames()) {
-      if (name === this.#segment.name) continue
+      if (name === this.current) continue
       const there = this.#findIn(name, find)
       if (there !== undefined) return there
     }
@@ -184,42 +270,22 @@ export class LogWriter {
     }
   }
 
-  /** A transaction failed. @returns What its batches are refused with. */
+  /** A transaction failed, or could not begin. @returns What its batches are refused with. */
   #failed(error: unknown): MailroomError {
-    const { data, clock, onBroken } = this.#options
-    const fault = faultOf(error)
-    const isFull = fault === 'full'
-    if (isFull) this.#waitForRoom()
-    else {
+    const { clock, logger, onBroken } = this.#options
+    let reason = (error as Error).message
+    const outcome = isUnavailable(error) && !this.#isCommitted ? 'none' : 'unknown'
+    this.#isCommitted = false
+    if (isUnavailable(error)) {
+      reason = whyUnwritable(this.#path, error)
+      if (this.#unwritable !== reason) logger.error({ err: error }, `the log cannot be written: ${reason}`)
+      this.#unwritable = reason
+    } else {
       this.#broken = true
-      if (fault === 'damaged') setAside(join(data, this.#segment.name), clock.now())
+      if (faultOf(error) === 'damaged') setAside(this.#path, clock.now())
       onBroken(error)
     }
-    const reason = isFull ? 'the disk is full' : (error as Error).message
-    const outcome = isFull ? 'none' : 'unknown'
     return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason }, { outcome, cause: error })
-  }
-
-  /** Finds out by itself that there is room again: nobody may ask while it says that there is none. */
-  #waitForRoom(): void {
-    if (!this.#full) this.#options.logger.error('the disk is full')
-    this.#full = true
-    this.#cancelProbe()
-    this.#cancelProbe = this.#options.clock.after(
-      DISK_PROBE_MS,
-      () => {
-        try {
-          transact(this.#segment.database, () =>
-            this.#segment.database.exec('UPDATE meta SET version = version'),
-          )
-          this.#full = false
-          this.#options.logger.info('there is room on the disk again')
-        } catch (error) {
-          this.#failed(error)
-        }
-      },
-      { unref: true },
-    )
   }
 
   #segmentNames(): string[] {
@@ -232,7 +298,7 @@ export class LogWriter {
     const name = this.#segmentNames().at(-1)
     if (name === undefined) return this.#create()
     try {
-      return this.#open(name)
+      return this.#openSegment(name)
     } catch (error) {
       if (faultOf(error) !== 'damaged') throw error
       const aside = setAside(join(this.#options.data, name), this.#options.clock.now())
@@ -245,13 +311,14 @@ export class LogWriter {
   #create(): Segment {
     const own = new RegExp(`^log-${this.#options.writer}\\.(\\d+)\\.db`)
     const used = readdirSync(this.#options.data).map((name) => Number(own.exec(name)?.[1] ?? 0))
-    const name = `log-${this.#options.writer}.${Math.max(0, ...used) + 1}.db`
+    const name = `log-${this.#options.writer}.${Math.max(this.#number, ...used) + 1}.db`
     createFile(join(this.#options.data, name), LOG_SCHEMA)
-    return this.#open(name)
+    return this.#openSegment(name)
   }
 
-  #open(name: string): Segment {
+  #openSegment(name: string): Segment {
     const path = join(this.#options.data, name)
+    this.#number = Number(name.split('.')[1])
     return openToWrite(path, ({ database }) => {
       const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id']
       return {
@@ -263,6 +330,7 @@ export class LogWriter {
         dropKey: database.prepare('UPDATE log SET key = NULL WHERE key = ?'),
         ...keyStatements(database),
         bytes: statSync(path).size,
+        guard: guardOf(path),
         firstAt: typeof first === 'string' ? timeOf(first) : null,
       }
     })

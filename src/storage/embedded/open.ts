@@ -1,14 +1,15 @@
 /** The embedded backend: durable, on one machine, nothing to install. Its composition. */
 
-import { HOUSEKEEPING_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
+import { isFull } from './guard.ts'
 import { EmbeddedLog } from './log.ts'
 import { LogFiles } from './log-files.ts'
 import { LogWriter } from './log-writer.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { EmbeddedQueue } from './queue.ts'
-import { removeOldSegments } from './retention.ts'
+import { isRemovable, removeOldSegments } from './retention.ts'
 
 /** A log goes in whole segments: of this part of the retention each. */
 const SEGMENTS_PER_RETENTION = 8
@@ -21,33 +22,62 @@ const SEGMENTS_PER_RETENTION = 8
 export function openEmbedded(options: EmbeddedOptions): Backend {
   const { data, clock, logger, retentionMs, writer: number, onBroken = () => {} } = options
   const damage = new Damage(data, logger)
-  const files = new LogFiles(data, damage)
+  const files = new LogFiles(options, damage)
   const segmentAgeMs = retentionMs / SEGMENTS_PER_RETENTION
   const writer =
     number === undefined ? undefined : new LogWriter({ ...options, writer: number, segmentAgeMs, onBroken })
   const queue = new EmbeddedQueue({ ...options, files, damage })
-  const keepHouse = async () => {
-    try {
-      await queue.removeOld()
-      writer?.rotate()
-      if (writer !== undefined)
-        removeOldSegments({ ...options, writer: number!, current: () => writer.current })
-    } catch (error) {
-      logger.warn({ err: error }, 'old messages could not be removed')
-    }
-  }
-  const cancel = clock.every(HOUSEKEEPING_MS, () => void keepHouse())
 
   let closed = false
+  let lastProblem = ''
+  /** Each step is tried, also when an earlier one failed. */
+  const tryAll = async (steps: readonly (() => unknown)[]) => {
+    for (const step of steps) {
+      if (closed) return
+      try {
+        await step()
+      } catch (error) {
+        const { message } = error as Error
+        if (message !== lastProblem) logger.warn({ err: error }, 'the data could not be looked after')
+        lastProblem = message
+      }
+    }
+  }
+  /** Removes what is older than the retention: first what needs no room. */
+  const keepHouse = () =>
+    tryAll([
+      () => writer && removeOldSegments({ ...options, writer: number!, current: writer.current }),
+      () => {
+        const name = writer?.current
+        if (name !== undefined && isFull(data) && isRemovable({ name }, options)) writer!.discard()
+      },
+      () => queue.removeOld(),
+      () => writer?.rotate(),
+    ])
+  const watch = () => tryAll([() => writer?.watch(), () => files.watch(), () => queue.watch()])
+  /** On a nearly full disk room is made at once. */
+  const makeRoom = async () => {
+    if (isFull(data)) await tryAll([keepHouse, () => writer?.checkpoint(), () => queue.checkpoint()])
+  }
+  let looking = Promise.resolve()
+  const timers = [
+    clock.every(HOUSEKEEPING_MS, () => {
+      looking = looking.then(keepHouse)
+    }),
+    clock.every(DISK_PROBE_MS, () => {
+      looking = looking.then(watch).then(makeRoom)
+    }),
+  ]
+
   return {
     log: new EmbeddedLog({ files, writer, clock, retentionMs }),
     queue,
-    missing: () => writer?.missing() ?? [],
+    missing: () => [...new Set([...(writer?.missing() ?? []), ...queue.missing()])],
     damaged: () => damage.all(),
     async close() {
       if (closed) return
       closed = true
-      cancel()
+      for (const cancel of timers) cancel()
       queue.close()
       writer?.close()
       files.close()

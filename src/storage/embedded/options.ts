@@ -7,6 +7,8 @@ import type { LaneReport } from '../lane-choice.ts'
 export interface EmbeddedOptions {
   /** Path of a data directory that `openDataDirectory` has made ready. */
   data: string
+  /** As `DataDirectory.identity`; without it the directory is the one that has the path. */
+  dataIdentity?: string | undefined
   laneCount: number
   clock: Clock
   random: Random

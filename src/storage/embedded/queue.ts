@@ -5,20 +5,25 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { isMailroomError } from '../../runtime/errors.ts'
+import { DISK_PROBE_MS } from '../../runtime/timings.ts'
 import { LaneChoice } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
 import type { Batch, Delivered, LaneBatch, Queue, Receipt } from '../ports.ts'
 import type { Damage } from './damage.ts'
-import { HeldLane, noRoom } from './held-lane.ts'
+import { whyUnwritable } from './guard.ts'
+import { HeldLane, unavailable } from './held-lane.ts'
 import { Home } from './home.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
 import type { EmbeddedOptions } from './options.ts'
-import { faultOf, setAside } from './sqlite.ts'
+import { faultOf, isUnavailable, setAside } from './sqlite.ts'
 
 /** What a queue needs. */
 export interface EmbeddedQueueOptions
-  extends Pick<EmbeddedOptions, 'data' | 'laneCount' | 'clock' | 'retentionMs' | 'depths' | 'wakeRemote'> {
+  extends Pick<
+    EmbeddedOptions,
+    'data' | 'dataIdentity' | 'laneCount' | 'clock' | 'retentionMs' | 'depths' | 'wakeRemote'
+  > {
   files: LogFiles
   damage: Damage
 }
@@ -28,6 +33,8 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   readonly laneCount: number
   readonly #options: EmbeddedQueueOptions
   readonly #choice: LaneChoice
+  /** Why a lane could not be taken, in words for people, and when (monotonic, ms). */
+  readonly #notHeld = new Map<number, { reason: string; at: number }>()
   #turns = Promise.resolve()
 
   constructor(options: EmbeddedQueueOptions) {
@@ -47,21 +54,25 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   }
 
   async hold(lane: number): Promise<number> {
-    const { data, clock, files } = this.#options
+    const { data, dataIdentity, clock, files } = this.#options
     // Opening files holds the event loop, longer on a slow disk: a supervisor wants to hear from us in between.
     this.#turns = this.#turns.then(() => new Promise((resolve) => clock.soon(resolve)))
     await this.#turns
     if (this.held.has(lane)) return 0
     let lock: Lock | undefined
     try {
-      lock = takeLock(join(data, `home-${lane}.lock`))
+      lock = takeLock(join(data, `home-${lane}.lock`), { directory: dataIdentity })
       if (lock === undefined) throw elsewhere(lane)
       const home = this.#openHome(lane)
       this.held.set(lane, new HeldLane({ lane, home, lock, files, clock }))
+      this.#notHeld.delete(lane)
       return home.leftOpenCount
     } catch (error) {
       lock?.release()
-      throw faultOf(error) === 'full' ? noRoom(error) : error
+      if (!isUnavailable(error)) throw error
+      const reason = whyUnwritable(join(data, homeName(lane)), error)
+      this.#notHeld.set(lane, { reason, at: clock.monotonic() })
+      throw unavailable(reason, error)
     }
   }
 
@@ -78,6 +89,24 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   /** The log row is the queue's entry: what is logged waits, or has been settled. */
   redrive(lane: number): Promise<number> {
     return this.in(lane, () => 0)
+  }
+
+  /** Why outcomes cannot be recorded now, in words for people. */
+  missing(): string[] {
+    // Another actor may have to hold such a lane since.
+    const since = this.#options.clock.monotonic() - 2 * DISK_PROBE_MS
+    const notHeld = [...this.#notHeld.values()].flatMap(({ reason, at }) => (at > since ? reason : []))
+    return [...notHeld, ...[...this.held.values()].flatMap(({ unwritable = [] }) => unwritable)]
+  }
+
+  /** Notices what became of the lanes' files. */
+  async watch(): Promise<void> {
+    for (const lane of [...this.held.keys()]) await this.in(lane, (held) => held.watch())
+  }
+
+  /** Gives the room of the write-ahead logs back. */
+  checkpoint(): void {
+    for (const held of this.held.values()) held.checkpoint()
   }
 
   /** Removes what is older than the retention from the lanes held. */

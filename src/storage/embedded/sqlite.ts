@@ -4,43 +4,60 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { crc32 } from 'node:zlib'
 import { MailroomError } from '../../runtime/errors.ts'
 import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
+import { TEXT_MAX_BYTES, WAL_MAX_BYTES } from '../limits.ts'
+import { freeBytes, Gone, Guard } from './guard.ts'
 
 /** The version of the files' layout. A file of another version is refused. */
 export const FORMAT_VERSION = 1
 
 /** What went wrong, of the kinds that matter. */
-export type Fault = 'busy' | 'full' | 'damaged' | 'gone' | 'io' | 'other'
+export type Fault = 'busy' | 'unwritable' | 'damaged' | 'gone' | 'io' | 'other'
 
 /** SQLite's primary result codes (errcode & 0xff). */
 const FAULTS: Record<number, Fault> = {
   5: 'busy',
+  8: 'unwritable',
   10: 'io',
   11: 'damaged',
-  13: 'full',
+  13: 'unwritable',
   14: 'gone',
   26: 'damaged',
 }
-/** SQLITE_IOERR_SHMSIZE: the disk is full, met while the index of the write-ahead log grows. */
-const NO_ROOM_FOR_INDEX = 4874
+/**
+ * I/O errors that leave everything as it was: SQLITE_IOERR_WRITE (a limit, a quota, a read-only file system; a commit
+ * is not one before its last write), and no room for the index of the write-ahead log (SHMOPEN, SHMSIZE).
+ */
+const REFUSED_WRITES = new Set([778, 4618, 4874])
+const UNWRITABLE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM'])
 const SQL_ERROR = 1
+/** SQLite's default. */
+const PAGE_BYTES = 4096
 
 /** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
 class NotOurs extends Error {}
 
-/** Tells what kind of error of SQLite's this is, or of a full file system; undefined for any other. */
+/** Tells what kind of error of SQLite's or of the file system this is; undefined for any other. */
 export function faultOf(error: unknown): Fault | undefined {
   const { code, errcode } = error as { code?: string; errcode?: number }
   if (error instanceof NotOurs) return 'damaged'
-  if (code === 'ENOSPC') return 'full'
+  if (error instanceof Gone || code === 'ENOENT' || code === 'ENOTDIR') return 'gone'
+  if (code !== undefined && UNWRITABLE.has(code)) return 'unwritable'
   if (code !== 'ERR_SQLITE_ERROR' || errcode === undefined) return undefined
-  if (errcode === NO_ROOM_FOR_INDEX) return 'full'
+  if (REFUSED_WRITES.has(errcode)) return 'unwritable'
   return FAULTS[errcode & 0xff] ?? 'other'
+}
+
+/** True for an error after which nothing was written, and a later try may succeed. */
+export function isUnavailable(error: unknown): boolean {
+  const fault = faultOf(error)
+  return fault === 'unwritable' || fault === 'gone'
 }
 
 /** A row's checksum: SQLite has none. Over what must come back unchanged. */
@@ -73,6 +90,8 @@ export function createFile(path: string, schema: string): void {
 export interface OpenFile {
   database: DatabaseSync
   file: string
+  /** Opened as a file that nobody writes. */
+  isImmutable: boolean
 }
 
 /**
@@ -82,13 +101,30 @@ export interface OpenFile {
  */
 export function openToWrite<T>(path: string, prepare: (open: OpenFile) => T): T {
   const database = new DatabaseSync(path)
-  const pragmas = 'PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;'
+  const pragmas = `PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${WAL_MAX_BYTES / PAGE_BYTES};`
   return checked(path, database, pragmas, prepare)
 }
 
 /** Opens a file that another process may be writing. @throws As `openToWrite`. */
 export function openToRead<T>(path: string, prepare: (open: OpenFile) => T): T {
-  return checked(path, new DatabaseSync(path, { readOnly: true, timeout: READER_TIMEOUT_MS }), '', prepare)
+  const options = { readOnly: true, timeout: READER_TIMEOUT_MS }
+  try {
+    return checked(path, new DatabaseSync(path, options), '', prepare)
+  } catch (error) {
+    const fault = faultOf(error)
+    if ((fault !== 'unwritable' && fault !== 'gone') || isBeingWritten(path) || !existsSync(path)) throw error
+    // Nobody writes it, and there is no room or no right for the index that SQLite puts beside it.
+    const url = pathToFileURL(path)
+    url.searchParams.set('immutable', '1')
+    return checked(path, new DatabaseSync(url, options), '', (open) =>
+      prepare({ ...open, isImmutable: true }),
+    )
+  }
+}
+
+/** True when something is in a file's write-ahead log: a writer has written, or died. */
+export function isBeingWritten(path: string): boolean {
+  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
 /** Runs `work` in a transaction: all of it is on the disk when this returns, or nothing when it throws. */
@@ -105,14 +141,44 @@ export function transact<T>(database: DatabaseSync, work: () => T): T {
 }
 
 /**
- * Closes a file for its writer. What is in its write-ahead log goes into the file first, whose damage is
- * noticed where the log's is not: SQLite takes a damaged log to end there. Where that cannot be done (a full
- * disk, a reader) all stays in the log.
+ * Moves what is in the write-ahead log into the file, whose damage is noticed where the log's is not: SQLite takes a
+ * damaged log to end there. Gives the log's room back. Where that cannot be done (a full disk, a reader) all stays
+ * in the log.
  */
-export function closeWritten(database: DatabaseSync): void {
+export function checkpoint(database: DatabaseSync): void {
   try {
     database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   } catch {}
+}
+
+/**
+ * The same on a disk that is nearly full: only where the file has room to grow by the whole log. Else it would take
+ * the room that is left and then fail.
+ */
+export function checkpointWithin(path: string, database: DatabaseSync, guard: Guard): void {
+  const size = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  const free = freeBytes(dirname(path))
+  if (size === 0 || (free < size && free > TEXT_MAX_BYTES)) return
+  checkpoint(database)
+  guard.forgetSizes()
+}
+
+/** Guards a file that is open, and its write-ahead log with it. */
+export function guardOf(path: string): Guard {
+  return new Guard([path, `${path}-wal`, `${path}-shm`].filter((name) => existsSync(name)))
+}
+
+/** Connections to files that were removed or replaced. */
+const abandoned: DatabaseSync[] = []
+
+/** Closes a file, unless it is gone: SQLite would remove the write-ahead log of that which has its name now. */
+export function closeGuarded(database: DatabaseSync, guard: Guard): void {
+  try {
+    guard.check()
+  } catch {
+    abandoned.push(database)
+    return
+  }
   database.close()
 }
 
@@ -148,7 +214,7 @@ function checked<T>(
       const facts = { path, expected: `of format version ${FORMAT_VERSION}`, got: `version ${version}` }
       throw new MailroomError('MR_DATA_VERSION', facts)
     }
-    return prepare({ database, file })
+    return prepare({ database, file, isImmutable: false })
   } catch (error) {
     database.close()
     const { errcode, message } = error as Error & { errcode?: number }
@@ -164,7 +230,9 @@ function syncLeftover(path: string): void {
   try {
     sync(`${path}-wal`)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const { code } = error as NodeJS.ErrnoException
+    // A read-only file system takes no sync; what was acknowledged was synced before.
+    if (code !== 'ENOENT' && code !== 'EROFS') throw error
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { MIN_ID } from '../../../src/storage/ids.ts'
+import { MAX_ID, MIN_ID } from '../../../src/storage/ids.ts'
 import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 import { MessagesBench, textsOf } from '../../support/messages-bench.ts'
@@ -42,6 +42,25 @@ test('a page’s bounds are exclusive, its order that of the log', async () => {
   assert.equal(await page({ limit: 3, before: ids[3] }), 'cba')
   assert.equal(await page({ limit: 3, after: ids[1] }), 'cde')
   assert.equal(await page({ limit: 9, after: MIN_ID, before: ids[2] }), 'ab')
+})
+
+test('messages older than the retention are hidden at once, whatever is in memory', async () => {
+  const bench = new MessagesBench()
+  const first = await bench.boot(1, { retentionMs: 60_000 })
+  await bench.live(1)
+  const [id] = (await bench.add(0, 'old')) as [string]
+  await bench.clock.advance(59_000)
+  await bench.add(1, 'new')
+  assert.deepEqual(await textsOf(first), ['new', 'old'])
+  await bench.clock.advance(2000)
+  assert.deepEqual(await textsOf(first), ['new'])
+  for (const range of [{ after: MIN_ID }, { after: id }, { before: MAX_ID }]) {
+    const { messages } = await first.actor.page({ ...range, limit: 9 })
+    assert.deepEqual(
+      messages.map(({ text }) => text),
+      ['new'],
+    )
+  }
 })
 
 test('its list is back after a restart', async () => {

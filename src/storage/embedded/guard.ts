@@ -1,0 +1,131 @@
+/** Notices that an open file is no longer the one under its name, and says why a file cannot be written. */
+import { closeSync, openSync, readFileSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { DISK_HEADROOM_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
+
+/** A file, or its directory, was removed or replaced while it was open. */
+export class Gone extends Error {}
+
+/** What tells a file from any other, as long as it is open; undefined when there is none under this name. */
+export function identityOf(path: string): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat && `${stat.dev}:${stat.ino}`
+}
+
+interface Guarded {
+  path: string
+  identity: string | undefined
+  /** Files of the data only grow, but for a write-ahead log that its writer gives back. */
+  size: number
+}
+
+/** Files that must stay what they are. */
+export class Guard {
+  readonly #files: readonly Guarded[]
+
+  /** @param paths Files that are open now, or each with the identity that it must have. */
+  constructor(paths: readonly (string | readonly [path: string, identity: string | undefined])[]) {
+    this.#files = paths
+      .map((path) => (typeof path === 'string' ? ([path, identityOf(path)] as const) : path))
+      .map(([path, identity]) => ({ path, identity, size: 0 }))
+  }
+
+  /** @throws {Gone} Naming the first file that was removed, replaced or cut. What is written to it is lost. */
+  check(): void {
+    for (const file of this.#files) {
+      const problem = this.#problemOf(file)
+      if (problem !== undefined)
+        throw new Gone(
+          `${basename(file.path)} ${problem} while Mailroom runs: put it back, or restart Mailroom`,
+        )
+    }
+  }
+
+  /** Files may be shorter now. */
+  forgetSizes(): void {
+    for (const file of this.#files) file.size = 0
+  }
+
+  #problemOf(file: Guarded): string | undefined {
+    try {
+      const stat = statSync(file.path, { throwIfNoEntry: false })
+      if (stat === undefined) return 'was removed'
+      if (`${stat.dev}:${stat.ino}` !== file.identity) return 'was replaced'
+      if (stat.isFile() && stat.size < file.size) return 'was cut'
+      if (stat.isFile()) file.size = stat.size
+      return undefined
+    } catch (error) {
+      return `became unreachable (${(error as NodeJS.ErrnoException).code})`
+    }
+  }
+}
+
+/** The room that is left for this user; infinite where the file system does not tell. */
+export function freeBytes(directory: string): number {
+  try {
+    const { blocks, bavail, bfree, bsize } = statfsSync(directory)
+    if (blocks > 0) return (process.getuid?.() === 0 ? bfree : bavail) * bsize
+  } catch {}
+  return Number.POSITIVE_INFINITY
+}
+
+/** True when so little is left that posts must be refused. */
+export function isFull(directory: string): boolean {
+  return freeBytes(directory) < DISK_HEADROOM_BYTES
+}
+
+/** Why a file cannot be written, by the code of the operating system. */
+const REASONS: Record<string, string> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the largest size of a file (ulimit -f) is reached',
+  EROFS: 'the file system is read-only',
+  EACCES: 'this user may not create files in the data directory',
+  EPERM: 'this user may not create files in the data directory',
+}
+
+/** Finds out what is in the way of writing to a file: a code of the operating system, or undefined. */
+function obstacleOf(path: string): string | undefined {
+  const directory = dirname(path)
+  if (isFull(directory)) return 'ENOSPC'
+  if (isTooLarge(path)) return 'EFBIG'
+  const scratch = `${path}.scratch`
+  try {
+    const file = openSync(scratch, 'w')
+    try {
+      writeSync(file, Buffer.alloc(TEXT_MAX_BYTES))
+    } finally {
+      closeSync(file)
+      rmSync(scratch, { force: true })
+    }
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code
+  }
+}
+
+/** Why writing to a file was refused, in words for people. */
+export function whyUnwritable(path: string, error: unknown): string {
+  if (error instanceof Gone) return error.message
+  const code = obstacleOf(path)
+  return code === undefined ? `${basename(path)}: ${(error as Error).message}` : (REASONS[code] ?? code)
+}
+
+/** True when an open file may be written again, as far as can be told without writing to it. */
+export function mayWrite(path: string): boolean {
+  const code = obstacleOf(path)
+  return code === undefined || code === 'EACCES' || code === 'EPERM' // An open file needs no new ones.
+}
+
+/** True when a file may not grow by a text any more. */
+function isTooLarge(path: string): boolean {
+  try {
+    const limit = /^Max file size +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+    const size = Math.max(
+      ...['', '-wal'].map((suffix) => statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0),
+    )
+    return limit !== undefined && size + TEXT_MAX_BYTES > Number(limit)
+  } catch {
+    return false
+  }
+}
