@@ -122,7 +122,6 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
     async () => {
       writeFileSync(file, 'const a = 1\nthis is no code\n')
       await system.until('its process has ended', async () => {
-        for (const { id } of [await post(system, 'exit')]) await find(system, id, 1)
         return (await readiness(system)).includes(`(${file}:2)`)
       })
       assert.equal((await fetch(`${system.url}/messages?limit=1`)).status, 200)

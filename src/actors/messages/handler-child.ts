@@ -75,10 +75,11 @@ function logLines(output: Readable, clock: Clock, logger: Logger): void {
     if (++logged > LINES_MAX_COUNT) dropped++
     else logger.info({ from: 'handler' }, line.slice(0, LINE_MAX_CHARACTERS))
   }
-  const cancel = clock.every(HANDLER_OUTPUT_MS, () => {
+  const report = () => {
     if (dropped > 0) logger.warn({ dropped }, 'the handler writes too many lines; some were dropped')
     logged = dropped = 0
-  })
+  }
+  const cancel = clock.every(HANDLER_OUTPUT_MS, report)
   output.setEncoding('utf8')
   output.on('data', (text: string) => {
     const lines = text.split('\n')
@@ -89,5 +90,6 @@ function logLines(output: Readable, clock: Clock, logger: Logger): void {
   output.on('close', () => {
     cancel()
     if (rest !== '') log(rest)
+    report()
   })
 }

@@ -64,7 +64,7 @@ export class HandlerRunner {
   readonly #all = new Set<HandlerProcess>()
   readonly #closed = new AbortController()
   #isReplacing = false
-  /** Shared processes in a row that ended without having finished a call. */
+  /** Shared processes in a row that ended without having begun a call. */
   #failures = 0
   #problem: string | undefined
   #loaded = Promise.withResolvers<void>()
@@ -163,7 +163,7 @@ export class HandlerRunner {
   /** Replaces the shared process. It keeps running until another one has loaded the handler, if it can. */
   async #replace(old: HandlerProcess): Promise<void> {
     if (old !== this.#shared || this.#closed.signal.aborted) return
-    this.#failures = old.hasFinished ? 0 : this.#failures + 1
+    this.#failures = old.hasCalled ? 0 : this.#failures + 1
     if (old.hasEnded) {
       this.#shared = undefined
       this.#loaded = Promise.withResolvers()
@@ -225,8 +225,8 @@ class HandlerProcess {
   isRetired = false
   /** True when it was ended or has died: it takes no calls. */
   hasEnded = false
-  /** True when it has finished a call. */
-  hasFinished = false
+  /** True when it has called the handler. */
+  hasCalled = false
   readonly #options: RunnerOptions
   readonly #listener: { onStray(): void; onEnd(): void }
   readonly #child: Child
@@ -313,7 +313,7 @@ class HandlerProcess {
   }
 
   #started(call: Call): void {
-    call.hasStarted = true
+    call.hasStarted = this.hasCalled = true
     if (call.abortedFor !== undefined) return
     call.cancelTimer()
     call.cancelTimer = this.#afterTimeout(() => this.#abort(call, 'timeout'))
@@ -344,7 +344,6 @@ class HandlerProcess {
   }
 
   #finished(call: Call, error: string | null): void {
-    this.hasFinished = true
     if (error === null) call.end({ as: 'done' })
     else if (call.abortedFor === 'drain') call.end({ as: 'back', isSuspect: false })
     else call.end({ as: 'failed', error: call.abortedFor ? this.#timeoutText() : error, isSuspect: false })

@@ -7,7 +7,7 @@ import { createLogger } from '../logger.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
-import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
 /** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
@@ -131,10 +131,6 @@ async function boot<C extends RuntimeConfig>(
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: sendStatus,
     fail,
-    failForMessage: (error) => {
-      log('error', { err: error }, 'actor ends because of a message')
-      exit(MESSAGE_EXIT_CODE)
-    },
   }
   try {
     const booted = await catalog[facts.role](context, predecessorEnded)
