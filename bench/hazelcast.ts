@@ -81,7 +81,7 @@ async function runProtocol(): Promise<Round> {
   const write = async () => {
     while (writing) {
       const messages = nextIds(BATCH_COUNT).map((id) => ({ id, text: TEXT }))
-      const batch = { messages, deadlineAt: clock.now() + 3000 }
+      const batch = { messages, deadlineAt: clock.monotonic() + 3000 }
       const receipts = await writer.queue.accept(batch, (given) => writer.log.append(given))
       acknowledged += receipts.length
     }

@@ -7,14 +7,15 @@ import { LoggingActor } from './actors/logging/logging.ts'
 import { forkHandler } from './actors/messages/handler-child.ts'
 import { HandlerRunner } from './actors/messages/handler-runner.ts'
 import { MessagesActor } from './actors/messages/messages.ts'
+import { surplusOf } from './http/connections.ts'
 import { methodsOfLogging, methodsOfMessages } from './http/internal/calls.ts'
 import { HttpPeers } from './http/internal/client.ts'
 import { serveInternal } from './http/internal/server.ts'
-import { servePublic } from './http/server.ts'
+import { type PublicServer, servePublic } from './http/server.ts'
 import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
 import { actorNumber, isHeldElsewhere } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
-import { CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
+import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
 import type { NodeConfig } from './settings/config.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
 import type { Backend } from './storage/ports.ts'
@@ -33,17 +34,39 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   const actor = new FacadeActor(context, backend, peers)
   await backendReached(context, backend)
   const server = await servePublic({ facade: actor, ...context })
+  balanceConnections(context, server)
   return {
     address: null,
-    status: () => actor.status(),
-    async drain() {
+    status: () => ({ ...actor.status(), connections: server.connectionCount() }),
+    adopt: (connection) => server.adopt(connection),
+    async drain(replaced) {
       actor.announceDrain()
-      await context.clock.sleep(DRAIN_NOTICE_MS)
-      await server.stopListening()
+      if (!replaced) await context.clock.sleep(DRAIN_NOTICE_MS)
+      await server.stopListening(replaced)
       await actor.drain()
       await Promise.all([peers.close(), backend.close()])
     },
   }
+}
+
+/** Passes connections on, so that each facade of this node has its share. The kernel alone gives most to a few. */
+function balanceConnections({ clock, name, node, directory, changed }: Context, server: PublicServer): void {
+  let toldCount = 0
+  clock.every(BALANCE_MS, () => {
+    const own = server.connectionCount()
+    if (own !== toldCount) changed()
+    toldCount = own
+    const others = directory
+      .actors()
+      .filter((actor) => actor.role === 'facade' && actor.node === node && actor.name !== name)
+      .filter(({ state }) => state === 'ready')
+    server.passOn(
+      surplusOf(
+        own,
+        others.map(({ connections = 0 }) => connections),
+      ),
+    )
+  })
 }
 
 async function bootLogging(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {

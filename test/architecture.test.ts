@@ -21,7 +21,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/handler-process.ts': ['src/actors/messages/handler.ts', 'src/runtime/'],
   'src/commands/': [
     ...['src/nodes/', 'src/settings/', 'src/http/api-client.ts', 'src/runtime/', 'src/runtime/cluster/'],
-    ...['src/storage/embedded/data-directory.ts', ...STORAGE_WORDS],
+    ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts', ...STORAGE_WORDS],
   ],
   'src/nodes/': ['src/http/internal/', 'src/settings/', 'src/runtime/', 'src/runtime/cluster/'],
   'src/http/': ['src/http/routes/', 'src/http/internal/secret.ts', ...ofHttp()],
@@ -55,7 +55,7 @@ function ofActors(): string[] {
 }
 
 function ofStorage(): string[] {
-  return ['clock', 'errors', 'logger', 'timings'].map((name) => `src/runtime/${name}.ts`)
+  return ['clock', 'errors', 'logger', 'node-time', 'timings'].map((name) => `src/runtime/${name}.ts`)
 }
 
 /** Dependency -> the only files (prefixes) that may import it. */

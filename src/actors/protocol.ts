@@ -8,7 +8,8 @@ import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } fr
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
-  append(batch: LaneBatch): Promise<Receipt[]>
+  /** @param leftMs From a caller on another node: the time until the deadline, instead of `deadlineAt`. Else null. */
+  append(batch: LaneBatch, leftMs: number | null): Promise<Receipt[]>
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
 }
@@ -70,7 +71,7 @@ export interface Redriven {
   last: string | null
 }
 
-/** The facade actor: what the public API calls. Deadlines are instants in ms since 1970. */
+/** The facade actor: what the public API calls. Deadlines are instants of the machine's monotonic clock. */
 export interface Facade {
   /** Accepts one message without an idempotency key. It shares a batch with other single posts. */
   post(text: string, deadlineAt: number): Promise<Receipt>

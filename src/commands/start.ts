@@ -8,9 +8,11 @@ import { systemClock as clock, systemRandom as random } from '../runtime/clock.t
 import { ROLES } from '../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
-import { createLogger } from '../runtime/logger.ts'
+import { createLogger, type Logger } from '../runtime/logger.ts'
+import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
+import { newestTime, readTime, storeTime } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
 
@@ -43,6 +45,7 @@ export async function start(config: Config, ignoredVariables: readonly string[])
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
       ...{ config: settled, node: config.node, clock, random, logger },
+      timeKeeper: timeKeeperOf(config, logger),
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
@@ -79,7 +82,18 @@ export async function start(config: Config, ignoredVariables: readonly string[])
   exit(0)
 }
 
-function announce(config: NodeConfig, url: string, logger: ReturnType<typeof createLogger>): void {
+/** Without a data directory of its own, a node begins with what the wall clock says. */
+function timeKeeperOf({ backend, data, retentionMs }: Config, logger: Logger): TimeKeeper {
+  const isEmbedded = backend === 'embedded'
+  return new TimeKeeper({
+    ...{ machine: thisMachine(), retentionMs, logger },
+    stored: isEmbedded ? readTime(data) : undefined,
+    newest: isEmbedded ? newestTime(data) : undefined,
+    store: (time) => !isEmbedded || storeTime(data, time),
+  })
+}
+
+function announce(config: NodeConfig, url: string, logger: Logger): void {
   const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
   const data = whereOf(config)
   if (config.counts.facade === 0) {

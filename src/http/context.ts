@@ -18,7 +18,9 @@ export interface ApiContext {
   logger: Logger
   /** The name of this node. */
   node: string
-  /** True once this server drains or closes: every answer then closes its connection. */
+  /** True once this server drains: streams and long polls end early. */
+  draining(): boolean
+  /** True once this server drains and no other facade takes its connections: every answer closes its connection. */
   closing(): boolean
 }
 

@@ -103,8 +103,8 @@ interface AdmittedPost {
 /**
  * Admission control for posts, after CoDel: it reacts to a queue that stands, not to a burst. The queue are the posts
  * that wait for us: a post whose client is slow to send its body is not in it. We are overloaded when at least 256
- * waited for one second and none was answered within 100 ms. Then a new post is refused while as many as `limit`
- * wait. Overload ends when no post was refused for one second.
+ * waited for one second and none was answered within 100 ms. Then a new post is refused while 1,024 wait, and after
+ * another such second while as many as `limit` wait. Overload ends when no post was refused for one second.
  */
 export class Admission {
   readonly #clock: Clock
@@ -143,8 +143,11 @@ export class Admission {
     this.#noteFew(now)
     const refusedAt = this.#refusedAt
     if (refusedAt !== undefined && now - refusedAt >= OVERLOAD_WINDOW_MS) this.#refusedAt = undefined
-    const isOverload = this.#refusedAt !== undefined || now - this.#promptAt >= OVERLOAD_WINDOW_MS
-    if (isOverload && this.#waiting >= this.limit) {
+    const slowMs = now - this.#promptAt
+    const isOverload = this.#refusedAt !== undefined || slowMs >= OVERLOAD_WINDOW_MS
+    // A burst on a busy machine may take two seconds; until then it is not known how much is served in one.
+    const isNew = this.#refusedAt === undefined && slowMs < 2 * OVERLOAD_WINDOW_MS
+    if (isOverload && this.#waiting >= (isNew ? IN_FLIGHT_MAX : this.limit)) {
       this.#refusedAt = now
       return undefined
     }

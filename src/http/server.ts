@@ -1,17 +1,10 @@
 /** The server of the public API: Koa behind Node's HTTP server, its limits, its start and its graceful shutdown. */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, Server, type Socket } from 'node:net'
 import Koa from 'koa'
-import type { Clock } from '../runtime/clock.ts'
-import {
-  CLOSE_HOLD_MAX_MS,
-  CLOSE_HOLD_MS,
-  HEAD_TIMEOUT_MS,
-  IDLE_SWEEP_MS,
-  KEEP_ALIVE_MS,
-  SILENT_CONNECTION_MS,
-} from '../runtime/timings.ts'
+import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
+import { Connections } from './connections.ts'
 import type { ApiContext } from './context.ts'
 import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
@@ -27,25 +20,39 @@ const QUIET_ITERATIONS = 3
 /** A listening public server. */
 export interface PublicServer {
   port: number
+  /** Open connections. */
+  connectionCount(): number
+  /** Takes over a connection that another facade passed on. */
+  adopt(connection: Socket): void
+  /** Passes on so many connections when they are idle. */
+  passOn(count: number): void
   /**
-   * Stops accepting connections, closes idle ones, and resolves when the requests in flight have been answered.
-   * Every call returns the same promise.
+   * Stops accepting connections, and resolves when the requests in flight have been answered and no connection is
+   * left. Every call returns the same promise.
+   *
+   * @param replaced Idle connections are passed on to another facade. Otherwise they are closed.
    */
-  stopListening(): Promise<void>
+  stopListening(replaced?: boolean): Promise<void>
 }
 
 /**
  * Serves the public API on the configured host and port, which the facade workers of a node share.
  *
- * While `facade.draining`, every answer closes its connection but all requests are still served: clients reconnect
- * to another facade, and no connection is refused.
+ * While `facade.draining`, all requests are still served. Unless the connections are passed on, every answer closes
+ * its connection.
  *
+ * @param passOn Sends an idle connection to another facade, or back to `adopt` when there is none.
  * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
  */
-export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise<PublicServer> {
-  const { facade, config, clock, logger } = options
+export async function servePublic(
+  options: Omit<ApiContext, 'draining' | 'closing'> & { passOn: (connection: Socket) => void },
+): Promise<PublicServer> {
+  const { facade, config, clock, random, logger, passOn } = options
+  const { keepAliveMs } = config
   let stopped: Promise<void> | undefined
-  const api: ApiContext = { ...options, closing: () => facade.draining || stopped !== undefined }
+  let isReplaced = false
+  const draining = () => facade.draining || stopped !== undefined
+  const api: ApiContext = { ...options, draining, closing: () => !isReplaced && draining() }
   const { routes, unrouted } = createRouter(api)
   const app = new Koa()
   app.use(createMiddleware(api)).use(routes).use(unrouted)
@@ -59,7 +66,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
     // `body.ts` has the deadline of bodies; an NDJSON stream has none.
     requestTimeout: 0,
     connectionsCheckingInterval: 1000,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: keepAliveMs,
     maxHeaderSize: HEAD_MAX_BYTES,
     // A second Host, token or key becomes part of the value and is refused. Node's default is to drop it.
     joinDuplicateHeaders: true,
@@ -68,7 +75,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
   })
   // Node silently drops headers beyond its limit; `head.ts` refuses the request.
   server.maxHeadersCount = 0
-  const silent = silentSockets(server, clock)
+  const connections = new Connections(server, { clock, random, keepAliveMs, passOn })
   answerParseErrors(server, api)
   let connectionCount = 0
   server.on('connection', () => {
@@ -78,6 +85,7 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
   let hold: Promise<void> | undefined
   for (const event of REQUEST_EVENTS) {
     server.on(event, (request, response) => {
+      if (connections.isTooLate(request)) return
       readHead(request)
       if (hold === undefined) answer(request, response)
       else void hold.then(() => answer(request, response))
@@ -97,42 +105,46 @@ export async function servePublic(options: Omit<ApiContext, 'closing'>): Promise
       if (connectionCount > before) quiet = 0
     }
   }
+  // Not the HTTP server's own `close`, which resets idle connections.
+  const closeListener = () => Server.prototype.close.call(server)
   const stop = async () => {
-    // Clients that wait for an answer open no connection. So answers are held back until the accept queue is empty:
-    // closing the listener would reset the connections in it.
-    const held = Promise.withResolvers<void>()
-    hold = held.promise
-    await clock.sleep(CLOSE_HOLD_MS)
-    await acceptQueueEmpty()
-    const closed = once(server, 'close')
-    server.close()
-    held.resolve()
-    // `soon`: first read what has arrived, so that a connection with a new request does not count as idle.
-    const closeIdle = () => {
-      server.closeIdleConnections()
-      silent.closeOld()
+    if (isReplaced) {
+      closeListener()
+      connections.passOn(Number.POSITIVE_INFINITY)
+    } else {
+      // Clients that wait for an answer open no connection. So answers are held back until the accept queue is empty:
+      // closing the listener would reset the connections in it.
+      const held = Promise.withResolvers<void>()
+      hold = held.promise
+      await clock.sleep(CLOSE_HOLD_MS)
+      await acceptQueueEmpty()
+      closeListener()
+      held.resolve()
     }
-    const cancel = clock.every(IDLE_SWEEP_MS, () => clock.soon(closeIdle))
-    await closed
+    const cancel = clock.every(IDLE_SWEEP_MS, () => isReplaced || connections.closeIdle())
+    await connections.empty()
     cancel()
   }
-  return { port, stopListening: () => (stopped ??= stop()) }
-}
-
-/** Connections that have sent nothing yet. Node does not count them as idle, and they would delay the shutdown. */
-function silentSockets(server: Server, clock: Clock): { closeOld(): void } {
-  const since = new Map<Socket, number>()
-  server.on('connection', (socket: Socket) => {
-    since.set(socket, clock.monotonic())
-    socket.once('close', () => since.delete(socket))
-  })
-  for (const event of REQUEST_EVENTS) {
-    server.on(event, ({ socket }: IncomingMessage) => since.delete(socket))
-  }
   return {
-    closeOld() {
-      const limit = clock.monotonic() - SILENT_CONNECTION_MS
-      for (const [socket, at] of since) if (at <= limit) socket.destroy()
+    port,
+    connectionCount: () => connections.count,
+    adopt(connection) {
+      // It came back, or from a facade that did not know yet that this one drains: there is no other facade.
+      if (draining()) {
+        isReplaced = false
+        connections.passOn(0)
+      }
+      connections.adopt(connection)
+    },
+    passOn(count) {
+      if (!draining()) connections.passOn(count)
+    },
+    stopListening: (replaced = false) => {
+      if (stopped === undefined) {
+        isReplaced = replaced
+        stopped = stop()
+      }
+      return stopped
     },
   }
 }

@@ -5,7 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'koa'
 import type { Cancel, Clock } from '../runtime/clock.ts'
-import { READ_STALL_MS, STREAM_DRAIN_CHECK_MS, STREAM_SILENCE_MS } from '../runtime/timings.ts'
+import { MailroomError } from '../runtime/errors.ts'
+import { LINGER_MS, READ_STALL_MS, STREAM_DRAIN_CHECK_MS } from '../runtime/timings.ts'
 import { atOf } from '../storage/ids.ts'
 import type { Message } from '../storage/ports.ts'
 import { ClientDisconnected } from './body.ts'
@@ -18,52 +19,54 @@ const FIRST_PART_COUNT = 100
 const PART_CHARACTERS = 2 * 1024 * 1024
 
 /**
- * The body of a request, chunk by chunk as it arrives. It ends with the body, or early when this server drains.
- * A client that sends nothing for a minute is disconnected.
+ * The body of a request, chunk by chunk as it arrives. It ends with the body, or when it is cut off: by this class
+ * when the server drains or the client is silent for `--keep-alive`, or by its user.
  */
 export class RequestStream {
   readonly #request: IncomingMessage
-  readonly #clock: Clock
-  readonly #closing: () => boolean
+  readonly #api: Pick<ApiContext, 'clock' | 'config' | 'draining' | 'node'>
   readonly #stopChecking: Cancel
   #wake: (() => void) | undefined
   #blockedSince = 0
-  #sawClosing = false
-  #cutOff = false
+  #sawDraining = false
+  #cut: MailroomError | undefined
+  #droppedBytes = 0
   #failure: unknown
 
-  constructor(request: IncomingMessage, { clock, closing }: Pick<ApiContext, 'clock' | 'closing'>) {
+  constructor(request: IncomingMessage, api: Pick<ApiContext, 'clock' | 'config' | 'draining' | 'node'>) {
     this.#request = request
-    this.#clock = clock
-    this.#closing = closing
-    this.#stopChecking = clock.every(STREAM_DRAIN_CHECK_MS, () => this.#check())
+    this.#api = api
+    this.#stopChecking = api.clock.every(STREAM_DRAIN_CHECK_MS, () => this.#check())
     request.on('readable', this.#onEvent).on('end', this.#onEvent).on('close', this.#onEvent)
     request.on('error', this.#onEvent)
   }
 
-  /** True when this server ended the stream: the client may have had more to send. */
-  get cutOff(): boolean {
-    return this.#cutOff
+  /** Why the stream was cut off: the client may have had more to send. */
+  get cut(): MailroomError | undefined {
+    return this.#cut
+  }
+
+  /** Bytes that were read and dropped since the cut. */
+  get droppedBytes(): number {
+    return this.#droppedBytes
   }
 
   /**
    * The next chunk; undefined at the end.
    *
-   * @throws {ClientDisconnected} The client closed the connection or was disconnected. Or the error `fail` was given.
+   * @throws {ClientDisconnected} The client closed the connection. Or the error `fail` was given.
    */
   async next(): Promise<Buffer | undefined> {
     const request = this.#request
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure
-      if (this.#cutOff) return undefined
+      if (this.#cut !== undefined) return undefined
       const chunk = request.read() as Buffer | null
       if (chunk !== null) return chunk
       if (request.readableEnded) return undefined
       if (request.destroyed) throw new ClientDisconnected()
-      this.#blockedSince = this.#clock.monotonic()
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      this.#blockedSince = this.#api.clock.monotonic()
+      await this.#event()
     }
   }
 
@@ -73,10 +76,41 @@ export class RequestStream {
     this.#onEvent()
   }
 
+  /** Cuts the stream off. What still arrives is read and dropped: a client that has to send may not read. */
+  cutOff(why: MailroomError): void {
+    if (this.#cut !== undefined) return
+    this.#cut = why
+    this.#request.off('readable', this.#onEvent)
+    this.#request.on('data', ({ length }: Buffer) => {
+      this.#droppedBytes += length
+    })
+    this.#request.resume()
+    this.#onEvent()
+  }
+
+  /** Waits for the end of the request after a cut, while more of it arrives, for at most `limitMs`. */
+  async dropped(limitMs: number): Promise<void> {
+    const { clock } = this.#api
+    const endAt = clock.monotonic() + limitMs
+    for (let before = -1; before !== this.#droppedBytes && clock.monotonic() < endAt; ) {
+      if (this.#request.readableEnded || this.#request.destroyed) return
+      before = this.#droppedBytes
+      const cancel = clock.after(LINGER_MS, this.#onEvent, { unref: true })
+      await this.#event()
+      cancel()
+    }
+  }
+
   /** Removes the timer and the listeners. */
   close(): void {
     this.#stopChecking()
     for (const event of ['readable', 'end', 'close', 'error']) this.#request.off(event, this.#onEvent)
+  }
+
+  #event(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
   }
 
   readonly #onEvent = () => {
@@ -87,29 +121,32 @@ export class RequestStream {
 
   /** The first check that sees the drain lets what has arrived in; the second cuts the stream off. */
   #check(): void {
-    if (this.#closing()) {
-      this.#cutOff = this.#sawClosing
-      this.#sawClosing = true
+    if (this.#cut !== undefined) return
+    const { clock, config, draining, node } = this.#api
+    const silentMs = this.#wake === undefined ? 0 : clock.monotonic() - this.#blockedSince
+    if (this.#sawDraining) this.cutOff(new MailroomError('MR_DRAINING', { name: node }))
+    else if (silentMs >= config.keepAliveMs) {
+      this.cutOff(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: config.keepAliveMs }))
     }
-    const silentMs = this.#wake === undefined ? 0 : this.#clock.monotonic() - this.#blockedSince
-    if (silentMs >= STREAM_SILENCE_MS) this.#request.destroy()
-    if (this.#cutOff) this.#onEvent()
+    this.#sawDraining = draining()
   }
 }
 
 /**
  * The body of an answer, sent in chunks. Each waits until the client has taken the one before. A client that
- * reads nothing for 10 s is disconnected. A body of one chunk is sent whole, with its length. Status and headers
+ * reads nothing for 10 s is disconnected, unless `onStall` returns true each time. A body of one chunk is sent whole, with its length. Status and headers
  * are set before.
  */
 export class ResponseStream {
   readonly #response: ServerResponse
   readonly #clock: Clock
+  readonly #onStall: () => boolean
   #chunk = ''
 
-  constructor(response: ServerResponse, clock: Clock) {
+  constructor(response: ServerResponse, clock: Clock, onStall = () => false) {
     this.#response = response
     this.#clock = clock
+    this.#onStall = onStall
   }
 
   /** True when the client has closed the connection. */
@@ -125,6 +162,11 @@ export class ResponseStream {
   write(text: string): Promise<void> | undefined {
     this.#chunk += text
     return this.#chunk.length < CHUNK_CHARACTERS ? undefined : this.flush()
+  }
+
+  /** Sends an empty line now, unless something waits to be sent. */
+  pulse(): void {
+    if (!this.closed && this.#response.writableLength === 0) this.#response.write('\n')
   }
 
   /** Sends the chunk, and waits until there is room for more. */
@@ -157,7 +199,7 @@ export class ResponseStream {
         else reject(error)
       }
       const onClose = () => finish(response.writableFinished ? undefined : new ClientDisconnected())
-      const cancel = this.#clock.after(READ_STALL_MS, () => response.destroy(), { unref: true })
+      const cancel = this.#clock.every(READ_STALL_MS, () => this.#onStall() || response.destroy())
       response.on(event, finish).on('close', onClose)
     })
   }
@@ -180,22 +222,25 @@ export interface Page<T> {
   toJson(item: T): string
   /** The path of the next page, from the last id of this one and whether it is full; null when there is none. */
   next(lastId: string | undefined, isFull: boolean): string | null
+  /** Why messages before the first one may be missing, with the id of that one; absent when none can be. */
+  gap?(oldest: string | null): object
 }
 
 /**
- * Answers with one page, `{"items":[…],"next":…}`. A page may hold 1,000 texts of 64 KiB, so it is read and
+ * Answers with one page, `{"items":[…],"next":…}`, with `gap` before `items` when there is one. A page may hold 1,000 texts of 64 KiB, so it is read and
  * written in parts, one part in memory. If the first part fails, so does the request; if a later one fails, the
  * answer is cut short.
  */
 export async function replyPage<T extends { id: string }>(
   context: Context,
   clock: Clock,
-  { limit, read, toJson, next }: Page<T>,
+  { limit, read, toJson, next, gap }: Page<T>,
 ): Promise<void> {
   let asked = Math.min(limit, FIRST_PART_COUNT)
   let part = await read(undefined, asked)
   const out = openJson(context, clock)
-  await out.write('{"items":[')
+  if (gap !== undefined) await out.write(`{"gap":${JSON.stringify(gap(part[0]?.id ?? null))},"items":[`)
+  else await out.write('{"items":[')
   let count = 0
   let characters = 0
   let lastId: string | undefined

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { skewsOf } from '../runtime/cluster/directory.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
+import { timeAt } from '../runtime/node-time.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
@@ -25,7 +26,9 @@ export interface Node {
 
 /** Makes a node. It has a server when it has an internal port, and polls when it has peers. */
 export function createNode(options: NodeOptions): Node {
-  const { config, node, secret, clock, logger } = options
+  const { config, node, secret, logger, timeKeeper } = options
+  const monotonic = options.clock.monotonic
+  const clock = { ...options.clock, now: () => timeAt(timeKeeper.time, monotonic()) }
   const self = { node, startId: randomUUID() }
   const network = new NodeClient({ secret, clock })
   const onChange = () => supervisor.othersChanged()

@@ -8,9 +8,11 @@ export type Cancel = () => void
 
 /** A source of time. All durations in milliseconds, all instants in milliseconds since 1970 UTC. */
 export interface Clock {
-  /** The wall clock. It may step forwards and backwards. */
+  /** The time that messages are stamped with. In a worker it is the node's time, which never runs backwards. */
   now(): number
-  /** Time since some fixed point; never steps. For measuring durations. */
+  /** What `now` was `ms` ago: what was stamped before that is older than `ms`, also when the clock was set since. */
+  ago(ms: number): number
+  /** Time since a fixed point, the same in all processes of a machine; never steps. For durations and deadlines. */
   monotonic(): number
   /** Calls `work` once after at least `delayMs`. A pending timer keeps the process alive unless `unref`. */
   after(delayMs: number, work: () => void, options?: { unref?: boolean }): Cancel
@@ -25,10 +27,15 @@ export interface Clock {
 /** A source of randomness: evenly distributed in [0, 1). */
 export type Random = () => number
 
-/** The real clock. */
+/** The machine's own clocks: `now` is its wall clock, which may step forwards and backwards. */
 export const systemClock: Clock = {
   now: () => Date.now(),
-  monotonic: () => performance.now(),
+  ago: (ms) => Date.now() - ms,
+  monotonic() {
+    // Unlike `performance.now`, it does not count from the start of its process.
+    const [seconds, nanoseconds] = process.hrtime()
+    return seconds * 1000 + nanoseconds / 1e6
+  },
   after(delayMs, work, options) {
     const timer = setTimeout(work, delayMs)
     if (options?.unref) timer.unref()
@@ -54,6 +61,12 @@ export const systemClock: Clock = {
       signal?.addEventListener('abort', wake, { once: true })
     })
   },
+}
+
+/** Instants that go on from now at the pace of the monotonic clock: no correction of `now` moves a time that is due. */
+export function steadyNow(clock: Pick<Clock, 'now' | 'monotonic'>): () => number {
+  const offset = clock.now() - clock.monotonic()
+  return () => clock.monotonic() + offset
 }
 
 /** The real randomness. */

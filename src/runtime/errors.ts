@@ -94,8 +94,19 @@ export const ERRORS = {
   MR_REQUEST_TIMEOUT: transient<{ deadlineMs: number }>(
     ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,
   ),
+  MR_ANSWER_UNREAD: transient<{ stallMs: number }>(
+    ({ stallMs }) =>
+      `The client read no answers for ${stallMs} ms. Read while you send, or post with ?acks=errors`,
+  ),
+  MR_CURSOR_EXPIRED: permanent<{ after: string }>(
+    ({ after }) => `Messages after ${after} are older than the retention and may be missing here`,
+  ),
   MR_STORE_UNAVAILABLE: transient<{ store: string; reason: string }>(
     ({ store, reason }) => `The ${store} is unavailable: ${reason}`,
+  ),
+  MR_CLOCK_WRONG: transient<{ wallClock: string; from: string; to: string }>(
+    ({ wallClock, from, to }) =>
+      `Expected the wall clock of this machine to be set, between ${from} and ${to}, got ${wallClock}`,
   ),
   MR_PEER_LOST: uncertain<{ peer: string; reason: string }>(({ peer, reason }) => `Lost ${peer}: ${reason}`),
   MR_LANE_ELSEWHERE: transient<{ lane: number; name: string }>(

@@ -32,6 +32,15 @@ export const REAPPEND_DEADLINE_MS = POST_DEADLINE_MS
 /** The answer to the first request with an idempotency key is kept this long. */
 export const KEY_WINDOW_MS = DAY_MS
 
+// ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often the primary compares the node's time with the wall clock. */
+export const CLOCK_CHECK_MS = SECOND_MS / 2
+/** A difference above this between the node's time and the wall clock is reported. */
+export const CLOCK_OFF_MS = SECOND_MS
+/** A wall clock that was set forward is believed after this time, so that a short mistake moves nothing. */
+export const CLOCK_BELIEVE_MS = MINUTE_MS
+
 // ── Overload ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** An answer within this time shows that posts do not queue. */
@@ -49,8 +58,10 @@ export const SLICE_MS = 1
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
 /** A body (not NDJSON) must arrive within this time after the head. */
 export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
-/** A client of an NDJSON stream may send nothing for this long. */
-export const STREAM_SILENCE_MS = MINUTE_MS
+/** An NDJSON stream on which nothing was answered for this long gets an empty line. */
+export const STREAM_PULSE_MS = 15 * SECOND_MS
+/** The rest of a stream that was cut off is read and dropped for this long, while the client sends. */
+export const STREAM_DROP_MS = MINUTE_MS
 /** A client may read nothing of its answer for this long. */
 export const READ_STALL_MS = 10 * SECOND_MS
 /** Lines of a stream wait this long for room in a full mailbox, then they are refused. */
@@ -59,8 +70,6 @@ export const STREAM_PATIENCE_MS = 10 * SECOND_MS
 export const STREAM_RETRY_MIN_MS = 10
 /** The longest such pause. */
 export const STREAM_RETRY_MAX_MS = 500
-/** A kept-alive connection may be idle for this long. */
-export const KEEP_ALIVE_MS = MINUTE_MS
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
 /** A long poll is made of calls of this length, so a drain waits at most this long for it. */
@@ -82,12 +91,18 @@ export const CLOSE_HOLD_MAX_MS = SECOND_MS
 export const IDLE_SWEEP_MS = 100
 /** The same for the servers between actors. */
 export const INTERNAL_IDLE_SWEEP_MS = IDLE_SWEEP_MS / 2
-/** A connection that has sent nothing for this long is closed with the idle ones. */
-export const SILENT_CONNECTION_MS = SECOND_MS
+/** A closing public server closes a connection after this idle time. The client had time to use it during the notice. */
+export const IDLE_CLOSE_MS = DRAIN_NOTICE_MS
+/** How often a facade compares its number of connections with the other facades of its node. */
+export const BALANCE_MS = 250
 /** When a node stops, each role has this long; together less than `DRAIN_MS`. */
 export const STOP_MS = { facade: 4500, logging: SECOND_MS, messages: 4400 }
 /** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
 export const DRAIN_MS = 10 * SECOND_MS
+/** `STREAM_DROP_MS` while the last facade stops: after the notice and two checks, and with the linger after it. */
+export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2500
+/** The same while another facade replaces this one. */
+export const STREAM_DROP_DRAIN_MS = DRAIN_MS - 3 * SECOND_MS
 /** Handlers may run on this long when their lane is to be released; within `STOP_MS.messages`. */
 export const HANDLER_GRACE_MS = STOP_MS.messages - 400
 /** A handler must end within this time after its signal was aborted. */
@@ -144,6 +159,10 @@ export const ASK_TIMEOUT_MS = 2 * SECOND_MS
 export const ASK_RETRY_MS = 50
 /** A wake-up is delivered within this time or is lost. */
 export const WAKE_TIMEOUT_MS = SECOND_MS
+/** The server of an actor that drains answers for this long: by then every caller of the node has the new directory. */
+export const INTERNAL_CLOSE_NOTICE_MS = 2 * DIRECTORY_PERIOD_MS
+/** A connection between actors may be idle for this long. The calling end closes it 2 s before that. */
+export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 /** A connection to another actor must be established within this time. */
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives for this long in one request. */
@@ -181,7 +200,7 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 // ── Embedded backend ────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often open files are compared with those under their names, and one that could not be written is tried again. */
-export const DISK_PROBE_MS = SECOND_MS
+export const DISK_PROBE_MS = HEARTBEAT_MS / 2
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
 /** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
@@ -209,8 +228,6 @@ export const MEMBER_HEARTBEAT_MS = SECOND_MS
 export const MEMBER_SILENCE_MS = 5 * MEMBER_HEARTBEAT_MS
 /** Pause before a client repeats a call that a member refused for a moment. */
 export const MEMBER_CALL_RETRY_MS = 200
-/** Ids may be ahead of this process's clock by this much and are read all the same. */
-export const ID_AHEAD_MS = MINUTE_MS
 /** How often an open circuit breaker probes the cluster. */
 export const CLUSTER_PROBE_MS = 500
 /** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */

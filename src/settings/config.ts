@@ -55,6 +55,9 @@ const nodeSchema = (cwd: string) =>
     ...under('Network', {
       host: address.prefault('127.0.0.1').describe('address to listen on'),
       port: port(0).prefault('8080').describe('port to listen on; 0 for any free port'),
+      keepAliveMs: duration('1s', '1h')
+        .prefault('95s')
+        .describe('how long a connection of a client may be idle'),
       token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
       open: yesNo.describe(
         'listen beyond this machine without a token: anyone who reaches it may post, read, scale',

@@ -31,7 +31,7 @@ export interface IdempotencyKey {
 export interface Batch {
   messages: readonly Message[]
   key?: IdempotencyKey
-  /** Time (ms since 1970) after which nobody may store the batch any more. */
+  /** After this instant of the machine's monotonic clock nobody may store the batch any more. */
   deadlineAt: number
 }
 
@@ -86,8 +86,8 @@ export interface Claimed extends Message {
 /** The outcome of a claimed message. */
 export type Settlement =
   | { id: string; as: 'done' }
-  /** Try again at `dueAt` (ms since 1970). */
-  | { id: string; as: 'retry'; dueAt: number; error: string }
+  /** Try again after `delayMs`. */
+  | { id: string; as: 'retry'; delayMs: number; error: string }
   | { id: string; as: 'dead'; reason: string; error: string }
   /** Interrupted, for example by a drain: due now, and the start (if any) does not count. */
   | { id: string; as: 'back' }

@@ -35,7 +35,7 @@ const LANE = 3
 function batchOf(texts: readonly string[], options: Partial<LaneBatch> = {}): LaneBatch {
   const ids = nextIds(texts.length)
   const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-  return { messages, deadlineAt: Date.now() + 10_000, lane: LANE, ...options }
+  return { messages, deadlineAt: systemClock.monotonic() + 10_000, lane: LANE, ...options }
 }
 
 const textsOf = (items: readonly { text: string }[]) => items.map(({ text }) => text)
@@ -140,7 +140,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       })
 
       test('refuses a batch past its deadline: nothing was stored', async () => {
-        const batch = batchOf(['late'], { deadlineAt: Date.now() - 1 })
+        const batch = batchOf(['late'], { deadlineAt: systemClock.monotonic() - 1 })
         await assert.rejects(logging.log.append(batch), { code: 'MR_DEADLINE_EXPIRED', outcome: 'none' })
         assert.deepEqual(await logging.log.page({ limit: 10 }), [])
       })
@@ -438,7 +438,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
             attempts: attempt,
             deliveredAt: null,
           })
-          if (attempt < 3) await settle(id, { as: 'retry', dueAt: Date.now(), error: 'Error: no' })
+          if (attempt < 3) await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
         }
         const [shown] = await settle(id, { as: 'done' })
         assert.equal(shown!.attempts, 3)
@@ -450,12 +450,12 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const [first] = (await append('first')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await messages.queue.start(LANE, [first])
-        const dueAt = Date.now() + 300
-        await settle(first, { as: 'retry', dueAt, error: 'Error: no' })
+        const beganAt = systemClock.monotonic()
+        await settle(first, { as: 'retry', delayMs: 300, error: 'Error: no' })
         await append('second')
         assert.deepEqual(textsOf(await claimAll(messages.queue, LANE, 1)), ['second'])
         assert.deepEqual(textsOf(await messages.queue.claim(LANE, 9, 10_000)), ['first'])
-        assert.ok(Date.now() >= dueAt)
+        assert.ok(systemClock.monotonic() >= beganAt + 300)
       })
 
       test('a started message that is given back is due at once, and the start does not count', async () => {
@@ -526,7 +526,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         for (const error of ['first', 'second']) {
           await claimAll(messages.queue, LANE, 1)
           await messages.queue.start(LANE, [id])
-          await settle(id, { as: 'retry', dueAt: 0, error })
+          await settle(id, { as: 'retry', delayMs: 0, error })
         }
         await claimAll(messages.queue, LANE, 1)
         await messages.queue.start(LANE, [id])
@@ -600,7 +600,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await queue.start(LANE, [ids[0]!, ids[1]!])
         assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
         await settle(ids[0]!, { as: 'done' })
-        await settle(ids[1]!, { as: 'retry', dueAt: Date.now() + 60_000, error: 'e' })
+        await settle(ids[1]!, { as: 'retry', delayMs: 60_000, error: 'e' })
         await settle(ids[2]!, { as: 'dead', reason: 'r', error: 'e' })
         assert.deepEqual(await depth(), { waiting: 3, inHand: 1, dead: 1 })
         await settle(ids[3]!, { as: 'done' })
@@ -641,7 +641,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: ids[0]!, as: 'done' },
           { id: ids[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
           { id: ids[2]!, as: 'dead', reason: 'tried', error: 'Error: no' },
-          { id: ids[3]!, as: 'retry', dueAt: Date.now() + 60_000, error: 'Error: no' },
+          { id: ids[3]!, as: 'retry', delayMs: 60_000, error: 'Error: no' },
           { id: ids[5]!, as: 'back' },
         ])
         await queue.purge(LANE, ids[2]!)

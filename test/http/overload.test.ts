@@ -52,11 +52,21 @@ test('a burst of any size is admitted when it is answered within a second', asyn
   assert.equal(admission.overloaded, false)
 })
 
-test('after a second without a prompt answer new posts are refused, and only new ones', async () => {
+test('after a second without a prompt answer no more than 1,024 may wait', async () => {
+  const { clock, enter, inFlight, admission } = openAdmission()
+  enter(IN_FLIGHT_MIN)
+  await clock.advance(OVERLOAD_WINDOW_MS)
+  assert.equal(enter(IN_FLIGHT_MAX - IN_FLIGHT_MIN), 0)
+  assert.equal(enter(10), 10)
+  assert.equal(admission.overloaded, true)
+  assert.equal(inFlight.length, IN_FLIGHT_MAX)
+})
+
+test('after two seconds without a prompt answer new posts are refused, and only new ones', async () => {
   const { clock, enter, inFlight, admission } = openAdmission()
   enter(IN_FLIGHT_MIN)
   enter(1)
-  await clock.advance(OVERLOAD_WINDOW_MS)
+  await clock.advance(2 * OVERLOAD_WINDOW_MS)
   assert.equal(enter(10), 10)
   assert.equal(admission.overloaded, true)
   assert.equal(inFlight.length, IN_FLIGHT_MIN + 1)
@@ -65,7 +75,7 @@ test('after a second without a prompt answer new posts are refused, and only new
 test('during overload one post is admitted for each that leaves', async () => {
   const { clock, enter, leave } = openAdmission()
   enter(IN_FLIGHT_MIN + 1)
-  await clock.advance(OVERLOAD_WINDOW_MS)
+  await clock.advance(2 * OVERLOAD_WINDOW_MS)
   enter(1)
   leave(11)
   assert.equal(enter(100), 90)
@@ -154,7 +164,7 @@ test('a few posts that the store is slow with are no queue: a burst beside them 
 test('overload ends after a second without a refusal', async () => {
   const { clock, enter, leave, admission, inFlight } = openAdmission()
   enter(IN_FLIGHT_MIN + 1)
-  await clock.advance(OVERLOAD_WINDOW_MS)
+  await clock.advance(2 * OVERLOAD_WINDOW_MS)
   assert.equal(enter(1), 1)
   leave(inFlight.length)
   await clock.advance(OVERLOAD_WINDOW_MS)
@@ -256,7 +266,7 @@ test('work that is added by work waits for the next iteration', () => {
 const POST =
   'POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\na'
 
-/** An API in overload: its posts are held back, and many have been in flight for a second. */
+/** An API in overload: its posts are held back, and many have been in flight for two seconds. */
 async function overloaded(t: TestContext) {
   const api = await startApi(t, { level: 'info' })
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -264,7 +274,7 @@ async function overloaded(t: TestContext) {
   const held = await Promise.all(Array.from({ length: IN_FLIGHT_MIN + 1 }, () => api.raw()))
   for (const raw of held) raw.say(POST)
   await until(() => api.facade.mostAtOnce === held.length)
-  await api.clock.advance(OVERLOAD_WINDOW_MS)
+  await api.clock.advance(2 * OVERLOAD_WINDOW_MS)
   return { api, held, release: resolve }
 }
 

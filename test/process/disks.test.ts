@@ -124,31 +124,44 @@ const inData = (system: System, pattern: RegExp) =>
     .filter((name) => pattern.test(name))
     .map((name) => join(system.data, name))
 
-for (const [what, pattern, words, refuses] of [
-  ['all files', /./, /log-1\.1\.db was removed/, true],
-  ['one log file', /^log-2\.1\.db/, /logging-2: log-2\.1\.db was removed/, false],
-  ['a write-ahead log', /-wal$/, /-wal was removed/, true],
-  ['a home', /^home-1\.db/, /messages-1: home-1\.db was removed/, false],
-] as const) {
-  test(`${what} removed under a running node: named within 2 s, nothing is acknowledged that a restart does not show`, async (context) => {
-    const system = await started(context, SMALL)
-    await post(system, 'before')
-    for (const path of inData(system, pattern)) rmSync(path)
-    await within(context, system, 2000, `/readyz names ${words}`, async () => words.test(await named(system)))
-    await assertSecondStartRefused(system)
-    const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => post(system, `after ${n}`)))
-    if (refuses) assert.deepEqual([...new Set(answers.map(({ status }) => status))], [503])
-    assert.equal((await fetch(`${system.url}/readyz`)).status, 503)
-    await drains(system)
-    await system.begin()
-    const logged = await logOf(system)
-    assert.deepEqual(
-      answers.filter(({ status, id }) => status === 201 && !logged.includes(id)),
-      [],
-    )
-    assert.equal((await post(system, 'well again')).status, 201)
-  })
+/** Removes files of a running node, and waits until that is named. */
+async function remove(context: TestContext, system: System, pattern: RegExp, words: RegExp): Promise<void> {
+  for (const path of inData(system, pattern)) rmSync(path)
+  await within(context, system, 2000, `/readyz names ${words}`, async () => words.test(await named(system)))
+  assert.equal((await fetch(`${system.url}/readyz`)).status, 503)
 }
+
+async function assertPostsRefused(system: System): Promise<void> {
+  const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => post(system, `refused ${n}`)))
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [503])
+}
+
+test('all files removed under a running node: named within 2 s, no post is acknowledged, a second start is refused', async (context) => {
+  const system = await started(context, SMALL)
+  await post(system, 'before')
+  await remove(context, system, /./, /log-1\.1\.db was removed/)
+  await assertPostsRefused(system)
+  await assertSecondStartRefused(system)
+  await drains(system)
+  await system.begin()
+  assert.equal((await post(system, 'well again')).status, 201)
+})
+
+test('a home, a log file, write-ahead logs removed under a running node: named, what is acknowledged is there after a restart', async (context) => {
+  const system = await started(context, SMALL)
+  await remove(context, system, /^home-1\.db/, /messages-1: home-1\.db was removed/)
+  await remove(context, system, /^log-2\.1\.db/, /logging-2: log-2\.1\.db was removed/)
+  const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => post(system, `after ${n}`)))
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [201], 'logging-1 takes all')
+  await drains(system)
+  await system.begin()
+  await allReady(system)
+  const logged = await logOf(system)
+  assert.ok(answers.every(({ id }) => logged.includes(id)))
+  await remove(context, system, /-wal$/, /logging-1: log-1\.1\.db-wal was removed/)
+  await assertPostsRefused(system)
+  await drains(system)
+})
 
 test('the data directory replaced under a running node: named, nothing in the new one is touched; put back, posts are taken', async (context) => {
   const system = await started(context, SMALL)

@@ -40,6 +40,42 @@ async function pidsOf(front: System, node: System, name: string): Promise<number
 }
 
 onMembers(() => {
+  test('clocks of two nodes 4 s apart: both take posts, and name the other’s in /readyz', async (context) => {
+    const [logging, queue] = await Promise.all([
+      clusterFor(context, 'logging', 1),
+      clusterFor(context, 'queue', 1),
+    ])
+    const ports = [await freePort(), await freePort()]
+    const peers = ports.map((port) => `127.0.0.1:${port}`).join()
+    const begin = (index: number, counts: string[], env = {}) =>
+      System.spawned(
+        context,
+        [
+          ...flagsOf(logging, queue),
+          ...['--peers', peers, '--secret', 'a-secret-of-all-nodes', '--node', `node-${index}`],
+          ...['--internal-port', String(ports[index]), ...counts],
+        ],
+        { env },
+      )
+    const clock = encodeURIComponent('const now = Date.now; Date.now = () => now() + 4000')
+    // By the clock of a logging actor that is 4 s ahead, the deadline of every post has passed.
+    const nodes = await Promise.all([
+      begin(0, ['--logging', '0', '--messages', '1']),
+      begin(1, ['--logging', '1', '--messages', '0'], {
+        NODE_OPTIONS: `--import=data:text/javascript,${clock}`,
+      }),
+    ])
+    const named = [/node-1 is [34]\.\d s ahead of this/, /node-0 is [34]\.\d s behind this/]
+    for (const [index, node] of nodes.entries()) {
+      await node.ready()
+      const headers = { 'Content-Type': 'text/plain' }
+      const response = await fetch(`${node.url}/messages`, { method: 'POST', headers, body: 'a' })
+      assert.equal(response.status, 201, await response.text())
+      const { warnings } = await node.get<{ warnings: string[] }>('/readyz')
+      assert.match(warnings.join(), named[index]!)
+    }
+  })
+
   test('a node is killed under load: the messages it held are delivered elsewhere within 8 s, nothing is wrong', async (context) => {
     const { front, back } = await threeNodes(context)
     const load = new Load(context, front.url, { connections: 16, pauseMs: 5 })

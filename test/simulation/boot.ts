@@ -76,7 +76,7 @@ async function bootFacade(
 
 /** What clients ask, as the HTTP routes do it. */
 function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Methods {
-  const deadlineAt = () => clock.now() + POST_DEADLINE_MS
+  const deadlineAt = () => clock.monotonic() + POST_DEADLINE_MS
   return {
     post: (text: string) => actor.post(text, deadlineAt()),
     postBatch: (texts: string[], key: { value: string; hash: string } | null) =>

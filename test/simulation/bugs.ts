@@ -41,6 +41,11 @@ export const BUGS: readonly Bug[] = [
     planted: { node: { restartAfterMs: 20_000 } },
   },
   {
+    name: 'messages are stamped with the wall clock',
+    backend: 'embedded',
+    planted: { node: { stampsWithWallClock: true } },
+  },
+  {
     name: 'a lost reply is reported as a failed connect',
     backend: 'embedded',
     planted: { network: { liesAboutLoss: true } },

@@ -55,7 +55,7 @@ export class Clients {
   constructor(options: ClientOptions) {
     this.#options = options
     this.#rng = options.rng
-    const outside = { name: 'outside', clockOffsetMs: 0 }
+    const outside = { name: 'outside', clockOffsetMs: 0, boot: 1 }
     this.#process = new SimProcess(options.scheduler, 'client', outside, options.rng.fork())
   }
 

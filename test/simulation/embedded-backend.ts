@@ -15,6 +15,7 @@ import { EmbeddedLog } from '../../src/storage/embedded/log.ts'
 import type { LogFiles } from '../../src/storage/embedded/log-files.ts'
 import type { LogWriter } from '../../src/storage/embedded/log-writer.ts'
 import { faultOf } from '../../src/storage/embedded/sqlite.ts'
+import { timeOf } from '../../src/storage/ids.ts'
 import { LaneChoice } from '../../src/storage/lane-choice.ts'
 import type { Backend, Queue } from '../../src/storage/ports.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
@@ -70,6 +71,12 @@ export class EmbeddedModel implements BackendModel {
     }
   }
 
+  /** The instant of the newest id of the log. */
+  newest(): number | undefined {
+    const ids = [...this.#logs.values()].flatMap((log) => log.rows().map(({ id }) => id))
+    return ids.length === 0 ? undefined : timeOf(ids.sort().at(-1)!)
+  }
+
   pending(): string[] {
     const pending: string[] = []
     for (const log of this.#logs.values()) {
@@ -107,8 +114,13 @@ export class EmbeddedModel implements BackendModel {
   /** What is used of `LogFiles`. */
   #filesFor(reader: string | undefined) {
     const own = reader !== undefined && this.#bugs.readsOwnFileOnly ? `log-${actorNumber(reader)}` : undefined
+    const names = () => [...this.#logs.keys()].filter((name) => own === undefined || name === own).sort()
     return {
-      names: () => [...this.#logs.keys()].filter((name) => own === undefined || name === own).sort(),
+      version: () =>
+        names()
+          .map((name) => `${name} ${this.#logs.get(name)!.version()}`)
+          .join(),
+      names,
       read: <T>(name: string, read: (file: SimLogFile) => T): T => read(this.#logs.get(name)!),
       intact: <T>(rows: readonly T[]): T[] => [...rows],
     } satisfies Partial<Record<keyof LogFiles | keyof Damage, unknown>>

@@ -195,6 +195,7 @@ const EFFECTS: Record<FaultKind, Effect> = {
   'the power fails': (world, fault) => {
     const over = nodeDies(world, fault)
     world.embedded?.disk.losePower()
+    for (const { machine } of world.nodes) machine.boot++
     return over
   },
   'the disk is full': (world, { forMs }) => {

@@ -105,9 +105,10 @@ export class SimHome {
       }
       case 'retry': {
         if (this.#bugs.losesRetries) return void start.remove(id)
-        const { dueAt, error } = settlement
+        const { delayMs, error } = settlement
+        const due = this.#process.clock.monotonic() + delayMs
         const errors = { firstError: firstError || error, lastError: error }
-        start.put(id, { ...NO_START, text, starts, due: dueAt, ...errors })
+        start.put(id, { ...NO_START, text, starts, due, ...errors })
         return undefined
       }
       case 'back':
@@ -133,7 +134,7 @@ export class SimHome {
   }
 
   due(limit: number): Claimed[] {
-    const now = this.#process.clock.now()
+    const now = this.dueNow()
     return [...this.#file.start]
       .filter(([, { open, due }]) => !open && due <= now)
       .sort(([, a], [, b]) => a.due - b.due)
@@ -141,12 +142,13 @@ export class SimHome {
       .map(([id, { text, starts, suspect }]) => ({ id, text, starts, suspect }))
   }
 
-  nextDueAt(): number | undefined {
-    const now = this.#process.clock.now()
-    let next: number | undefined
-    for (const { open, due } of this.#file.start.values()) {
-      if (!open && due > now && (next === undefined || due < next)) next = due
-    }
+  dueNow(): number {
+    return this.#process.clock.monotonic()
+  }
+
+  nextDueAfter(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { open, due } of this.#file.start.values()) if (!open && due > now) next = Math.min(next, due)
     return next
   }
 

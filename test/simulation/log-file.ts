@@ -1,6 +1,6 @@
 /** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { timeOf } from '../../src/storage/ids.ts'
+import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { LaneBatch, Message, Receipt } from '../../src/storage/ports.ts'
 import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
@@ -27,6 +27,7 @@ export class SimLogFile {
   readonly journal: Journal
   readonly keys: Table<string, Kept>
   readonly #rows: Row[] = []
+  #version = 0
   readonly #ids: Table<string, Row>
   #committed = 0
 
@@ -44,6 +45,7 @@ export class SimLogFile {
     this.#rows.push(row)
     this.journal.note(() => {
       this.#rows.pop()
+      this.#version++
       this.#committed = Math.min(this.#committed, this.#rows.length)
     })
     this.#ids.put(id, row)
@@ -52,6 +54,7 @@ export class SimLogFile {
   /** What has been written is there for readers. */
   commit(): void {
     this.#committed = this.#rows.length
+    this.#version++
   }
 
   rows(): readonly Row[] {
@@ -68,6 +71,11 @@ export class SimLogFile {
   get(id: string): Row | undefined {
     const row = this.#ids.get(id)
     return row !== undefined && row.seq <= this.#committed ? row : undefined
+  }
+
+  /** Grows with each commit. */
+  version(): number {
+    return this.#version
   }
 
   ofLane(lane: number, afterSeq: number, limit: number): Row[] {
@@ -174,11 +182,8 @@ export class SimLogWriter {
 
   #write({ batch, resolve, reject }: Waiting): () => void {
     const { messages, key, lane, deadlineAt } = batch
-    if (this.#process.clock.now() > deadlineAt) {
-      const facts = {
-        what: 'Appending to the log',
-        deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
-      }
+    if (this.#process.clock.monotonic() > deadlineAt) {
+      const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       return () => reject(new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' }))
     }
     const ids = messages.map(({ id }) => id)

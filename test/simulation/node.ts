@@ -16,10 +16,11 @@ import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
 import { applyStatus } from '../../src/runtime/cluster/supervised-actor.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
-import { DIRECTORY_PERIOD_MS, DRAIN_MS, HEARTBEAT_MS } from '../../src/runtime/timings.ts'
+import { type StoredTime, TimeKeeper } from '../../src/runtime/node-time.ts'
+import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, HEARTBEAT_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { TestDirectory } from '../support/actor-context.ts'
-import { type Machine, SimProcess } from './process.ts'
+import { type Machine, SimProcess, wallClockOf } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -47,12 +48,16 @@ export interface NodeOptions {
   /** Called when the code under test has a bug. */
   onBug: (what: string) => void
   bugs?: NodeBugs
+  /** Of a node with a data directory: the instant of the newest message in its log. */
+  newest: (() => number | undefined) | undefined
 }
 
 /** Bugs planted in a supervisor. */
 export interface NodeBugs {
   /** A dead process is restarted after this time, whatever its backoff. */
   restartAfterMs?: number
+  /** Messages are stamped with the wall clock. */
+  stampsWithWallClock?: boolean
 }
 
 interface SimActor {
@@ -78,12 +83,14 @@ export class SimNode {
   #incarnation = 0
   /** Grows when the node dies. An operation of its supervisor ends with its life. */
   #life = 0
+  /** What its data directory keeps of its time. */
+  #storedTime: StoredTime | undefined
   #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
   #died = Promise.withResolvers<void>()
 
   constructor(name: string, counts: Record<Role, number>, options: NodeOptions) {
-    this.machine = { name, clockOffsetMs: 0 }
+    this.machine = { name, clockOffsetMs: 0, boot: 1 }
     this.#counts = { ...counts }
     this.#options = options
     this.#heartbeat()
@@ -123,7 +130,34 @@ export class SimNode {
     this.#up = true
     // At its first start the other nodes do not run yet.
     if (this.#life > 0) this.#pollPeers()
+    this.#keepTime()
     for (const role of ROLES) this.#grow(role, this.#counts[role])
+  }
+
+  /** Draws the line of its time, for this life. */
+  #keepTime(): void {
+    const { scheduler, config, logger, newest, bugs } = this.#options
+    const { machine } = this
+    if (bugs?.stampsWithWallClock) return
+    const life = this.#life
+    const keeper = new TimeKeeper({
+      machine: {
+        wall: () => wallClockOf(scheduler, machine),
+        ...{ monotonic: () => scheduler.now, uptime: () => scheduler.now, bootId: String(machine.boot) },
+      },
+      ...{ stored: newest && this.#storedTime, newest: newest?.(), retentionMs: config.retentionMs, logger },
+      store: (time) => {
+        this.#storedTime = time
+        return true
+      },
+    })
+    const check = () => {
+      if (life !== this.#life) return
+      keeper.tick()
+      machine.time = keeper.time
+      scheduler.after(CLOCK_CHECK_MS, check)
+    }
+    check()
   }
 
   /** All its processes die at once. */
@@ -240,6 +274,7 @@ export class SimNode {
       ...{ clock: process.clock, random: process.rng.next },
       scale: async () => this.entries(),
       restart: async () => this.entries(),
+      passOn() {},
       changed: () => {
         if (process.leaves()) scheduler.after(1, () => this.#receiveStatus(actor, process))
       },
@@ -299,7 +334,7 @@ export class SimNode {
     let over = hosted === undefined
     if (hosted !== undefined) {
       process.reach(() => {
-        hosted.drain().then(
+        hosted.drain(false).then(
           () => process.leaves() && scheduler.after(0, () => process.die()),
           (error: unknown) =>
             onBug(`${process.name} drains: ${error instanceof Error ? error.stack : error}`),

@@ -3,7 +3,8 @@
  * is blocked in awaits of the simulated world, so withholding all further input kills it. Withholding all further
  * effects kills it during an event, which is a crash at any await.
  */
-import type { Cancel, Clock } from '../../src/runtime/clock.ts'
+import type { Cancel } from '../../src/runtime/clock.ts'
+import { beforeLeaps, type NodeClock, type NodeTime, timeAt } from '../../src/runtime/node-time.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -15,11 +16,21 @@ export interface Machine {
   name: string
   /** Added to its wall clock, in ms. */
   clockOffsetMs: number
+  /** Another one after each loss of power. */
+  boot: number
+  /** The time of its node. Without it, processes go by the wall clock. */
+  time?: NodeTime
 }
 
 /** A machine's wall clock, in ms since 1970. */
 export function wallClockOf({ now }: Scheduler, { clockOffsetMs }: Machine): number {
   return Math.floor(EPOCH + now + clockOffsetMs)
+}
+
+/** What processes of a machine stamp with, in ms since 1970. */
+export function nodeTimeOf(scheduler: Scheduler, machine: Machine): number {
+  const { time } = machine
+  return time === undefined ? wallClockOf(scheduler, machine) : Math.floor(timeAt(time, scheduler.now))
 }
 
 /** One process. */
@@ -28,7 +39,7 @@ export class SimProcess {
   readonly machine: Machine
   readonly scheduler: Scheduler
   readonly rng: Rng
-  readonly clock: Clock
+  readonly clock: NodeClock
   /** Unanswered calls that it made or serves: a fault now would hit them. */
   inFlight = 0
   /** Called before each effect on the world, for faults that wait for one. */
@@ -131,7 +142,7 @@ export class SimProcess {
   }
 }
 
-function clockOf(process: SimProcess): Clock {
+function clockOf(process: SimProcess): NodeClock {
   const { scheduler, machine } = process
   const after = (delayMs: number, work: () => void): Cancel => {
     if (!process.alive) return () => {}
@@ -147,7 +158,10 @@ function clockOf(process: SimProcess): Clock {
     }
   }
   return {
-    now: () => wallClockOf(scheduler, machine),
+    now: () => nodeTimeOf(scheduler, machine),
+    ago: (ms) => beforeLeaps(nodeTimeOf(scheduler, machine), ms, machine.time?.leaps ?? []),
+    problem: () => undefined,
+    warnings: () => [],
     monotonic: () => scheduler.now,
     after,
     every(periodMs, work) {

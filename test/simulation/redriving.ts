@@ -5,7 +5,7 @@ import type { Clients } from './clients.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
 import { Losses, loggedIn } from './losses.ts'
 import type { SimNode } from './node.ts'
-import { wallClockOf } from './process.ts'
+import { nodeTimeOf } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Showing } from './showing.ts'
 import { passUntil, within } from './waiting.ts'
@@ -116,6 +116,6 @@ export class Redriving {
   /** By the slowest clock. */
   #earliestNow(): number {
     const { nodes, scheduler } = this.#options
-    return Math.min(...nodes.map(({ machine }) => wallClockOf(scheduler, machine)))
+    return Math.min(...nodes.map(({ machine }) => nodeTimeOf(scheduler, machine)))
   }
 }

@@ -109,6 +109,7 @@ export class SimWorld implements Faulty {
         new SimNode(name, counts, {
           ...{ scheduler: this.scheduler, rng: dice.fork(), config: CONFIG, logger: LOGGER, boot },
           ...{ onBug: this.onBug, bugs: planted.node ?? {} },
+          newest: this.embedded && (() => this.embedded!.newest()),
         }),
     )
     for (const node of this.nodes) node.peers.push(...this.nodes)

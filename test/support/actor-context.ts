@@ -70,6 +70,7 @@ export function testContext({
     scale: async () => directory.actors(),
     restart: async () => directory.actors(),
     changed() {},
+    passOn() {},
     // The real method ends the process.
     fail: (error) => failures.push(error) as never,
   }

@@ -1,5 +1,7 @@
 /** A clock that stands still until it is told to go on. */
-import type { Cancel, Clock } from '../../src/runtime/clock.ts'
+import type { Cancel } from '../../src/runtime/clock.ts'
+import type { MailroomError } from '../../src/runtime/errors.ts'
+import { beforeLeaps, type NodeClock } from '../../src/runtime/node-time.ts'
 
 interface Timer {
   dueAt: number
@@ -7,7 +9,11 @@ interface Timer {
 }
 
 /** Time for tests: passes only in `advance`. */
-export class FakeClock implements Clock {
+export class FakeClock implements NodeClock {
+  /** What `problem` and `warnings` say. */
+  wrong: MailroomError | undefined
+  off: string[] = []
+  readonly #leaps: { to: number; by: number }[] = []
   readonly #timers = new Set<Timer>()
   #now: number
   #monotonic = 0
@@ -18,6 +24,18 @@ export class FakeClock implements Clock {
 
   now(): number {
     return this.#now
+  }
+
+  ago(ms: number): number {
+    return beforeLeaps(this.#now, ms, this.#leaps)
+  }
+
+  problem(): MailroomError | undefined {
+    return this.wrong
+  }
+
+  warnings(): string[] {
+    return this.off
   }
 
   monotonic(): number {
@@ -56,9 +74,15 @@ export class FakeClock implements Clock {
     })
   }
 
-  /** The wall clock steps; timers are not touched. */
+  /** It steps; timers are not touched. */
   step(byMs: number): void {
     this.#now += byMs
+  }
+
+  /** It jumps forward, which makes nothing older. */
+  leap(by: number): void {
+    this.#now += by
+    this.#leaps.unshift({ to: this.#now, by })
   }
 
   /** Lets `ms` pass: timers fire in their order, and what they set in motion runs in between. */

@@ -5,14 +5,20 @@ import { systemClock as clock, systemRandom as random } from '../../src/runtime/
 import { toWire } from '../../src/runtime/errors.ts'
 import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import { TimeKeeper, thisMachine } from '../../src/runtime/node-time.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 
 const config = JSON.parse(process.argv[2]!) as NodeConfig
+const logger = createLogger('silent', {})
 const { supervisor, join, leave } = createNode({
   ...{ config, node: config.node, secret: 'secret', clock, random },
   exec: new URL('fixture-worker.ts', import.meta.url).pathname,
   args: [],
-  logger: createLogger('silent', {}),
+  logger,
+  timeKeeper: new TimeKeeper({
+    ...{ machine: thisMachine(), stored: undefined, newest: undefined, retentionMs: 0, logger },
+    store: () => true,
+  }),
   onChange: () => {},
 })
 onEndSignal(clock, {

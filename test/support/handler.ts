@@ -2,10 +2,11 @@
 import { spawn } from 'node:child_process'
 import type { Handler } from '../../src/actors/messages/handler.ts'
 
-const handle: Handler = async ({ text }, { signal }) => {
+const handle: Handler = async ({ text }, { signal, attempt }) => {
   const [verb, ms] = text.split(' ')
   if (verb === 'wait') await new Promise((resolve) => setTimeout(resolve, Number(ms)))
   if (verb === 'throw') throw new Error('as the text says')
+  if (verb === 'fail' && attempt <= Number(ms)) throw new Error(`attempt ${attempt}`)
   if (verb === 'hang') await new Promise(() => {})
   if (verb === 'die') process.kill(process.pid, 'SIGKILL')
   if (verb === 'wait-for-signal') {

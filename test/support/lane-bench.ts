@@ -37,7 +37,7 @@ export class LaneBench {
   beforeDelete: (remove: () => Promise<unknown>) => Promise<void> = async () => {}
 
   constructor() {
-    const machine = { name: 'a', clockOffsetMs: 0 }
+    const machine = { name: 'a', clockOffsetMs: 0, boot: 1 }
     this.#process = new SimProcess(this.#scheduler, 'messages-2', machine, new Rng(1))
     const { clock } = this.#process
     this.#cluster = new SimCluster('queue', this.#scheduler, new Rng(2), {}).connect(this.#process)
@@ -68,7 +68,7 @@ export class LaneBench {
   async accept(...texts: string[]): Promise<string[]> {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-    const deadlineAt = this.#process.clock.now() + POST_DEADLINE_MS
+    const deadlineAt = this.#process.clock.monotonic() + POST_DEADLINE_MS
     await this.run(this.queue.accept({ messages, deadlineAt }, async () => []))
     return ids
   }

@@ -65,7 +65,7 @@ export class MemoryStore {
         append: async (batch) => {
           await this.before('append', batch.lane)
           const { messages, key, deadlineAt, lane } = batch
-          if (deadlineAt <= this.#clock.now()) {
+          if (deadlineAt <= this.#clock.monotonic()) {
             throw new MailroomError(
               'MR_DEADLINE_EXPIRED',
               { what: 'append', deadlineMs: 0 },
@@ -125,7 +125,7 @@ export class MemoryStore {
     }
     const claimNow = (lane: Lane, number: number, maxCount: number, maxRetryCount: number): Claimed[] => {
       const due = [...lane.started.values()]
-        .filter(({ id, open, dueAt }) => !open && dueAt <= clock.now() && !lane.inHand.has(id))
+        .filter(({ id, open, dueAt }) => !open && dueAt <= clock.monotonic() && !lane.inHand.has(id))
         .sort((a, b) => a.dueAt - b.dueAt)
         .map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect }))
       const fresh = [...this.log.values()]
@@ -175,13 +175,13 @@ export class MemoryStore {
           if (claimed.length > 0 || leftMs <= 0) return claimed
           const nextDueAt = Math.min(
             ...[...lane.started.values()]
-              .filter(({ open, dueAt }) => !open && dueAt > clock.now())
+              .filter(({ open, dueAt }) => !open && dueAt > clock.monotonic())
               .map(({ dueAt }) => dueAt),
           )
           if (lane.wakes !== wakes) continue
           const woken = new AbortController()
           lane.onWake = () => woken.abort()
-          await clock.sleep(Math.min(leftMs, Math.max(1, nextDueAt - clock.now())), woken.signal)
+          await clock.sleep(Math.min(leftMs, Math.max(1, nextDueAt - clock.monotonic())), woken.signal)
         }
       },
       start: async (number, ids) => {
@@ -212,7 +212,7 @@ export class MemoryStore {
             }
             case 'retry': {
               const errors = [...started.errors, settlement.error]
-              const { dueAt } = settlement
+              const dueAt = clock.monotonic() + settlement.delayMs
               lane.started.set(id, { ...started, open: false, suspect: false, dueAt, errors })
               break
             }
@@ -276,7 +276,7 @@ export class MemoryStore {
       },
       redrive: async (number, messages) => {
         const lane = await held('redrive', number)
-        const youngestAt = clock.now() - REDRIVE_AGE_MS
+        const youngestAt = clock.ago(REDRIVE_AGE_MS)
         const lost = messages.filter(({ id }) => timeOf(id) < youngestAt && lane.lost.delete(id))
         lane.wake()
         return lost.length

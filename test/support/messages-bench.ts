@@ -55,7 +55,7 @@ export class MessagesBench {
   async add(lane: number, ...texts: string[]): Promise<string[]> {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-    await this.store.open().log.append({ messages, lane, deadlineAt: this.clock.now() + 1000 })
+    await this.store.open().log.append({ messages, lane, deadlineAt: this.clock.monotonic() + 1000 })
     this.store.lanes[lane]!.wake()
     await settle()
     return ids

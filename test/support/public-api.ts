@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
 import { type PublicServer, servePublic } from '../../src/http/server.ts'
+import { DAY_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
 
@@ -17,6 +18,9 @@ interface Answer {
   json: any
 }
 
+/** Of the API under test: seven days. */
+export const RETENTION_MS = 7 * DAY_MS
+
 /** A running API. */
 export interface Api {
   facade: FakeFacade
@@ -24,6 +28,8 @@ export interface Api {
   server: PublicServer
   client: Client
   logged: Record<string, unknown>[]
+  /** Connections that the server passed on. */
+  passedOn: Socket[]
   ask(method: string, path: string, options?: Ask): Promise<Answer>
   /** A connection to say anything on. */
   raw(): Promise<Raw>
@@ -61,18 +67,21 @@ export async function startApi(
     handlerTimeoutMs: 30_000,
     handlerConcurrency: 1,
     lanes: 16,
-    retentionMs: 1,
+    retentionMs: RETENTION_MS,
     token: options.token ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,
+    keepAliveMs: 95_000,
     logLevel: 'error',
   }
   const logger: Logger = pino(
     { level: options.level ?? 'error' },
     { write: (line: string) => logged.push(JSON.parse(line)) },
   )
-  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here' })
+  const passedOn: Socket[] = []
+  const passOn = (connection: Socket) => passedOn.push(connection)
+  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here', passOn })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []
   const stop = async () => {
@@ -94,6 +103,7 @@ export async function startApi(
     server,
     client,
     logged,
+    passedOn,
     stop,
     async ask(method, path, { headers = {}, body = null } = {}) {
       const response = await client.request({ method: method as 'GET', path, headers, body })

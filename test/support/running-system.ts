@@ -11,6 +11,7 @@ export interface Actor {
   restarts: number
   mailbox: { depth: number; capacity: number; refused: number }
   handled: number
+  connections?: number
   waiting?: number
   dead?: number
 }

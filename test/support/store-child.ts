@@ -22,7 +22,7 @@ if (what === 'append') {
   for (;;) {
     const batches = Array.from({ length: 8 }, () => {
       const messages = nextIds(3).map((id) => ({ id, text: `text of ${id}` }))
-      return log.append({ messages, lane: 0, deadlineAt: clock.now() + POST_DEADLINE_MS })
+      return log.append({ messages, lane: 0, deadlineAt: clock.monotonic() + POST_DEADLINE_MS })
     })
     for (const receipts of await Promise.all(batches)) tell(receipts.map(({ id }) => id))
   }

@@ -1,8 +1,8 @@
 /** Accepts messages: gives them ids, has the queue choose a lane and a logging actor append them to the log. */
-import type { Clock } from '../../runtime/clock.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Mailbox } from '../../runtime/mailbox.ts'
+import type { NodeClock } from '../../runtime/node-time.ts'
 import { idGenerator } from '../../storage/ids.ts'
 import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import type { IdempotencyKey, Queue, Receipt } from '../../storage/ports.ts'
@@ -22,7 +22,7 @@ interface Single {
 
 /** The accepting methods of `Facade`: single posts share batches, whole batches do not. */
 export class Acceptor {
-  readonly #clock: Clock
+  readonly #clock: NodeClock
   readonly #mailbox: Mailbox
   readonly #queue: Queue
   readonly #logging: LoggingPool
@@ -50,7 +50,7 @@ export class Acceptor {
   }
 
   async post(text: string, deadlineAt: number): Promise<Receipt> {
-    const single = { text, deadlineAt, postedAt: this.#clock.now() }
+    const single = { text, deadlineAt, postedAt: this.#clock.monotonic() }
     const receipt = await this.#singles.add(single, Buffer.byteLength(text))
     if (receipt instanceof MailroomError) throw receipt
     return receipt
@@ -75,7 +75,7 @@ export class Acceptor {
 
   /** Posts past their deadline are refused one by one. The others of the batch are stored. */
   async #acceptSingles(items: readonly Single[]): Promise<(Receipt | MailroomError)[]> {
-    const now = this.#clock.now()
+    const now = this.#clock.monotonic()
     const timely = items.filter(({ deadlineAt }) => deadlineAt > now)
     const texts = timely.map(({ text }) => text)
     const deadlineAt = Math.min(...timely.map((item) => item.deadlineAt))
@@ -90,6 +90,8 @@ export class Acceptor {
   }
 
   async #accept(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
+    const problem = this.#clock.problem()
+    if (problem !== undefined) throw problem
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const batch = { messages, deadlineAt, ...(key && { key }) }

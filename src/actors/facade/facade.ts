@@ -48,7 +48,7 @@ export class FacadeActor extends Actor implements Facade {
     this.#acceptor = new Acceptor(context, this.mailbox, backend.queue, logging)
     this.#reader = new Reader(context, logging, holders, () => this.draining)
     this.#deadLetters = new DeadLetters(context.clock, holders, logging)
-    this.#readiness = new Readiness(context.directory, backend)
+    this.#readiness = new Readiness(context, backend)
   }
 
   override status() {

@@ -35,7 +35,7 @@ export class LoggingPool {
   /** @throws {MailroomError} outcome `none` only when no attempt can have stored the batch, now or later. */
   append(batch: LaneBatch): Promise<Receipt[]> {
     const only = batch.key === undefined ? undefined : KEY_ACTOR
-    return this.#call('append', batch.deadlineAt, (logging) => logging.append(batch), only)
+    return this.#call('append', batch.deadlineAt, (logging, leftMs) => logging.append(batch, leftMs), only)
   }
 
   page(range: Range): Promise<Logged[]> {
@@ -47,23 +47,23 @@ export class LoggingPool {
   }
 
   #read<T>(what: string, call: (logging: Logging) => Promise<T>): Promise<T> {
-    return this.#call(what, this.#context.clock.now() + LOG_READ_DEADLINE_MS, call)
+    return this.#call(what, this.#context.clock.monotonic() + LOG_READ_DEADLINE_MS, call)
   }
 
   async #call<T>(
     what: string,
     deadlineAt: number,
-    call: (logging: Logging) => Promise<T>,
+    call: (logging: Logging, leftMs: number | null) => Promise<T>,
     only?: string,
   ): Promise<T> {
     const { clock, directory } = this.#context
-    const beganAt = clock.now()
+    const beganAt = clock.monotonic()
     const refusedBy = new Set<string>()
     let mayBeStored = false
     let unreachableCount = 0
     let lastError: MailroomError | undefined
     for (;;) {
-      const leftMs = deadlineAt - clock.now()
+      const leftMs = deadlineAt - clock.monotonic()
       if (leftMs <= 0) {
         if (lastError !== undefined && !mayBeStored) throw lastError
         const facts = { what, deadlineMs: deadlineAt - beganAt }
@@ -84,8 +84,14 @@ export class LoggingPool {
       try {
         const names = ready.map(({ name }) => name)
         const attemptMs = this.#balancer.isProbe(entry.name, names) ? APPEND_PROBE_MS : APPEND_ATTEMPT_MS
+        // Another node's monotonic clock has another fixed point.
+        const isElsewhere = entry.node !== this.#context.node
         const logging = this.#peers.logging(entry.address!, Math.min(leftMs, attemptMs))
-        return await this.#balancer.track(entry.name, () => call(logging), isUnreachable)
+        return await this.#balancer.track(
+          entry.name,
+          () => call(logging, isElsewhere ? leftMs : null),
+          isUnreachable,
+        )
       } catch (error) {
         if (!isMailroomError(error)) throw error
         if (!error.retryable) throw mayBeStored ? withUnknownOutcome(error) : error

@@ -1,15 +1,21 @@
 /** What `/readyz` reports: what is missing to accept a message, what of the data is damaged, and warnings. */
 import { type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
+import type { NodeClock } from '../../runtime/node-time.ts'
 import type { Backend } from '../../storage/ports.ts'
 
 /** `missing` and `damaged` of `Facade`, from the directory and the facade's own backend. */
 export class Readiness {
+  readonly #clock: NodeClock
   readonly #directory: Directory
   readonly #backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>
   /** True once every lane has been held at the same time. Before that, nothing accepted might be delivered. */
   #wereAllLanesHeld = false
 
-  constructor(directory: Directory, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>) {
+  constructor(
+    { clock, directory }: { clock: NodeClock; directory: Directory },
+    backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>,
+  ) {
+    this.#clock = clock
     this.#directory = directory
     this.#backend = backend
   }
@@ -17,6 +23,8 @@ export class Readiness {
   missing(isDraining: boolean): string[] {
     const all = this.#directory.actors()
     const missing = isDraining ? ['this node is draining'] : []
+    const problem = this.#clock.problem()
+    if (problem !== undefined) missing.push(problem.message)
     missing.push(...this.#backend.missing())
     for (const role of ['logging', 'messages'] as const) {
       const actors = all.filter((actor) => actor.role === role)
@@ -34,7 +42,7 @@ export class Readiness {
   }
 
   warnings(): string[] {
-    return skewsOf(this.#directory.actors())
+    return [...this.#clock.warnings(), ...skewsOf(this.#directory.actors())]
   }
 
   damaged(): string[] {

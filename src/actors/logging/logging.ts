@@ -22,7 +22,9 @@ export class LoggingActor extends Actor implements Logging {
     this.#log = log
   }
 
-  async append(batch: LaneBatch): Promise<Receipt[]> {
+  async append(given: LaneBatch, leftMs: number | null): Promise<Receipt[]> {
+    const { clock } = this.context
+    const batch = leftMs === null ? given : { ...given, deadlineAt: clock.monotonic() + leftMs }
     const cost = { count: batch.messages.length, bytes: textBytesOf(batch.messages) }
     return this.mailbox.run(() => this.#log.append(batch), cost)
   }

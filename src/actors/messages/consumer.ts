@@ -143,7 +143,7 @@ export class Consumer {
   }
 
   async #attempt(runner: HandlerRunner, { id, text, starts }: Claimed, isAlone: boolean): Promise<void> {
-    const { lane, queue, clock, logger } = this.#options
+    const { lane, queue, logger } = this.#options
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
     const attempt = starts + 1
@@ -155,7 +155,7 @@ export class Consumer {
     const { error } = run
     logger.warn({ id, attempt, error }, 'handler failed')
     if (attempt < MAX_STARTS) {
-      return this.#settle([{ id, as: 'retry', dueAt: clock.now() + this.#backoffMs(attempt), error }])
+      return this.#settle([{ id, as: 'retry', delayMs: this.#backoffMs(attempt), error }])
     }
     this.#suspects.delete(id)
     await this.#settle([{ id, as: 'dead', reason: `The handler failed ${attempt} times`, error }])

@@ -95,7 +95,7 @@ export class MessagesActor extends Actor implements Messages {
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
-      const oldest = idAt(this.context.clock.now() - this.#retentionMs)
+      const oldest = idAt(this.context.clock.ago(this.#retentionMs))
       const { stored, term } = await this.#storeMutex.runExclusive(() => ({
         stored: this.#store.page(range, oldest),
         term: this.#term,

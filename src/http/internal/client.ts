@@ -12,6 +12,13 @@ import { type Ask, remoteLogging, remoteMessages } from './calls.ts'
 import { SECRET_HEADER } from './secret.ts'
 
 const CONNECTIONS_PER_ACTOR = 32
+
+/** The connections to one actor. Long polls have their own, as many as there are, so that they hold up no other call. */
+interface Pools {
+  calls: Pool
+  longPolls: Pool
+}
+
 const NEVER_CONNECTED = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -24,7 +31,7 @@ const NEVER_CONNECTED = new Set([
 export class HttpPeers implements Peers {
   readonly #secret: string
   readonly #clock: Clock
-  readonly #pools = new Map<string, Pool>()
+  readonly #pools = new Map<string, Pools>()
   readonly #unwatch: () => void
 
   constructor(options: { secret: string; clock: Clock; directory: Directory }) {
@@ -44,19 +51,26 @@ export class HttpPeers implements Peers {
   /** Closes all connections, when the calls in flight have ended. */
   async close(): Promise<void> {
     this.#unwatch()
-    await Promise.all([...this.#pools.values()].map((pool) => pool.close()))
+    await Promise.all([...this.#pools.values()].map(closed))
     this.#pools.clear()
   }
 
   #asker(address: string, timeoutMs: number): Ask {
-    return (method, args, extraMs = 0) => this.#ask(address, method, args, timeoutMs + extraMs)
+    return (method, args, extraMs = 0) => this.#ask(address, method, args, { timeoutMs, extraMs })
   }
 
-  async #ask(address: string, method: string, args: unknown[], timeoutMs: number): Promise<unknown> {
+  async #ask(
+    address: string,
+    method: string,
+    args: unknown[],
+    { timeoutMs, extraMs }: { timeoutMs: number; extraMs: number },
+  ): Promise<unknown> {
+    const deadlineMs = timeoutMs + extraMs
+    const { calls, longPolls } = this.#poolsOf(address)
     const expired = new AbortController()
-    const cancel = this.#clock.after(timeoutMs, () => expired.abort())
+    const cancel = this.#clock.after(deadlineMs, () => expired.abort())
     try {
-      const { statusCode, body } = await this.#poolOf(address).request({
+      const { statusCode, body } = await (extraMs > 0 ? longPolls : calls).request({
         method: 'POST',
         path: `/ask/${method}`,
         headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
@@ -70,7 +84,7 @@ export class HttpPeers implements Peers {
       if (error instanceof MailroomError) throw error
       const what = `${method} at ${address}`
       if (expired.signal.aborted) {
-        throw new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs: timeoutMs })
+        throw new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs })
       }
       const { code = '', message } = error as Error & { code?: string }
       const outcome = NEVER_CONNECTED.has(code) ? 'none' : 'unknown'
@@ -80,27 +94,34 @@ export class HttpPeers implements Peers {
     }
   }
 
-  #poolOf(address: string): Pool {
-    let pool = this.#pools.get(address)
-    if (pool === undefined) {
-      pool = new Pool(`http://${address}`, {
-        connections: CONNECTIONS_PER_ACTOR,
-        pipelining: 1,
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        connect: { timeout: CONNECT_TIMEOUT_MS },
-      })
-      this.#pools.set(address, pool)
+  #poolsOf(address: string): Pools {
+    let pools = this.#pools.get(address)
+    if (pools === undefined) {
+      const pool = (connections: number | null) =>
+        new Pool(`http://${address}`, {
+          connections,
+          pipelining: 1,
+          headersTimeout: 0,
+          bodyTimeout: 0,
+          connect: { timeout: CONNECT_TIMEOUT_MS },
+        })
+      pools = { calls: pool(CONNECTIONS_PER_ACTOR), longPolls: pool(null) }
+      this.#pools.set(address, pools)
     }
-    return pool
+    return pools
   }
 
   #closeUnlisted(directory: Directory): void {
     const known = new Set(directory.actors().map(({ address }) => address))
-    for (const [address, pool] of this.#pools) {
+    for (const [address, pools] of this.#pools) {
       if (known.has(address)) continue
       this.#pools.delete(address)
-      pool.close().catch(() => {})
+      closed(pools).catch(() => {})
     }
   }
+}
+
+/** Resolves when the calls in flight have ended and the connections are closed. */
+async function closed({ calls, longPolls }: Pools): Promise<void> {
+  await Promise.all([calls.close(), longPolls.close()])
 }

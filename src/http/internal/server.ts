@@ -11,7 +11,11 @@ import type { Clock } from '../../runtime/clock.ts'
 import { addressOf } from '../../runtime/cluster/directory.ts'
 import { MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { INTERNAL_IDLE_SWEEP_MS, KEEP_ALIVE_MS } from '../../runtime/timings.ts'
+import {
+  INTERNAL_CLOSE_NOTICE_MS,
+  INTERNAL_IDLE_SWEEP_MS,
+  INTERNAL_KEEP_ALIVE_MS,
+} from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
 import type { Methods } from './calls.ts'
 import { createSystemCheck, SECRET_HEADER } from './secret.ts'
@@ -20,7 +24,10 @@ import { createSystemCheck, SECRET_HEADER } from './secret.ts'
 export interface InternalServer {
   /** `host:port`, as reached from this node. */
   address: string
-  /** Stops listening; resolves when the calls in flight have been answered. */
+  /**
+   * Stops listening when callers have learned of it from the directory; resolves when the calls in flight have been
+   * answered. Until then every answer closes its connection, so that no call meets a close.
+   */
   close(): Promise<void>
 }
 
@@ -56,8 +63,10 @@ export async function serveInternal(options: {
     context.body = value === undefined ? '' : JSON.stringify(value)
     context.status = 200
   })
+  let isClosing = false
   const app = new Koa()
   app.use(async (context, next) => {
+    if (isClosing) context.set('Connection', 'close')
     try {
       await next()
     } catch (error) {
@@ -69,14 +78,16 @@ export async function serveInternal(options: {
   app.use(router.routes())
   app.silent = true
 
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS }, app.callback())
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: INTERNAL_KEEP_ALIVE_MS }, app.callback())
   server.listen({ host: internalHost, port: 0, exclusive: true })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
     address: addressOf({ host: EVERY_ADDRESS.has(internalHost) ? '127.0.0.1' : internalHost, port }),
     async close() {
-      if (!server.listening) return
+      if (isClosing) return
+      isClosing = true
+      await options.clock.sleep(INTERNAL_CLOSE_NOTICE_MS)
       const closed = once(server, 'close')
       server.close()
       // A connection that was busy when the server closed stays open when idle, because its caller keeps it alive.

@@ -63,6 +63,7 @@ function publicEntry(actor: ActorEntry): object {
   const { name, role, node, pid, state, restarts, handled } = actor
   const { depth, capacity, refused } = actor.mailbox
   const entry = { name, role, node, pid, state, restarts, mailbox: { depth, capacity, refused }, handled }
+  if (role === 'facade') return { ...entry, connections: actor.connections ?? 0 }
   if (role !== 'messages') return entry
   const waiting = Object.values(actor.lanes ?? {}).reduce((sum, count) => sum + count, 0)
   const { oldestAt = null, dead = 0 } = actor

@@ -7,14 +7,20 @@ import type { Context } from 'koa'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import {
   POST_DEADLINE_MS,
+  READ_STALL_MS,
+  STREAM_DROP_DRAIN_MS,
+  STREAM_DROP_MS,
+  STREAM_DROP_STOP_MS,
   STREAM_PATIENCE_MS,
+  STREAM_PULSE_MS,
   STREAM_RETRY_MAX_MS,
   STREAM_RETRY_MIN_MS,
 } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
-import { ByteBuffer, discardRest, sendContinue } from '../body.ts'
+import { ByteBuffer, ClientDisconnected, sendContinue } from '../body.ts'
+import { lingerAndClose } from '../connections.ts'
 import type { ApiContext } from '../context.ts'
 import { problemLineOf } from '../problems.ts'
 import { RequestStream, ResponseStream } from '../streams.ts'
@@ -25,6 +31,7 @@ export const LINE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Batches of one stream that are stored at the same time. */
 const IN_FLIGHT_COUNT = 4
 const LINE_FEED = 10
+const CARRIAGE_RETURN = 13
 
 /** A line: its message's text, or why it is refused. */
 type Entry = { number: number; text: string } | { number: number; error: unknown }
@@ -39,19 +46,45 @@ export async function postLines(context: Context, errorsOnly: boolean, api: ApiC
   context.respond = false
   context.status = 200
   response.setHeader('Content-Type', 'application/x-ndjson')
+  const { clock, logger } = api
   const requestStream = new RequestStream(request, api)
-  const answers = new Answers(new ResponseStream(response, api.clock), errorsOnly)
+  let droppedBytes = -1
+  /** A client that sends all before it reads blocks itself: take no more lines, so that it gets to its end. */
+  const onStall = () => {
+    const isSending = requestStream.droppedBytes > droppedBytes
+    droppedBytes = requestStream.droppedBytes
+    requestStream.cutOff(new MailroomError('MR_ANSWER_UNREAD', { stallMs: READ_STALL_MS }))
+    return isSending
+  }
+  const answers = new Answers(new ResponseStream(response, clock, onStall), errorsOnly)
+  const cancelPulse = clock.every(STREAM_PULSE_MS, () => answers.pulse())
   try {
     sendContinue(request, response)
     await answerLines(requestStream, answers, api)
-    if (requestStream.cutOff) await answers.refuseFrom(new MailroomError('MR_DRAINING', { name: api.node }))
+    const why = requestStream.cut
+    if (why !== undefined) {
+      const requestId = response.getHeader('X-Request-Id')
+      logger.warn({ requestId, code: why.code, line: answers.nextLine }, 'a stream was cut short')
+      await answers.refuseFrom(why)
+      await requestStream.dropped(dropMsOf(api))
+    }
     await answers.end()
+  } catch (error) {
+    if (error instanceof ClientDisconnected && requestStream.cut?.code === 'MR_ANSWER_UNREAD') {
+      logger.warn({ line: answers.nextLine }, 'a stream was reset: its client neither read nor sent')
+    }
+    throw error
   } finally {
+    cancelPulse()
     requestStream.close()
   }
-  if (request.complete) return
-  await discardRest(request, api.clock)
-  request.destroy()
+  if (!request.complete) lingerAndClose(request.socket, clock)
+}
+
+/** How long the rest of a stream that was cut off is read. */
+function dropMsOf({ draining, closing }: ApiContext): number {
+  if (!draining()) return STREAM_DROP_MS
+  return closing() ? STREAM_DROP_STOP_MS : STREAM_DROP_DRAIN_MS
 }
 
 async function answerLines(requestStream: RequestStream, answers: Answers, api: ApiContext): Promise<void> {
@@ -60,6 +93,7 @@ async function answerLines(requestStream: RequestStream, answers: Answers, api: 
   let answered = Promise.resolve()
   const take = async (lines: Iterable<Line>) => {
     for (const entries of batchesOf(lines)) {
+      if (requestStream.cut !== undefined) return
       const receipts = store(entries, answers, api)
       answered = answered.then(async () => answers.add(entries, await receipts))
       // A write to a closed connection fails here first; the reader may be blocked on that connection.
@@ -75,14 +109,15 @@ async function answerLines(requestStream: RequestStream, answers: Answers, api: 
     if (chunk === undefined) break
     await take(splitter.push(chunk))
   }
-  if (!requestStream.cutOff) await take(splitter.end())
+  if (requestStream.cut === undefined) await take(splitter.end())
   await answered
 }
 
-/** Entries for batches of at most 1,000. A chunk and the line before it are fewer bytes than a batch may have. */
+/** Entries for batches of at most 1,000, without empty lines, which keep a quiet stream alive. A chunk and the line before it are fewer bytes than a batch may have. */
 function* batchesOf(lines: Iterable<Line>): Generator<Entry[]> {
   let entries: Entry[] = []
   for (const line of lines) {
+    if (line.bytes !== undefined && isEmpty(line.bytes)) continue
     entries.push(entryOf(line))
     if (entries.length === BATCH_MAX_COUNT) {
       yield entries
@@ -90,6 +125,11 @@ function* batchesOf(lines: Iterable<Line>): Generator<Entry[]> {
     }
   }
   if (entries.length > 0) yield entries
+}
+
+/** An empty line may end with CR LF. */
+function isEmpty(bytes: Buffer): boolean {
+  return bytes.length === 0 || (bytes.length === 1 && bytes[0] === CARRIAGE_RETURN)
 }
 
 function entryOf({ number, bytes }: Line): Entry {
@@ -115,7 +155,7 @@ async function store(
   const giveUpAt = clock.monotonic() + STREAM_PATIENCE_MS
   for (let delayMs = STREAM_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, STREAM_RETRY_MAX_MS)) {
     try {
-      return await facade.postBatch(texts, { deadlineAt: clock.now() + POST_DEADLINE_MS })
+      return await facade.postBatch(texts, { deadlineAt: clock.monotonic() + POST_DEADLINE_MS })
     } catch (error) {
       const isFull = isMailroomError(error, 'MR_MAILBOX_FULL', 'MR_OVERLOADED')
       if (!isMailroomError(error)) logger.error({ err: error }, 'bug')
@@ -131,6 +171,8 @@ class Answers {
   readonly #errorsOnly: boolean
   #accepted = 0
   #refused = 0
+  #nextLine = 1
+  #isQuiet = false
 
   constructor(out: ResponseStream, errorsOnly: boolean) {
     this.#out = out
@@ -142,9 +184,22 @@ class Answers {
     return this.#out.closed
   }
 
+  /** The number of the first line that is not answered. */
+  get nextLine(): number {
+    return this.#nextLine
+  }
+
+  /** Sends an empty line when nothing was answered since the last pulse, so that proxies keep the connection. */
+  pulse(): void {
+    if (this.#isQuiet) this.#out.pulse()
+    this.#isQuiet = true
+  }
+
   /** Answers the lines of a batch and sends the answers. @throws {ClientDisconnected} */
   async add(entries: readonly Entry[], receipts: Receipt[] | { error: unknown }): Promise<void> {
     let index = 0
+    this.#isQuiet = false
+    this.#nextLine = entries.at(-1)!.number + 1
     for (const entry of entries) {
       if ('error' in entry) await this.#refuse(entry.number, entry.error)
       else if ('error' in receipts) await this.#refuse(entry.number, receipts.error)
@@ -153,9 +208,12 @@ class Answers {
     await this.#out.flush()
   }
 
-  /** Answers that the next line and all after it were not stored. */
+  /** Answers that the next line and all after it were not stored. @throws {ClientDisconnected} */
   async refuseFrom(error: MailroomError): Promise<void> {
-    await this.#out.write(errorLine(this.#accepted + this.#refused + 1, error))
+    const { code, detail, outcome } = problemLineOf(error)
+    const all = { code, detail: `${detail}. This line and all after it are not stored`, outcome }
+    await this.#out.write(`${JSON.stringify({ line: this.#nextLine, error: all })}\n`)
+    await this.#out.flush()
   }
 
   async end(): Promise<void> {

@@ -1,7 +1,8 @@
 /** `/log`: pages of the log, and redrive. */
 import type { Clock } from '../../runtime/clock.ts'
+import { MailroomError } from '../../runtime/errors.ts'
 import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
-import { idAt } from '../../storage/ids.ts'
+import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { type ApiContext, type Handler, idParameter, PAGE_LIMIT, replyJson, wholeNumber } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
@@ -12,7 +13,7 @@ const REDRIVES_MAX = 4
 
 /** The routes of the log. */
 export function logRoutes(
-  { facade, clock }: ApiContext,
+  { facade, clock, config }: ApiContext,
   readers: ConcurrencyLimit,
 ): Record<'getLog' | 'redriveLog', Handler> {
   const redrives = new ConcurrencyLimit('redrives', REDRIVES_MAX)
@@ -34,6 +35,8 @@ export function logRoutes(
           limit,
           read: (cursor = after, count) => facade.logPage({ after: cursor, limit: count }),
           toJson: messageJson,
+          // `MIN_ID` asks for whatever there is.
+          ...(after !== MIN_ID && after < idAt(clock.now() - config.retentionMs) && { gap: gapAfter(after) }),
           next(lastId) {
             const cursor = followCursor(lastId, clock)
             return cursor !== undefined && cursor > after ? `${path}&after=${cursor}` : null
@@ -52,12 +55,18 @@ export function logRoutes(
   }
 }
 
+/** Makes the `gap` of a page whose follower may have missed messages. */
+function gapAfter(after: string): (oldest: string | null) => object {
+  const { code, message } = new MailroomError('MR_CURSOR_EXPIRED', { after })
+  return (oldest) => ({ code, detail: message, oldest })
+}
+
 /**
  * The cursor for following the log: the last id of the page, but at most the id of 4 s ago. Ids are not in commit
  * order: a message may be stored up to 3 s after its id was made, and clocks differ by up to 1 s.
  */
 export function followCursor(lastId: string | undefined, clock: Clock): string | undefined {
   if (lastId === undefined) return undefined
-  const youngest = idAt(clock.now() - CURSOR_DELAY_MS)
+  const youngest = idAt(clock.ago(CURSOR_DELAY_MS))
   return lastId < youngest ? lastId : youngest
 }

@@ -56,7 +56,7 @@ export function messageRoutes(
       }
       const posted = await readPosted(context, type, clock)
       const { texts, many } = posted
-      const deadlineAt = clock.now() + POST_DEADLINE_MS
+      const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
       if (key !== undefined) {
         const hash = hashOf(posted)
         const receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
@@ -120,11 +120,11 @@ function acksOf(query: Query): boolean {
 async function longPoll(
   id: string,
   waitMs: number,
-  { facade, closing }: ApiContext,
+  { facade, draining }: ApiContext,
 ): Promise<Found | undefined> {
   for (let leftMs = waitMs; ; leftMs -= LONG_POLL_SLICE_MS) {
-    const found = await facade.find(id, closing() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
-    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || closing()) return found
+    const found = await facade.find(id, draining() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
+    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || draining()) return found
   }
 }
 

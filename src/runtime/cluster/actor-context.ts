@@ -2,8 +2,10 @@
  * What a worker hands to the actor it boots, and what it gets back. The runtime knows no actor: it is given a
  * catalog of boot functions.
  */
-import type { Clock, Random } from '../clock.ts'
+import type { Socket } from 'node:net'
+import type { Random } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { NodeClock } from '../node-time.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 
 /** The settings that the runtime reads itself. A node's whole configuration has more; it crosses IPC as JSON. */
@@ -23,7 +25,7 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   config: C
   /** Proves to another actor's server that the caller belongs to this system. */
   secret: string
-  clock: Clock
+  clock: NodeClock
   random: Random
   logger: Logger
   directory: Directory
@@ -33,6 +35,8 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   restart(role: Role): Promise<readonly ActorEntry[]>
   /** Sends this actor's status to the primary now instead of with the next heartbeat. */
   changed(): void
+  /** Passes an idle connection on: to another facade of this node, or back to `adopt` when there is none. */
+  passOn(connection: Socket): void
   /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
   fail(error: unknown): never
 }
@@ -42,8 +46,14 @@ export interface BootedActor {
   /** `host:port` of its internal server; null when it has none. */
   address: string | null
   status(): ActorStatus
-  /** Finishes what was admitted, releases what it holds, closes its servers. Idempotent. */
-  drain(): Promise<void>
+  /**
+   * Finishes what was admitted, releases what it holds, closes its servers. Idempotent.
+   *
+   * @param replaced Another facade of this node can take the connections.
+   */
+  drain(replaced: boolean): Promise<void>
+  /** Takes over a connection that another facade passed on. */
+  adopt?(connection: Socket): void
 }
 
 /**

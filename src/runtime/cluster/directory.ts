@@ -16,6 +16,8 @@ export interface ActorStatus {
   mailbox: { depth: number; capacity: number; refused: number }
   /** Messages handled since its process started. */
   handled: number
+  /** Of a facade: open connections of clients. */
+  connections?: number
   /** Of a messages actor: the lanes it holds, with the number of pending messages (also those in hand) of each. */
   lanes?: Record<number, number>
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */

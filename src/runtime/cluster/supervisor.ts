@@ -16,11 +16,13 @@ import cluster from 'node:cluster'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { TimeKeeper } from '../node-time.ts'
+import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { applyStatus, SupervisedActor } from './supervised-actor.ts'
-import type { BootFacts, ToPrimary } from './wire.ts'
+import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 /**
@@ -30,7 +32,7 @@ import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 const WORKER_FLAGS = ['--heap-growing-percent=50']
 
 /** Options of a supervisor. */
-export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
+export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'time'> {
   /** True where other nodes may belong to the system: then names of actors carry this node's. */
   isOneOfSeveral: boolean
   /** The module a worker process runs. */
@@ -40,6 +42,7 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role'> {
   clock: Clock
   random: Random
   logger: Logger
+  timeKeeper: TimeKeeper
   /** Called when a process was started or has ended. */
   onChange: () => void
   /** The actors of other nodes. */
@@ -68,6 +71,7 @@ export class Supervisor {
       execArgv: WORKER_FLAGS,
       silent: true,
     })
+    options.clock.every(CLOCK_CHECK_MS, () => this.#checkClock())
   }
 
   /** All actors of this node, by role and number. */
@@ -207,9 +211,10 @@ export class Supervisor {
 
   /** Forks a process for an actor, which another process may still run. */
   #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
-    const { node, config, secret, clock, logger } = this.#options
-    const process = new WorkerProcess({ name, role, node, config, secret }, clock, logger, {
-      onMessage: (message, from) => this.#receive(message, from),
+    const { node, config, secret, clock, logger, timeKeeper } = this.#options
+    const facts = { name, role, node, config, secret, time: timeKeeper.time }
+    const process = new WorkerProcess(facts, clock, logger, {
+      onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
     })
     this.#processes.add(process)
@@ -239,7 +244,7 @@ export class Supervisor {
       } else if (actor.entry.role === 'facade') {
         this.#ready(actor, next)
         beforeDrain()
-        await old.drain(DRAIN_MS)
+        await old.drain(DRAIN_MS, true)
       } else {
         await this.#drain(actor, DRAIN_MS)
         if (!actor.wanted) return
@@ -271,11 +276,25 @@ export class Supervisor {
     actor.cancelRestart = undefined
     actor.entry.state = 'draining'
     this.#changed()
-    await actor.process?.drain(timeoutMs)
+    await actor.process?.drain(timeoutMs, this.#otherFacade(actor.process) !== undefined)
     actor.process = undefined
   }
 
-  #receive(message: ToPrimary, from: WorkerProcess): void {
+  /** Sends a facade's connection to another one, or back when there is none. */
+  #passOn(connection: ConnectionHandle, from: WorkerProcess): void {
+    const other = this.#otherFacade(from)
+    if (other !== undefined) other.entry.connections = (other.entry.connections ?? 0) + 1
+    ;(other?.process ?? from).sendConnection(connection)
+  }
+
+  /** The ready facade with the fewest connections, not counting one's own. */
+  #otherFacade(own: WorkerProcess): SupervisedActor | undefined {
+    return this.#actorsOf('facade')
+      .filter(({ process, entry, wanted }) => process !== own && wanted && entry.state === 'ready')
+      .sort((a, b) => (a.entry.connections ?? 0) - (b.entry.connections ?? 0))[0]
+  }
+
+  #receive(message: ToPrimary, from: WorkerProcess, handle?: ConnectionHandle): void {
     const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
@@ -290,6 +309,9 @@ export class Supervisor {
       case 'status':
         if (actor?.process !== from) break
         if (applyStatus(actor, message.status)) this.#changed()
+        break
+      case 'connection':
+        if (handle !== undefined) this.#passOn(handle, from)
         break
       case 'signalled':
         this.#replaceSignalled(from)
@@ -412,6 +434,16 @@ export class Supervisor {
     })
     if (changed.length + removed.length === 0) return
     for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
+  }
+
+  /** A facade's replacement that is still booting needs the time, too. */
+  #checkClock(): void {
+    const { timeKeeper } = this.#options
+    if (!timeKeeper.tick()) return
+    const message: ToWorker = { kind: 'time', time: timeKeeper.time }
+    for (const worker of Object.values(cluster.workers ?? {})) {
+      if (worker?.isConnected()) worker.send(message, undefined, () => {})
+    }
   }
 }
 

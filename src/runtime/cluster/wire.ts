@@ -1,5 +1,6 @@
 /**
  * The IPC messages between the primary and its workers (JSON; errors in wire form). Users' messages never pass here.
+ * A `connection` comes with its handle: a facade passes an idle one on, and the primary sends it to another facade.
  *
  *   worker:  hello ──▶                 prepared ──▶          ready ──▶ status… ──▶          (exit)
  *   primary:          ◀── directory, boot           ◀── begin           ◀── directory…, drain
@@ -8,6 +9,7 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { NodeTime } from '../node-time.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
 
@@ -18,6 +20,7 @@ export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   node: string
   config: C
   secret: string
+  time: NodeTime
 }
 
 /** From the primary to a worker. */
@@ -27,8 +30,12 @@ export type ToWorker =
   | { kind: 'begin' }
   /** What has changed in the directory since the last such message; at first, all of it. */
   | { kind: 'directory'; changed: ActorEntry[]; removed: string[] }
+  /** The node's time, after each change. */
+  | { kind: 'time'; time: NodeTime }
   | { kind: 'ping' }
-  | { kind: 'drain' }
+  /** `replaced`: another facade of this node can take the connections of this one. */
+  | { kind: 'drain'; replaced: boolean }
+  | { kind: 'connection' }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
 
 /** From a worker to the primary. */
@@ -41,6 +48,7 @@ export type ToPrimary =
   | { kind: 'status'; status: ActorStatus }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
+  | { kind: 'connection' }
   /** This worker got an end signal. The primary decides what follows. */
   | { kind: 'signalled'; signal: string }
   /** The actor could not boot. */

@@ -1,11 +1,13 @@
 /** A worker process: it sends `hello`, boots its actor, sends heartbeats, drains and exits. */
 
-import { systemClock, systemRandom } from '../clock.ts'
+import { systemRandom } from '../clock.ts'
 import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
+import { WorkerClock } from '../node-time.ts'
 import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
+import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
 import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
@@ -58,6 +60,7 @@ class Requests {
  */
 export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
+  const clock = new WorkerClock()
   const requests = new Requests()
   const begun = Promise.withResolvers<void>()
   const predecessorEnded = () => {
@@ -66,16 +69,25 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   }
   let hosted: Promise<BootedActor> | undefined
   onEverySignal((signal) => send({ kind: 'signalled', signal }))
-  process.on('message', async (message: ToWorker) => {
+  process.on('message', async (message: ToWorker, handle?: unknown) => {
     switch (message.kind) {
       case 'boot':
-        hosted = boot(catalog, message.facts as BootFacts<C>, { directory, requests, predecessorEnded })
+        clock.follow(message.facts.time)
+        hosted = boot(catalog, message.facts as BootFacts<C>, {
+          clock,
+          directory,
+          requests,
+          predecessorEnded,
+        })
         break
       case 'begin':
         begun.resolve()
         break
       case 'directory':
         directory.receive(message)
+        break
+      case 'time':
+        clock.follow(message.time)
         break
       case 'answer':
         requests.settle(message)
@@ -84,8 +96,11 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         send({ kind: 'status', status: (await hosted)!.status() })
         break
       case 'drain':
-        await (await hosted)?.drain()
+        await (await hosted)?.drain(message.replaced)
         exit(0)
+        break
+      case 'connection':
+        ;(await hosted)?.adopt?.(socketOf(handle as ConnectionHandle))
     }
   })
   send({ kind: 'hello' })
@@ -95,10 +110,16 @@ async function boot<C extends RuntimeConfig>(
   catalog: Catalog<C>,
   facts: BootFacts<C>,
   {
+    clock,
     directory,
     requests,
     predecessorEnded,
-  }: { directory: Directory; requests: Requests; predecessorEnded: () => Promise<void> },
+  }: {
+    clock: WorkerClock
+    directory: Directory
+    requests: Requests
+    predecessorEnded: () => Promise<void>
+  },
 ): Promise<BootedActor> {
   const logger = createLogger(facts.config.logLevel, { node: facts.node, actor: facts.name })
   let lastLine: string | undefined
@@ -123,21 +144,24 @@ async function boot<C extends RuntimeConfig>(
   }
   const context: ActorContext<C> = {
     ...facts,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     logger,
     directory,
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: sendStatus,
+    passOn(connection) {
+      send({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
+    },
     fail,
   }
   try {
     const booted = await catalog[facts.role](context, predecessorEnded)
     hosted = {
       ...booted,
-      async drain() {
-        await booted.drain()
+      async drain(replaced) {
+        await booted.drain(replaced)
         log('info', {}, 'actor drained')
       },
     }
@@ -151,11 +175,11 @@ async function boot<C extends RuntimeConfig>(
     exit(1)
   }
   send({ kind: 'ready', address: hosted.address, status: hosted.status() })
-  systemClock.every(HEARTBEAT_MS, sendStatus)
+  clock.every(HEARTBEAT_MS, sendStatus)
   return hosted
 }
 
 /** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
-function send(message: ToPrimary, done: () => void = () => {}): void {
-  process.send?.(message, undefined, undefined, done)
+function send(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
+  process.send?.(message, handle as never, undefined, done)
 }

@@ -18,6 +18,7 @@ import {
   PING_MS,
   SILENT_MS,
 } from '../timings.ts'
+import type { ConnectionHandle } from './connection-handle.ts'
 import type { ActorStatus } from './directory.ts'
 import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
@@ -34,7 +35,7 @@ export interface WorkerEnd {
 /** The events of a worker process. */
 export interface WorkerListener {
   /** Every IPC message of the worker. After its `hello`, the worker is sent `boot`. */
-  onMessage(message: ToPrimary, worker: WorkerProcess): void
+  onMessage(message: ToPrimary, worker: WorkerProcess, handle?: ConnectionHandle): void
   /** The process has ended. */
   onExit(worker: WorkerProcess, end: WorkerEnd): void
 }
@@ -76,13 +77,13 @@ export class WorkerProcess {
     const ended = Promise.withResolvers<string>()
     try {
       this.#worker = cluster.fork()
-      this.#worker.on('message', (message: ToPrimary) => {
+      this.#worker.on('message', (message: ToPrimary, handle?: unknown) => {
         this.#heardAt = clock.monotonic()
         this.#pingedAt = null
         if (message.kind === 'ready') this.boot = message
         if (message.kind === 'ready' || message.kind === 'prepared') prepared.resolve(true)
         if (message.kind === 'failed') this.#failure = fromWire(message.error)
-        listener.onMessage(message, this)
+        listener.onMessage(message, this, handle as ConnectionHandle | undefined)
         if (message.kind === 'hello') this.send({ kind: 'boot', facts })
       })
       this.#listenForEnd(this.#worker, ended.resolve)
@@ -118,9 +119,21 @@ export class WorkerProcess {
     if (this.#worker?.isConnected()) this.#worker.send(message, undefined, () => {})
   }
 
-  /** Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended. */
-  drain(timeoutMs: number): Promise<void> {
-    this.#draining ??= this.#drain(timeoutMs)
+  /** Sends it a connection. */
+  sendConnection(handle: ConnectionHandle): void {
+    const close = () => handle.close()
+    if (this.#worker?.isConnected())
+      this.#worker.send({ kind: 'connection' }, handle as never, undefined, close)
+    else close()
+  }
+
+  /**
+   * Asks it to drain and exit, and kills it after `timeoutMs`. Resolves when it has ended.
+   *
+   * @param replaced Another facade can take its connections.
+   */
+  drain(timeoutMs: number, replaced = false): Promise<void> {
+    this.#draining ??= this.#drain(timeoutMs, replaced)
     return this.#draining
   }
 
@@ -152,10 +165,10 @@ export class WorkerProcess {
     this.#worker?.process.kill('SIGKILL')
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
+  async #drain(timeoutMs: number, replaced: boolean): Promise<void> {
     this.#leave()
     if (this.boot === undefined) this.#kill() // An actor that has not booted has admitted nothing.
-    this.send({ kind: 'drain' })
+    this.send({ kind: 'drain', replaced })
     const cancel = this.#clock.after(timeoutMs, () => {
       this.#logger.warn({ actor: this.name, worker: this.pid, timeoutMs }, 'drain took too long')
       this.#kill()

@@ -99,6 +99,8 @@ export class HeldLane {
   /** Set by a wake that nobody waited for. */
   #woken = false
   #wake: (() => void) | undefined
+  /** Set by a claim that found nothing: until the files change or a retry is due, another one would find nothing either. */
+  #idle: { version: string; dueAt: number; depth?: Depth } | undefined
   #turn = 0
 
   constructor(options: HeldLaneOptions) {
@@ -114,19 +116,29 @@ export class HeldLane {
 
   wake(): void {
     this.#woken = true
+    this.#idle = undefined
     this.#wake?.()
   }
 
   async claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
-    const { clock, home } = this.#options
-    const endAt = clock.monotonic() + waitMs
+    const { clock, home, files } = this.#options
+    const nowMs = clock.monotonic()
+    // All idle lanes of a process end their waits in the same event-loop iteration.
+    const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % waitMs)
     for (;;) {
       this.#refuse()
       this.#woken = false
-      const claimed = this.#claimNow(maxCount, maxRetryCount)
+      if (waitMs === 0 || !this.#isIdle()) {
+        // Both before the claim, which does not see what changes or becomes due after it.
+        const [version, now] = [files.version(), home.dueNow()]
+        const claimed = this.#claimNow(maxCount, maxRetryCount)
+        if (claimed.length > 0) return claimed
+        // Without room for retries, some may be due that were not claimed.
+        this.#idle = maxRetryCount > 0 ? { version, dueAt: home.nextDueAfter(now) } : undefined
+      }
       const leftMs = endAt - clock.monotonic()
-      if (claimed.length > 0 || leftMs <= 0) return claimed
-      const dueInMs = (home.nextDueAt() ?? Number.POSITIVE_INFINITY) - clock.now()
+      if (leftMs <= 0) return []
+      const dueInMs = this.#idle === undefined ? leftMs : this.#idle.dueAt - home.dueNow()
       await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
     }
   }
@@ -195,6 +207,7 @@ export class HeldLane {
 
   depth(): Depth {
     const { lane, files } = this.#options
+    if (this.#idle?.depth !== undefined && this.#isIdle()) return this.#idle.depth
     const starts = this.home.starts()
     let waiting = starts.count
     let oldest = starts.oldest
@@ -211,7 +224,9 @@ export class HeldLane {
     }
     const inHand = this.#inHand.size
     const oldestAt = oldest === null ? null : timeOf(oldest)
-    return { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    const depth = { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    if (this.#idle !== undefined && this.#isIdle() && inHand === 0) this.#idle.depth = depth
+    return depth
   }
 
   /** Removes what is older than the retention, bit by bit. */
@@ -262,6 +277,13 @@ export class HeldLane {
     this.#wake?.()
     this.#options.home.close()
     this.#options.lock.release()
+  }
+
+  #isIdle(): boolean {
+    const { files, home } = this.#options
+    return (
+      this.#idle !== undefined && home.dueNow() < this.#idle.dueAt && files.version() === this.#idle.version
+    )
   }
 
   #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
@@ -346,6 +368,8 @@ export class HeldLane {
       if (!isUnavailable(error)) throw error
       this.#unwritable = this.#options.home.whyUnwritable(error)
       throw unavailable(this.#unwritable, error)
+    } finally {
+      this.#idle = undefined
     }
   }
 

@@ -5,7 +5,8 @@
 
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import type { Clock } from '../../runtime/clock.ts'
+import { type Clock, steadyNow } from '../../runtime/clock.ts'
+import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
 import { MAX_STARTS } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
@@ -55,6 +56,8 @@ export class Home {
   /** Starts that the last holder left open. */
   leftOpenCount = 0
   readonly #clock: Clock
+  /** The present instant (ms) as the column `due` counts it: it never steps. */
+  readonly dueNow: () => number
   readonly #retentionMs: number
   readonly #path: string
   #open: OpenFile
@@ -68,6 +71,7 @@ export class Home {
   constructor(path: string, clock: Clock, retentionMs: number) {
     this.#path = path
     this.#clock = clock
+    this.dueNow = steadyNow(clock)
     this.#retentionMs = retentionMs
     this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
     try {
@@ -120,12 +124,14 @@ export class Home {
         ).run(...[id, checksumOf(id, text), text, now, attempts])
         return changes === 1 ? { id, text, deliveredAt: now, attempts } : undefined
       }
-      case 'retry':
+      case 'retry': {
+        const { delayMs, error } = settlement
         this.#sql(
           `INSERT INTO start VALUES (?, ?, 0, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE
            SET open = 0, suspect = 0, due = excluded.due, lastError = excluded.lastError, firstError = ?`,
-        ).run(id, text, settlement.dueAt, settlement.error, settlement.error, firstError || settlement.error)
+        ).run(id, text, this.dueNow() + delayMs, error, error, firstError || error)
         return undefined
+      }
       case 'back':
         this.#sql(
           `INSERT INTO start VALUES (?, ?, 0, 0, 0, 0, '', '')
@@ -154,16 +160,16 @@ export class Home {
   due(limit: number): Claimed[] {
     const sql =
       'SELECT id, body AS text, starts, suspect FROM start WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?'
-    const rows = this.#sql(sql).all(this.#clock.now(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
+    const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
       suspect: number
     })[]
     return rows.map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect: suspect === 1 }))
   }
 
-  /** The instant (ms) the next start not yet due becomes so. */
-  nextDueAt(): number | undefined {
+  /** The first due instant after `now`, in `dueNow`'s time; infinite when there is none. */
+  nextDueAfter(now: number): number {
     const sql = 'SELECT min(due) AS due FROM start WHERE open = 0 AND due > ?'
-    return (this.#one(sql, this.#clock.now())?.['due'] as number | null) ?? undefined
+    return (this.#one(sql, now)?.['due'] as number | null) ?? Number.POSITIVE_INFINITY
   }
 
   /** Messages in `start`, and the oldest of them. */
@@ -190,7 +196,7 @@ export class Home {
 
   /** A page of the delivered list, and the ids in it whose text is not what was written. */
   delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
-    const floor = floorAt(this.#clock.now() - this.#retentionMs, after)
+    const floor = floorAt(this.#clock.ago(this.#retentionMs), after)
     const order = after === undefined ? 'DESC' : 'ASC'
     const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
       WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
@@ -227,7 +233,7 @@ export class Home {
 
   /** Within `commit`: removes some of what is older than the retention. @returns True when there may be more. */
   removeOld(): boolean {
-    const oldest = idAt(this.#clock.now() - this.#retentionMs)
+    const oldest = idAt(this.#clock.ago(this.#retentionMs))
     this.#sql('DELETE FROM dead WHERE purged = 1 AND id < ?').run(oldest)
     const sql = 'DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id < ? ORDER BY id LIMIT ?)'
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
@@ -279,7 +285,11 @@ export class Home {
 
   #openToWrite(): OpenFile {
     return openToWrite(this.#path, (open) => {
-      this.leftOpenCount = adoptStarts(checkTables(open).database, this.#clock.now())
+      this.leftOpenCount = adoptStarts(
+        checkTables(open).database,
+        this.#clock.now(),
+        this.dueNow() + RETRY_MAX_MS,
+      )
       return open
     })
   }
@@ -306,7 +316,7 @@ function checkTables(open: OpenFile): OpenFile {
 }
 
 /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
-function adoptStarts(database: DatabaseSync, now: number): number {
+function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
   return transact(database, () => {
     database
       .prepare(
@@ -316,6 +326,8 @@ function adoptStarts(database: DatabaseSync, now: number): number {
       )
       .run(now, MAX_STARTS)
     const buried = database.prepare('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
+    // The last holder's clock may have been ahead.
+    database.prepare('UPDATE start SET due = ?1 WHERE due > ?1').run(latestDue)
     const adopted = database.prepare('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
     return Number(buried.changes) + Number(adopted.changes)
   })

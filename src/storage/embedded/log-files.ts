@@ -9,6 +9,8 @@ import { LogReader } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
 
+/** The lanes of an actor share one look at the files for this long. A wake-up does not wait for it. */
+const VERSION_MS = 50
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
 /** The name of a file of the log. */
 export interface LogName {
@@ -37,6 +39,8 @@ export class LogFiles {
   readonly #directory: Guard
   readonly #damage: Damage
   readonly #readers = new Map<string, LogReader>()
+  #version = ''
+  #versionEndsAt = 0
 
   constructor(options: LogFilesOptions, damage: Damage) {
     this.#options = options
@@ -48,10 +52,34 @@ export class LogFiles {
   names(): string[] {
     try {
       this.#directory.check()
-      const names = listLogs(this.#options.data).map(({ name }) => name)
-      const known = new Set(names)
-      for (const [name, reader] of this.#readers) if (!known.has(name)) this.#forget(name, reader)
-      return names
+    } catch (error) {
+      throw unreadable((error as Error).message, error)
+    }
+    const names = this.#listNames()
+    const known = new Set(names)
+    for (const [name, reader] of this.#readers) if (!known.has(name)) this.#forget(name, reader)
+    return names
+  }
+
+  /**
+   * Another text once a file has changed, for polls: at most `VERSION_MS` old.
+   *
+   * @throws As `names` and `read`.
+   */
+  version(): string {
+    const now = this.#options.clock.monotonic()
+    if (now >= this.#versionEndsAt) {
+      this.#version = this.#listNames()
+        .map((name) => `${name} ${this.read(name, (reader) => reader.version())}`)
+        .join()
+      this.#versionEndsAt = now + VERSION_MS
+    }
+    return this.#version
+  }
+
+  #listNames(): string[] {
+    try {
+      return listLogs(this.#options.data).map(({ name }) => name)
     } catch (error) {
       throw unreadable((error as Error).message, error)
     }
@@ -113,7 +141,7 @@ export class LogFiles {
     const youngest = reader.youngest()
     this.#readers.delete(name)
     reader.close()
-    if (youngest !== undefined && youngest >= idAt(clock.now() - retentionMs))
+    if (youngest !== undefined && youngest >= idAt(clock.ago(retentionMs)))
       this.#damage.report(name, 'was removed while Mailroom ran; its messages are lost')
   }
 }

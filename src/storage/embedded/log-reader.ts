@@ -18,6 +18,8 @@ export interface LogRow extends Message {
   damaged: boolean
 }
 
+let lastNumber = 0
+
 /** A log file, open to read. */
 export class LogReader {
   /** The file's own random id. */
@@ -27,7 +29,11 @@ export class LogReader {
   /** Opened as a file that nobody writes. */
   readonly isImmutable: boolean
   readonly #database: DatabaseSync
-  readonly #statements: Record<'descending' | 'ascending' | 'one' | 'lane' | 'count' | 'next', StatementSync>
+  readonly #number = ++lastNumber
+  readonly #statements: Record<
+    'descending' | 'ascending' | 'one' | 'lane' | 'count' | 'next' | 'version',
+    StatementSync
+  >
 
   private constructor(path: string, { database, file, isImmutable }: OpenFile) {
     this.file = file
@@ -43,6 +49,7 @@ export class LogReader {
       count: database.prepare(
         'SELECT count(*) AS count, max(seq) AS last FROM log WHERE lane = ? AND seq > ?',
       ),
+      version: database.prepare('PRAGMA data_version'),
       next: database.prepare('SELECT id FROM log WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1'),
     }
   }
@@ -50,6 +57,11 @@ export class LogReader {
   /** @throws As `openToRead`. */
   static open(path: string): LogReader {
     return openToRead(path, (open) => new LogReader(path, open))
+  }
+
+  /** Another text after each commit, and of each reader. */
+  version(): string {
+    return `${this.#number}:${this.#statements.version.get()!['data_version']}`
   }
 
   /** Rows between two ids (exclusive). */

@@ -11,7 +11,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MailroomError } from '../../runtime/errors.ts'
-import { DISK_PROBE_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, KEY_WINDOW_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -110,7 +110,7 @@ export class LogWriter {
   rotate(): void {
     const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock, logger } = this.#options
     const { bytes = 0, firstAt = null } = this.#segment ?? {}
-    if (firstAt === null || (bytes < segmentBytes && clock.now() - firstAt < segmentAgeMs)) return
+    if (firstAt === null || (bytes < segmentBytes && firstAt > clock.ago(segmentAgeMs))) return
     if (clock.monotonic() < this.#rotateAt) return
     try {
       this.#segment!.guard.check()
@@ -207,11 +207,8 @@ export class LogWriter {
   /** Writes one batch into the open transaction. A batch that must be refused does not spoil the others. */
   #write({ messages, key, lane, deadlineAt }: LaneBatch): Receipt[] | MailroomError {
     const { clock } = this.#options
-    if (clock.now() > deadlineAt) {
-      const facts = {
-        what: 'Appending to the log',
-        deadlineMs: Math.max(0, deadlineAt - timeOf(messages[0]!.id)),
-      }
+    if (clock.monotonic() > deadlineAt) {
+      const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       return new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
     if (key !== undefined) {
@@ -238,7 +235,7 @@ export class LogWriter {
   }
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
-    const oldest = idAt(this.#options.clock.now() - KEY_WINDOW_MS)
+    const oldest = idAt(this.#options.clock.ago(KEY_WINDOW_MS))
     const find = ({ findKey, idsOf }: Pick<Segment, 'findKey' | 'idsOf'>) => {
       const row = findKey.get(key, oldest) as { id: string; hash: string } | undefined
       if (row === undefined) return undefined

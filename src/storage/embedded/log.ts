@@ -32,7 +32,7 @@ export class EmbeddedLog implements Log {
   async page({ before = MAX_ID, after, limit }: Range): Promise<Logged[]> {
     const order = after === undefined ? 'descending' : 'ascending'
     const { files, clock, retentionMs } = this.#options
-    const floor = floorAt(clock.now() - retentionMs, after)
+    const floor = floorAt(clock.ago(retentionMs), after)
     const page: Logged[] = []
     let cursor: string | undefined
     // A damaged row leaves a gap: read on, so that a page is short at the end only.
@@ -51,7 +51,7 @@ export class EmbeddedLog implements Log {
 
   async get(id: string): Promise<Logged | undefined> {
     const { files, clock, retentionMs } = this.#options
-    if (id < idAt(clock.now() - retentionMs)) return undefined
+    if (id < idAt(clock.ago(retentionMs))) return undefined
     const copies = files.names().flatMap((name) => files.read(name, (reader) => reader.get(id)) ?? [])
     const [row] = files.intact(copies)
     return row === undefined ? undefined : { id: row.id, text: row.text, lane: row.lane }

@@ -52,7 +52,7 @@ export function isRemovable(
   const reader = LogReader.open(join(data, name))
   try {
     const youngest = reader.youngest()
-    if (youngest === undefined || youngest >= idAt(clock.now() - retentionMs)) return false
+    if (youngest === undefined || youngest >= idAt(clock.ago(retentionMs))) return false
     for (let lane = 0; lane < laneCount; lane++) {
       if (reader.countOf(lane, 0).count > 0 && !isSettled(reader, lane, join(data, homeName(lane))))
         return false

@@ -58,7 +58,7 @@ export class Claimer {
       this.#state.refuseReleased()
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0) return claimed
-      await this.#park(Math.min(leftMs, Math.max(1, lone.nextDueAt(clock.now()) - clock.now())))
+      await this.#park(Math.min(leftMs, Math.max(1, lone.nextDueInMs())))
     }
   }
 
@@ -87,7 +87,7 @@ export class Claimer {
 
   async #claimLone(claimed: Claimed[], maxCount: number): Promise<void> {
     const state = this.#state
-    const due = state.lone.due(this.#options.clock.now(), (id) => !state.inHand.has(id)).slice(0, maxCount)
+    const due = state.lone.due((id) => !state.inHand.has(id)).slice(0, maxCount)
     if (due.length === 0) return
     const [entries, delivered] = await Promise.all([state.lone.fetch(due), state.list.findSure(due)])
     state.foundDelivered(delivered)
@@ -162,7 +162,7 @@ export class Claimer {
     // Perhaps it is on one member only: it is not to stand in the log alone.
     const sure = await makeSure(pending, new Map([[key, value]]), FOR_EVER_MS)
     if (!sure.has(key)) return false
-    const deadlineAt = clock.now() + REAPPEND_DEADLINE_MS
+    const deadlineAt = clock.monotonic() + REAPPEND_DEADLINE_MS
     try {
       await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt })
     } catch (error) {
@@ -178,7 +178,7 @@ export class Claimer {
   #arrived(key: string): void {
     const { id, count } = partsOf(key)
     if (count === undefined || this.#state.leaving.has(key)) return
-    this.#state.line.woken(key, this.#options.clock.now() - timeOf(id) < OVERDUE_MS)
+    this.#state.line.woken(key, timeOf(id) > this.#options.clock.ago(OVERDUE_MS))
   }
 
   /** Waits for a wake-up, at most so long. */

@@ -145,7 +145,7 @@ export class HeldLane {
   /** As `Queue.redrive`, each as a lone message, which the next scan takes up. @returns Those put back. */
   async redrive(messages: readonly Message[]): Promise<Message[]> {
     const { list, lone, dead, inHand } = this.#state
-    const youngestAt = this.#clock.now() - REDRIVE_AGE_MS
+    const youngestAt = this.#clock.ago(REDRIVE_AGE_MS)
     const old = messages.filter(({ id }) => timeOf(id) < youngestAt)
     // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
     const waits = await this.#waitingAmong(old)

@@ -3,7 +3,6 @@
  * streamed, so a range is read in windows of time: wider when there was little in one, narrower when much.
  */
 import type { Clock } from '../../runtime/clock.ts'
-import { ID_AHEAD_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../ids.ts'
 import type { Range } from '../ports.ts'
 import type { ClusterMap } from './cluster.ts'
@@ -48,7 +47,7 @@ export class KeyRange<T extends { id: string }> {
   async page({ before = MAX_ID, after, limit }: Range): Promise<T[]> {
     const { clock, retentionMs } = this.#options
     const ascending = after !== undefined
-    const oldest = idAt(clock.now() - retentionMs)
+    const oldest = idAt(clock.ago(retentionMs))
     const floor = after === undefined || after < oldest ? oldest : after
     const page: T[] = []
     for await (const ids of this.#windows(floor, before, ascending)) {
@@ -68,22 +67,19 @@ export class KeyRange<T extends { id: string }> {
   async *#windows(floor: string, ceiling: string, ascending: boolean): AsyncGenerator<string[]> {
     const { map, prefix, clock } = this.#options
     const bottom = Math.max(timeOf(floor), 0)
-    const top = Math.min(
-      ceiling === MAX_ID ? Number.POSITIVE_INFINITY : timeOf(ceiling),
-      clock.now() + ID_AHEAD_MS,
-    )
+    const now = clock.now()
+    const top = Math.min(timeOf(ceiling), now)
+    // The clock of another node may be ahead: the window that ends now has all that is younger, too.
+    const end = top === now ? Number.POSITIVE_INFINITY : top
     // Where there is little, one look finds all of it; else gaps in time cost a look each time they are widened.
     let span = (await map.size()) <= MANY_KEYS ? Number.POSITIVE_INFINITY : FIRST_SPAN_MS
-    // What lies ahead of our clock is looked at in one go with the first window.
     let at = ascending ? bottom : top
     let first = true
     while (first || (ascending ? at <= top : at >= bottom)) {
-      const width = first && !ascending ? span + ID_AHEAD_MS : span
+      const to = ascending ? at + span - 1 : at
+      const from = ascending ? at : Math.max(bottom, at - span + 1)
       first = false
-      const [from, to] = ascending
-        ? [at, Math.min(top, at + width - 1)]
-        : [Math.max(bottom, at - width + 1), at]
-      const found = await map.keys(prefix + lowest(from, floor), prefix + highest(to))
+      const found = await map.keys(prefix + lowest(from, floor), prefix + highest(to >= top ? end : to))
       const ids = found.map((key) => key.slice(prefix.length)).sort()
       yield ascending ? ids : ids.reverse()
       at = ascending ? to + 1 : from - 1

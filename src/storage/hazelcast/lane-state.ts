@@ -46,7 +46,7 @@ export class LaneState {
     this.lane = lane
     this.pending = cluster.map(NAMES.pending)
     this.list = new DeliveredList({ lane, cluster, clock, retentionMs })
-    this.lone = new LoneMessages(this.pending, lane)
+    this.lone = new LoneMessages(this.pending, lane, clock)
     this.leaving = new Leaving(this.pending)
     this.dead = new DeadLetters({
       ...{ lane, cluster, clock, retentionMs },

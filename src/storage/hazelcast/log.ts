@@ -1,6 +1,7 @@
 /** The log on a Hazelcast cluster: one entry a batch. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAtPlace, placeOf, timeOf } from '../ids.ts'
 import type { LaneBatch, Log, Logged, Message, Range, Receipt } from '../ports.ts'
 import type { Bound } from './bound.ts'
@@ -33,8 +34,8 @@ export class HazelcastLog implements Log {
   async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
     const { clock, retentionMs, bound } = this.#options
     const [first] = messages as [Message]
-    if (clock.now() > deadlineAt) {
-      const facts = { what: 'Appending to the log', deadlineMs: Math.max(0, deadlineAt - timeOf(first.id)) }
+    if (clock.monotonic() > deadlineAt) {
+      const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       throw new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
     bound.check()
@@ -51,7 +52,7 @@ export class HazelcastLog implements Log {
 
   async get(id: string): Promise<Logged | undefined> {
     const { clock, retentionMs } = this.#options
-    if (timeOf(id) < clock.now() - retentionMs) return undefined
+    if (timeOf(id) < clock.ago(retentionMs)) return undefined
     const value = await this.#map.get(batchKeyOf(id))
     if (value === undefined) return undefined
     const { lane, texts } = JSON.parse(value) as LogEntry

@@ -1,4 +1,6 @@
 /** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
+import { type Clock, steadyNow } from '../../runtime/clock.ts'
+import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
 import type { Message } from '../ports.ts'
 import { type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
@@ -18,9 +20,12 @@ export const UNSTARTED: Lone = {
 export class LoneMessages {
   readonly #map: ClusterMap
   readonly #lane: number
+  /** For `dueAt`. */
+  readonly #dueNow: () => number
   readonly #known = new Map<string, Lone>()
 
-  constructor(map: ClusterMap, lane: number) {
+  constructor(map: ClusterMap, lane: number, clock: Clock) {
+    this.#dueNow = steadyNow(clock)
     this.#map = map
     this.#lane = lane
   }
@@ -45,7 +50,9 @@ export class LoneMessages {
       // Because of one that is here its batch is left: so it is to be here for sure.
       for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
         const wasOpen = lone.open ? { open: false, suspect: true, dueAt: 0 } : {}
-        this.#known.set(id, { ...lone, ...wasOpen })
+        // The clock of the last holder may have been ahead.
+        const dueAt = Math.min(lone.dueAt, this.dueIn(RETRY_MAX_MS))
+        this.#known.set(id, { ...lone, dueAt, ...wasOpen })
         if (lone.open) openCount++
       }
     }
@@ -81,19 +88,26 @@ export class LoneMessages {
     this.#known.delete(id)
   }
 
+  /** The `dueAt` of a start that is due after so many ms. */
+  dueIn(ms: number): number {
+    return this.#dueNow() + ms
+  }
+
   /** Those whose next start is due, the longest due first. */
-  due(now: number, isFree: (id: string) => boolean): string[] {
+  due(isFree: (id: string) => boolean): string[] {
+    const now = this.#dueNow()
     return [...this.#known]
       .filter(([id, { dueAt }]) => dueAt <= now && isFree(id))
       .sort(([, a], [, b]) => a.dueAt - b.dueAt)
       .map(([id]) => id)
   }
 
-  /** The instant (ms) the next one not yet due becomes so; infinite when there is none. */
-  nextDueAt(now: number): number {
+  /** After how many ms the next one that is not due becomes so; infinite when there is none. */
+  nextDueInMs(): number {
+    const now = this.#dueNow()
     let next = Number.POSITIVE_INFINITY
     for (const { dueAt } of this.#known.values()) if (dueAt > now && dueAt < next) next = dueAt
-    return next
+    return next - now
   }
 
   /** The instant (ms) of the oldest; infinite when there is none. */

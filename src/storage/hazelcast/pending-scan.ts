@@ -75,7 +75,7 @@ export class PendingScan {
     leaving.again()
     const lookedAt = clock.monotonic()
     const found = await pending.keys(...laneBounds(lane))
-    const now = clock.now()
+    const overdueAt = clock.ago(OVERDUE_MS)
     const young = new Map<string, number>()
     const strangers: string[] = []
     let overdue = 0
@@ -85,7 +85,7 @@ export class PendingScan {
       const cameAt = this.#young.get(key) ?? this.#lookedAt
       if (count === undefined) {
         if (!lone.has(id) && !inHand.has(id)) strangers.push(id)
-      } else if (now - timeOf(id) < OVERDUE_MS && lookedAt - cameAt < OVERDUE_MS) {
+      } else if (timeOf(id) > overdueAt && lookedAt - cameAt < OVERDUE_MS) {
         young.set(key, cameAt) // By our own clock, too: whoever made its id may have one that is ahead.
       } else {
         line.found(key)

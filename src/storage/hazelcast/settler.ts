@@ -84,9 +84,9 @@ export class Settler {
       case 'done':
         return
       case 'retry': {
-        const { dueAt, error } = settlement
+        const { delayMs, error } = settlement
         const errors = { firstError: firstError || error, lastError: error }
-        return lone.write(id, text, { ...UNSTARTED, starts, dueAt, ...errors })
+        return lone.write(id, text, { ...UNSTARTED, starts, dueAt: lone.dueIn(delayMs), ...errors })
       }
       case 'back':
         if (!known?.open) return

@@ -4,6 +4,7 @@ import { FacadeActor } from '../../../src/actors/facade/facade.ts'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { Messages, PagedList } from '../../../src/actors/protocol.ts'
+import { MailroomError } from '../../../src/runtime/errors.ts'
 import {
   ASK_TIMEOUT_MS,
   POST_DEADLINE_MS,
@@ -39,7 +40,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
     await clock.advance(600)
   }
   await live(...members.map((_, index) => index + 1))
-  const deadlineAt = () => clock.now() + POST_DEADLINE_MS
+  const deadlineAt = () => clock.monotonic() + POST_DEADLINE_MS
   const post = (text: string) => facade.post(text, deadlineAt())
   const postBatch = (texts: string[], key?: { value: string; hash: string }) =>
     facade.postBatch(texts, { deadlineAt: deadlineAt(), ...(key && { key }) })
@@ -114,7 +115,7 @@ test('a post past its deadline does not fail the others of its batch', async () 
   store.before = (call) => (call === 'append' ? gate.promise : undefined)
   const busy = Array.from({ length: 4 }, () => postBatch(['busy']))
   await settle()
-  const late = facade.post('late', clock.now() + 10)
+  const late = facade.post('late', clock.monotonic() + 10)
   await clock.advance(10)
   const fresh = post('fresh')
   gate.resolve()
@@ -282,7 +283,7 @@ test('while a messages actor is unreachable, dead letters are not reported as ab
 })
 
 test('missing() names what is missing to accept a message', async () => {
-  const { facade, directory } = await open()
+  const { facade, directory, clock } = await open()
   const lanes = (...numbers: number[]) => ({ lanes: Object.fromEntries(numbers.map((lane) => [lane, 0])) })
   const held = [entryOf('messages-1', lanes(0, 2)), entryOf('messages-2', lanes(1))]
   directory.set(LOGGING, ...held)
@@ -299,8 +300,21 @@ test('missing() names what is missing to accept a message', async () => {
     'messages-1: room on the disk',
   ])
   assert.deepEqual(facade.damaged(), ['log-1.1.db'])
+  clock.off = ['the clock is off']
+  assert.deepEqual(facade.warnings(), ['the clock is off'])
   facade.announceDrain()
   assert.ok(facade.missing().includes('this node is draining'))
+})
+
+test('while the clock has not been set nothing is accepted, and the clock is missing', async () => {
+  const { facade, clock, post, postBatch } = await open()
+  const facts = { wallClock: '1970-01-01T00:00:00.000Z', from: '2026-01-01', to: '2046-01-01' }
+  clock.wrong = new MailroomError('MR_CLOCK_WRONG', facts)
+  assert.ok(facade.missing().includes(clock.wrong.message))
+  const refusal = { code: 'MR_CLOCK_WRONG', outcome: 'none' }
+  await Promise.all([assert.rejects(post('a'), refusal), assert.rejects(postBatch(['b']), refusal)])
+  clock.wrong = undefined
+  assert.equal((await post('c')).replayed, false)
 })
 
 test('there are at most as many messages actors as lanes', async () => {

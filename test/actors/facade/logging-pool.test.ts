@@ -25,10 +25,12 @@ function open(count: number) {
   context.directory.set(...names.map((name) => entryOf(name)))
   const peers = new DirectPeers()
   const asked: string[] = []
+  const lefts: (number | null)[] = []
   const answers = new Map<string, () => Promise<Receipt[]>>()
   for (const name of names) {
-    const append: Logging['append'] = () => {
+    const append: Logging['append'] = (_batch, leftMs) => {
       asked.push(name)
+      lefts.push(leftMs)
       return answers.get(name)?.() ?? Promise.resolve(RECEIPTS)
     }
     peers.actors.set(name, { append, page: async () => [] })
@@ -41,7 +43,7 @@ function open(count: number) {
   }
   const pool = new LoggingPool(context, peers)
   const batch = (more: Partial<LaneBatch> = {}): LaneBatch => ({
-    ...{ messages: [], lane: 0, deadlineAt: context.clock.now() + POST_DEADLINE_MS },
+    ...{ messages: [], lane: 0, deadlineAt: context.clock.monotonic() + POST_DEADLINE_MS },
     ...more,
   })
   /** Appends. The object gets `receipts` or `error` when the call ends. */
@@ -56,7 +58,7 @@ function open(count: number) {
   const all = (answer: () => Promise<Receipt[]>) => {
     for (const name of names) answers.set(name, answer)
   }
-  return { context, peers, pool, asked, answers, all, append, timeouts, batch }
+  return { context, peers, pool, asked, lefts, answers, all, append, timeouts, batch }
 }
 
 const KEY = { value: 'key-0123456789abcdef', hash: 'h' }
@@ -174,7 +176,7 @@ test('an error that is not retryable is passed on unchanged', async () => {
 
 test('past its deadline no actor is asked: nothing was stored', async () => {
   const { append, asked, context } = open(2)
-  const call = append({ deadlineAt: context.clock.now() })
+  const call = append({ deadlineAt: context.clock.monotonic() })
   await settle()
   assert.deepEqual([call.error!.code, call.error!.outcome], ['MR_DEADLINE_EXPIRED', 'none'])
   assert.deepEqual(asked, [])
@@ -184,7 +186,7 @@ test('an attempt has its share of the deadline, or what is left of it', async ()
   const { append, timeouts, all, context } = open(2)
   all(never)
   append()
-  append({ deadlineAt: context.clock.now() + 300 })
+  append({ deadlineAt: context.clock.monotonic() + 300 })
   await settle()
   assert.deepEqual(timeouts, [APPEND_ATTEMPT_MS, 300])
 })
@@ -224,4 +226,14 @@ test('reads fail over as appends do', async () => {
     await context.clock.advance(100)
     assert.deepEqual(await reads, [[], undefined])
   }
+})
+
+test('a call to another node carries the time left, as its monotonic clock has its own zero', async () => {
+  const { context, append, lefts } = open(1)
+  append()
+  await settle()
+  context.directory.set(entryOf('logging-1', { node: 'there' }))
+  append()
+  await settle()
+  assert.deepEqual(lefts, [null, POST_DEADLINE_MS])
 })

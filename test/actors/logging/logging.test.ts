@@ -16,7 +16,7 @@ function open(mailboxCapacity = 1000) {
   const batch = (...texts: string[]) => ({
     messages: nextIds(texts.length).map((id, index) => ({ id, text: texts[index]! })),
     lane: 1,
-    deadlineAt: context.clock.now() + 1000,
+    deadlineAt: context.clock.monotonic() + 1000,
   })
   return { context, store, actor, batch }
 }
@@ -24,7 +24,7 @@ function open(mailboxCapacity = 1000) {
 test('writes a batch to the log and reads it back', async () => {
   const { actor, batch } = open()
   const given = batch('a', 'b')
-  const receipts = await actor.append(given)
+  const receipts = await actor.append(given, null)
   assert.deepEqual(
     receipts,
     given.messages.map(({ id }) => ({ id, replayed: false })),
@@ -42,8 +42,8 @@ test('a batch counts as its messages in the mailbox; one that does not fit is re
   const { actor, batch, store } = open(3)
   const gate = Promise.withResolvers<void>()
   store.before = () => gate.promise
-  const first = actor.append(batch('a', 'b'))
-  await assert.rejects(actor.append(batch('c', 'd')), { code: 'MR_MAILBOX_FULL', outcome: 'none' })
+  const first = actor.append(batch('a', 'b'), null)
+  await assert.rejects(actor.append(batch('c', 'd'), null), { code: 'MR_MAILBOX_FULL', outcome: 'none' })
   gate.resolve()
   await first
   assert.equal(store.log.size, 2)
@@ -54,12 +54,12 @@ test('a drain finishes what was admitted, refuses the rest, and is the same for 
   const { actor, batch, store } = open()
   const gate = Promise.withResolvers<void>()
   store.before = () => gate.promise
-  const admitted = actor.append(batch('a'))
+  const admitted = actor.append(batch('a'), null)
   const drained = actor.drain()
   assert.equal(actor.drain(), drained)
   assert.ok(actor.draining)
   await Promise.resolve()
-  await assert.rejects(actor.append(batch('b')), { code: 'MR_DRAINING', outcome: 'none' })
+  await assert.rejects(actor.append(batch('b'), null), { code: 'MR_DRAINING', outcome: 'none' })
   gate.resolve()
   await drained
   assert.equal((await admitted).length, 1)
@@ -68,7 +68,8 @@ test('a drain finishes what was admitted, refuses the rest, and is the same for 
 test('a page of large texts is shorter than asked, never empty before the end', async () => {
   const { actor, batch } = open()
   const text = 'x'.repeat(65_536)
-  for (let count = 0; count < 300; count += 100) await actor.append(batch(...Array<string>(100).fill(text)))
+  for (let count = 0; count < 300; count += 100)
+    await actor.append(batch(...Array<string>(100).fill(text)), null)
   const page = await actor.page({ limit: 1000 })
   assert.equal(page.length, 8)
   const rest = await actor.page({ limit: 1000, before: page.at(-1)!.id })
@@ -101,4 +102,11 @@ test('a bounded page is the first part of the whole page, and all of it when it 
       if (page.length < whole.length) assert.ok(bytes >= maxBytes)
     }),
   )
+})
+
+test('the time left that another node sends replaces its deadline', async () => {
+  const { actor, batch } = open()
+  const theirs = { ...batch('a'), deadlineAt: -1 }
+  assert.equal((await actor.append(theirs, 1000)).length, 1)
+  await assert.rejects(actor.append(theirs, null), { code: 'MR_DEADLINE_EXPIRED', outcome: 'none' })
 })

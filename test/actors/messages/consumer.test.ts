@@ -51,7 +51,7 @@ class Bench {
   async add(lane: number, ...texts: string[]): Promise<string[]> {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-    await this.backend.log.append({ messages, lane, deadlineAt: this.clock.now() + 1000 })
+    await this.backend.log.append({ messages, lane, deadlineAt: this.clock.monotonic() + 1000 })
     this.backend.queue.wake(lane)
     return ids
   }

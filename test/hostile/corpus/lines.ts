@@ -6,7 +6,6 @@ const DEEP = 10_000
 
 /** Lines that are no messages; each is sent between two that are. */
 const INVALID: readonly (readonly [what: string, code: string, line: Bytes])[] = [
-  ['an empty line', BAD, ''],
   ['a line of spaces', BAD, '   '],
   ['a line of a NUL', BAD, '\0'],
   ['rubbish', BAD, 'rubbish'],

@@ -34,7 +34,7 @@ test('carries arguments and results as they are', async (context) => {
     append: async (given: typeof batch) => [{ id: given.messages[0]!.text, replayed: given.lane === 3 }],
     get: async () => undefined,
   })
-  assert.deepEqual(await logging.append(batch), [{ id: 'ä\u0000\uFEFF', replayed: true }])
+  assert.deepEqual(await logging.append(batch, null), [{ id: 'ä\u0000\uFEFF', replayed: true }])
   assert.equal(await logging.get('01'), undefined)
 })
 
@@ -45,7 +45,11 @@ test('carries a MailroomError with its code, facts and outcome', async (context)
       throw new MailroomError('MR_STORE_UNAVAILABLE', details, { outcome: 'unknown' })
     },
   })
-  await assert.rejects(logging.append(batch), { code: 'MR_STORE_UNAVAILABLE', outcome: 'unknown', details })
+  await assert.rejects(logging.append(batch, null), {
+    code: 'MR_STORE_UNAVAILABLE',
+    outcome: 'unknown',
+    details,
+  })
 })
 
 test('any other error becomes MR_INTERNAL, outcome unknown', async (context) => {
@@ -54,13 +58,13 @@ test('any other error becomes MR_INTERNAL, outcome unknown', async (context) => 
       throw new TypeError('x is not a function')
     },
   })
-  await assert.rejects(logging.append(batch), { code: 'MR_INTERNAL', outcome: 'unknown' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_INTERNAL', outcome: 'unknown' })
 })
 
 test('a call that takes too long is aborted, outcome unknown', async (context) => {
   const gate = Promise.withResolvers<never[]>()
   const { logging } = await open(context, { append: () => gate.promise })
-  await assert.rejects(logging.append(batch), { code: 'MR_DEADLINE_EXPIRED', outcome: 'unknown' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_DEADLINE_EXPIRED', outcome: 'unknown' })
   gate.resolve([])
 })
 
@@ -78,7 +82,7 @@ test('find may take its waitMs longer', async (context) => {
 test('a call to an address without a server has outcome none', async (context) => {
   const { server, logging } = await open(context, {})
   await server.close()
-  await assert.rejects(logging.append(batch), { code: 'MR_PEER_LOST', outcome: 'none' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_PEER_LOST', outcome: 'none' })
 })
 
 test('a connection that breaks in the middle has outcome unknown', async (context) => {
@@ -94,29 +98,37 @@ test('a connection that breaks in the middle has outcome unknown', async (contex
     const { port } = server.address() as { port: number }
     return { logging: peers.logging(`127.0.0.1:${port}`, 500) }
   })()
-  await assert.rejects(logging.append(batch), { code: 'MR_PEER_LOST', outcome: 'unknown' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_PEER_LOST', outcome: 'unknown' })
 })
 
 test('a caller without this start’s secret is refused', async (context) => {
   const { logging } = await open(context, { append: async () => [] }, 'another')
-  await assert.rejects(logging.append(batch), { code: 'MR_FORBIDDEN' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_FORBIDDEN' })
 })
 
 test('an unknown method is named', async (context) => {
   const { logging } = await open(context, {})
-  await assert.rejects(logging.append(batch), { code: 'MR_NOT_FOUND', message: /append/ })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_NOT_FOUND', message: /append/ })
 })
 
 test('closing waits for calls in flight, then takes no more', async (context) => {
   const gate = Promise.withResolvers<never[]>()
   const { server, logging } = await open(context, { append: () => gate.promise, get: async () => undefined })
-  const call = logging.append(batch)
+  const call = logging.append(batch, null)
   await clock.sleep(50)
   const closed = server.close()
   gate.resolve([])
   assert.deepEqual(await call, [])
   await closed
   await assert.rejects(logging.get('01'), { code: 'MR_PEER_LOST' })
+})
+
+test('a call that an idle connection carries to an actor that just began to close is answered', async (context) => {
+  const { server, logging } = await open(context, { append: async () => [] })
+  for (let round = 0; round < 2; round++) assert.deepEqual(await logging.append(batch, null), [])
+  const closed = server.close()
+  for (let round = 0; round < 3; round++) assert.deepEqual(await logging.append(batch, null), [])
+  await closed
 })
 
 test('an internal server listens on the configured host, and reports its address', async (t) => {
@@ -129,7 +141,10 @@ test('an internal server listens on the configured host, and reports its address
     await server.close()
   })
   assert.match(server.address, /^127\.0\.0\.2:\d+$/)
-  assert.deepEqual(await peers.logging(server.address, 500).append(batch), [])
+  assert.deepEqual(await peers.logging(server.address, 500).append(batch, null), [])
   const elsewhere = server.address.replace('127.0.0.2', '127.0.0.1')
-  await assert.rejects(peers.logging(elsewhere, 500).append(batch), { code: 'MR_PEER_LOST', outcome: 'none' })
+  await assert.rejects(peers.logging(elsewhere, 500).append(batch, null), {
+    code: 'MR_PEER_LOST',
+    outcome: 'none',
+  })
 })

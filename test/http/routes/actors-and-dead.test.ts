@@ -15,7 +15,7 @@ const LIFE = {
   handled: 3,
 }
 const ACTORS: object[] = [
-  { name: 'facade-1', role: 'facade', ...LIFE, state: 'ready' },
+  { name: 'facade-1', role: 'facade', ...LIFE, state: 'ready', connections: 0 },
   {
     name: 'messages-1',
     role: 'messages',
@@ -33,7 +33,7 @@ test('every actor is shown, without its internal address', async (t) => {
   const { status, json } = await ask('GET', '/actors')
   assert.equal(status, 200)
   assert.deepEqual(json, ACTORS)
-  const fields = ['name', 'role', 'node', 'pid', 'state', 'restarts', 'mailbox', 'handled']
+  const fields = ['name', 'role', 'node', 'pid', 'state', 'restarts', 'mailbox', 'handled', 'connections']
   assert.deepEqual(Object.keys(json[0] ?? {}), fields)
 })
 

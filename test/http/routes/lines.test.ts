@@ -5,10 +5,11 @@ import test from 'node:test'
 import { LINE_MAX_BYTES } from '../../../src/http/routes/lines.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import {
+  LINGER_MS,
   READ_STALL_MS,
   STREAM_DRAIN_CHECK_MS,
   STREAM_PATIENCE_MS,
-  STREAM_SILENCE_MS,
+  STREAM_PULSE_MS,
 } from '../../../src/runtime/timings.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { type Api, startApi, until } from '../../support/public-api.ts'
@@ -20,6 +21,7 @@ async function open({ client }: Api, path = '/messages') {
   const body = new PassThrough()
   const lines: Record<string, unknown>[] = []
   let isOver = false
+  let pulses = 0
   let error: unknown
   const response = client.request({ method: 'POST', path, headers, body })
   const reading = response.then(async (answer) => {
@@ -28,7 +30,8 @@ async function open({ client }: Api, path = '/messages') {
       text += piece
       const whole = text.split('\n')
       text = whole.pop()!
-      lines.push(...whole.map((line) => JSON.parse(line)))
+      pulses += whole.filter((line) => line === '').length
+      lines.push(...whole.filter((line) => line !== '').map((line) => JSON.parse(line)))
     }
   })
   reading
@@ -42,6 +45,8 @@ async function open({ client }: Api, path = '/messages') {
     body,
     lines,
     isOver: () => isOver,
+    /** Empty lines that came back. */
+    pulses: () => pulses,
     error: () => error,
   }
 }
@@ -114,7 +119,6 @@ test('an invalid line is refused, and no other', async (t) => {
   const { ask, facade } = await startApi(t)
   const tooLong = Buffer.from(`{"text":"${'x'.repeat(LINE_MAX_BYTES)}"}`)
   const wrong: [Buffer, code: string][] = [
-    [Buffer.from(''), 'MR_MESSAGE_INVALID'],
     [Buffer.from('{"text":"a","b":1}'), 'MR_MESSAGE_INVALID'],
     [Buffer.from([0x22, 0xff, 0x22]), 'MR_MESSAGE_INVALID'],
     [Buffer.from('{"text":"a","text":"b"}'), 'MR_MESSAGE_INVALID'],
@@ -226,7 +230,7 @@ test('while the store is slow, reading stops', async (t) => {
   resolve()
 })
 
-test('a client that sends nothing for a minute is disconnected, one that waits for an answer is not', async (t) => {
+test('a stream whose client sends nothing for --keep-alive ends with a line, one that waits for an answer does not', async (t) => {
   const api = await startApi(t)
   const { promise, resolve } = Promise.withResolvers<void>()
   api.facade.hold = promise
@@ -235,15 +239,37 @@ test('a client that sends nothing for a minute is disconnected, one that waits f
   await until(() => api.facade.mostAtOnce === 1)
   resolve()
   await until(() => stream.lines.length === 1)
-  await api.clock.advance(STREAM_SILENCE_MS - 2 * STREAM_DRAIN_CHECK_MS)
+  await api.clock.advance(95_000 - 2 * STREAM_DRAIN_CHECK_MS)
   assert.equal(stream.isOver(), false)
   await api.clock.advance(3 * STREAM_DRAIN_CHECK_MS)
+  await until(() => stream.lines.length === 2)
+  const { line, error } = stream.lines[1] as { line: number; error: { code: string; detail: string } }
+  assert.deepEqual([line, error.code], [2, 'MR_REQUEST_TIMEOUT'])
+  assert.match(error.detail, /This line and all after it are not stored$/)
+  await api.clock.advance(LINGER_MS)
   await until(stream.isOver)
-  assert.notEqual(stream.error(), undefined)
 })
 
-test('a client that reads nothing is disconnected after 10 s', async (t) => {
+test('empty lines are counted but not answered, and keep a quiet stream open in both directions', async (t) => {
   const api = await startApi(t)
+  const stream = await open(api)
+  stream.body.write('\n\r\n{"text":"a"}\n\n')
+  await until(() => stream.lines.length === 1)
+  assert.equal(stream.lines[0]!['line'], 3)
+  for (let minute = 0; minute < 3; minute++) {
+    await api.clock.advance(60_000)
+    stream.body.write('\n')
+    // Let it arrive before the clock goes on.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await until(() => stream.pulses() >= 3 * (60_000 / STREAM_PULSE_MS) - 1)
+  stream.body.end('{"text":"b"}\n')
+  await until(stream.isOver)
+  assert.deepEqual([stream.error(), stream.lines.length, stream.lines[1]!['line']], [undefined, 2, 8])
+})
+
+/** A client that sends lines until the kernel's buffers are full, and reads nothing. */
+async function unread(api: Api) {
   const raw = await api.raw()
   raw.socket.pause()
   raw.say(
@@ -251,15 +277,40 @@ test('a client that reads nothing is disconnected after 10 s', async (t) => {
   )
   const text = '{}\n'.repeat(20_000)
   const chunk = `${text.length.toString(16)}\r\n${text}\r\n`
+  const full = () => !raw.socket.write(chunk)
+  for (let turn = 0; turn < 200 || !full(); turn++) await new Promise((settled) => setImmediate(settled))
+  return raw
+}
+
+test('a client that sends all before it reads is told after 10 s that the rest is not stored', async (t) => {
+  const api = await startApi(t, { level: 'warn' })
+  const raw = await unread(api)
+  await api.clock.advance(READ_STALL_MS)
+  raw.say('0\r\n\r\n')
+  await until(() => raw.socket.writableLength === 0)
+  raw.socket.resume()
+  await until(() => raw.heard.endsWith('\r\n0\r\n\r\n'))
+  const lines = raw.heard.split('\n').filter((line) => line.startsWith('{'))
+  const { line, error } = JSON.parse(lines.at(-1)!)
+  assert.deepEqual([line, error.code, error.outcome], [lines.length, 'MR_ANSWER_UNREAD', 'none'])
+  assert.deepEqual([api.logged[0]!['code'], api.logged[0]!['line']], ['MR_ANSWER_UNREAD', line])
+  raw.say('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await until(() => raw.heard.endsWith('{"status":"ok"}'))
+})
+
+test('a client that neither reads nor sends is disconnected, and the log says so', async (t) => {
+  const api = await startApi(t, { level: 'warn' })
+  const raw = await unread(api)
   let closed = false
   raw.socket.on('close', () => {
     closed = true
   })
-  const full = () => !raw.socket.write(chunk)
-  for (let turn = 0; turn < 200 || !full(); turn++) await new Promise((settled) => setImmediate(settled))
-  await api.clock.advance(2 * READ_STALL_MS)
+  await api.clock.advance(READ_STALL_MS)
+  await until(() => raw.socket.writableLength === 0)
+  for (let turn = 0; turn < 3; turn++) await api.clock.advance(READ_STALL_MS)
   raw.socket.resume()
   await until(() => closed)
+  assert.match(String(api.logged.at(-1)!['msg']), /neither read nor sent/)
 })
 
 test('a client that closes the connection in the middle leaves nothing behind', async (t) => {

@@ -6,7 +6,7 @@ import { startApi } from '../../support/public-api.ts'
 
 test('the log is redriven page by page', async (t) => {
   const { ask, facade, clock } = await startApi(t)
-  const receipts = await facade.postBatch([...'abc'], { deadlineAt: clock.now() + 1000 })
+  const receipts = await facade.postBatch([...'abc'], { deadlineAt: clock.monotonic() + 1000 })
   const ids = receipts.map(({ id }) => id)
   for (const id of [ids[0]!, ids[2]!]) facade.lost.add(id)
   const first = await ask('POST', '/log/redrive?limit=2')
@@ -24,7 +24,7 @@ test('the log is redriven page by page', async (t) => {
 
 test('invalid parameters are refused, and nothing is redriven', async (t) => {
   const { ask, facade, clock } = await startApi(t)
-  const { id } = await facade.post('a', clock.now() + 1000)
+  const { id } = await facade.post('a', clock.monotonic() + 1000)
   facade.lost.add(id)
   for (const query of ['limit=0', 'limit=1001', 'limit=a', 'after=1', 'before=1', `since=${id}`]) {
     const answer = await ask('POST', `/log/redrive?${query}`)

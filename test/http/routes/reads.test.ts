@@ -5,7 +5,7 @@ import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { CURSOR_DELAY_MS, READ_STALL_MS } from '../../../src/runtime/timings.ts'
 import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
-import { type Api, startApi, until } from '../../support/public-api.ts'
+import { type Api, RETENTION_MS, startApi, until } from '../../support/public-api.ts'
 
 async function fill({ facade }: Api, count: number): Promise<string[]> {
   const texts = Array.from({ length: count }, (_, index) => `"text" ${index}`)
@@ -289,6 +289,20 @@ for (const path of BAD_QUERIES) {
     assert.equal(answer.json.errors[0].where, `query parameter "${name}"`)
   })
 }
+
+test('a follower whose cursor is older than the retention is told; a new one is not', async (t) => {
+  const { ask, facade, clock } = await startApi(t)
+  const old = await facade.post('old', clock.now() + 1000)
+  assert.equal((await ask('GET', `/log?after=${old.id}`)).json.gap, undefined)
+  await clock.advance(RETENTION_MS + 1)
+  const young = await facade.post('young', clock.now() + 1000)
+  const { gap, items } = (await ask('GET', `/log?after=${old.id}`)).json
+  assert.deepEqual([gap.code, gap.oldest], ['MR_CURSOR_EXPIRED', young.id])
+  assert.equal(items.length, 1)
+  for (const path of [`/log?after=${MIN_ID}`, `/log?after=${young.id}`, '/log']) {
+    assert.equal((await ask('GET', path)).json.gap, undefined)
+  }
+})
 
 test('with the store unavailable reads are refused, and nothing was stored', async (t) => {
   const { ask, facade } = await startApi(t)

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { systemClock as clock, systemRandom as random } from '../../../src/runtime/clock.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import { Home } from '../../../src/storage/embedded/home.ts'
+import { LogReader } from '../../../src/storage/embedded/log-reader.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
 
 const LANE = 0
@@ -57,4 +58,40 @@ test('a full disk does not fail the lane', async (context) => {
   failing.restore()
   assert.deepEqual(await queue.claim(LANE, 1, 0), [])
   assert.equal(await queue.purge(LANE, ID), false)
+})
+
+test('an idle lane does not read its files until one has changed, and then needs no wake-up', async (context) => {
+  const data = mkdtempSync(join(tmpdir(), 'embedded-'))
+  const options = {
+    data,
+    laneCount: 1,
+    clock,
+    random,
+    logger: createLogger('silent', {}),
+    retentionMs: 3_600_000,
+  }
+  const logging = openEmbedded({ ...options, writer: 1 })
+  const { queue, close } = openEmbedded(options)
+  context.after(async () => {
+    await Promise.all([logging.close(), close()])
+    rmSync(data, { recursive: true })
+  })
+  await queue.hold(LANE)
+  const reads = context.mock.method(LogReader.prototype, 'ofLane').mock
+  const poll = () => queue.claim(LANE, 9, 10)
+  for (let round = 0; round < 3; round++) assert.deepEqual(await poll(), [])
+  const callCount = reads.callCount()
+  for (let round = 0; round < 20; round++) {
+    assert.deepEqual(await poll(), [])
+    await queue.depth(LANE)
+  }
+  assert.equal(reads.callCount(), callCount)
+  const message = { id: ID, text: 'one' }
+  await logging.log.append({ lane: LANE, messages: [message], deadlineAt: clock.now() + 3000 })
+  let claimed: { id: string }[] = []
+  while (claimed.length === 0) claimed = await poll()
+  assert.deepEqual(
+    claimed.map(({ id }) => id),
+    [ID],
+  )
 })

@@ -1,0 +1,223 @@
+/**
+ * The connections of the public server: which are idle, how an idle one is closed, and how it is passed on to
+ * another facade of this node. Passing on keeps clients connected through a rolling restart, and gives each facade
+ * its share of the connections.
+ */
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Clock, Random } from '../runtime/clock.ts'
+import { MailroomError } from '../runtime/errors.ts'
+import { IDLE_CLOSE_MS, LINGER_MS } from '../runtime/timings.ts'
+import { REQUEST_EVENTS } from './parse-errors.ts'
+import { problemOf } from './problems.ts'
+
+/** What connections need from outside. */
+interface Options {
+  clock: Clock
+  random: Random
+  keepAliveMs: number
+  /** Sends an idle connection to another facade. */
+  passOn: (connection: Socket) => void
+}
+
+interface Connection {
+  /** Requests that have no whole answer yet. */
+  inFlight: number
+  /** When it was made, or its last answer ended. */
+  idleSince: number
+  isClosing: boolean
+}
+
+/** All connections of one server. */
+export class Connections {
+  readonly #server: Server
+  readonly #options: Options
+  readonly #open = new Map<Socket, Connection>()
+  #surplus = 0
+  #isScheduled = false
+  #onEmpty: (() => void) | undefined
+
+  constructor(server: Server, options: Options) {
+    this.#server = server
+    this.#options = options
+    server.on('connection', (socket: Socket) => this.#add(socket))
+    server.on('timeout', (socket: Socket) => this.#closeIfIdle(socket))
+    for (const event of REQUEST_EVENTS) {
+      server.on(event, ({ socket }: IncomingMessage, response: ServerResponse) =>
+        this.#began(socket, response),
+      )
+    }
+  }
+
+  get count(): number {
+    return this.#open.size
+  }
+
+  /** True when the connection was closed before this request arrived: it must not be answered. */
+  isTooLate(request: IncomingMessage): boolean {
+    const isTooLate = this.#open.get(request.socket)?.isClosing !== false
+    if (isTooLate) request.resume()
+    return isTooLate
+  }
+
+  /** Passes on `count` connections, and none beyond them: the idle ones now, others when they are idle. */
+  passOn(count: number): void {
+    this.#surplus = count
+    if (count > 0) this.#passOnIdle()
+  }
+
+  /**
+   * Takes over a connection that another facade passed on. Node's server gets it when a request begins, because it
+   * expects the head of a request soon after a connection.
+   */
+  adopt(socket: Socket): void {
+    const { clock, keepAliveMs } = this.#options
+    this.#add(socket)
+    const forget = () => {
+      cancel()
+      socket.off('readable', begin).off('end', end).off('error', forget).off('close', forget)
+    }
+    const begin = () => {
+      // At the end of the stream, Node waits for a read before it emits `end`.
+      if (socket.readableLength === 0) return socket.read()
+      forget()
+      this.#server.emit('connection', socket)
+    }
+    const end = () => socket.end()
+    const cancel = clock.after(keepAliveMs, () => this.#closeIfIdle(socket), { unref: true })
+    socket.on('readable', begin).on('end', end).on('error', forget).on('close', forget)
+  }
+
+  /** Closes the connections that have been idle for `IDLE_CLOSE_MS`. */
+  closeIdle(): void {
+    const limit = this.#options.clock.monotonic() - IDLE_CLOSE_MS
+    for (const socket of this.#idle()) if (this.#open.get(socket)!.idleSince <= limit) this.#close(socket)
+  }
+
+  /** Resolves when there is no connection. */
+  empty(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve
+      if (this.#open.size === 0) resolve()
+    })
+  }
+
+  #add(socket: Socket): void {
+    if (this.#open.has(socket)) return
+    this.#open.set(socket, { inFlight: 0, idleSince: this.#options.clock.monotonic(), isClosing: false })
+    socket.once('close', () => {
+      this.#open.delete(socket)
+      if (this.#open.size === 0) this.#onEmpty?.()
+    })
+    this.#schedule()
+  }
+
+  #began(socket: Socket, response: ServerResponse): void {
+    const connection = this.#open.get(socket)
+    if (connection === undefined) return
+    connection.inFlight++
+    response.once('close', () => {
+      connection.inFlight--
+      connection.idleSince = this.#options.clock.monotonic()
+      this.#schedule()
+    })
+  }
+
+  /** `soon`: Node first ends a connection whose answer had `Connection: close`. */
+  #schedule(): void {
+    if (this.#surplus === 0 || this.#isScheduled) return
+    this.#isScheduled = true
+    this.#options.clock.soon(() => {
+      this.#isScheduled = false
+      this.#passOnIdle()
+    })
+  }
+
+  #passOnIdle(): void {
+    for (const socket of this.#idle()) {
+      if (this.#surplus === 0) return
+      this.#surplus--
+      this.#open.get(socket)!.isClosing = true
+      this.#options.passOn(socket)
+    }
+  }
+
+  #closeIfIdle(socket: Socket): void {
+    if (this.#idle().has(socket)) this.#close(socket)
+  }
+
+  /**
+   * Answers an idle connection 408 and closes it. A client may be sending its next request right now: it takes the
+   * 408 for the answer, which is true, as nothing that arrives from now on is acted upon. What arrives is read and
+   * dropped for a while, as a reset could overtake the 408.
+   */
+  #close(socket: Socket): void {
+    const connection = this.#open.get(socket)!
+    connection.isClosing = true
+    const { clock, random } = this.#options
+    const deadlineMs = Math.round(clock.monotonic() - connection.idleSince)
+    const error = new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs })
+    const requestId = `idle-${Math.floor(random() * 36 ** 8).toString(36)}`
+    const { status, headers, body } = problemOf(error, { requestId, random, reading: true })
+    const lines = Object.entries({
+      ...headers,
+      'Content-Length': Buffer.byteLength(body),
+      Connection: 'close',
+    })
+    const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
+    lingerAndClose(socket, clock)
+  }
+
+  /** Connections without a request, whole or begun. */
+  #idle(): Set<Socket> {
+    const betweenRequests = new Set(
+      parsersOf(this.#server)
+        .idle()
+        .map((parser) => parser.socket),
+    )
+    const idle = new Set<Socket>()
+    for (const [socket, { inFlight, isClosing }] of this.#open) {
+      const isQuiet = inFlight === 0 && !isClosing && socket.writable
+      const isFlushed = socket.writableLength === 0 && socket.readableLength === 0
+      if (isQuiet && isFlushed && (socket.bytesRead === 0 || betweenRequests.has(socket))) idle.add(socket)
+    }
+    return idle
+  }
+}
+
+/**
+ * Sends FIN after what is still to be sent, then reads and drops what arrives, for at most a second: a connection
+ * that is closed with unread bytes is reset, and the reset may overtake the answer.
+ */
+export function lingerAndClose(socket: Socket, clock: Clock): void {
+  socket.end()
+  socket.resume()
+  const cancel = clock.after(LINGER_MS, () => socket.destroy(), { unref: true })
+  socket.once('close', cancel).once('end', () => socket.destroy())
+}
+
+/** Node's list of the parsers of a server. Only it knows whether a part of a request has been read. */
+interface ParserList {
+  /** Those that have read nothing since their last whole request. */
+  idle(): readonly { socket: Socket }[]
+}
+
+/** Of a server that listens. */
+function parsersOf(server: Server): ParserList {
+  const symbols = Object.getOwnPropertySymbols(server)
+  const symbol = symbols.find(({ description }) => description === 'http.server.connections')!
+  return (server as unknown as Record<symbol, ParserList>)[symbol]!
+}
+
+/**
+ * How many connections a facade passes on.
+ *
+ * @param own Connections of this facade.
+ * @param others Connections of each other facade of this node.
+ */
+export function surplusOf(own: number, others: readonly number[]): number {
+  if (others.length === 0) return 0
+  const share = [own, ...others].reduce((sum, count) => sum + count, 0) / (others.length + 1)
+  return Math.max(own - Math.ceil(share), own > share && own - Math.min(...others) >= 2 ? 1 : 0)
+}

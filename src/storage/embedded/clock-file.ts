@@ -1,0 +1,52 @@
+/** The node's time, as it outlives the node: `clock.json`, and the newest id of the log. */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { StoredTime } from '../../runtime/node-time.ts'
+import { timeOf } from '../ids.ts'
+import { listLogs } from './log-files.ts'
+import { LogReader } from './log-reader.ts'
+
+const NAME = 'clock.json'
+
+/** The line that was stored last; undefined when there is none that can be read. */
+export function readTime(data: string): StoredTime | undefined {
+  try {
+    const { at, time, pace, leaps, isSet, boot } = JSON.parse(readFileSync(join(data, NAME), 'utf8'))
+    const numbers = [at, time, pace, ...leaps.flatMap(({ to, by }: Record<string, unknown>) => [to, by])]
+    if (!numbers.every(Number.isFinite)) return undefined
+    return { at, time, pace, leaps, isSet: isSet === true, boot: String(boot) }
+  } catch {
+    return undefined // Damaged, or not there: the log has the newest id.
+  }
+}
+
+/** Stores a line durably. Returns false when the disk does not take it. */
+export function storeTime(data: string, time: StoredTime): boolean {
+  const path = join(data, NAME)
+  try {
+    writeFileSync(`${path}.new`, `${JSON.stringify(time)}\n`, { flush: true })
+    renameSync(`${path}.new`, path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The instant of the newest id of the log; undefined when the log is empty. */
+export function newestTime(data: string): number | undefined {
+  const newest = listLogs(data).flatMap(({ name }) => youngestOf(join(data, name)) ?? [])
+  return newest.length === 0 ? undefined : timeOf(newest.sort().at(-1)!)
+}
+
+function youngestOf(path: string): string | undefined {
+  try {
+    const reader = LogReader.open(path)
+    try {
+      return reader.youngest()
+    } finally {
+      reader.close()
+    }
+  } catch {
+    return undefined // Its own reader reports what is wrong with it.
+  }
+}
