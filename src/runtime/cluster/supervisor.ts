@@ -254,6 +254,7 @@ export class Supervisor {
       }
     }
     actor.entry.restarts++
+    this.#changed()
     await this.#allReady((other) => other === actor)
   }
 
