@@ -51,11 +51,11 @@ async function bootFacade(context: Context): Promise<BootedActor> {
 
 /** Passes connections on, so that each facade of this node has its share. The kernel alone gives most to a few. */
 function balanceConnections({ clock, name, node, directory, changed }: Context, server: PublicServer): void {
-  let toldCount = 0
+  let reportedCount = 0
   clock.every(BALANCE_MS, () => {
     const own = server.connectionCount()
-    if (own !== toldCount) changed()
-    toldCount = own
+    if (own !== reportedCount) changed()
+    reportedCount = own
     const others = directory
       .actors()
       .filter((actor) => actor.role === 'facade' && actor.node === node && actor.name !== name)

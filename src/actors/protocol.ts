@@ -110,7 +110,7 @@ export interface Facade {
   missing(): string[]
   /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
-  /** What is wrong around the node, in words for people; the node works with it. */
+  /** What is wrong around the node, human-readable; the node works with it. */
   warnings(): string[]
   /** True once a drain began or was announced: every answer then has `Connection: close`. */
   readonly draining: boolean

@@ -13,6 +13,7 @@ interface Readiness {
   status: string
   missing: string[]
   damaged?: string[]
+  warnings?: string[]
 }
 
 /** The node at one moment. */
@@ -76,12 +77,13 @@ async function poll(
 }
 
 function wordsOf(now: Snapshot, before?: Snapshot): string {
-  const { status, missing, damaged = [] } = now.readiness
+  const { status, missing, damaged = [], warnings = [] } = now.readiness
   const lines =
     status === 'ready'
       ? [styleText('green', 'Ready')]
       : [styleText('red', `Not ready${missing.length > 0 ? `: ${missing.join('; ')}` : ''}`)]
   if (damaged.length > 0) lines.push(styleText('red', `Damaged: ${damaged.join('; ')}`))
+  if (warnings.length > 0) lines.push(styleText('yellow', `Warnings: ${warnings.join('; ')}`))
   return [...lines, '', actorsTable(now.actors, before && ratesOf(now, before))].join('\n')
 }
 

@@ -27,7 +27,9 @@ export class ApiError extends Error {
 
   /** Whether the same call may succeed later. */
   get retryable(): boolean {
-    return this.status === 409 ? this.code === 'MR_KEY_BUSY' : this.status === 429 || this.status >= 500
+    return this.status === 409
+      ? this.code === 'MR_KEY_BUSY'
+      : [408, 429].includes(this.status) || this.status >= 500
   }
 }
 
@@ -54,7 +56,7 @@ export class Unreachable extends Error {
 }
 
 /** Codes of a request that was refused before its work began. */
-const REFUSED_EARLY = new Set<string | undefined>(['MR_DRAINING', 'MR_OVERLOADED'])
+const REFUSED_EARLY = new Set<string | undefined>(['MR_DRAINING', 'MR_OVERLOADED', 'MR_REQUEST_TIMEOUT'])
 
 /** Options of a call that is retried. */
 interface RetryOptions {

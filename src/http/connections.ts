@@ -33,6 +33,7 @@ export class Connections {
   readonly #server: Server
   readonly #options: Options
   readonly #open = new Map<Socket, Connection>()
+  readonly #timedOut = new Set<Socket>()
   #surplus = 0
   #isScheduled = false
   #onEmpty: (() => void) | undefined
@@ -143,7 +144,13 @@ export class Connections {
   }
 
   #closeIfIdle(socket: Socket): void {
-    if (this.#idle().has(socket)) this.#close(socket)
+    // Many time out at once after a burst: the idle ones are found once for all of them.
+    if (this.#timedOut.add(socket).size > 1) return
+    this.#options.clock.soon(() => {
+      const idle = this.#idle()
+      for (const one of this.#timedOut) if (idle.has(one)) this.#close(one)
+      this.#timedOut.clear()
+    })
   }
 
   /**

@@ -12,6 +12,8 @@ import type { Message } from '../storage/ports.ts'
 import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
 
+/** A client that sends more than this after its stream was cut off is disconnected. */
+const DROP_MAX_BYTES = 256 * 1024 * 1024
 /** An answer is sent in chunks of about this size. */
 const CHUNK_CHARACTERS = 32 * 1024
 /** A page is read in parts: the first has this many items, the next as many as fit into the bound below. */
@@ -78,11 +80,13 @@ export class RequestStream {
 
   /** Cuts the stream off. What still arrives is read and dropped: a client that has to send may not read. */
   cutOff(why: MailroomError): void {
-    if (this.#cut !== undefined) return
+    // Nothing is cut of a stream that has arrived whole.
+    if (this.#cut !== undefined || this.#request.readableEnded) return
     this.#cut = why
     this.#request.off('readable', this.#onEvent)
     this.#request.on('data', ({ length }: Buffer) => {
       this.#droppedBytes += length
+      if (this.#droppedBytes > DROP_MAX_BYTES) this.#request.destroy()
     })
     this.#request.resume()
     this.#onEvent()

@@ -89,7 +89,7 @@ export const ERRORS = {
   ),
   MR_DRAINING: transient<{ name: string }>(({ name }) => `${name} is draining and takes nothing new`),
   MR_DEADLINE_EXPIRED: uncertain<{ what: string; deadlineMs: number }>(
-    ({ what, deadlineMs }) => `${what} did not finish within ${deadlineMs} ms`,
+    ({ what, deadlineMs }) => `${what} did not finish within ${Math.round(deadlineMs)} ms`,
   ),
   MR_REQUEST_TIMEOUT: transient<{ deadlineMs: number }>(
     ({ deadlineMs }) => `The request did not arrive within ${deadlineMs} ms`,

@@ -13,16 +13,14 @@ import { uptime } from 'node:os'
 import { type Clock, systemClock } from './clock.ts'
 import { MailroomError } from './errors.ts'
 import type { Logger } from './logger.ts'
-import { CLOCK_BELIEVE_MS, CLOCK_OFF_MS, DAY_MS } from './timings.ts'
+import { CLOCK_BELIEVE_MS, CLOCK_OFF_MS, DAY_MS, SLEW_FROM_MS, SLEW_TO_MS } from './timings.ts'
 
 /** No message is stamped before this: Mailroom is not older. */
 const CLOCK_MIN = Date.UTC(2026, 0, 1)
 /** A wall clock that says this or more is wrong: nobody runs this release then. */
 const CLOCK_MAX = Date.UTC(2046, 0, 1)
 
-/** Small differences are approached at this pace, backwards or forwards, once they pass the first of these. */
-const SLEW_FROM_MS = 50
-const SLEW_TO_MS = 10
+/** Small differences are corrected at this pace, backwards or forwards. */
 const SLEW = 0.05
 /** The pace while the wall clock is more than `CLOCK_OFF_MS` behind. */
 const HALF_PACE = 0.5
@@ -230,21 +228,26 @@ export class TimeKeeper {
     const wall = machine.wall()
     const isSet = isPlausible(wall)
     const time = Math.max(isSet ? wall : CLOCK_MIN, last + 1)
-    const leaps = [...(last > 0 ? leapOf(last, time) : []), ...(stored?.leaps ?? [])]
+    const leaps = [...(last > 0 ? leapOf(last, time) : []), ...this.#remembered(last, stored?.leaps ?? [])]
     return { at: monotonic, time, pace: 1, leaps, isSet }
   }
 
   #leap(monotonic: number, now: number, wall: number): void {
-    const { retentionMs, logger } = this.#options
+    const { logger } = this.#options
     const time = Math.max(now, wall)
-    const oldest = beforeLeaps(now, Math.max(retentionMs, DAY_MS), this.#time.leaps)
-    const leaps = [...leapOf(now, time), ...this.#time.leaps.filter(({ to }) => to > oldest)]
+    const leaps = [...leapOf(now, time), ...this.#remembered(now, this.#time.leaps)]
     const next = { at: monotonic, time, pace: 1, leaps, isSet: true }
     // Forgotten, a leap would make what was stamped before it too old. Until posts are taken, nothing was.
     if (this.#time.isSet && !this.#options.store({ ...next, boot: this.#options.machine.bootId })) return
     logger.warn({ byMs: Math.round(time - now), time: isoOf(time) }, 'node time follows the wall clock')
     this.#time = next
     this.#isStored = false
+  }
+
+  /** The leaps that something that is not too old yet was stamped before. */
+  #remembered(now: number, leaps: readonly Leap[]): readonly Leap[] {
+    const oldest = beforeLeaps(now, Math.max(this.#options.retentionMs, DAY_MS), leaps)
+    return leaps.filter(({ to }) => to > oldest)
   }
 
   #draw(line: Pick<NodeTime, 'at' | 'time' | 'pace'>): void {

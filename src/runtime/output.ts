@@ -8,13 +8,12 @@ import { constants, openSync, writeSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { isatty } from 'node:tty'
 import { systemClock } from './clock.ts'
-import { OUTPUT_FLUSH_MS, OUTPUT_RETRY_MS, OUTPUT_STALL_MS } from './timings.ts'
+import { OUTPUT_FLUSH_MS, OUTPUT_FLUSH_PAUSE_MS, OUTPUT_RETRY_MS, OUTPUT_STALL_MS } from './timings.ts'
 
 /** Bytes of lines that wait for their destination. */
 const BUFFER_BYTES = 256 * 1024
 /** A line of a worker that is longer than this is cut into several. */
 const LINE_MAX_CHARACTERS = 64 * 1024
-const FLUSH_PAUSE_MS = 2
 const { O_WRONLY, O_APPEND, O_NONBLOCK, O_NOCTTY } = constants
 
 const outputs = new Map<number, Output>()
@@ -112,7 +111,7 @@ class Output {
       const now = systemClock.monotonic()
       if (this.#bufferedBytes < before) stalledAt = now + OUTPUT_STALL_MS
       if (now >= Math.min(stalledAt, endAt)) return
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FLUSH_PAUSE_MS)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, OUTPUT_FLUSH_PAUSE_MS)
     }
   }
 }

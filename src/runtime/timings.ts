@@ -40,6 +40,10 @@ export const CLOCK_CHECK_MS = SECOND_MS / 2
 export const CLOCK_OFF_MS = SECOND_MS
 /** A wall clock that was set forward is believed after this time, so that a short mistake moves nothing. */
 export const CLOCK_BELIEVE_MS = MINUTE_MS
+/** A difference up to `CLOCK_OFF_MS` between the node's time and the wall clock is corrected once it is this large. */
+export const SLEW_FROM_MS = 50
+/** Such a correction ends when the difference is this small. */
+export const SLEW_TO_MS = 10
 
 // ── Overload ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +146,8 @@ export const OUTPUT_FLUSH_MS = 500
 export const OUTPUT_STALL_MS = OUTPUT_FLUSH_MS / 5
 /** The output of a worker that has ended is read for this long: a process that it started may hold it open. */
 export const OUTPUT_END_MS = 100
+/** Pause before a process that ends tries its last lines again. */
+export const OUTPUT_FLUSH_PAUSE_MS = 2
 /** A new start waits this long for the workers of a dead primary to end. */
 export const ORPHAN_WAIT_MS = 5 * SECOND_MS
 /** How often a new start checks whether those workers have ended. */
@@ -203,6 +209,8 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 export const DISK_PROBE_MS = HEARTBEAT_MS / 2
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
+/** The idle lanes of an actor share one check for changed files for this long. A wake-up does not wait for it. */
+export const FILES_CHECK_MS = 50
 /** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
 export const READER_TIMEOUT_MS = 250
 

@@ -168,7 +168,9 @@ test('a lost answer: replay and purge try again, and what is gone then counts as
 test('a call refused for now is sent again, and the retry is reported once', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = ({ method, path }, number) => {
-    if (number <= 2) return refusal(503, 'MR_STORE_UNAVAILABLE', 'messages-1 lacks some of its lanes')
+    if (number === 1) return refusal(503, 'MR_STORE_UNAVAILABLE', 'messages-1 lacks some of its lanes')
+    // The connection was closed as idle when the request was sent.
+    if (number === 2) return refusal(408, 'MR_REQUEST_TIMEOUT', 'idle')
     if (method === 'GET') return { status: 200, body: { items: [{ id: idOf(1) }], next: null } }
     return path.includes(idOf(1)) ? { status: 200, body: {} } : undefined
   }

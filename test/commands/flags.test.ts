@@ -21,7 +21,13 @@ const EXAMPLE_ID = '01KAXB5Z7T4N8V2M6Q0R3W9C01'
 /** Placeholder of a value -> a value it takes. */
 const BY_SHAPE: Record<string, string> = {
   ...{ N: '2', PORT: '7001', ADDRESS: '127.0.0.1', TOKEN, SECRET: TOKEN, DURATION: '70s', LEVEL: 'silent' },
-  ...{ NAME: 'name', 'HOST:PORT,…': '127.0.0.1:7100', 'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701', ID: MIN_ID },
+  ...{
+    NAME: 'name',
+    'NAME,…': 'a.example,b.example',
+    'HOST:PORT,…': '127.0.0.1:7100',
+    'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701',
+    ID: MIN_ID,
+  },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
 }
 const BY_FLAG: Record<string, string> = { 'mailbox-capacity': '5000', lanes: '16', backend: 'hazelcast' }

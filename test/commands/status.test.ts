@@ -19,15 +19,16 @@ test('status prints the readiness and the actors', async (t) => {
   assert.match(stdout, /^Ready\n\nACTOR .*\nfacade-1 +ready .*\nmessages-1 +draining .*\nmessages-2 .*\n$/)
 })
 
-test('status names what is missing and damaged, and exits with code 0', async (t) => {
+test('status names what is missing and damaged, and what it warns of, and exits with code 0', async (t) => {
   const { facade, server } = await startApi(t)
   facade.missingThings.push('a ready logging actor', 'messages-1: it keeps crashing')
   facade.damagedThings.push('home-3.db was damaged and has been set aside')
+  facade.warned.push('the wall clock says 1970')
   const { code, stdout } = await run(['status', '--url', `http://127.0.0.1:${server.port}`])
   assert.equal(code, 0)
   assert.match(
     stdout,
-    /^Not ready: a ready logging actor; messages-1: it keeps crashing\nDamaged: home-3.db was damaged.*\n\nACTOR/,
+    /^Not ready: a ready logging actor; messages-1: it keeps crashing\nDamaged: home-3.db was damaged.*\nWarnings: the wall clock says 1970\n\nACTOR/,
   )
 })
 

@@ -320,7 +320,7 @@ test('a disk filled by its own texts and write-ahead logs: what has expired is r
   writeFileSync(clock, '0')
   const system = await started(context, [...SMALL, '--retention', '1m'], {
     data: join(disk, 'data'),
-    env: { NODE_OPTIONS: `--import=${WALL_CLOCK}`, WALL_CLOCK_OFFSET: clock },
+    env: { NODE_OPTIONS: `--import=${WALL_CLOCK}`, WALL_CLOCK_OFFSET: clock, TIME_PASSES: '' },
   })
   const body = JSON.stringify(Array.from({ length: 16 }, () => ({ text: BIG })))
   await system.until('the disk is full', async () => {

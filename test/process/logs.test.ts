@@ -135,8 +135,10 @@ describe('log lines', { concurrency: 2 }, () => {
       'start',
       ...flags,
     ]
-    const terminal = spawn('script', ['-qec', command.join(' '), '/dev/null'], {
+    // `exec`: a shell that waits for the node would end by Ctrl-C itself, whatever the node's exit code.
+    const terminal = spawn('script', ['-qec', `exec ${command.join(' ')}`, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, SHELL: '/bin/sh' },
     })
     const exited = once(terminal, 'exit')
     let shown = ''

@@ -96,6 +96,8 @@ async function ask(
   { headers = {}, body }: { headers?: Record<string, string>; body?: string } = {},
 ) {
   const asked = request({
+    // A proxy that has passed on an early refusal closes the connection: a request on it would be lost.
+    agent: false,
     host: '127.0.0.1',
     port,
     method,

@@ -36,7 +36,7 @@ export function logRoutes(
           read: (cursor = after, count) => facade.logPage({ after: cursor, limit: count }),
           toJson: messageJson,
           // `MIN_ID` asks for whatever there is.
-          ...(after !== MIN_ID && after < idAt(clock.now() - config.retentionMs) && { gap: gapAfter(after) }),
+          ...(after !== MIN_ID && after < idAt(clock.ago(config.retentionMs)) && { gap: gapAfter(after) }),
           next(lastId) {
             const cursor = followCursor(lastId, clock)
             return cursor !== undefined && cursor > after ? `${path}&after=${cursor}` : null

@@ -22,7 +22,7 @@ import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { applyStatus, SupervisedActor } from './supervised-actor.ts'
-import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
+import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
 /**
@@ -235,6 +235,7 @@ export class Supervisor {
       await this.#drain(actor, DRAIN_MS)
       if (!actor.wanted) return
       actor.entry.state = 'starting'
+      actor.entry.restarts++
       this.#startProcess(actor)
     } else {
       const next = this.#fork(actor)
@@ -242,6 +243,7 @@ export class Supervisor {
       if (actor.process !== old || !actor.wanted) {
         await next.kill() // The old one crashed meanwhile and is restarted already, or all stops.
       } else if (actor.entry.role === 'facade') {
+        actor.entry.restarts++
         this.#ready(actor, next)
         beforeDrain()
         await old.drain(DRAIN_MS, true)
@@ -249,12 +251,11 @@ export class Supervisor {
         await this.#drain(actor, DRAIN_MS)
         if (!actor.wanted) return
         actor.entry.state = 'starting'
+        actor.entry.restarts++
         if (next.end === undefined) this.#begin(actor, next)
         else this.#startProcess(actor)
       }
     }
-    actor.entry.restarts++
-    this.#changed()
     await this.#allReady((other) => other === actor)
   }
 
@@ -437,14 +438,10 @@ export class Supervisor {
     for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
   }
 
-  /** A facade's replacement that is still booting needs the time, too. */
   #checkClock(): void {
     const { timeKeeper } = this.#options
     if (!timeKeeper.tick()) return
-    const message: ToWorker = { kind: 'time', time: timeKeeper.time }
-    for (const worker of Object.values(cluster.workers ?? {})) {
-      if (worker?.isConnected()) worker.send(message, undefined, () => {})
-    }
+    for (const process of this.#processes) process.send({ kind: 'time', time: timeKeeper.time })
   }
 }
 

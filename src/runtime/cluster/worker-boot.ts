@@ -100,6 +100,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         exit(0)
         break
       case 'connection':
+        if (handle === undefined) break // It was closed on the way.
         ;(await hosted)?.adopt?.(socketOf(handle as ConnectionHandle))
     }
   })

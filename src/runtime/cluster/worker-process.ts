@@ -54,6 +54,8 @@ export class WorkerProcess {
   /** How it ended; undefined while it runs. */
   end: WorkerEnd | undefined
   readonly #worker: Worker | undefined
+  /** Connections on their way to it. Node forgets them when the process ends. */
+  readonly #unsent = new Set<ConnectionHandle>()
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #cancelCheck: Cancel
@@ -121,10 +123,14 @@ export class WorkerProcess {
 
   /** Sends it a connection. */
   sendConnection(handle: ConnectionHandle): void {
-    const close = () => handle.close()
-    if (this.#worker?.isConnected())
-      this.#worker.send({ kind: 'connection' }, handle as never, undefined, close)
-    else close()
+    if (!this.#worker?.isConnected()) {
+      handle.close()
+      return
+    }
+    this.#unsent.add(handle)
+    this.#worker.send({ kind: 'connection' }, handle as never, undefined, () => {
+      if (this.#unsent.delete(handle)) handle.close()
+    })
   }
 
   /**
@@ -155,6 +161,8 @@ export class WorkerProcess {
       }
     })
     worker.on('exit', (code, signal) => {
+      for (const handle of this.#unsent) handle.close()
+      this.#unsent.clear()
       const end = () => ended(exitText(code, signal))
       worker.process.on('close', end)
       this.#clock.after(OUTPUT_END_MS, end)

@@ -1,5 +1,5 @@
 /** The node's time, as it outlives the node: `clock.json`, and the newest id of the log. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { StoredTime } from '../../runtime/node-time.ts'
 import { timeOf } from '../ids.ts'
@@ -8,15 +8,18 @@ import { LogReader } from './log-reader.ts'
 
 const NAME = 'clock.json'
 
-/** The line that was stored last; undefined when there is none that can be read. */
+/** The line that was stored last; undefined when there is none, or a damaged one. @throws When it cannot be read. */
 export function readTime(data: string): StoredTime | undefined {
+  const path = join(data, NAME)
+  if (!existsSync(path)) return undefined
+  const text = readFileSync(path, 'utf8')
   try {
-    const { at, time, pace, leaps, isSet, boot } = JSON.parse(readFileSync(join(data, NAME), 'utf8'))
+    const { at, time, pace, leaps, isSet, boot } = JSON.parse(text)
     const numbers = [at, time, pace, ...leaps.flatMap(({ to, by }: Record<string, unknown>) => [to, by])]
     if (!numbers.every(Number.isFinite)) return undefined
     return { at, time, pace, leaps, isSet: isSet === true, boot: String(boot) }
   } catch {
-    return undefined // Damaged, or not there: the log has the newest id.
+    return undefined // Damaged: the log has the newest id.
   }
 }
 

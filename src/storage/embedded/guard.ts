@@ -104,7 +104,7 @@ function obstacleOf(path: string): string | undefined {
   }
 }
 
-/** Why writing to a file was refused, in words for people. */
+/** Why writing to a file was refused, human-readable. */
 export function whyUnwritable(path: string, error: unknown): string {
   if (error instanceof Gone) return error.message
   const code = obstacleOf(path)

@@ -17,7 +17,7 @@ import type { Claimed, Dead, Delivered, Depth, Range, Settlement, Whereabouts } 
 import type { Home, InHand } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
-import type { LogReader } from './log-reader.ts'
+import type { LogReader, LogRow } from './log-reader.ts'
 import { isUnavailable } from './sqlite.ts'
 
 const CHUNK_COUNT = 128
@@ -92,7 +92,7 @@ export class HeldLane {
   readonly #tracks = new Map<string, Track>()
   readonly #inHand = new Map<string, Hand>()
   #released = false
-  /** Why the home cannot be written now, in words for people. */
+  /** Why the home cannot be written now, human-readable. */
   #unwritable: string | undefined
   /** Why this lane is out of use. */
   #broken: { error: unknown } | undefined
@@ -234,7 +234,7 @@ export class HeldLane {
     while (!this.#released && (await this.#change(() => this.home.removeOld())));
   }
 
-  /** Why the lane's outcomes cannot be recorded now, in words for people. */
+  /** Why the lane's outcomes cannot be recorded now, human-readable. */
   get unwritable(): string | undefined {
     return this.#unwritable
   }
@@ -250,10 +250,14 @@ export class HeldLane {
     try {
       lock.keep()
       home.check()
-      if (this.#unwritable !== undefined && home.mayWrite()) await this.#commit(() => home.touch())
     } catch (error) {
       if (!isMailroomError(error)) this.#unwritable = home.whyUnwritable(error)
+      return
     }
+    if (this.#unwritable === undefined || !home.mayWrite()) return
+    await this.#commit(() => home.touch()).catch((error) => {
+      if (!isMailroomError(error)) throw error // It may be lost: the lane cannot be trusted any more.
+    })
   }
 
   /**
@@ -300,24 +304,33 @@ export class HeldLane {
     let bytes = 0
     for (let index = 0; index < names.length; index++) {
       const name = names[(index + this.#turn) % names.length]!
-      files.read(name, (reader) => {
-        const track = this.#trackOf(reader)
-        while (claimed.length < maxCount && bytes < CLAIM_MAX_BYTES) {
-          const limit = Math.min(CHUNK_COUNT, maxCount - claimed.length)
-          const rows = reader.ofLane(lane, track.readSeq, limit)
-          for (const { seq, id, text, damaged } of rows) {
-            const row = track.read(seq)
-            // Not to be delivered, or already out of the line: it only moves the cursor.
-            row.settled = damaged || this.#inHand.has(id) || home.knows(id)
-            if (damaged) files.intact(rows)
-            if (row.settled) continue
-            this.#inHand.set(id, { id, text, row })
-            claimed.push({ id, text, starts: 0, suspect: false })
-            bytes += text.length
-          }
-          if (rows.length < limit) break
+      while (claimed.length < maxCount && bytes < CLAIM_MAX_BYTES) {
+        const limit = Math.min(CHUNK_COUNT, maxCount - claimed.length)
+        let next: { track: Track; rows: LogRow[] } | undefined
+        try {
+          next = files.read(name, (reader) => {
+            const track = this.#trackOf(reader)
+            return { track, rows: reader.ofLane(lane, track.readSeq, limit) }
+          })
+        } catch (error) {
+          // What is in hand by now must be returned: no later claim would find it.
+          if (claimed.length === 0) throw error
+          return claimed
         }
-      })
+        if (next === undefined) break
+        for (const { seq, id, text, damaged } of next.rows) {
+          // Not to be delivered, or no longer pending: it only moves the cursor.
+          const settled = damaged || this.#inHand.has(id) || home.knows(id)
+          const row = next.track.read(seq)
+          row.settled = settled
+          if (damaged) files.intact(next.rows)
+          if (settled) continue
+          this.#inHand.set(id, { id, text, row })
+          claimed.push({ id, text, starts: 0, suspect: false })
+          bytes += text.length
+        }
+        if (next.rows.length < limit) break
+      }
     }
     return claimed
   }

@@ -239,7 +239,7 @@ export class Home {
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
   }
 
-  /** Why a commit was refused, in words for people. */
+  /** Why a commit was refused, human-readable. */
   whyUnwritable(error: unknown): string {
     return whyUnwritable(this.#path, error)
   }

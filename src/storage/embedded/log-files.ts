@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { FILES_CHECK_MS } from '../../runtime/timings.ts'
 import { idAt } from '../ids.ts'
 import type { Damage } from './damage.ts'
 import { Guard, identityOf } from './guard.ts'
@@ -9,8 +10,6 @@ import { LogReader } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
 
-/** The lanes of an actor share one look at the files for this long. A wake-up does not wait for it. */
-const VERSION_MS = 50
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
 /** The name of a file of the log. */
 export interface LogName {
@@ -62,17 +61,17 @@ export class LogFiles {
   }
 
   /**
-   * Another text once a file has changed, for polls: at most `VERSION_MS` old.
+   * Another text once a file has changed, for polls: at most `FILES_CHECK_MS` old.
    *
    * @throws As `names` and `read`.
    */
   version(): string {
     const now = this.#options.clock.monotonic()
     if (now >= this.#versionEndsAt) {
-      this.#version = this.#listNames()
+      this.#version = this.names()
         .map((name) => `${name} ${this.read(name, (reader) => reader.version())}`)
         .join()
-      this.#versionEndsAt = now + VERSION_MS
+      this.#versionEndsAt = now + FILES_CHECK_MS
     }
     return this.#version
   }
@@ -100,6 +99,7 @@ export class LogFiles {
       let reader = this.#readers.get(name)
       // A file that nobody wrote when it was opened is opened anew once somebody does.
       if (reader?.isImmutable && isBeingWritten(path)) {
+        this.#readers.delete(name)
         reader.close()
         reader = undefined
       }

@@ -70,7 +70,7 @@ export class LogWriter {
   /** The highest number of a segment so far. */
   #number = 0
   #rotateAt = 0
-  /** Why it cannot write now, in words for people. */
+  /** Why it cannot write now, human-readable. */
   #unwritable: string | undefined
   /** The transaction has been committed and not been acknowledged yet. */
   #isCommitted = false

@@ -38,7 +38,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
         await step()
       } catch (error) {
         const { message } = error as Error
-        if (message !== lastProblem) logger.warn({ err: error }, 'the data could not be looked after')
+        if (message !== lastProblem) logger.warn({ err: error }, 'housekeeping failed')
         lastProblem = message
       }
     }

@@ -33,7 +33,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   readonly laneCount: number
   readonly #options: EmbeddedQueueOptions
   readonly #choice: LaneChoice
-  /** Why a lane could not be taken, in words for people, and when (monotonic, ms). */
+  /** Why a lane could not be taken, human-readable, and when (monotonic, ms). */
   readonly #notHeld = new Map<number, { reason: string; at: number }>()
   #turns = Promise.resolve()
 
@@ -91,7 +91,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
     return this.in(lane, () => 0)
   }
 
-  /** Why outcomes cannot be recorded now, in words for people. */
+  /** Why outcomes cannot be recorded now, human-readable. */
   missing(): string[] {
     // Another actor may have to hold such a lane since.
     const since = this.#options.clock.monotonic() - 2 * DISK_PROBE_MS
@@ -101,7 +101,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
 
   /** Notices what became of the lanes' files. */
   async watch(): Promise<void> {
-    for (const lane of [...this.held.keys()]) await this.in(lane, (held) => held.watch())
+    await this.#inEach((held) => held.watch())
   }
 
   /** Gives the room of the write-ahead logs back. */
@@ -111,7 +111,16 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
 
   /** Removes what is older than the retention from the lanes held. */
   async removeOld(): Promise<void> {
-    for (const lane of [...this.held.keys()]) await this.in(lane, (held) => held.removeOld())
+    await this.#inEach((held) => held.removeOld())
+  }
+
+  /** One lane after another; one that is released meanwhile is left out. */
+  async #inEach(work: (held: HeldLane) => Promise<void>): Promise<void> {
+    for (const lane of [...this.held.keys()]) {
+      await this.in(lane, work).catch((error) => {
+        if (!isMailroomError(error, 'MR_LANE_ELSEWHERE')) throw error
+      })
+    }
   }
 
   close(): void {

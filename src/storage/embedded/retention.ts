@@ -30,9 +30,15 @@ export function removeOldSegments(options: RetentionOptions): void {
   for (const [index, log] of logs.entries()) {
     // A writer's last one stays, so that no name is ever used again.
     if (log.name === options.current || logs[index + 1]?.writer !== log.writer) continue
-    if (log.writer === writer ? !isRemovable(log, options) : writer !== 1 || !isOrphan(log, options)) continue
-    removeFile(join(data, log.name))
-    logger.info({ segment: log.name }, 'old log segment removed')
+    try {
+      if (log.writer === writer ? !isRemovable(log, options) : writer !== 1 || !isOrphan(log, options))
+        continue
+      removeFile(join(data, log.name))
+      logger.info({ segment: log.name }, 'old log segment removed')
+    } catch (error) {
+      // Its readers report a damaged one. It must not keep the others.
+      logger.debug({ segment: log.name, err: error }, 'old log segment not removed')
+    }
   }
 }
 
@@ -67,7 +73,7 @@ export function isRemovable(
 function isSettled(reader: LogReader, lane: number, home: string): boolean {
   if (!existsSync(home)) return false
   return openToRead(home, ({ database }) => {
-    try {
+    const isEverySettled = () => {
       const row = database.prepare('SELECT seq FROM cursor WHERE file = ?').get(reader.file)
       const outcome = database.prepare(
         'SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM dead WHERE id = ?1 LIMIT 1',
@@ -78,8 +84,9 @@ function isSettled(reader: LogReader, lane: number, home: string): boolean {
         if (rows.length < CHUNK_COUNT) return true
         seq = rows.at(-1)!.seq
       }
-    } finally {
-      database.close()
     }
+    const settled = isEverySettled()
+    database.close() // When it throws, `openToRead` closes it.
+    return settled
   })
 }

@@ -2,7 +2,7 @@
  * A lane in the hands of its holder. What stands in `pending` is the truth; the lane's queue only wakes.
  *
  *   wake-up (from the lane's queue) ─▶ line ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
- *   scan (taking the lane, then every 2 s) ─▶ log it, once more ─┘      │ started, or to be retried
+ *   scan (taking the lane, then at least every second) ─▶ log it, once more ─┘      │ started, or to be retried
  *                                                                 lone message ◀┘ (an entry of its own)
  *
  * Every write may be repeated, by us or by a former holder that was frozen: an outcome is put once and stays, and

@@ -49,7 +49,7 @@ export class ClusterMark {
     this.#cancel = options.clock.every(EPOCH_CHECK_MS, () => void this.#check())
   }
 
-  /** What keeps us from using the cluster, in words for people. */
+  /** What keeps us from using the cluster, human-readable. */
   missing(): string[] {
     const { cluster, laneCount } = this.#options
     const missing = cluster.missing()
@@ -58,7 +58,7 @@ export class ClusterMark {
     return [`--lanes ${this.#known.lanes}, which the cluster was begun with, instead of ${laneCount}`]
   }
 
-  /** What was lost, in words for people. */
+  /** What was lost, human-readable. */
   damaged(): string[] {
     const { store } = this.#options
     return this.#lossAt === undefined

@@ -1,4 +1,4 @@
-/** Scans a held lane's `pending`: when the lane is taken, then at least every second. It finds what no wake-up brought. */
+/** Scans a held lane's `pending`: when the lane is taken, then at least every second. It finds batches without a wake-up. */
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { OVERDUE_MS, SCAN_MS } from '../../runtime/timings.ts'
@@ -17,15 +17,15 @@ export interface PendingScanOptions {
   wake: () => void
 }
 
-/** Looks through one lane. All throw as `ClusterMap` does. */
+/** Scans one lane. All throw as `ClusterMap` does. */
 export class PendingScan {
   readonly #options: PendingScanOptions
   readonly #state: LaneState
   /** Batches that came too recently for a scan to touch, and since when at the most (monotonic, ms). */
   #young = new Map<string, number>()
   /** When the last scan began (monotonic, ms): what it did not see came later. */
-  #lookedAt = 0
-  #looking: Promise<void> = Promise.resolve()
+  #scannedAt = 0
+  #scanning: Promise<void> = Promise.resolve()
   #cancel = () => {}
 
   constructor(options: PendingScanOptions) {
@@ -46,7 +46,7 @@ export class PendingScan {
   /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
   async begin(): Promise<number> {
     const { lane, pending, dead, line } = this.#state
-    this.#lookedAt = this.#options.clock.monotonic()
+    this.#scannedAt = this.#options.clock.monotonic()
     // Before anything else is read: what its last holder settles meanwhile, it settles first and takes out then.
     const found = (await pending.keys(...laneBounds(lane))).sort()
     await dead.load()
@@ -59,8 +59,8 @@ export class PendingScan {
 
   /** Finds what no wake-up brought. One at a time; each sees all that was written before it was asked for. */
   scan(): Promise<void> {
-    const looked = this.#looking.then(() => this.#lookNow())
-    this.#looking = looked.catch(() => {})
+    const looked = this.#scanning.then(() => this.#scanNow())
+    this.#scanning = looked.catch(() => {})
     return looked
   }
 
@@ -68,7 +68,7 @@ export class PendingScan {
     this.#cancel()
   }
 
-  async #lookNow(): Promise<void> {
+  async #scanNow(): Promise<void> {
     const { clock, logger, wake } = this.#options
     const { lane, line, lone, inHand, leaving, pending, released } = this.#state
     if (released) return
@@ -82,7 +82,7 @@ export class PendingScan {
     for (const key of found.sort()) {
       if (line.has(key) || leaving.hasOrHad(key)) continue
       const { id, count } = partsOf(key)
-      const cameAt = this.#young.get(key) ?? this.#lookedAt
+      const cameAt = this.#young.get(key) ?? this.#scannedAt
       if (count === undefined) {
         if (!lone.has(id) && !inHand.has(id)) strangers.push(id)
       } else if (timeOf(id) > overdueAt && lookedAt - cameAt < OVERDUE_MS) {
@@ -93,7 +93,7 @@ export class PendingScan {
       }
     }
     this.#young = young
-    this.#lookedAt = lookedAt
+    this.#scannedAt = lookedAt
     await this.#adopt(strangers)
     if (overdue > 0) logger.info({ lane, overdue }, 'batches that no wake-up brought')
     if (overdue + strangers.length > 0) wake()

@@ -294,6 +294,8 @@ test('a follower whose cursor is older than the retention is told; a new one is 
   const { ask, facade, clock } = await startApi(t)
   const old = await facade.post('old', clock.now() + 1000)
   assert.equal((await ask('GET', `/log?after=${old.id}`)).json.gap, undefined)
+  clock.leap(2 * RETENTION_MS)
+  assert.equal((await ask('GET', `/log?after=${old.id}`)).json.gap, undefined, 'a leap makes nothing older')
   await clock.advance(RETENTION_MS + 1)
   const young = await facade.post('young', clock.now() + 1000)
   const { gap, items } = (await ask('GET', `/log?after=${old.id}`)).json

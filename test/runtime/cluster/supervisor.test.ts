@@ -128,6 +128,8 @@ test('a role is restarted one by one; the facade that asked is answered first an
   for (const role of ['logging', 'facade']) {
     const answer = await ask(system, `/restart/${role}`)
     assert.ok(answer.actors.length === before.length)
+    const restarts = answer.actors.filter((actor) => actor.role === role).map((actor) => actor.restarts)
+    assert.deepEqual(restarts, [1, 1], 'the answer counts this restart')
   }
   const replaced = ({ role, restarts }: ActorEntry) => restarts === (role === 'messages' ? 0 : 1)
   const after = await until(system, (actors) => allReady(actors) && actors.every(replaced))

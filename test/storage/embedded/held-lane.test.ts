@@ -29,6 +29,22 @@ async function held(context: TestContext) {
   return backend.queue
 }
 
+/** The same, and the backend of the logging actor that writes the log. */
+async function withWriter(context: TestContext) {
+  const data = mkdtempSync(join(tmpdir(), 'embedded-'))
+  const logger = createLogger('silent', {})
+  const options = { data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 }
+  const logging = openEmbedded({ ...options, writer: 1 })
+  const backend = openEmbedded(options)
+  const { queue } = backend
+  context.after(async () => {
+    await Promise.all([logging.close(), backend.close()])
+    rmSync(data, { recursive: true })
+  })
+  await queue.hold(LANE)
+  return { backend, queue, logging }
+}
+
 /** Writes fail with this until it is restored. */
 function failWrites({ mock }: TestContext, error: Error): { restore(): void } {
   return mock.method(Home.prototype, 'commit', () => Promise.reject(error)).mock
@@ -60,23 +76,24 @@ test('a full disk does not fail the lane', async (context) => {
   assert.equal(await queue.purge(LANE, ID), false)
 })
 
-test('an idle lane does not read its files until one has changed, and then needs no wake-up', async (context) => {
-  const data = mkdtempSync(join(tmpdir(), 'embedded-'))
-  const options = {
-    data,
-    laneCount: 1,
-    clock,
-    random,
-    logger: createLogger('silent', {}),
-    retentionMs: 3_600_000,
-  }
-  const logging = openEmbedded({ ...options, writer: 1 })
-  const { queue, close } = openEmbedded(options)
-  context.after(async () => {
-    await Promise.all([logging.close(), close()])
-    rmSync(data, { recursive: true })
-  })
+test('a claim that the home fails leaves its messages to a later one', async (context) => {
+  const { backend, queue, logging } = await withWriter(context)
+  const message = { id: ID, text: 'one' }
+  await logging.log.append({ lane: LANE, messages: [message], deadlineAt: clock.monotonic() + 3000 })
+  const damaged = Object.assign(new Error('database disk image is malformed'), { ...SQLITE, errcode: 11 })
+  const knowing = context.mock.method(Home.prototype, 'knows', () => {
+    throw damaged
+  }).mock
+  await assert.rejects(queue.claim(LANE, 1, 0))
+  assert.doesNotMatch(backend.damaged().join(), /log-1/, 'the log is not damaged')
+  knowing.restore()
+  await queue.release(LANE)
   await queue.hold(LANE)
+  assert.equal((await queue.claim(LANE, 1, 0))[0]?.id, ID)
+})
+
+test('an idle lane does not read its files until one has changed, and then needs no wake-up', async (context) => {
+  const { queue, logging } = await withWriter(context)
   const reads = context.mock.method(LogReader.prototype, 'ofLane').mock
   const poll = () => queue.claim(LANE, 9, 10)
   for (let round = 0; round < 3; round++) assert.deepEqual(await poll(), [])
