@@ -46,7 +46,8 @@ test('scaled to 3 messages actors, stopped, started with 2: every message is in 
   await system.until('nothing waits', async () =>
     (await system.actors()).every(({ waiting = 0 }) => waiting === 0),
   )
-  let [logged, delivered] = [[], []] as string[][]
+  let logged: string[] = []
+  let delivered: string[] = []
   // The lists are read one after the other: a lane that moves meanwhile is in both, or in none.
   await system.until('every message is in one list', async () => {
     const lists = await system.lists()
