@@ -107,10 +107,10 @@ export const DRAIN_MS = 10 * SECOND_MS
 export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2500
 /** The same while another facade replaces this one. */
 export const STREAM_DROP_DRAIN_MS = DRAIN_MS - 3 * SECOND_MS
-/** Handlers may run on this long when their lane is to be released; within `STOP_MS.messages`. */
-export const HANDLER_GRACE_MS = STOP_MS.messages - 400
 /** A handler must end within this time after its signal was aborted. */
 export const HANDLER_ABORT_GRACE_MS = SECOND_MS
+/** When their lane is to be released, handlers may run this long before their signal is aborted. */
+export const HANDLER_GRACE_MS = STOP_MS.messages - HANDLER_ABORT_GRACE_MS - 400
 /** A second signal within this time counts as the first: npm forwards a terminal's Ctrl-C again. */
 export const SAME_SIGNAL_MS = SECOND_MS
 /** Signals to a worker and its primary within this time count as one signal to the node. */

@@ -201,6 +201,25 @@ test('handlers that end or block their process: dead letters after five attempts
   await system.until('nothing outlives the primary', async () => !left2.some(isAlive), 10_000)
 })
 
+test('a stop costs no attempt: whoever ignores the signal, blocks, or runs beside them', async (context) => {
+  const { system } = await start(context, [])
+  const texts = ['wait-for-signal', 'hang', 'compute 60000']
+  const ids = await Promise.all(texts.map(async (text) => (await post(system, text)).id))
+  await system.until('all run', async () => {
+    const found = await Promise.all(ids.map((id) => find(system, id)))
+    return found.every(({ attempts }) => attempts === 1) && system.output.includes('computes in')
+  })
+  system.kill('SIGTERM')
+  assert.deepEqual(await system.exited, [0, null], system.output)
+  const before = system.output.length
+  await system.begin()
+  await system.until('all run again', async () => {
+    const found = await Promise.all(ids.map((id) => find(system, id)))
+    return found.every(({ attempts }) => attempts >= 1) && system.output.slice(before).includes('computes in')
+  })
+  for (const id of ids) assert.deepEqual(await find(system, id), { state: 'queued', attempts: 1 })
+})
+
 /** One messages actor with the handler of the tests, in a file that can be broken. */
 async function start(context: TestContext, flags: string[]): Promise<{ system: System; file: string }> {
   const directory = mkdtempSync(join(tmpdir(), 'mailroom-handler-'))
