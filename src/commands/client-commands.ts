@@ -65,10 +65,10 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['send - < lines.txt', 'the output of another program'],
     ],
     run: async (client, operands, config) => {
-      const { sourceOf } = await import('./send-input.ts')
-      const source = sourceOf(operands[0], config)
+      const { inputOf } = await import('./send-input.ts')
+      const input = inputOf(operands[0], config)
       const { receiptsOf, send } = await import('./send.ts')
-      await send(client, source, receiptsOf(source, config))
+      await send(client, input, receiptsOf(input, config))
     },
   },
   {
