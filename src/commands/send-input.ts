@@ -1,7 +1,7 @@
 /** What `mailroom send` sends: a text, or texts read from a file or standard input in flat memory. */
 import { createReadStream, statSync } from 'node:fs'
 import { MailroomError } from '../runtime/errors.ts'
-import type { ClientConfig } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/config.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 

@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
-import type { ClientConfig } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/config.ts'
 import { batchesOf, type Input, type InputText } from './send-input.ts'
-import { ProgressBar, print, report } from './terminal.ts'
+import { counted, ProgressBar, print, report } from './terminal.ts'
 
 const IN_FLIGHT_COUNT = 4
 
@@ -132,7 +132,7 @@ class SendProgress {
   /** Reports how many messages were acknowledged, and how the sending ended. */
   end(ending: Ending): void {
     const seconds = Math.max(0.001, (clock.monotonic() - this.#beganAt) / 1000)
-    const messages = `${this.#count} ${this.#count === 1 ? 'message' : 'messages'}`
+    const messages = counted(this.#count, 'message')
     const rate = Math.round(this.#count / seconds)
     if (ending === 'interrupted') {
       report(`Interrupted: ${messages} acknowledged; some more may have been stored`)
