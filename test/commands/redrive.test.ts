@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MIN_ID } from '../../src/storage/ids.ts'
-import { run, runHere } from '../support/command.ts'
+import { runHere } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 
 const page = (checked: number, redriven: number, next: string | null): Reply => ({
@@ -67,7 +67,7 @@ test('redrive --since with a bad id sends no request', async (t) => {
 })
 
 test('the help of redrive warns that handlers may run again, and has examples', async () => {
-  const { code, stdout } = await run(['redrive', '--help'])
+  const { code, stdout } = await runHere(['redrive', '--help'])
   assert.equal(code, 0)
   assert.match(stdout, /handlers may\s+run AGAIN/)
   assert.match(stdout, /mailroom redrive --since[\s\S]*\b[0-9A-HJKMNP-TV-Z]{26}\b/)

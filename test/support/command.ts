@@ -62,7 +62,7 @@ let commandCount = 0
 /**
  * Runs `mailroom …` to its end in this process, one after the other: the whole of the program's source, anew for each,
  * with streams, variables, working directory and exit code of its own. 20 times as fast as a process of its own.
- * Not for `start`, for help, which yargs prints with `console`, nor for what signals and terminals do.
+ * Not for a node that starts, nor for what signals and terminals do.
  */
 export function runHere(args: readonly string[], options: Options = {}): Promise<Ended> {
   const ended = before.then(() => runAlone(args, options))
@@ -89,7 +89,11 @@ async function runAlone(
     (name) => [name, Object.getOwnPropertyDescriptor(process, name)!] as const,
   )
   const [keptCode, keptDirectory] = [process.exitCode, process.cwd()]
-  const error = mock.method(outputOf(2), 'write', (lines: string) => stderr.write(lines))
+  const mocks = [
+    mock.method(outputOf(2), 'write', (lines: string) => stderr.write(lines)),
+    // yargs prints help with it.
+    mock.method(console, 'log', (text: string) => stdout.write(`${text}\n`)),
+  ]
   process.exitCode = 0
   try {
     process.chdir(cwd)
@@ -106,7 +110,7 @@ async function runAlone(
     for (const [name, descriptor] of kept) Object.defineProperty(process, name, descriptor)
     process.chdir(keptDirectory)
     process.exitCode = keptCode
-    error.mock.restore()
+    for (const { mock } of mocks) mock.restore()
   }
 }
 
