@@ -56,6 +56,9 @@ export function addressOf({ host, port }: HostPort): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
+/** A server that listens on one of these is reached by any address of this machine. */
+export const EVERY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
 /** A read-only view of the directory in one process, always current. */
 export interface Directory {
   /** All actors of all nodes, by role, node and number. */
