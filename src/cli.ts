@@ -8,8 +8,13 @@ import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
 import { outputOf } from './runtime/output.ts'
-import { CLIENT_SETTINGS, type ClientConfig } from './settings/client-settings.ts'
-import { resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
+import {
+  CLIENT_SETTINGS,
+  type ClientConfig,
+  resolveClientConfig,
+  resolveConfig,
+  SETTINGS,
+} from './settings/config.ts'
 import {
   didYouMean,
   invalidConfig,
@@ -63,8 +68,7 @@ function commands(cli: Argv): Argv {
     .command('start', 'run a node until Ctrl-C', startOptions, async (args) => {
       const { flags, words } = parsed(args)
       const config = resolveConfig({ flags, surplus: words.slice(1) })
-      const { start } = await import('./commands/start.ts')
-      await start(config, serviceVariables())
+      await (await import('./commands/start.ts')).start(config)
     })
   for (const command of CLIENT_COMMANDS) addClientCommand(cli, command, 1)
   const deadNames = DEAD_COMMANDS.map(nameOf)
@@ -132,8 +136,7 @@ function addClientCommand(
       // yargs leaves the words after -- in `_` and does not make operands of them.
       const taken = names.flatMap((name) => (args[name] ?? []) as string | string[])
       const operandsGiven = [...taken, ...words.slice(wordCount)]
-      const most = isMany ? Number.POSITIVE_INFINITY : names.length
-      const surplus = operandsGiven.splice(most)
+      const surplus = isMany ? [] : operandsGiven.splice(names.length)
       const config = resolveClientConfig({ flags: given, surplus }, flags)
       const ignored = serviceVariables()
       if (ignored.length > 0) report(`mailroom: Ignored Kubernetes service variables: ${ignored.join(', ')}`)

@@ -1,6 +1,6 @@
 /** The commands that call a running node: syntax, help, and the function that runs each. */
 import type { ApiClient } from '../http/api-client.ts'
-import type { ClientConfig } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/config.ts'
 
 /** One command. */
 export interface ClientCommand {
@@ -29,7 +29,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['scale messages=4', 'four messages actors'],
       ['scale logging=2 messages=1', 'several roles, one after the other'],
     ],
-    run: async (client, orders) => (await import('./scale.ts')).scale(client, orders),
+    run: async (client, orders) => (await import('./operations.ts')).scale(client, orders),
   },
   {
     usage: 'restart [role]',
@@ -39,7 +39,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['restart', 'all actors, without a failed request'],
       ['restart messages', 'messages actors only'],
     ],
-    run: async (client, [role]) => (await import('./restart.ts')).restart(client, role),
+    run: async (client, [role]) => (await import('./operations.ts')).restart(client, role),
   },
   {
     usage: 'status',
@@ -65,10 +65,10 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['send - < lines.txt', 'the output of another program'],
     ],
     run: async (client, operands, config) => {
-      const { sourceOf } = await import('./send-input.ts')
-      const source = sourceOf(operands[0], config)
+      const { inputOf } = await import('./send-input.ts')
+      const input = inputOf(operands[0], config)
       const { receiptsOf, send } = await import('./send.ts')
-      await send(client, source, receiptsOf(source, config))
+      await send(client, input, receiptsOf(input, config))
     },
   },
   {

@@ -4,7 +4,7 @@ import { type ApiClient, ApiError, type Unreachable } from '../http/api-client.t
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
-import { ProgressBar, print, printable, report } from './terminal.ts'
+import { counted, ProgressBar, print, printable, report } from './terminal.ts'
 
 interface Letter {
   id: string
@@ -53,7 +53,7 @@ export async function replay(
   checkOneOrAll(id, all)
   if (id === undefined) {
     const count = await changeAll(client, 'POST', await idsOf(client), 'replayed')
-    print(`${count} ${count === 1 ? 'message is' : 'messages are'} pending again`)
+    print(`${counted(count, 'message')} ${count === 1 ? 'is' : 'are'} pending again`)
   } else {
     await change(client, 'POST', id)
     print(`${id} is pending again`)
@@ -82,13 +82,16 @@ export async function purge(
   }
   const ids = await idsOf(client)
   if (ids.length === 0) return report(NONE)
-  if (!yes && !(await isConfirmed(`Delete ${lettersIn(ids.length)}? The messages stay in the log.`))) {
+  if (
+    !yes &&
+    !(await isConfirmed(`Delete ${counted(ids.length, 'dead letter')}? The messages stay in the log.`))
+  ) {
     process.exitCode = 1
     return report('Nothing was deleted')
   }
   const count = await changeAll(client, 'DELETE', ids, 'deleted')
   print(
-    `Deleted ${lettersIn(count)}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`,
+    `Deleted ${counted(count, 'dead letter')}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`,
   )
 }
 
@@ -114,7 +117,7 @@ async function changeAll(
   const rest = ids.values()
   let [doneCount, changedCount] = [0, 0]
   let failure: unknown
-  const soFar = () => `${changedCount} of ${lettersIn(ids.length)} ${changed}`
+  const soFar = () => `${changedCount} of ${counted(ids.length, 'dead letter')} ${changed}`
   const forget = onInterrupt(() => report(`Interrupted: ${soFar()}; up to ${IN_FLIGHT_COUNT} more may be`))
   const changeRest = async () => {
     for (const id of rest) {
@@ -163,10 +166,6 @@ async function isConfirmed(question: string): Promise<boolean> {
   } finally {
     terminal.close()
   }
-}
-
-function lettersIn(count: number): string {
-  return `${count} ${count === 1 ? 'dead letter' : 'dead letters'}`
 }
 
 async function idsOf(client: ApiClient): Promise<string[]> {

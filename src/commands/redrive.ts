@@ -1,6 +1,6 @@
 /** `mailroom redrive`: puts the messages that a queue cluster has lost back into it, from the log. */
 import type { ApiClient } from '../http/api-client.ts'
-import { ProgressBar, print } from './terminal.ts'
+import { counted, ProgressBar, print } from './terminal.ts'
 
 /** What `POST /log/redrive` answers. */
 interface Page {
@@ -21,25 +21,23 @@ export async function redrive(
   { since, json }: { since: string | null; json: boolean },
 ): Promise<void> {
   const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, 0) : undefined
-  const sum = { checked: 0, redriven: 0 }
+  let [checked, redriven] = [0, 0]
   let next: string | null = since === null ? '/log/redrive' : `/log/redrive?after=${since}`
   try {
     while (next !== null) {
       const page: Page = await client.insist('POST', next, { startsLater: true })
-      sum.checked += page.checked
-      sum.redriven += page.redriven
+      checked += page.checked
+      redriven += page.redriven
       next = page.next
-      bar?.update(0, `${sum.checked} checked, ${sum.redriven} put back`)
+      bar?.update(0, `${checked} checked, ${redriven} put back`)
     }
   } finally {
     bar?.clear()
   }
-  print(json ? JSON.stringify(sum) : inWords(sum))
-}
-
-function inWords({ checked, redriven }: { checked: number; redriven: number }): string {
-  const messages = `Checked ${checked} ${checked === 1 ? 'message' : 'messages'} of the log`
-  return redriven === 0
-    ? `${messages}: the queue has lost none, there is nothing to do`
-    : `${messages}, put ${redriven} back into the queue`
+  if (json) return print(JSON.stringify({ checked, redriven }))
+  const done =
+    redriven === 0
+      ? ': the queue has lost none, there is nothing to do'
+      : `, put ${redriven} back into the queue`
+  print(`Checked ${counted(checked, 'message')} of the log${done}`)
 }

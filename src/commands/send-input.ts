@@ -1,7 +1,7 @@
 /** What `mailroom send` sends: a text, or texts read from a file or standard input in flat memory. */
 import { createReadStream, statSync } from 'node:fs'
 import { MailroomError } from '../runtime/errors.ts'
-import type { ClientConfig } from '../settings/client-settings.ts'
+import type { ClientConfig } from '../settings/config.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 
@@ -11,7 +11,7 @@ const BATCH_COUNT = 500
 const BATCH_BYTES = 900_000
 
 /** Where the texts come from. */
-export type Source =
+export type Input =
   | { text: string }
   /**
    * A file, or `-` for standard input: one message a line, or with `whole` one message. `totalBytes` is 0 when
@@ -19,11 +19,11 @@ export type Source =
    */
   | { path: string; totalBytes: number; whole: boolean; skipEmpty: boolean }
 
-/** Makes a source of the operand and the flags. @throws {MailroomError} `MR_CONFIG_INVALID` unless there is exactly one. */
-export function sourceOf(
+/** Makes an input of the operand and the flags. @throws {MailroomError} `MR_CONFIG_INVALID` unless there is exactly one. */
+export function inputOf(
   text: string | undefined,
   { file, whole, skipEmpty }: Pick<ClientConfig, 'file' | 'whole' | 'skipEmpty'>,
-): Source {
+): Input {
   if (text !== undefined && file !== null) throw invalidConfig('Expected either a text or `--file`, got both')
   if (whole && skipEmpty) throw invalidConfig('Expected either `--whole` or `--skip-empty`, got both')
   const path = text === '-' ? text : file
@@ -38,26 +38,26 @@ export function sourceOf(
 }
 
 /**
- * The texts of a source, in batches the API takes.
+ * The texts of an input, in batches the API takes.
  *
  * @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE` naming the text that cannot be sent.
  */
-export async function* batchesOf(source: Source): AsyncGenerator<Line[]> {
-  if ('text' in source) {
-    yield [alone(textOf(Buffer.from(source.text), 'the text'))]
-  } else if (source.whole) {
-    yield [alone(await wholeOf(openSource(source.path)))]
+export async function* batchesOf(input: Input): AsyncGenerator<InputText[]> {
+  if ('text' in input) {
+    yield [alone(textOf(Buffer.from(input.text), 'the text'))]
+  } else if (input.whole) {
+    yield [alone(await wholeOf(openSource(input.path)))]
   } else {
-    for await (const lines of splitLines(openSource(source.path), source)) yield* cut(lines)
+    for await (const lines of splitLines(openSource(input.path), input)) yield* cut(lines)
   }
 }
 
-function alone(text: string): Line {
+function alone(text: string): InputText {
   return { text, number: 1, readBytes: Buffer.byteLength(text) }
 }
 
-function* cut(lines: readonly Line[]): Generator<Line[]> {
-  let batch: Line[] = []
+function* cut(lines: readonly InputText[]): Generator<InputText[]> {
+  let batch: InputText[] = []
   let bytes = 0
   for (const line of lines) {
     const lineBytes = Buffer.byteLength(JSON.stringify({ text: line.text })) + 1
@@ -72,12 +72,12 @@ function* cut(lines: readonly Line[]): Generator<Line[]> {
   if (batch.length > 0) yield batch
 }
 
-/** A text and its place in the source. */
-export interface Line {
+/** A text and its place in the input. */
+export interface InputText {
   text: string
   /** Counted from 1. */
   number: number
-  /** Bytes of the source up to the end of this text. */
+  /** Bytes of the input up to the end of this text. */
   readBytes: number
 }
 
@@ -96,13 +96,13 @@ function openSource(path: string): AsyncIterable<Buffer> {
 export async function* splitLines(
   chunks: AsyncIterable<Buffer>,
   { skipEmpty }: { skipEmpty: boolean },
-): AsyncGenerator<Line[]> {
+): AsyncGenerator<InputText[]> {
   let rest: Buffer = Buffer.alloc(0)
   let number = 0
   let restAtBytes = 0
   for await (const chunk of chunks) {
     const bytes = Buffer.concat([rest, chunk])
-    const lines: Line[] = []
+    const lines: InputText[] = []
     let from = 0
     try {
       for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {

@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
-import type { ClientConfig } from '../settings/client-settings.ts'
-import { batchesOf, type Line, type Source } from './send-input.ts'
-import { ProgressBar, print, report } from './terminal.ts'
+import type { ClientConfig } from '../settings/config.ts'
+import { batchesOf, type Input, type InputText } from './send-input.ts'
+import { counted, ProgressBar, print, report } from './terminal.ts'
 
 const IN_FLIGHT_COUNT = 4
 
@@ -17,30 +17,30 @@ interface Receipt {
   at: string
 }
 
-/** What is printed of each message, in the order of the source. */
+/** What is printed of each message, in the order of the input. */
 export type Receipts = 'none' | 'ids' | 'json'
 
 /** For a text on the command line the id is printed, as there is only one. */
-export function receiptsOf(source: Source, { json, ids }: Pick<ClientConfig, 'json' | 'ids'>): Receipts {
+export function receiptsOf(input: Input, { json, ids }: Pick<ClientConfig, 'json' | 'ids'>): Receipts {
   if (json) return 'json'
-  return ids || 'text' in source ? 'ids' : 'none'
+  return ids || 'text' in input ? 'ids' : 'none'
 }
 
 /**
- * Sends everything of a source, or up to the first line that cannot be sent.
+ * Sends everything of an input, or up to the first line that cannot be sent.
  *
  * @throws {MailroomError} `MR_MESSAGE_INVALID`, `MR_TOO_LARGE` for a text that cannot be sent, with its line;
  * all texts before it have been sent. @throws {ApiError} For a refused batch, with its lines.
  * @throws {Unreachable}
  */
-export async function send(client: ApiClient, source: Source, receipts: Receipts): Promise<void> {
-  const progress = new SendProgress(source, { isAlone: receipts === 'none' || !process.stdout.isTTY })
+export async function send(client: ApiClient, input: Input, receipts: Receipts): Promise<void> {
+  const progress = new SendProgress(input, { isAlone: receipts === 'none' || !process.stdout.isTTY })
   const forget = onInterrupt(() => progress.end('interrupted'))
   const sending: Promise<void>[] = []
   let printed: Promise<void> = Promise.resolve()
   let failure: unknown
   try {
-    for await (const batch of batchesOf(source)) {
+    for await (const batch of batchesOf(input)) {
       const posted = post(client, batch)
       sending.push(
         posted.then(
@@ -71,7 +71,7 @@ export async function send(client: ApiClient, source: Source, receipts: Receipts
 }
 
 /** Posts a batch until it is answered. */
-async function post(client: ApiClient, batch: readonly Line[]): Promise<Receipt[]> {
+async function post(client: ApiClient, batch: readonly InputText[]): Promise<Receipt[]> {
   const body = batch.map(({ text }) => ({ text }))
   const headers = { 'idempotency-key': randomBytes(16).toString('hex') }
   try {
@@ -85,7 +85,7 @@ async function post(client: ApiClient, batch: readonly Line[]): Promise<Receipt[
 }
 
 /** Replaces an index of the batch in the API's message by its line; without one, names all lines of the batch. */
-function inLines(message: string, batch: readonly Line[]): string {
+function inLines(message: string, batch: readonly InputText[]): string {
   const named = message.replace(/\[(\d+)\](\.text)?/, (place, index) => {
     const line = batch[Number(index)]
     return line === undefined ? place : `line ${line.number}`
@@ -94,7 +94,7 @@ function inLines(message: string, batch: readonly Line[]): string {
   return `Lines ${batch[0]!.number} to ${batch.at(-1)!.number}: ${message}`
 }
 
-function printReceipts(batch: readonly Line[], answers: readonly Receipt[], receipts: Receipts): void {
+function printReceipts(batch: readonly InputText[], answers: readonly Receipt[], receipts: Receipts): void {
   if (receipts === 'none') return
   for (const [index, { id, at }] of answers.entries()) {
     print(receipts === 'ids' ? id : JSON.stringify({ line: batch[index]!.number, id, at }))
@@ -115,11 +115,11 @@ class SendProgress {
   #count = 0
 
   /** @param isAlone True when nothing else is written to the terminal meanwhile. */
-  constructor(source: Source, { isAlone }: { isAlone: boolean }) {
-    this.#isSilent = 'text' in source
-    const isTyped = 'text' in source || (source.path === '-' && process.stdin.isTTY)
+  constructor(input: Input, { isAlone }: { isAlone: boolean }) {
+    this.#isSilent = 'text' in input
+    const isTyped = 'text' in input || (input.path === '-' && process.stdin.isTTY)
     if (isTyped || !isAlone || !process.stderr.isTTY) return
-    this.#bar = new ProgressBar(process.stderr, source.totalBytes)
+    this.#bar = new ProgressBar(process.stderr, input.totalBytes)
     this.#bar.update(0, 'nothing sent yet')
   }
 
@@ -132,7 +132,7 @@ class SendProgress {
   /** Reports how many messages were acknowledged, and how the sending ended. */
   end(ending: Ending): void {
     const seconds = Math.max(0.001, (clock.monotonic() - this.#beganAt) / 1000)
-    const messages = `${this.#count} ${this.#count === 1 ? 'message' : 'messages'}`
+    const messages = counted(this.#count, 'message')
     const rate = Math.round(this.#count / seconds)
     if (ending === 'interrupted') {
       report(`Interrupted: ${messages} acknowledged; some more may have been stored`)

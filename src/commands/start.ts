@@ -1,17 +1,19 @@
 /** `mailroom start`: runs this process as the primary of a node. */
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createNode } from '../nodes/node.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
-import { ROLES } from '../runtime/cluster/directory.ts'
+import { addressOf, EVERY_ADDRESS, ROLES } from '../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger, type Logger } from '../runtime/logger.ts'
 import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
+import { serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, storeTime } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
@@ -19,15 +21,13 @@ import { DEFAULT_LANES } from '../storage/limits.ts'
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
- * @param ignoredVariables Names of variables that are logged as ignored.
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
-export async function start(config: Config, ignoredVariables: readonly string[]): Promise<void> {
+export async function start(config: Config): Promise<void> {
   const logger = createLogger(config.logLevel, { node: config.node })
-  if (ignoredVariables.length > 0) {
-    logger.info({ variables: ignoredVariables }, 'Kubernetes service variables are ignored')
-  }
+  const variables = serviceVariables()
+  if (variables.length > 0) logger.info({ variables }, 'Kubernetes service variables are ignored')
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
   const data =
     config.backend === 'embedded'
@@ -40,7 +40,8 @@ export async function start(config: Config, ignoredVariables: readonly string[])
       dataIdentity: data?.identity,
       port: await publicPort(config),
     }
-    const url = `http://${urlHost(settled.host)}:${settled.port}`
+    const { host, port } = settled
+    const url = `http://${addressOf({ host: EVERY_ADDRESS.has(host) ? 'localhost' : host, port })}`
     const node = createNode({
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
@@ -96,12 +97,10 @@ function timeKeeperOf({ backend, data, retentionMs }: Config, logger: Logger): T
 function announce(config: NodeConfig, url: string, logger: Logger): void {
   const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
   const data = whereOf(config)
-  if (config.counts.facade === 0) {
-    logger.info({ data, lanes: config.lanes }, `Node ${config.node} is ready: ${actors}`)
-    return
-  }
-  logger.info({ url, data, lanes: config.lanes }, `Mailroom is ready on ${url}`)
-  if (!outputOf(1).isTerminal) return
+  const { node, lanes, counts } = config
+  if (counts.facade === 0) logger.info({ data, lanes }, `Node ${node} is ready: ${actors}`)
+  else logger.info({ url, data, lanes }, `Mailroom is ready on ${url}`)
+  if (counts.facade === 0 || !outputOf(1).isTerminal) return
   outputOf(1).write(`
   ${url} takes messages: ${actors}
   Data      ${data}
@@ -127,26 +126,20 @@ async function publicPort({ counts, host, port, internalHost, internalPort }: Co
   return counts.facade === 0 ? port : freePort('', host, port)
 }
 
-function freePort(prefix: '' | 'internal-', host: string, port: number): Promise<number> {
-  const [hostFlag, portFlag] = [`\`--${prefix}host\``, `\`--${prefix}port\``]
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', (error: NodeJS.ErrnoException) => {
-      const where = `port ${port} of ${host}`
-      const problem =
-        error.code === 'EADDRINUSE'
-          ? `Expected ${portFlag} to be free, but something listens on ${where} already`
-          : `Expected ${hostFlag} and ${portFlag} to be ours to listen on, got ${error.code} for ${where}`
-      reject(new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error }))
-    })
-    server.listen({ host, port }, () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : port))
-    })
-  })
-}
-
-function urlHost(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return 'localhost'
-  return host.includes(':') ? `[${host}]` : host
+async function freePort(prefix: '' | 'internal-', host: string, port: number): Promise<number> {
+  const server = createServer().listen({ host, port })
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    const where = `port ${port} of ${host}`
+    const problem =
+      code === 'EADDRINUSE'
+        ? `Expected \`--${prefix}port\` to be free, but something listens on ${where} already`
+        : `Expected \`--${prefix}host\` and \`--${prefix}port\` to be ours to listen on, got ${code} for ${where}`
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause })
+  }
+  const address = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return address.port
 }

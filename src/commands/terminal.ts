@@ -9,6 +9,11 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+/** `1 message`, `2 messages`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
 /** The bar that is drawn now. */
 let drawn: ProgressBar | undefined
 
@@ -32,10 +37,11 @@ export function printable(value: unknown, indent?: number): string {
 const BAR_WIDEST = 40
 const CLEAR_LINE = '\r\x1b[K'
 
-/** What a bar is drawn on: `process.stderr` on a terminal. */
+/** What a bar or a screen is drawn on: `process.stderr` or `process.stdout` on a terminal. */
 export interface Terminal {
   write(text: string): unknown
   readonly columns?: number
+  readonly rows?: number
 }
 
 /**
@@ -95,8 +101,8 @@ const LEAVE = '\x1b[?25h\x1b[?1049l'
 const HOME = '\x1b[H'
 const CLEAR_LINE_REST = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
-const CTRL_C = '\x03'
-const CTRL_D = '\x04'
+/** q, Ctrl-C, Ctrl-D. */
+const LEAVE_KEYS = ['q', '\x03', '\x04']
 
 /** Where keys are read from: `process.stdin` on a terminal. */
 export interface Keys {
@@ -106,25 +112,18 @@ export interface Keys {
   pause(): unknown
 }
 
-/** What a screen is drawn on: `process.stdout` on a terminal. */
-export interface Surface {
-  readonly columns: number
-  readonly rows: number
-  write(text: string): unknown
-}
-
 /** The whole terminal, redrawn in place. */
 export class Screen {
   readonly #keys: Keys
-  readonly #surface: Surface
+  readonly #terminal: Terminal
   readonly #left = new AbortController()
 
-  constructor(keys: Keys, surface: Surface) {
+  constructor(keys: Keys, terminal: Terminal) {
     this.#keys = keys
-    this.#surface = surface
+    this.#terminal = terminal
     keys.setRawMode(true)
     keys.on('data', this.#onKeys)
-    surface.write(ENTER)
+    terminal.write(ENTER)
   }
 
   /** Aborted by q, Ctrl-C or Ctrl-D. */
@@ -134,11 +133,11 @@ export class Screen {
 
   /** Replaces the text shown. Lines that do not fit are cut or counted. */
   show(text: string): void {
-    const { columns, rows } = this.#surface
+    const { columns = 80, rows = 24 } = this.#terminal
     const lines = text.split('\n').map((line) => cut(line, columns))
     const shown =
       lines.length > rows ? [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more`] : lines
-    this.#surface.write(HOME + shown.map((line) => line + CLEAR_LINE_REST).join('\n') + CLEAR_BELOW)
+    this.#terminal.write(HOME + shown.map((line) => line + CLEAR_LINE_REST).join('\n') + CLEAR_BELOW)
   }
 
   /** Restores the terminal. */
@@ -146,12 +145,11 @@ export class Screen {
     this.#keys.off('data', this.#onKeys)
     this.#keys.pause()
     this.#keys.setRawMode(false)
-    this.#surface.write(LEAVE)
+    this.#terminal.write(LEAVE)
   }
 
   readonly #onKeys = (keys: Buffer) => {
-    if ([...keys.toString('latin1')].some((key) => key === 'q' || key === CTRL_C || key === CTRL_D))
-      this.#left.abort()
+    if (LEAVE_KEYS.some((key) => keys.includes(key))) this.#left.abort()
   }
 }
 

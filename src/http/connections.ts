@@ -8,8 +8,10 @@ import type { Socket } from 'node:net'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { IDLE_CLOSE_MS, LINGER_MS } from '../runtime/timings.ts'
-import { REQUEST_EVENTS } from './parse-errors.ts'
-import { problemOf } from './problems.ts'
+import { problemOf, requestIds } from './problems.ts'
+
+/** The events of Node's server that carry a request. */
+export const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation'] as const
 
 /** What connections need from outside. */
 interface Options {
@@ -21,8 +23,8 @@ interface Options {
 }
 
 interface Connection {
-  /** Requests that have no whole answer yet. */
-  inFlight: number
+  /** The answers that are not yet whole, in the order of their requests. */
+  inFlight: Set<ServerResponse>
   /** When it was made, or its last answer ended. */
   idleSince: number
   isClosing: boolean
@@ -32,6 +34,7 @@ interface Connection {
 export class Connections {
   readonly #server: Server
   readonly #options: Options
+  readonly #nextId: () => string
   readonly #open = new Map<Socket, Connection>()
   readonly #timedOut = new Set<Socket>()
   #surplus = 0
@@ -41,6 +44,7 @@ export class Connections {
   constructor(server: Server, options: Options) {
     this.#server = server
     this.#options = options
+    this.#nextId = requestIds(options.random, 'refused-')
     server.on('connection', (socket: Socket) => this.#add(socket))
     server.on('timeout', (socket: Socket) => this.#closeIfIdle(socket))
     for (const event of REQUEST_EVENTS) {
@@ -59,6 +63,28 @@ export class Connections {
     const isTooLate = this.#open.get(request.socket)?.isClosing !== false
     if (isTooLate) request.resume()
     return isTooLate
+  }
+
+  /** The answers of a connection that are not yet whole, in the order of their requests. */
+  inFlight(socket: Socket): ServerResponse[] {
+    return [...(this.#open.get(socket)?.inFlight ?? [])]
+  }
+
+  /**
+   * Answers on the socket itself, outside of any request, and closes the connection. What arrives from now on is
+   * read and dropped for a while, as a reset could overtake the answer.
+   */
+  refuse(socket: Socket, error: MailroomError): void {
+    const { clock, random } = this.#options
+    const { status, headers, body } = problemOf(error, { requestId: this.#nextId(), random, reading: true })
+    const lines = Object.entries({
+      ...headers,
+      'Content-Length': Buffer.byteLength(body),
+      Connection: 'close',
+    })
+    const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
+    lingerAndClose(socket, clock)
   }
 
   /** Passes on `count` connections, and none beyond them: the idle ones now, others when they are idle. */
@@ -105,7 +131,11 @@ export class Connections {
 
   #add(socket: Socket): void {
     if (this.#open.has(socket)) return
-    this.#open.set(socket, { inFlight: 0, idleSince: this.#options.clock.monotonic(), isClosing: false })
+    this.#open.set(socket, {
+      inFlight: new Set(),
+      idleSince: this.#options.clock.monotonic(),
+      isClosing: false,
+    })
     socket.once('close', () => {
       this.#open.delete(socket)
       if (this.#open.size === 0) this.#onEmpty?.()
@@ -116,9 +146,9 @@ export class Connections {
   #began(socket: Socket, response: ServerResponse): void {
     const connection = this.#open.get(socket)
     if (connection === undefined) return
-    connection.inFlight++
+    connection.inFlight.add(response)
     response.once('close', () => {
-      connection.inFlight--
+      connection.inFlight.delete(response)
       connection.idleSince = this.#options.clock.monotonic()
       this.#schedule()
     })
@@ -155,25 +185,13 @@ export class Connections {
 
   /**
    * Answers an idle connection 408 and closes it. A client may be sending its next request right now: it takes the
-   * 408 for the answer, which is true, as nothing that arrives from now on is acted upon. What arrives is read and
-   * dropped for a while, as a reset could overtake the 408.
+   * 408 for the answer, which is true, as nothing that arrives from now on is acted upon.
    */
   #close(socket: Socket): void {
     const connection = this.#open.get(socket)!
     connection.isClosing = true
-    const { clock, random } = this.#options
-    const deadlineMs = Math.round(clock.monotonic() - connection.idleSince)
-    const error = new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs })
-    const requestId = `idle-${Math.floor(random() * 36 ** 8).toString(36)}`
-    const { status, headers, body } = problemOf(error, { requestId, random, reading: true })
-    const lines = Object.entries({
-      ...headers,
-      'Content-Length': Buffer.byteLength(body),
-      Connection: 'close',
-    })
-    const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
-    lingerAndClose(socket, clock)
+    const deadlineMs = Math.round(this.#options.clock.monotonic() - connection.idleSince)
+    this.refuse(socket, new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs }))
   }
 
   /** Connections without a request, whole or begun. */
@@ -185,7 +203,7 @@ export class Connections {
     )
     const idle = new Set<Socket>()
     for (const [socket, { inFlight, isClosing }] of this.#open) {
-      const isQuiet = inFlight === 0 && !isClosing && socket.writable
+      const isQuiet = inFlight.size === 0 && !isClosing && socket.writable
       const isFlushed = socket.writableLength === 0 && socket.readableLength === 0
       if (isQuiet && isFlushed && (socket.bytesRead === 0 || betweenRequests.has(socket))) idle.add(socket)
     }
@@ -201,7 +219,7 @@ export function lingerAndClose(socket: Socket, clock: Clock): void {
   socket.end()
   socket.resume()
   const cancel = clock.after(LINGER_MS, () => socket.destroy(), { unref: true })
-  socket.once('close', cancel).once('end', () => socket.destroy())
+  socket.once('close', cancel)
 }
 
 /** Node's list of the parsers of a server. Only it knows whether a part of a request has been read. */

@@ -28,7 +28,7 @@ export interface ApiContext {
 export type Query = Partial<Record<string, string>>
 
 /** Answers one request of a route. `query` holds only parameters that the route knows. */
-export type Handler = (context: Context, query: Query) => Promise<void> | void
+export type RouteHandler = (context: Context, query: Query) => Promise<void> | void
 
 /** Makes JSON text Koa's answer. */
 export function replyJson(context: Context, status: number, json: string): void {
@@ -66,7 +66,7 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
 export const PAGE_LIMIT = { min: 1, max: PAGE_MAX_COUNT, fallback: 100 }
 
 /** A query parameter that is a whole number in decimal digits; `fallback` when absent. */
-export function wholeNumber<F>(
+export function numberParameter<F>(
   query: Query,
   name: string,
   { min, max, fallback }: { min: number; max: number; fallback: F },

@@ -8,19 +8,18 @@ import { isMailroomError } from '../runtime/errors.ts'
 import { ClientDisconnected, discardRest, hasBody } from './body.ts'
 import type { ApiContext } from './context.ts'
 import { headOf } from './head.ts'
-import { problemOf, replyProblem } from './problems.ts'
+import { problemOf, replyProblem, requestIds } from './problems.ts'
 
 /** Makes the middleware. Requests are logged at level debug only: at info the line costs more than the request. */
 export function createMiddleware(api: ApiContext): Middleware {
   const { clock, random, logger, closing } = api
-  const idPrefix = Math.floor(random() * 36 ** 8).toString(36)
-  let requestCount = 0
+  const nextId = requestIds(random)
   const isDebug = logger.isLevelEnabled('debug')
 
   return async (context, next) => {
     const { req: request, res: response } = context
     const startedAt = isDebug ? clock.monotonic() : 0
-    const requestId = givenId(request) ?? `${idPrefix}-${(++requestCount).toString(36)}`
+    const requestId = givenId(request) ?? nextId()
     response.setHeader('X-Request-Id', requestId)
     response.setHeader('X-Content-Type-Options', 'nosniff')
     response.setHeader('Cache-Control', 'no-store')

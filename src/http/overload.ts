@@ -13,7 +13,7 @@ import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS, REFUSED_PAUSE_MS, SLICE_MS } from
 import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 import type { ApiContext } from './context.ts'
 import { headOf } from './head.ts'
-import { problemOf } from './problems.ts'
+import { problemOf, requestIds } from './problems.ts'
 
 /** This many posts in flight keep a fast store busy; more would only wait. */
 export const IN_FLIGHT_MAX = 1024
@@ -33,14 +33,14 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<vo
 export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer: Answer): Listener {
   const { clock, random, logger, closing } = api
   const admission = new Admission(clock)
-  const idPrefix = `refused-${Math.floor(random() * 36 ** 8).toString(36)}`
+  const nextId = requestIds(random, 'refused-')
   let refusedCount = 0
   let wasOverloaded = false
 
   const refuse = (request: IncomingMessage, response: ServerResponse) => {
-    const requestId = `${idPrefix}-${(++refusedCount).toString(36)}`
+    refusedCount++
     const error = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: admission.limit })
-    const { status, headers, body } = problemOf(error, { requestId, random, reading: false })
+    const { status, headers, body } = problemOf(error, { requestId: nextId(), random, reading: false })
     response.writeHead(status, {
       ...headers,
       'Content-Length': Buffer.byteLength(body),

@@ -86,6 +86,13 @@ export function problemOf(
   return { status, headers, body: JSON.stringify(body) }
 }
 
+/** Makes ids for requests that came without one: `<prefix><the same for all>-<count>`. */
+export function requestIds(random: Random, prefix = ''): () => string {
+  const base = prefix + Math.floor(random() * 36 ** 8).toString(36)
+  let count = 0
+  return () => `${base}-${(++count).toString(36)}`
+}
+
 /** The fields of a problem in a line of NDJSON. */
 export function problemLineOf(thrown: unknown): { code: ErrorCode; detail: string; outcome: string } {
   const error = isMailroomError(thrown) ? thrown : new MailroomError('MR_INTERNAL', { reason: '' })

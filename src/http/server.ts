@@ -4,12 +4,12 @@ import { createServer } from 'node:http'
 import { type AddressInfo, Server, type Socket } from 'node:net'
 import Koa from 'koa'
 import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
-import { Connections } from './connections.ts'
+import { Connections, REQUEST_EVENTS } from './connections.ts'
 import type { ApiContext } from './context.ts'
 import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
 import { protectFromOverload, SliceQueue } from './overload.ts'
-import { answerParseErrors, HEAD_MAX_BYTES, REQUEST_EVENTS } from './parse-errors.ts'
+import { answerParseErrors, HEAD_MAX_BYTES } from './parse-errors.ts'
 import { createRouter } from './router.ts'
 
 /** Length of the accept queue. Beyond it the kernel drops the SYN, and the client retries after 1 s, 3 s and 7 s. */
@@ -76,7 +76,7 @@ export async function servePublic(
   // Node silently drops headers beyond its limit; `head.ts` refuses the request.
   server.maxHeadersCount = 0
   const connections = new Connections(server, { clock, random, keepAliveMs, passOn })
-  answerParseErrors(server, api)
+  answerParseErrors(server, connections)
   let connectionCount = 0
   server.on('connection', () => {
     connectionCount++

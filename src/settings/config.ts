@@ -1,21 +1,24 @@
 /**
- * The settings of a node, as one schema: flags, MAILROOM_* variables, `--help`, docs/config.md, defaults and
- * checks all come from it. `handlerTimeoutMs` is set by `--handler-timeout` or MAILROOM_HANDLER_TIMEOUT.
+ * The settings of a node and those of the client commands, as two schemas: flags, MAILROOM_* variables, `--help`,
+ * docs/config.md, defaults and checks all come from them. `handlerTimeoutMs` is set by `--handler-timeout` or
+ * MAILROOM_HANDLER_TIMEOUT.
  */
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
-import { CLIENT_SETTINGS, type ClientConfig, clientSchema } from './client-settings.ts'
 import {
   address,
+  apiUrl,
   cluster,
   directory,
   duration,
   existingFile,
   hostNames,
   hostPorts,
+  inputFile,
   isLoopback,
+  messageId,
   oneOf,
   optional,
   port,
@@ -42,95 +45,91 @@ function under<T extends Record<string, z.ZodType>>(group: string, settings: T):
 }
 
 /** The settings of `mailroom start`, in the order of `--help`. */
-const nodeSchema = (cwd: string) =>
-  z.object({
-    ...under('Actors', {
-      facade: actors('facade', '1'),
-      logging: actors('logging', '3'),
-      messages: actors('messages', '2'),
-      mailboxCapacity: wholeNumber(BATCH_MAX_COUNT, 1_000_000)
-        .prefault('10000')
-        .describe('messages a mailbox holds before it refuses more'),
-    }),
-    ...under('Network', {
-      host: address.prefault('127.0.0.1').describe('address to listen on'),
-      port: port(0).prefault('8080').describe('port to listen on; 0 for any free port'),
-      keepAliveMs: duration('1s', '1h')
-        .prefault('95s')
-        .describe('how long a connection of a client may be idle'),
-      token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
-      open: yesNo.describe(
-        'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
-      ),
-      /** Null: addresses, localhost, this machine's name and `host`; with a token any. */
-      allowedHosts: optional(hostNames).describe(
-        'names that requests may give as Host, beside addresses, localhost and the name of this machine',
-      ),
-    }),
-    ...under('Several nodes', {
-      peers: optional(hostPorts).describe(
-        'the nodes of the system; a name with several addresses stands for several nodes',
-      ),
-      node: optional(text(NODE_NAME, NODE_NAME_WORDS, 'NAME')).describe(
-        'name of this node [the host name]; each node has its own',
-      ),
-      /** Where the internal servers listen: the node's own and those of its actors. */
-      internalHost: address
-        .prefault('127.0.0.1')
-        .describe('address where this node and its actors listen for other nodes'),
-      internalPort: optional(port(1)).describe(
-        'port where this node reports its actors and its health to other nodes',
-      ),
-      secret: secret('SECRET').describe(
-        'secret that nodes and actors authenticate with, the same on all nodes [a new one at every start]',
-      ),
-    }),
-    ...under('Data', {
-      backend: oneOf(['embedded', 'hazelcast'], 'NAME')
-        .prefault('embedded')
-        .describe('where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)'),
-      hazelcastLogging: cluster.prefault('logging@127.0.0.1:5701').describe('cluster of the log'),
-      hazelcastQueue: cluster.prefault('queue@127.0.0.1:5702').describe('cluster of the queue'),
-      data: directory(cwd).prefault('./data').describe('data directory of the embedded backend'),
-      /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
-      lanes: optional(wholeNumber(1, 256)).describe(
-        'lanes of a new data directory or cluster (16), the most messages actors there can be',
-      ),
-      retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
-    }),
-    ...under('Handler', {
-      /** Null: messages are stored only. */
-      handler: optional(existingFile(cwd)).describe(
-        'ES module whose default export is called for each message',
-      ),
-      handlerTimeoutMs: duration('1ms', '1d').prefault('30s').describe('time one handler call may take'),
-      handlerConcurrency: wholeNumber(1, 1000)
-        .prefault('1')
-        .describe('concurrent handler calls in each messages actor'),
-    }),
-    ...under('Logs', {
-      logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
-    }),
-  })
+const nodeSchema = z.object({
+  ...under('Actors', {
+    facade: actors('facade', '1'),
+    logging: actors('logging', '3'),
+    messages: actors('messages', '2'),
+    mailboxCapacity: wholeNumber(BATCH_MAX_COUNT, 1_000_000)
+      .prefault('10000')
+      .describe('messages a mailbox holds before it refuses more'),
+  }),
+  ...under('Network', {
+    host: address.prefault('127.0.0.1').describe('address to listen on'),
+    port: port(0).prefault('8080').describe('port to listen on; 0 for any free port'),
+    keepAliveMs: duration('1s', '1h')
+      .prefault('95s')
+      .describe('how long a connection of a client may be idle'),
+    token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
+    open: yesNo.describe(
+      'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
+    ),
+    /** Null: addresses, localhost, this machine's name and `host`; with a token any. */
+    allowedHosts: optional(hostNames).describe(
+      'names that requests may give as Host, beside addresses, localhost and the name of this machine',
+    ),
+  }),
+  ...under('Several nodes', {
+    peers: optional(hostPorts).describe(
+      'the nodes of the system; a name with several addresses stands for several nodes',
+    ),
+    node: optional(text(NODE_NAME, NODE_NAME_WORDS, 'NAME')).describe(
+      'name of this node [the host name]; each node has its own',
+    ),
+    /** Where the internal servers listen: the node's own and those of its actors. */
+    internalHost: address
+      .prefault('127.0.0.1')
+      .describe('address where this node and its actors listen for other nodes'),
+    internalPort: optional(port(1)).describe(
+      'port where this node reports its actors and its health to other nodes',
+    ),
+    secret: secret('SECRET').describe(
+      'secret that nodes and actors authenticate with, the same on all nodes [a new one at every start]',
+    ),
+  }),
+  ...under('Data', {
+    backend: oneOf(['embedded', 'hazelcast'], 'NAME')
+      .prefault('embedded')
+      .describe('where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)'),
+    hazelcastLogging: cluster.prefault('logging@127.0.0.1:5701').describe('cluster of the log'),
+    hazelcastQueue: cluster.prefault('queue@127.0.0.1:5702').describe('cluster of the queue'),
+    data: directory.prefault('./data').describe('data directory of the embedded backend'),
+    /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
+    lanes: optional(wholeNumber(1, 256)).describe(
+      'lanes of a new data directory or cluster (16), the most messages actors there can be',
+    ),
+    retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
+  }),
+  ...under('Handler', {
+    /** Null: messages are stored only. */
+    handler: optional(existingFile).describe('ES module whose default export is called for each message'),
+    handlerTimeoutMs: duration('1ms', '1d').prefault('30s').describe('time one handler call may take'),
+    handlerConcurrency: wholeNumber(1, 1000)
+      .prefault('32')
+      .describe('concurrent handler calls in each messages actor'),
+  }),
+  ...under('Logs', {
+    logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
+  }),
+})
 
 /** Every setting of `mailroom start`, by flag. */
-export const SETTINGS: Record<string, Setting> = settingsOf(nodeSchema('.'))
+export const SETTINGS: Record<string, Setting> = settingsOf(nodeSchema)
 
-const configSchema = (cwd: string) =>
-  nodeSchema(cwd)
-    .transform(({ facade, logging, messages, ...rest }) => ({
-      ...rest,
-      counts: { facade, logging, messages },
-      /** Empty: this node is the whole system. */
-      peers: rest.peers ?? [],
-      node: rest.node ?? hostname(),
-    }))
-    .superRefine((config, context) => {
-      for (const message of contradictions(config)) context.addIssue({ code: 'custom', message })
-    })
+const configSchema = nodeSchema
+  .transform(({ facade, logging, messages, ...rest }) => ({
+    ...rest,
+    counts: { facade, logging, messages },
+    /** Empty: this node is the whole system. */
+    peers: rest.peers ?? [],
+    node: rest.node ?? hostname(),
+  }))
+  .superRefine((config, context) => {
+    for (const message of contradictions(config)) context.addIssue({ code: 'custom', message })
+  })
 
 /** The settings of a node, validated and with defaults. It crosses IPC as JSON. */
-export type Config = z.output<ReturnType<typeof configSchema>>
+export type Config = z.output<typeof configSchema>
 
 /**
  * The configuration of a running node: its number of lanes is known, and what tells its data directory from another
@@ -138,9 +137,37 @@ export type Config = z.output<ReturnType<typeof configSchema>>
  */
 export type NodeConfig = Config & { lanes: number; dataIdentity?: string | undefined }
 
+/** The settings of the client commands. */
+const clientSchema = z.object({
+  url: apiUrl.prefault('http://127.0.0.1:8080').describe('URL of the node'),
+  token: secret('TOKEN', 1).describe(
+    'token of the node; better in MAILROOM_TOKEN, which other users of the machine cannot see',
+  ),
+  json: yesNo.describe('print JSON, for scripts'),
+  watch: yesNo.describe('repeat every second, with rates, until q or Ctrl-C'),
+  file: optional(inputFile).describe('send a file, one message a line, byte for byte; - for standard input'),
+  whole: yesNo.describe('send the whole input as one message'),
+  skipEmpty: yesNo.describe('skip empty lines, which are no messages'),
+  ids: yesNo.describe('print the id of each message'),
+  timeoutMs: duration('0s', '1d')
+    .prefault('60s')
+    .describe('how long to retry while the node is unreachable or overloaded'),
+  all: yesNo.describe('all dead letters'),
+  yes: yesNo.describe('delete without asking'),
+  since: optional(messageId).describe('only messages younger than this one'),
+})
+
+/** The settings of a client command, validated and with defaults. `file` is absolute, or `-` for standard input. */
+export type ClientConfig = z.output<typeof clientSchema>
+
+/** Every setting of the client commands, by flag. */
+export const CLIENT_SETTINGS: Record<string, Setting> = settingsOf(clientSchema)
+
+const ALL_FLAGS = Object.keys({ ...SETTINGS, ...CLIENT_SETTINGS })
+
 /** Reads the settings of a node. @throws {MailroomError} As `readSettings` does. */
 export function resolveConfig(invocation: Invocation): Config {
-  return readSettings(configSchema(invocation.cwd ?? process.cwd()), invocation, SETTINGS, CLIENT_SETTINGS)
+  return readSettings(configSchema, invocation, SETTINGS, ALL_FLAGS)
 }
 
 /**
@@ -150,8 +177,7 @@ export function resolveConfig(invocation: Invocation): Config {
  */
 export function resolveClientConfig(invocation: Invocation, own: readonly string[]): ClientConfig {
   const settings = Object.fromEntries(own.map((flag) => [flag, CLIENT_SETTINGS[flag]!]))
-  const schema = clientSchema(invocation.cwd ?? process.cwd())
-  return readSettings(schema, invocation, settings, { ...CLIENT_SETTINGS, ...SETTINGS })
+  return readSettings(clientSchema, invocation, settings, ALL_FLAGS)
 }
 
 /** True when the system may have other nodes. The names of actors then carry the name of their node. */

@@ -1,5 +1,5 @@
 /** The kinds of values that settings take: from what a user typed to what the program uses. */
-import { accessSync, constants, type Stats, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { z } from 'zod'
@@ -135,34 +135,25 @@ function isApiUrl(value: string): boolean {
 }
 
 /** A path, made absolute; it need not exist. */
-export function directory(cwd: string) {
-  const given = z.string().min(1)
-  return given.transform((value) => resolve(cwd, value)).meta({ takes: 'a path', shape: 'DIRECTORY' })
-}
+export const directory = z
+  .string()
+  .min(1)
+  .transform((path) => resolve(path))
+  .meta({ takes: 'a path', shape: 'DIRECTORY' })
 
 /** A path, made absolute, of a file that exists. */
-export function existingFile(cwd: string) {
-  const absolute = z.string().transform((value) => resolve(cwd, value))
-  return absolute
-    .refine((file) => statsOf(file)?.isFile())
-    .meta({ takes: 'a file that exists', shape: 'FILE' })
-}
+export const existingFile = z
+  .string()
+  .transform((path) => resolve(path))
+  .refine((path) => existsSync(path) && statSync(path).isFile())
+  .meta({ takes: 'a file that exists', shape: 'FILE' })
 
 /** A path, made absolute, of a file or pipe to read; `-` is standard input. */
-export function inputFile(cwd: string) {
-  const absolute = z.string().transform((value) => (value === '-' ? value : resolve(cwd, value)))
-  return absolute
-    .refine((file) => file === '-' || isReadable(file))
-    .meta({ takes: 'a file that can be read', shape: 'FILE' })
-}
-
-function statsOf(file: string): Stats | undefined {
-  try {
-    return statSync(file)
-  } catch {
-    return undefined
-  }
-}
+export const inputFile = z
+  .string()
+  .transform((path) => (path === '-' ? path : resolve(path)))
+  .refine((path) => path === '-' || isReadable(path))
+  .meta({ takes: 'a file that can be read', shape: 'FILE' })
 
 function isReadable(file: string): boolean {
   try {

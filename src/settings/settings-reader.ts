@@ -24,8 +24,6 @@ export interface Invocation {
   /** Words that are neither flags nor operands. */
   surplus?: readonly string[]
   env?: Record<string, string | undefined>
-  /** What paths are relative to. */
-  cwd?: string
 }
 
 /** The settings of a schema, by flag: `handlerTimeoutMs` is set by `--handler-timeout`. */
@@ -48,7 +46,7 @@ export function variableOf(flag: string): string {
 /**
  * Reads the settings a command has, by a schema of them.
  *
- * @param others Settings of other commands: their variables may be set and mean nothing here.
+ * @param allFlags The flags of all commands: the variables of other commands may be set and mean nothing here.
  * @throws {MailroomError} `MR_CONFIG_INVALID` with every problem: flags, words and variables that do not exist,
  * values that are not what their setting takes, and, when each value is right, contradictions between them.
  */
@@ -56,40 +54,40 @@ export function readSettings<T>(
   schema: z.ZodType<T>,
   { flags, surplus = [], env = process.env }: Invocation,
   settings: Record<string, Setting>,
-  others: Record<string, Setting>,
+  allFlags: readonly string[],
 ): T {
   const ignored = serviceVariables(env)
   const input: Record<string, unknown> = {}
-  /** By key: how a problem with its value begins, and the value as it may be shown. */
-  const given = new Map<PropertyKey | undefined, { name: string; takes: string; shown: string }>()
+  /** By key: what is wrong if the schema refuses its value. */
+  const problems = new Map<PropertyKey | undefined, string>()
   for (const [flag, { key, takes, isSecret }] of Object.entries(settings)) {
-    const fromFlag = flags[flag]
     const variable = variableOf(flag)
-    const value = fromFlag ?? (ignored.includes(variable) ? undefined : env[variable] || undefined)
+    const value = flags[flag] ?? (ignored.includes(variable) ? undefined : env[variable] || undefined)
     if (value === undefined) continue
     const isRepeated = Array.isArray(value)
     input[key] = isRepeated ? value : String(value)
+    const name = flags[flag] === undefined ? variable : `--${flag}`
     const shown = isSecret
       ? 'something else'
       : JSON.stringify(isRepeated ? value.join(' and ') : String(value))
-    const name = fromFlag === undefined ? variable : `--${flag}`
-    given.set(key, { name, takes: isRepeated ? 'given once' : takes, shown })
+    problems.set(key, `Expected \`${name}\` to be ${isRepeated ? 'given once' : takes}, got ${shown}`)
   }
   const { data, error } = schema.safeParse(input)
-  const problems = (error?.issues ?? []).map(({ path: [key], message }) => {
-    const bad = given.get(key)
-    return bad === undefined ? message : `Expected \`${bad.name}\` to be ${bad.takes}, got ${bad.shown}`
-  })
   const known = Object.keys(settings)
+  const variables = [...ignored, ...allFlags.map(variableOf)]
   const all = [
-    ...unknownFlags(Object.keys(flags), known),
+    ...Object.keys(flags)
+      .filter((flag) => !known.includes(flag))
+      .map((flag) => {
+        const typed = flag.length === 1 ? `-${flag}` : `--${flag}`
+        return `\`${typed}\` is not a flag of this command${didYouMean('--', flag, known)}`
+      }),
     ...surplus.map((word) => `${JSON.stringify(word)} is one word too many: what has spaces goes in quotes`),
-    ...unknownVariables(Object.keys(env), [
-      ...ignored,
-      ...[...known, ...Object.keys(others)].map(variableOf),
-    ]),
+    ...Object.keys(env)
+      .filter((name) => name.startsWith('MAILROOM_') && !variables.includes(name))
+      .map((name) => `\`${name}\` is not a setting${didYouMean('', name, variables)}`),
     // A value with several errors, such as a list of addresses, is one problem.
-    ...new Set(problems),
+    ...new Set(error?.issues.map(({ path: [key], message }) => problems.get(key) ?? message)),
   ]
   if (all.length > 0) throw invalidConfig(...all)
   return data!
@@ -130,17 +128,4 @@ export function invalidConfig(...problems: string[]): MailroomError {
 export function didYouMean(prefix: string, word: string, known: readonly string[]): string {
   const near = closestMatch(word, known, { maxDistance: 2 })
   return near === undefined ? '' : `; did you mean \`${prefix}${near}\`?`
-}
-
-function unknownFlags(flags: readonly string[], known: readonly string[]): string[] {
-  const unknown = flags.filter((flag) => !known.includes(flag))
-  return unknown.map((flag) => {
-    const dashes = flag.length === 1 ? '-' : '--'
-    return `\`${dashes}${flag}\` is not a flag of this command${didYouMean('--', flag, known)}`
-  })
-}
-
-function unknownVariables(variables: readonly string[], known: readonly string[]): string[] {
-  const unknown = variables.filter((name) => name.startsWith('MAILROOM_') && !known.includes(name))
-  return unknown.map((name) => `\`${name}\` is not a setting${didYouMean('', name, known)}`)
 }

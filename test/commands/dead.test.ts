@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import type { Dead } from '../../src/storage/ports.ts'
-import { run } from '../support/command.ts'
+import { runHere } from '../support/command.ts'
 import { FakeNode, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 
@@ -22,7 +22,7 @@ async function withLetters(context: TestContext, count: number, more: Partial<De
     })
   }
   const url = `http://127.0.0.1:${server.port}`
-  const dead = (...args: string[]) => run(['dead', ...args], { env: { MAILROOM_URL: url } })
+  const dead = (...args: string[]) => runHere(['dead', ...args], { env: { MAILROOM_URL: url } })
   return { facade, dead, url }
 }
 
@@ -119,7 +119,7 @@ test('replay --all passes over what somebody else replayed, and ends at any othe
     if (method === 'GET') return { status: 200, body: { items, next: null } }
     return path.includes(idOf(2)) ? fault : { status: 200, body: {} }
   }
-  const replayAll = () => run(['dead', 'replay', '--all', '--timeout', '0s', '--url', node.url])
+  const replayAll = () => runHere(['dead', 'replay', '--all', '--timeout', '0s', '--url', node.url])
   assert.equal((await replayAll()).stdout, '2 messages are pending again\n')
   fault = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
   node.calls.length = 0
@@ -137,7 +137,7 @@ test('replay needs either an id or --all, and sends no request without', async (
     [[], 'neither'],
     [[ABSENT, '--all'], 'both'],
   ] as const) {
-    const { code, stderr } = await run(['dead', 'replay', ...args, '--url', node.url])
+    const { code, stderr } = await runHere(['dead', 'replay', ...args, '--url', node.url])
     assert.equal(code, 78)
     assert.match(stderr, new RegExp(`Expected either an id or \`--all\`, got ${got}\n$`))
   }
@@ -155,7 +155,7 @@ test('a lost answer: replay and purge try again, and what is gone then counts as
     gone.add(id)
     return number % 2 === 0 ? 'lose' : { status: 200, body: {} }
   }
-  const dead = (...args: string[]) => run(['dead', ...args, '--url', node.url])
+  const dead = (...args: string[]) => runHere(['dead', ...args, '--url', node.url])
   const all = await dead('replay', '--all')
   assert.deepEqual([all.code, all.stdout], [0, '3 messages are pending again\n'])
   assert.match(all.stderr, /does not answer any more .*\nTrying again for up to 60 s\n$/)
@@ -174,7 +174,7 @@ test('a call refused for now is sent again, and the retry is reported once', asy
     if (method === 'GET') return { status: 200, body: { items: [{ id: idOf(1) }], next: null } }
     return path.includes(idOf(1)) ? { status: 200, body: {} } : undefined
   }
-  const { code, stdout, stderr } = await run(['dead', 'replay', '--all', '--url', node.url])
+  const { code, stdout, stderr } = await runHere(['dead', 'replay', '--all', '--url', node.url])
   assert.deepEqual([code, stdout], [0, '1 message is pending again\n'])
   assert.equal(
     stderr,

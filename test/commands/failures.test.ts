@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { CLIENT_COMMANDS, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
 import { freePort } from '../../tools/free-port.ts'
-import { run } from '../support/command.ts'
+import { run, runHere } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 
@@ -67,6 +67,8 @@ test('an unreachable node: the error says how to start one', async () => {
   const url = `http://127.0.0.1:${await freePort()}`
   const told = `Nothing answers at ${url} (ECONNREFUSED): is Mailroom running? Start it with: mailroom start`
   await Promise.all(COMMANDS.map((words) => failsWith(words, url, told)))
+  const { code, stdout, stderr } = await run(['status', '--url', url])
+  assert.deepEqual([code, stdout, stderr], [1, '', `mailroom: ${told}\n`])
 })
 
 test('closed or full standard streams: the exit code is still right, and a full standard output is named', async (t) => {
@@ -117,7 +119,15 @@ test('every refusal ends a command with code 1 and its words', async (t) => {
 })
 
 async function failsWith(words: readonly string[], url: string, told: string): Promise<void> {
-  const { code, stdout, stderr } = await run([...words, '--url', url, '--token', TOKEN, '--timeout', '0s'])
+  const { code, stdout, stderr } = await runHere([
+    ...words,
+    '--url',
+    url,
+    '--token',
+    TOKEN,
+    '--timeout',
+    '0s',
+  ])
   assert.deepEqual([code, stdout], [1, ''], words.join(' '))
   const said = stderr.split('\n').filter((line) => !line.startsWith('Restarting '))
   assert.deepEqual(said, [`mailroom: ${told}`, ''], words.join(' '))

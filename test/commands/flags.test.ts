@@ -1,4 +1,4 @@
-/** Every documented form of every flag, and every example of the help, on the real command line. */
+/** Every documented form of every flag, and every example of the help, by the whole program. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
 import { freePort } from '../../tools/free-port.ts'
-import { begin, run } from '../support/command.ts'
+import { begin, type Ended, type Options, run, runHere } from '../support/command.ts'
 import { headingsOf, pageOf, rowsOf } from '../support/markdown.ts'
 import { startApi } from '../support/public-api.ts'
 
@@ -88,6 +88,13 @@ async function busyPort(context: TestContext): Promise<string> {
   return String((server.address() as { port: number }).port)
 }
 
+/** Runs a command until it has printed something. */
+function interrupted(words: string[], options: Options): Promise<Ended> {
+  const { child, ended } = begin(words, options)
+  child.stdout!.once('data', () => child.kill('SIGINT'))
+  return ended
+}
+
 async function endsAtPort(args: string[], env: Record<string, string>, cwd: string): Promise<void> {
   const { code, stderr } = await run(['start', ...args], { env, cwd })
   assert.equal(code, 78, stderr)
@@ -107,7 +114,7 @@ test('mailroom start takes every flag in every documented form', async (context)
   await Promise.all(forms(given, ['true', '1']).map(({ args, env }) => endsAtPort(args, env, cwd)))
   const valued = given.filter(({ value }) => value !== undefined)
   const twice = valued.flatMap(({ flag, value }) => [`--${flag}`, value!, `--${flag}=${value}`])
-  const { stderr } = await run(['start', ...twice], { cwd })
+  const { stderr } = await runHere(['start', ...twice], { cwd })
   for (const { flag } of valued)
     assert.match(stderr, new RegExp(`Expected \`--${flag}\` to be given once, got`))
 })
@@ -125,7 +132,7 @@ test('client commands take every flag in every documented form', async (context)
     for (const { flag } of given) tried.add(flag)
     for (const { args, env } of forms(given)) {
       facade.deadLetters.push({ id: EXAMPLE_ID, text: 't', ...LETTER })
-      const { code, stdout, stderr } = await run([...words, ...args], { env, cwd, input: 'one\n\ntwo\n' })
+      const { code, stdout, stderr } = await runHere([...words, ...args], { env, cwd, input: 'one\n\ntwo\n' })
       assert.equal(code, 0, `${words} ${args} ${JSON.stringify(env)} ${stderr}`)
       assert.match(stdout, expected)
     }
@@ -143,7 +150,7 @@ test('client commands take every flag in every documented form', async (context)
   await watched.ended
   assert.deepEqual(new Set([...tried, 'watch']), new Set(all.map(({ flag }) => flag)))
   const off = ['--json=false', '--watch=0', '--url', url, '--token', TOKEN]
-  assert.match((await run(['status', ...off])).stdout, /^(Ready|Not ready)/)
+  assert.match((await runHere(['status', ...off])).stdout, /^(Ready|Not ready)/)
 })
 
 test('a flag without its value, or with a lone dash as value, is named', async () => {
@@ -157,7 +164,7 @@ test('a flag without its value, or with a lone dash as value, is named', async (
     [['start', '--data='], /Expected `--data` to be a path, got ""/],
     [['dead', 'show', '-', '--url', 'x'], /Expected `--url`/],
   ] as [string[], RegExp][]) {
-    const { code, stderr } = await run(args)
+    const { code, stderr } = await runHere(args)
     assert.equal(code, 78, args.join(' '))
     assert.match(stderr, expected, args.join(' '))
   }
@@ -168,16 +175,20 @@ test('every example of every help runs', async (context) => {
   const cwd = folder(context)
   const env = { MAILROOM_URL: `http://127.0.0.1:${server.port}` }
   const runAll = async (commands: readonly ClientCommand[]) => {
-    for (const [typed] of commands.flatMap(({ examples }) => examples)) {
+    for (const [index, [typed]] of commands.flatMap(({ examples }) => [...examples.entries()])) {
       facade.deadLetters.push({ id: EXAMPLE_ID, text: 't', ...LETTER })
       const words = typed
         .replace(/ \|.*| <.*/, '')
         .match(/"[^"]*"|\S+/g)!
         .map((word) => word.replaceAll('"', ''))
-      const { child, ended } = begin(words, { env, cwd, input: 'one\n' })
+      const options = { env, cwd, input: 'one\n' }
       const isEndless = words.includes('--watch')
-      if (isEndless) child.stdout!.once('data', () => child.kill('SIGINT'))
-      const { code, stderr } = await ended
+      // Each command has one process of its own.
+      const { code, stderr } = await (isEndless
+        ? interrupted(words, options)
+        : index === 0
+          ? run(words, options)
+          : runHere(words, options))
       // Without a terminal `purge --all` asks nobody.
       const isAsking = typed === 'dead purge --all'
       assert.equal(code, isAsking ? 78 : isEndless ? null : 0, `${typed}: ${stderr}`)

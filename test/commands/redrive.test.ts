@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MIN_ID } from '../../src/storage/ids.ts'
-import { run } from '../support/command.ts'
+import { runHere } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 
 const page = (checked: number, redriven: number, next: string | null): Reply => ({
@@ -14,7 +14,7 @@ const NEXT = `/log/redrive?limit=1000&after=${MIN_ID}`
 test('redrive goes through all pages and adds up their counts', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = (_, number) => (number === 1 ? page(1000, 7, NEXT) : page(30, 1, null))
-  const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
+  const { code, stdout, stderr } = await runHere(['redrive', '--url', node.url])
   assert.deepEqual([code, stderr], [0, ''])
   assert.equal(stdout, 'Checked 1030 messages of the log, put 8 back into the queue\n')
   assert.deepEqual(
@@ -32,7 +32,7 @@ test('redrive retries a page that is refused or whose answer is lost', async (t)
     page(2, 0, null),
   ]
   node.script = () => answers.shift()
-  const { code, stdout } = await run(['redrive', '--json', '--url', node.url])
+  const { code, stdout } = await runHere(['redrive', '--json', '--url', node.url])
   assert.deepEqual([code, JSON.parse(stdout)], [0, { checked: 5, redriven: 3 }])
   assert.deepEqual(
     node.calls.map(({ path }) => path),
@@ -43,7 +43,7 @@ test('redrive retries a page that is refused or whose answer is lost', async (t)
 test('a refusal that a retry cannot mend ends redrive', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = () => refusal(401, 'MR_TOKEN_INVALID', 'no')
-  const { code, stdout, stderr } = await run(['redrive', '--url', node.url])
+  const { code, stdout, stderr } = await runHere(['redrive', '--url', node.url])
   assert.deepEqual([code, stdout, node.calls.length], [1, '', 1])
   assert.match(stderr, /MR_TOKEN_INVALID/)
 })
@@ -51,7 +51,7 @@ test('a refusal that a retry cannot mend ends redrive', async (t) => {
 test('redrive says so when the queue has lost nothing', async (t) => {
   const { node } = await FakeNode.start(t)
   node.script = () => page(1, 0, null)
-  const { stdout } = await run(['redrive', '--since', MIN_ID, '--url', node.url])
+  const { stdout } = await runHere(['redrive', '--since', MIN_ID, '--url', node.url])
   assert.equal(stdout, 'Checked 1 message of the log: the queue has lost none, there is nothing to do\n')
   assert.deepEqual(
     node.calls.map(({ path }) => path),
@@ -61,13 +61,13 @@ test('redrive says so when the queue has lost nothing', async (t) => {
 
 test('redrive --since with a bad id sends no request', async (t) => {
   const { node } = await FakeNode.start(t)
-  const { code, stderr } = await run(['redrive', '--since', 'yesterday', '--url', node.url])
+  const { code, stderr } = await runHere(['redrive', '--since', 'yesterday', '--url', node.url])
   assert.deepEqual([code, node.calls.length], [78, 0])
   assert.match(stderr, /--since.*a message id.*"yesterday"/)
 })
 
 test('the help of redrive warns that handlers may run again, and has examples', async () => {
-  const { code, stdout } = await run(['redrive', '--help'])
+  const { code, stdout } = await runHere(['redrive', '--help'])
   assert.equal(code, 0)
   assert.match(stdout, /handlers may\s+run AGAIN/)
   assert.match(stdout, /mailroom redrive --since[\s\S]*\b[0-9A-HJKMNP-TV-Z]{26}\b/)

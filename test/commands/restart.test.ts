@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
-import { run } from '../support/command.ts'
+import { runHere } from '../support/command.ts'
 
 const NAME = 'facade-1@0123456789ab'
 const FACADE = {
@@ -33,7 +33,7 @@ async function facadeNode(context: TestContext): Promise<{ url: string; asked: s
 
 test('restart without a role restarts the roles that the node hosts and names the others', async (t) => {
   const { url, asked } = await facadeNode(t)
-  const { code, stdout, stderr } = await run(['restart', '--url', url])
+  const { code, stdout, stderr } = await runHere(['restart', '--url', url])
   assert.equal(code, 0, stderr)
   assert.deepEqual(
     asked,
@@ -45,7 +45,7 @@ test('restart without a role restarts the roles that the node hosts and names th
 
 test('restart of a role that the node does not host exits with code 1', async (t) => {
   const { url, asked } = await facadeNode(t)
-  const { code, stdout, stderr } = await run(['restart', 'logging', '--url', url])
+  const { code, stdout, stderr } = await runHere(['restart', 'logging', '--url', url])
   assert.deepEqual([code, stdout, asked.length], [1, '', 1])
   assert.match(stderr, /Other nodes do/)
 })

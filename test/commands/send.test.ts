@@ -5,20 +5,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { receiptsOf, send } from '../../src/commands/send.ts'
-import { type Source, sourceOf } from '../../src/commands/send-input.ts'
+import { type Input, inputOf } from '../../src/commands/send-input.ts'
 import { ApiError, Unreachable } from '../../src/http/api-client.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
 import { FakeNode, refusal } from '../support/fake-node.ts'
 
 const NO_FLAGS = { file: null, whole: false, skipEmpty: false }
 
-/** A file of these bytes, as a source. */
-function fileOf(context: TestContext, content: string | Buffer, more: Partial<Source> = {}): Source {
+/** A file of these bytes, as an input. */
+function fileOf(context: TestContext, content: string | Buffer, more: Partial<Input> = {}): Input {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-send-'))
   context.after(() => rmSync(at, { recursive: true }))
   const path = join(at, 'lines')
   writeFileSync(path, content)
-  return { ...sourceOf(undefined, { ...NO_FLAGS, file: path }), ...more } as Source
+  return { ...inputOf(undefined, { ...NO_FLAGS, file: path }), ...more } as Input
 }
 
 /** What the command writes meanwhile; the test runner writes to the same streams, in bytes. */
@@ -108,22 +108,22 @@ test('after --timeout send fails and names the lines without an answer', async (
 test('a refused message is named by its line', async (context) => {
   const { node, client } = await FakeNode.start(context)
   node.script = () => refusal(400, 'MR_MESSAGE_INVALID', 'Expected [1].text to be something else, got this')
-  const source = fileOf(context, '\na\n\n\nb\n', { skipEmpty: true })
+  const input = fileOf(context, '\na\n\n\nb\n', { skipEmpty: true })
   await assert.rejects(
-    written(context, () => send(client, source, 'none')),
+    written(context, () => send(client, input, 'none')),
     /Expected line 5 to be something else/,
   )
 })
 
 test('lines before one that cannot be sent are sent', async (context) => {
   const { node, client } = await FakeNode.start(context)
-  const source = fileOf(
+  const input = fileOf(
     context,
     Buffer.concat([Buffer.from('good\nbetter\n'), Buffer.from([0xff, 0x0a]), Buffer.from('never\n')]),
   )
   const said = await written(context, async () => {
     await assert.rejects(
-      () => send(client, source, 'none'),
+      () => send(client, input, 'none'),
       (error) => isMailroomError(error, 'MR_MESSAGE_INVALID') && /line 3 to be UTF-8/.test(error.message),
     )
   })
@@ -134,8 +134,8 @@ test('lines before one that cannot be sent are sent', async (context) => {
 test('receipts are printed in the order of the lines', async (context) => {
   const { node, client } = await FakeNode.start(context)
   const lines = numbered(1600)
-  const source = fileOf(context, lines.join('\n'))
-  const { out } = await written(context, () => send(client, source, 'json'))
+  const input = fileOf(context, lines.join('\n'))
+  const { out } = await written(context, () => send(client, input, 'json'))
   const receipts = out
     .trimEnd()
     .split('\n')
@@ -154,14 +154,14 @@ test('receipts are printed in the order of the lines', async (context) => {
 
 test('a text on the command line prints only its id', async (context) => {
   const { client } = await FakeNode.start(context)
-  const source: Source = { text: 'hello' }
-  const receipts = receiptsOf(source, { json: false, ids: false })
-  const said = await written(context, () => send(client, source, receipts))
+  const input: Input = { text: 'hello' }
+  const receipts = receiptsOf(input, { json: false, ids: false })
+  const said = await written(context, () => send(client, input, receipts))
   assert.deepEqual(said, { out: '0-0\n', err: '' })
 })
 
-test('send needs exactly one source', () => {
-  const wrong: [string | undefined, Partial<Parameters<typeof sourceOf>[1]>][] = [
+test('send needs exactly one input', () => {
+  const wrong: [string | undefined, Partial<Parameters<typeof inputOf>[1]>][] = [
     [undefined, {}],
     ['text', { file: '/dev/null' }],
     ['-', { file: '/dev/null' }],
@@ -169,8 +169,8 @@ test('send needs exactly one source', () => {
     ['text', { skipEmpty: true }],
   ]
   for (const [text, flags] of wrong) {
-    assert.throws(() => sourceOf(text, { ...NO_FLAGS, ...flags }), { code: 'MR_CONFIG_INVALID' })
+    assert.throws(() => inputOf(text, { ...NO_FLAGS, ...flags }), { code: 'MR_CONFIG_INVALID' })
   }
-  assert.deepEqual(sourceOf('-', NO_FLAGS), { path: '-', totalBytes: 0, whole: false, skipEmpty: false })
-  assert.deepEqual(sourceOf('text', { ...NO_FLAGS, whole: true }), { text: 'text' })
+  assert.deepEqual(inputOf('-', NO_FLAGS), { path: '-', totalBytes: 0, whole: false, skipEmpty: false })
+  assert.deepEqual(inputOf('text', { ...NO_FLAGS, whole: true }), { text: 'text' })
 })

@@ -1,9 +1,9 @@
 /** `mailroom status` in front of the real API, and against nodes that do what the test says. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
-import { begin, run } from '../support/command.ts'
+import { begin, runHere } from '../support/command.ts'
 import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 
@@ -14,7 +14,7 @@ const ACTOR = {
 
 test('status prints the readiness and the actors', async (t) => {
   const { server } = await startApi(t)
-  const { code, stdout, stderr } = await run(['status', '--url', `http://127.0.0.1:${server.port}/`])
+  const { code, stdout, stderr } = await runHere(['status', '--url', `http://127.0.0.1:${server.port}/`])
   assert.deepEqual([code, stderr], [0, ''])
   assert.match(stdout, /^Ready\n\nACTOR .*\nfacade-1 +ready .*\nmessages-1 +draining .*\nmessages-2 .*\n$/)
 })
@@ -24,7 +24,7 @@ test('status names what is missing and damaged, and what it warns of, and exits 
   facade.missingThings.push('a ready logging actor', 'messages-1: it keeps crashing')
   facade.damagedThings.push('home-3.db was damaged and has been set aside')
   facade.warned.push('the wall clock says 1970')
-  const { code, stdout } = await run(['status', '--url', `http://127.0.0.1:${server.port}`])
+  const { code, stdout } = await runHere(['status', '--url', `http://127.0.0.1:${server.port}`])
   assert.equal(code, 0)
   assert.match(
     stdout,
@@ -34,7 +34,7 @@ test('status names what is missing and damaged, and what it warns of, and exits 
 
 test('status --json prints the answer of GET /actors on one line', async (t) => {
   const { server, ask } = await startApi(t)
-  const { code, stdout } = await run(['status', '--json', '--url', `http://127.0.0.1:${server.port}`])
+  const { code, stdout } = await runHere(['status', '--json', '--url', `http://127.0.0.1:${server.port}`])
   assert.equal(code, 0)
   assert.equal(stdout.indexOf('\n'), stdout.length - 1)
   assert.deepEqual(JSON.parse(stdout), (await ask('GET', '/actors')).json)
@@ -44,7 +44,7 @@ test('on a terminal status colours actors that are not ready', async (t) => {
   const { facade, server } = await startApi(t)
   facade.missingThings.push('a ready logging actor')
   const env = { FORCE_COLOR: '1', MAILROOM_URL: `http://127.0.0.1:${server.port}` }
-  const { stdout } = await run(['status'], { env })
+  const { stdout } = await runHere(['status'], { env })
   const [title, , heads, ready, draining] = stdout.split('\n')
   assert.equal(title, '\x1b[31mNot ready: a ready logging actor\x1b[39m')
   assert.ok(heads!.startsWith('\x1b[1mACTOR'), heads)
@@ -75,49 +75,51 @@ function script(node: FakeNode, lookOf: (look: number) => Reply | undefined): vo
   }
 }
 
-test('status --watch in a pipe polls every second, with rates from the second poll, until a signal', async (t) => {
-  const { node } = await FakeNode.start(t)
-  script(node, () => undefined)
-  const { signal, stdout, stderr } = await watch(t, node, 3)
-  assert.deepEqual([signal, stderr], ['SIGINT', ''])
-  const [first, second, third] = stdout.split('Ready\n\n').slice(1)
-  assert.match(first!, /DEAD\nmessages-1/)
-  for (const look of [second!, third!]) {
-    const rate = Number(/PER SECOND\nmessages-1 .* (\d+)\n$/.exec(look)?.[1])
-    // A thousand more each look, and a look takes a second or, on a busy machine, longer.
-    assert.ok(rate > 100 && rate <= 1000, look)
-  }
-})
+describe('status --watch polls every second', { concurrency: true }, () => {
+  test('status --watch in a pipe polls every second, with rates from the second poll, until a signal', async (t) => {
+    const { node } = await FakeNode.start(t)
+    script(node, () => undefined)
+    const { signal, stdout, stderr } = await watch(t, node, 3)
+    assert.deepEqual([signal, stderr], ['SIGINT', ''])
+    const [first, second, third] = stdout.split('Ready\n\n').slice(1)
+    assert.match(first!, /DEAD\nmessages-1/)
+    for (const look of [second!, third!]) {
+      const rate = Number(/PER SECOND\nmessages-1 .* (\d+)\n$/.exec(look)?.[1])
+      // A thousand more each look, and a look takes a second or, on a busy machine, longer.
+      assert.ok(rate > 100 && rate <= 1000, look)
+    }
+  })
 
-test('status --watch --json prints one line for each poll', async (t) => {
-  const { node } = await FakeNode.start(t)
-  script(node, () => undefined)
-  const { stdout } = await watch(t, node, 2, '--json')
-  const looks = stdout.trimEnd().split('\n')
-  assert.deepEqual(
-    looks.slice(0, 2).map((line) => JSON.parse(line)[0].handled),
-    [1000, 2000],
-  )
-})
+  test('status --watch --json prints one line for each poll', async (t) => {
+    const { node } = await FakeNode.start(t)
+    script(node, () => undefined)
+    const { stdout } = await watch(t, node, 2, '--json')
+    const looks = stdout.trimEnd().split('\n')
+    assert.deepEqual(
+      looks.slice(0, 2).map((line) => JSON.parse(line)[0].handled),
+      [1000, 2000],
+    )
+  })
 
-test('status --watch reports a node that is unreachable or refuses, and polls again', async (t) => {
-  const { node } = await FakeNode.start(t)
-  script(node, (look) =>
-    look === 2 ? 'lose' : look === 3 ? refusal(429, 'MR_OVERLOADED', 'Too many readers') : undefined,
-  )
-  const { stdout, stderr } = await watch(t, node, 2)
-  const told = stderr.trimEnd().split('\n')
-  assert.equal(told.length, 2)
-  assert.match(told[0]!, /^The node at http.* does not answer any more/)
-  assert.equal(told[1], 'Too many readers (MR_OVERLOADED)')
-  assert.equal(stdout.match(/^ACTOR/gm)!.length, 2)
+  test('status --watch reports a node that is unreachable or refuses, and polls again', async (t) => {
+    const { node } = await FakeNode.start(t)
+    script(node, (look) =>
+      look === 2 ? 'lose' : look === 3 ? refusal(429, 'MR_OVERLOADED', 'Too many readers') : undefined,
+    )
+    const { stdout, stderr } = await watch(t, node, 2)
+    const told = stderr.trimEnd().split('\n')
+    assert.equal(told.length, 2)
+    assert.match(told[0]!, /^The node at http.* does not answer any more/)
+    assert.equal(told[1], 'Too many readers (MR_OVERLOADED)')
+    assert.equal(stdout.match(/^ACTOR/gm)!.length, 2)
+  })
 })
 
 test('status exits with code 1 when its first poll fails', async (t) => {
   const { node } = await FakeNode.start(t)
   script(node, () => refusal(503, 'MR_DRAINING', 'The node is draining'))
   for (const flags of [[], ['--watch'], ['--json']]) {
-    const { code, stdout, stderr } = await run(['status', ...flags, '--timeout', '0s', '--url', node.url])
+    const { code, stdout, stderr } = await runHere(['status', ...flags, '--timeout', '0s', '--url', node.url])
     assert.deepEqual([code, stdout, stderr], [1, '', 'mailroom: The node is draining (MR_DRAINING)\n'])
   }
 })

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
-import { SETTINGS } from '../../src/settings/config.ts'
+import { CLIENT_SETTINGS, SETTINGS } from '../../src/settings/config.ts'
 import { type Setting, variableOf } from '../../src/settings/settings-reader.ts'
 import { headingsOf, pageOf, rowsOf } from '../support/markdown.ts'
 

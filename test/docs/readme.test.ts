@@ -67,9 +67,14 @@ test('every example of the README, run in order on the real program, prints what
   }
 })
 
-test('the README lists every call of the API, and no other', () => {
-  const listed = rowsOf(page, 'The API').map(([call]) => codesIn(call!)[0])
-  const expected = Object.values(ROUTES).map(({ method, path }) => `${method} ${path}`)
+test('the README lists every call of the API with its query parameters, and no other', () => {
+  const listed = rowsOf(page, 'The API').map(([call, does]) => {
+    const parameters = codesIn(does!).flatMap((code) => /^\??(\w+)=/.exec(code)?.[1] ?? [])
+    return [codesIn(call!)[0], ...parameters].join(' ')
+  })
+  const expected = Object.values(ROUTES).map(({ method, path, query }) =>
+    `${method} ${path} ${query.join(' ')}`.trim(),
+  )
   assert.deepEqual(listed.toSorted(), expected.toSorted())
 })
 

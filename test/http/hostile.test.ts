@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import test, { type TestContext } from 'node:test'
+import { Connections } from '../../src/http/connections.ts'
 import { answerParseErrors } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { BODY_TIMEOUT_MS } from '../../src/runtime/timings.ts'
@@ -176,7 +177,8 @@ test('requests are logged at level debug, with their id and no text', async (t) 
 
 async function refusingServer(t: TestContext) {
   const server = createServer({ headersTimeout: 50, connectionsCheckingInterval: 10 })
-  answerParseErrors(server, { clock: systemClock, random: () => 0.5 })
+  const options = { clock: systemClock, random: () => 0.5, keepAliveMs: 1000, passOn: () => assert.fail() }
+  answerParseErrors(server, new Connections(server, options))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => {
     server.close()

@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { freePort } from '../../tools/free-port.ts'
-import { begin, run } from '../support/command.ts'
+import { begin, run, runHere } from '../support/command.ts'
 import { FakeNode } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 import { isAlive, System } from '../support/system.ts'
@@ -33,7 +33,7 @@ async function onceEach(system: System, texts: readonly string[]): Promise<void>
 test('every command has a help with examples', async () => {
   const words = ['', 'start', 'scale', 'restart', 'status', 'send', 'dead']
   const all = [...words, ...['list', 'show', 'replay', 'purge'].map((word) => `dead ${word}`)]
-  const helps = await Promise.all(all.map((line) => run([...line.split(' ').filter(Boolean), '--help'])))
+  const helps = await Promise.all(all.map((line) => runHere([...line.split(' ').filter(Boolean), '--help'])))
   for (const [index, { code, stdout, stderr }] of helps.entries()) {
     assert.deepEqual([code, stderr], [0, ''])
     assert.match(stdout, /^mailroom /)
@@ -76,7 +76,7 @@ test('a wrong command line names each problem and what was expected, and exits w
     ],
   ]
   const check = async ([args, ...words]: (typeof expected)[number]) => {
-    const { code, stdout, stderr } = await run(args)
+    const { code, stdout, stderr } = await runHere(args)
     assert.deepEqual([code, stdout], [78, ''], args.join(' '))
     for (const word of words) assert.match(stderr, word)
     assert.doesNotMatch(stderr, /\n\s+at /, 'no stack')
@@ -102,69 +102,6 @@ test('a shell completes commands and flags', async () => {
   const surplus = await run(['completion', 'bash', '--json'])
   assert.equal(surplus.code, 78)
   assert.match(surplus.stderr, /`--json` is not a flag.*\n.*"bash" is one word too many/)
-})
-
-test('status, scale, restart, send and dead work on a running node', async (context) => {
-  const system = await System.start(context, [...QUIET, '--handler', HANDLER])
-  const env = { MAILROOM_URL: system.url }
-  const mailroom = (...args: string[]) => run(args, { env })
-  const deadIds = async () =>
-    (await system.get<{ items: { id: string }[] }>('/dead')).items.map(({ id }) => id)
-
-  const { stdout: table, code } = await mailroom('status')
-  assert.equal(code, 0)
-  assert.match(table, /^Ready\n\nACTOR +STATE/)
-  assert.equal(table.trimEnd().split('\n').length, 3 + 6)
-  assert.ok((await run(['status'], { env: { ...env, FORCE_COLOR: '1' } })).stdout.includes('\x1b['))
-  const plain = await run(['status'], { env: { ...env, NO_COLOR: '1' } })
-  assert.ok(!plain.stdout.includes('\x1b['))
-  assert.equal(JSON.parse((await mailroom('status', '--json')).stdout).length, 6)
-
-  const scaled = await mailroom('scale', 'messages=3', 'logging=1')
-  assert.equal(scaled.code, 0, scaled.stderr)
-  assert.match(scaled.stdout, /messages-3 +ready/)
-  assert.doesNotMatch(scaled.stdout, /logging-2/)
-  const { pid } = await system.actor('messages-1')
-  assert.equal((await mailroom('restart', 'messages')).code, 0)
-  assert.notEqual((await system.actor('messages-1')).pid, pid)
-
-  const dashes = await mailroom('send', '--json', '--', '--throw')
-  const { line, id } = JSON.parse(dashes.stdout)
-  assert.equal(line, 1)
-  assert.equal((await system.get<{ text: string }>(`/messages/${id}`)).text, '--throw')
-
-  const bad = (await mailroom('send', 'throw')).stdout.trim()
-  await system.until('it is dead', async () => (await deadIds()).includes(bad))
-  assert.equal(JSON.parse((await mailroom('dead', 'list', '--json')).stdout).id, bad)
-  assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
-  const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
-  assert.deepEqual([shown.id, shown.text, shown.attempts], [bad, 'throw', 5])
-  assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message is pending again\n')
-  await system.until('it is dead again', async () => (await deadIds()).includes(bad))
-  assert.equal((await mailroom('dead', 'purge', bad)).code, 0)
-  const none = await mailroom('dead', 'list')
-  assert.deepEqual([none.stdout, none.stderr], ['', 'There are no dead letters\n'])
-  const gone = await mailroom('dead', 'show', bad)
-  assert.deepEqual([gone.code, gone.stderr], [1, `mailroom: There is no dead letter ${bad} (MR_NOT_FOUND)\n`])
-})
-
-test('a node is killed and restarted during send: every line is stored once', async (context) => {
-  const system = await System.start(context, QUIET)
-  const file = join(folder(context), 'lines')
-  const texts = Array.from({ length: 30_000 }, (_, index) => `line ${index} ${'x'.repeat(50)}`)
-  writeFileSync(file, texts.join('\n'))
-  const { ended } = begin(['send', '--file', file, '--url', system.url])
-  await system.until(
-    'some are stored',
-    async () => (await system.get<{ items: [] }>('/log?limit=1')).items.length > 0,
-  )
-  system.kill()
-  await system.exited
-  await system.begin()
-  const { code, stderr } = await ended
-  assert.equal(code, 0, stderr)
-  assert.match(stderr, /Trying again for up to 60 s\nSent 30000 messages/)
-  await onceEach(system, texts)
 })
 
 test('a missing or wrong token is refused; the right one is taken from the flag or the variable', async (context) => {
@@ -228,62 +165,140 @@ test('an unreachable node is reported in one line', async () => {
   }
 })
 
-test('a start that fails says why and leaves no process', async (context) => {
-  const system = await System.start(context, QUIET)
-  const at = folder(context)
-  writeFileSync(join(at, 'five.mjs'), 'export default 5')
-  const start = (...args: string[]) => run(['start', '--log-level', 'silent', ...args])
+/** These wait more than they work; the one that waits longest is first. */
+describe('with a node', { concurrency: 2 }, () => {
+  test('status, scale, restart, send and dead work on a running node', async (context) => {
+    const system = await System.start(context, [...QUIET, '--handler', HANDLER])
+    const env = { MAILROOM_URL: system.url }
+    const mailroom = (...args: string[]) => run(args, { env })
+    const deadIds = async () =>
+      (await system.get<{ items: { id: string }[] }>('/dead')).items.map(({ id }) => id)
 
-  const busy = await start('--port', String(system.port), '--data', join(at, 'a'))
-  assert.equal(busy.code, 78)
-  assert.match(busy.stderr, /`--port` to be free, but something listens on port \d+ of 127\.0\.0\.1 already/)
+    // It is tried for 7 s, meanwhile the other commands run.
+    const bad = (await mailroom('send', 'throw')).stdout.trim()
 
-  const second = await start('--port', '0', '--data', system.data)
-  assert.equal(second.code, 1)
-  const holder = `in use by the Mailroom on ${system.url} (process ${system.primary.pid})`
-  assert.equal(
-    second.stderr,
-    `mailroom: ${system.data} is ${holder}: end that, or start with another --data\n`,
-  )
+    const { stdout: table, code } = await mailroom('status')
+    assert.equal(code, 0)
+    assert.match(table, /^Ready\n\nACTOR +STATE/)
+    assert.equal(table.trimEnd().split('\n').length, 3 + 6)
+    assert.ok((await run(['status'], { env: { ...env, FORCE_COLOR: '1' } })).stdout.includes('\x1b['))
+    const plain = await run(['status'], { env: { ...env, NO_COLOR: '1' } })
+    assert.ok(!plain.stdout.includes('\x1b['))
+    assert.equal(JSON.parse((await mailroom('status', '--json')).stdout).length, 6)
 
-  const unwritable = await start('--port', '0', '--data', join(at, 'five.mjs'))
-  assert.equal(unwritable.code, 78)
-  assert.match(unwritable.stderr, /`--data` to be a directory that can be written, got EEXIST/)
+    const scaled = await mailroom('scale', 'messages=3', 'logging=1')
+    assert.equal(scaled.code, 0, scaled.stderr)
+    assert.match(scaled.stdout, /messages-3 +ready/)
+    assert.doesNotMatch(scaled.stdout, /logging-2/)
+    const { pid } = await system.actor('messages-1')
+    assert.equal((await mailroom('restart', 'messages')).code, 0)
+    assert.notEqual((await system.actor('messages-1')).pid, pid)
 
-  const handler = await start('--port', '0', '--data', join(at, 'b'), '--handler', join(at, 'five.mjs'))
-  assert.equal(handler.code, 78)
-  assert.match(handler.stderr, /`--handler`.* to be a module whose default export is a function, got number/)
-  const { workers } = JSON.parse(readFileSync(join(at, 'b', 'node.json'), 'utf8')) as { workers: number[] }
-  assert.deepEqual(workers.filter(isAlive), [])
-})
+    await system.until('it is dead', async () => (await deadIds()).includes(bad))
+    assert.equal(JSON.parse((await mailroom('dead', 'list', '--json')).stdout).id, bad)
+    assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
+    const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
+    assert.deepEqual([shown.id, shown.text, shown.attempts], [bad, 'throw', 5])
+    assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message is pending again\n')
 
-test('SIGTERM to npm and Ctrl-C drain npm start and leave no process', async (context) => {
-  for (const way of ['SIGTERM to npm', 'Ctrl-C'] as const) {
-    const data = folder(context)
-    const port = await freePort()
-    const flags = ['--port', String(port), '--data', data, '--log-level', 'info']
-    const npm = spawn('npm', ['start', '--', ...flags], {
-      cwd: ROOT,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let output = ''
-    npm.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-    const exited = once(npm, 'exit')
-    while (!output.includes('Mailroom is ready'))
-      await once(npm.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
-    const { pid, workers } = JSON.parse(readFileSync(join(data, 'node.json'), 'utf8')) as {
-      pid: number
-      workers: number[]
+    const dashes = await mailroom('send', '--json', '--', '--throw')
+    const { line, id } = JSON.parse(dashes.stdout)
+    assert.equal(line, 1)
+    assert.equal((await system.get<{ text: string }>(`/messages/${id}`)).text, '--throw')
+
+    await system.until('it is dead again', async () => (await deadIds()).includes(bad))
+    assert.equal((await mailroom('dead', 'purge', bad)).code, 0)
+    const none = await mailroom('dead', 'list')
+    assert.deepEqual([none.stdout, none.stderr], ['', 'There are no dead letters\n'])
+    const gone = await mailroom('dead', 'show', bad)
+    assert.deepEqual(
+      [gone.code, gone.stderr],
+      [1, `mailroom: There is no dead letter ${bad} (MR_NOT_FOUND)\n`],
+    )
+  })
+
+  test('a node is killed and restarted during send: every line is stored once', async (context) => {
+    const system = await System.start(context, QUIET)
+    const file = join(folder(context), 'lines')
+    const texts = Array.from({ length: 30_000 }, (_, index) => `line ${index} ${'x'.repeat(50)}`)
+    writeFileSync(file, texts.join('\n'))
+    const { ended } = begin(['send', '--file', file, '--url', system.url])
+    await system.until(
+      'some are stored',
+      async () => (await system.get<{ items: [] }>('/log?limit=1')).items.length > 0,
+    )
+    system.kill()
+    await system.exited
+    await system.begin()
+    const { code, stderr } = await ended
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /Trying again for up to 60 s\nSent 30000 messages/)
+    await onceEach(system, texts)
+  })
+
+  test('a start that fails says why and leaves no process', async (context) => {
+    const system = await System.start(context, QUIET)
+    const at = folder(context)
+    writeFileSync(join(at, 'five.mjs'), 'export default 5')
+    const start = (...args: string[]) => run(['start', '--log-level', 'silent', ...args])
+
+    const busy = await start('--port', String(system.port), '--data', join(at, 'a'))
+    assert.equal(busy.code, 78)
+    assert.match(
+      busy.stderr,
+      /`--port` to be free, but something listens on port \d+ of 127\.0\.0\.1 already/,
+    )
+
+    const second = await start('--port', '0', '--data', system.data)
+    assert.equal(second.code, 1)
+    const holder = `in use by the Mailroom on ${system.url} (process ${system.primary.pid})`
+    assert.equal(
+      second.stderr,
+      `mailroom: ${system.data} is ${holder}: end that, or start with another --data\n`,
+    )
+
+    const unwritable = await start('--port', '0', '--data', join(at, 'five.mjs'))
+    assert.equal(unwritable.code, 78)
+    assert.match(unwritable.stderr, /`--data` to be a directory that can be written, got EEXIST/)
+
+    const handler = await start('--port', '0', '--data', join(at, 'b'), '--handler', join(at, 'five.mjs'))
+    assert.equal(handler.code, 78)
+    assert.match(
+      handler.stderr,
+      /`--handler`.* to be a module whose default export is a function, got number/,
+    )
+    const { workers } = JSON.parse(readFileSync(join(at, 'b', 'node.json'), 'utf8')) as { workers: number[] }
+    assert.deepEqual(workers.filter(isAlive), [])
+  })
+
+  test('SIGTERM to npm and Ctrl-C drain npm start and leave no process', async (context) => {
+    for (const way of ['SIGTERM to npm', 'Ctrl-C'] as const) {
+      const data = folder(context)
+      const port = await freePort()
+      const flags = ['--port', String(port), '--data', data, '--log-level', 'info']
+      const npm = spawn('npm', ['start', '--', ...flags], {
+        cwd: ROOT,
+        detached: true,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      let output = ''
+      npm.stdout!.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+      const exited = once(npm, 'exit')
+      while (!output.includes('Mailroom is ready'))
+        await once(npm.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
+      const { pid, workers } = JSON.parse(readFileSync(join(data, 'node.json'), 'utf8')) as {
+        pid: number
+        workers: number[]
+      }
+      assert.ok(isAlive(pid) && workers.length === 6)
+      // A terminal's Ctrl-C is a SIGINT to the whole group.
+      if (way === 'Ctrl-C') process.kill(-npm.pid!, 'SIGINT')
+      else npm.kill('SIGTERM')
+      assert.deepEqual(await exited, [0, null], `${way}\n${output}`)
+      assert.match(output, /"msg":"drained"/)
+      assert.deepEqual([pid, ...workers].filter(isAlive), [], way)
     }
-    assert.ok(isAlive(pid) && workers.length === 6)
-    // A terminal's Ctrl-C is a SIGINT to the whole group.
-    if (way === 'Ctrl-C') process.kill(-npm.pid!, 'SIGINT')
-    else npm.kill('SIGTERM')
-    assert.deepEqual(await exited, [0, null], `${way}\n${output}`)
-    assert.match(output, /"msg":"drained"/)
-    assert.deepEqual([pid, ...workers].filter(isAlive), [], way)
-  }
+  })
 })

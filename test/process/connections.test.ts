@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
-import { type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRelay } from '../support/relay.ts'
 import { System } from '../support/system.ts'
@@ -88,64 +88,67 @@ async function postTwice(port: number, pauseMs: number): Promise<string[]> {
 /** One logging and one messages actor start faster than the default. */
 const SMALL = ['--logging', '1', '--messages', '1']
 
-test('rolling restart with 100 ms between client and server: no connection is reset', async (context) => {
-  const system = await System.start(context, SMALL)
-  const posters = new Posters(context, await startRelay(context, system.port, 50), 200, 3000)
-  await system.until('every client has posted', async () => posters.posted >= 200)
-  for (let round = 0; round < 2; round++) await system.send('POST', '/actors/facade/restart')
-  await system.send('PUT', '/actors/facade', { count: 3 })
-  await system.send('POST', '/actors/facade/restart')
-  await system.send('PUT', '/actors/facade', { count: 1 })
-  assert.deepEqual(Object.keys(await posters.end()), ['201'])
-})
+/** These wait more than they work. */
+describe('connections', { concurrency: 2 }, () => {
+  test('rolling restart with 100 ms between client and server: no connection is reset', async (context) => {
+    const system = await System.start(context, SMALL)
+    const posters = new Posters(context, await startRelay(context, system.port, 50), 200, 3000)
+    await system.until('every client has posted', async () => posters.posted >= 200)
+    for (let round = 0; round < 2; round++) await system.send('POST', '/actors/facade/restart')
+    await system.send('PUT', '/actors/facade', { count: 3 })
+    await system.send('POST', '/actors/facade/restart')
+    await system.send('PUT', '/actors/facade', { count: 1 })
+    assert.deepEqual(Object.keys(await posters.end()), ['201'])
+  })
 
-test('SIGTERM with 100 ms between client and server: a request on an open connection is answered', async (context) => {
-  const system = await System.start(context, [...SMALL, '--facade', '2'])
-  const port = await startRelay(context, system.port, 50)
-  const posters = new Posters(context, port, 200, 3000)
-  await system.until('every client has posted', async () => posters.posted >= 200)
-  system.kill('SIGTERM')
-  assert.deepEqual(await system.exited, [0, null])
-  const outcomes = Object.keys(await posters.end())
-  // The relay takes connections that the node refuses, and resets them.
-  const expected = ['201', '408', 'ECONNRESET on a new connection']
-  assert.deepEqual(
-    outcomes.filter((outcome) => !expected.includes(outcome)),
-    [],
-  )
-})
+  test('SIGTERM with 100 ms between client and server: a request on an open connection is answered', async (context) => {
+    const system = await System.start(context, [...SMALL, '--facade', '2'])
+    const port = await startRelay(context, system.port, 50)
+    const posters = new Posters(context, port, 200, 3000)
+    await system.until('every client has posted', async () => posters.posted >= 200)
+    system.kill('SIGTERM')
+    assert.deepEqual(await system.exited, [0, null])
+    const outcomes = Object.keys(await posters.end())
+    // The relay takes connections that the node refuses, and resets them.
+    const expected = ['201', '408', 'ECONNRESET on a new connection']
+    assert.deepEqual(
+      outcomes.filter((outcome) => !expected.includes(outcome)),
+      [],
+    )
+  })
 
-test('64 kept-alive connections: each of four facades has its share, also after a restart', async (context) => {
-  const system = await System.start(context, [...SMALL, '--facade', '4'])
-  const isEven = async () => {
-    const facades = (await system.actors()).filter(({ role }) => role === 'facade')
-    const counts = facades.map(({ connections = 0 }) => connections)
-    return Math.max(...counts) <= 2 * Math.min(...counts)
-  }
-  const few = new Posters(context, system.port, 8, 100)
-  await system.until('8 connections are shared evenly', async () => few.posted > 50 && isEven(), 5000)
-  const many = new Posters(context, system.port, 56, 200)
-  await system.until('64 connections are shared evenly', async () => many.posted > 100 && isEven(), 5000)
-  await system.send('POST', '/actors/facade/restart')
-  await system.until('they are shared evenly after a restart', isEven, 5000)
-  for (const posters of [few, many]) assert.deepEqual(Object.keys(await posters.end()), ['201'])
-})
+  test('64 kept-alive connections: each of four facades has its share, also after a restart', async (context) => {
+    const system = await System.start(context, [...SMALL, '--facade', '4'])
+    const isEven = async () => {
+      const facades = (await system.actors()).filter(({ role }) => role === 'facade')
+      const counts = facades.map(({ connections = 0 }) => connections)
+      return Math.max(...counts) <= 2 * Math.min(...counts)
+    }
+    const few = new Posters(context, system.port, 8, 100)
+    await system.until('8 connections are shared evenly', async () => few.posted > 50 && isEven(), 5000)
+    const many = new Posters(context, system.port, 56, 200)
+    await system.until('64 connections are shared evenly', async () => many.posted > 100 && isEven(), 5000)
+    await system.send('POST', '/actors/facade/restart')
+    await system.until('they are shared evenly after a restart', isEven, 5000)
+    for (const posters of [few, many]) assert.deepEqual(Object.keys(await posters.end()), ['201'])
+  })
 
-test('an idle connection is closed with a word, later than common clients close it', async (context) => {
-  const handler = new URL('../support/handler.ts', import.meta.url).pathname
-  const system = await System.start(context, [...SMALL, '--keep-alive', '1s', '--handler', handler])
-  const port = await startRelay(context, system.port, 50)
-  // Node closes an idle connection a second late. Some requests cross that close.
-  const pauses = Array.from({ length: 60 }, (_, index) => 1850 + 5 * index)
-  const outcomes = await Promise.all(pauses.map((pauseMs) => postTwice(port, pauseMs)))
-  const seen = new Set(outcomes.flat())
-  assert.deepEqual([...seen].sort(), ['HTTP/1.1 201', 'HTTP/1.1 408'])
-  assert.ok(
-    outcomes.some(({ length }) => length === 1),
-    'the last ones saw the close before they posted',
-  )
+  test('an idle connection is closed with a word, later than common clients close it', async (context) => {
+    const handler = new URL('../support/handler.ts', import.meta.url).pathname
+    const system = await System.start(context, [...SMALL, '--keep-alive', '1s', '--handler', handler])
+    const port = await startRelay(context, system.port, 50)
+    // Node closes an idle connection a second late. Some requests cross that close.
+    const pauses = Array.from({ length: 60 }, (_, index) => 1850 + 5 * index)
+    const outcomes = await Promise.all(pauses.map((pauseMs) => postTwice(port, pauseMs)))
+    const seen = new Set(outcomes.flat())
+    assert.deepEqual([...seen].sort(), ['HTTP/1.1 201', 'HTTP/1.1 408'])
+    assert.ok(
+      outcomes.some(({ length }) => length === 1),
+      'the last ones saw the close before they posted',
+    )
 
-  await test('100 long polls hold up neither reads nor wake-ups', () => longPolls(system))
+    await test('100 long polls hold up neither reads nor wake-ups', () => longPolls(system))
+  })
 })
 
 /** Readers that wait for one message, while others are served. */

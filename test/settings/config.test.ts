@@ -2,18 +2,17 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { test } from 'node:test'
 import { isMailroomError } from '../../src/runtime/errors.ts'
-import { CLIENT_SETTINGS } from '../../src/settings/client-settings.ts'
-import { resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
+import { CLIENT_SETTINGS, resolveClientConfig, resolveConfig, SETTINGS } from '../../src/settings/config.ts'
 import { serviceVariables, variableOf } from '../../src/settings/settings-reader.ts'
 
 const CLIENT_FLAGS = Object.keys(CLIENT_SETTINGS)
 
 /** What `mailroom start` would be told. */
 function start(flags: Record<string, unknown>, env: Record<string, string> = {}, surplus: string[] = []) {
-  return resolveConfig({ flags, env, cwd: '/here', surplus })
+  return resolveConfig({ flags, env, surplus })
 }
 
 function problemsOf(work: () => unknown): readonly string[] {
@@ -31,9 +30,9 @@ test('without flags and variables the defaults are those of the help', () => {
   assert.deepEqual(config.counts, { facade: 1, logging: 3, messages: 2 })
   assert.deepEqual(
     [config.host, config.port, config.backend, config.data],
-    ['127.0.0.1', 8080, 'embedded', '/here/data'],
+    ['127.0.0.1', 8080, 'embedded', resolve('data')],
   )
-  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 1])
+  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 32])
   assert.deepEqual(
     [config.lanes, config.retentionMs, config.token, config.open],
     [null, 7 * 86_400_000, null, false],
@@ -188,9 +187,8 @@ test('--file takes a file or pipe that can be read', (context) => {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-config-'))
   context.after(() => rmSync(at, { recursive: true }))
   writeFileSync(join(at, 'lines'), '')
-  const file = (value: string) =>
-    resolveClientConfig({ flags: { file: value }, env: {}, cwd: at }, CLIENT_FLAGS).file
-  assert.equal(file('lines'), join(at, 'lines'))
+  const file = (value: string) => resolveClientConfig({ flags: { file: value }, env: {} }, CLIENT_FLAGS).file
+  assert.equal(file(join(relative('.', at), 'lines')), join(at, 'lines'))
   assert.equal(file('-'), '-')
   for (const bad of ['', '.', 'none']) {
     assert.match(problemsOf(() => file(bad)).join(), /`--file` to be a file that can be read/)

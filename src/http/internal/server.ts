@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Clock } from '../../runtime/clock.ts'
-import { addressOf } from '../../runtime/cluster/directory.ts'
+import { addressOf, EVERY_ADDRESS } from '../../runtime/cluster/directory.ts'
 import { MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import {
@@ -33,8 +33,6 @@ export interface InternalServer {
 
 /** The status of every error. The caller goes by the code in the body. */
 const ERROR_STATUS = 503
-/** A server that listens on one of these is reached by any address of this machine. */
-const EVERY_ADDRESS = new Set(['0.0.0.0', '::'])
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 
 /**

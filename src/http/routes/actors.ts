@@ -6,12 +6,12 @@ import { MAX_ACTORS } from '../../settings/config.ts'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import {
   type ApiContext,
-  type Handler,
   idParameter,
+  numberParameter,
   PAGE_LIMIT,
   pathParameter,
+  type RouteHandler,
   replyJson,
-  wholeNumber,
 } from '../context.ts'
 import type { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
@@ -26,14 +26,14 @@ const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 export function actorRoutes(
   { facade, clock }: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', Handler> {
+): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', RouteHandler> {
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))
     },
     getStore(context, query) {
       const name = pathParameter(context, 'name')
-      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
+      const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const path = `/actors/${encodeURIComponent(name)}/messages?limit=${limit}`
       const page = { path, limit, ...idParameter(query, 'before') }
       return readers.run(() =>

@@ -5,12 +5,12 @@ import type { Dead } from '../../storage/ports.ts'
 import {
   type ApiContext,
   checkId,
-  type Handler,
   idParameter,
+  numberParameter,
   PAGE_LIMIT,
   pathParameter,
+  type RouteHandler,
   replyJson,
-  wholeNumber,
 } from '../context.ts'
 import { replyPage } from '../streams.ts'
 
@@ -18,10 +18,10 @@ import { replyPage } from '../streams.ts'
 export function deadRoutes({
   facade,
   clock,
-}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Handler> {
+}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', RouteHandler> {
   return {
     async getDead(context, query) {
-      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
+      const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const { after } = idParameter(query, 'after')
       await replyPage(context, clock, {
         limit,

@@ -1,8 +1,11 @@
 /** `/livez` and `/readyz`: open to everyone, without a token. */
-import { type ApiContext, type Handler, replyJson } from '../context.ts'
+import { type ApiContext, type RouteHandler, replyJson } from '../context.ts'
 
 /** The routes of health. */
-export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez' | 'getReadyz', Handler> {
+export function healthRoutes({
+  facade,
+  closing,
+}: ApiContext): Record<'getLivez' | 'getReadyz', RouteHandler> {
   return {
     getLivez(context) {
       replyJson(context, 200, '{"status":"ok"}')

@@ -3,7 +3,14 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
-import { type ApiContext, type Handler, idParameter, PAGE_LIMIT, replyJson, wholeNumber } from '../context.ts'
+import {
+  type ApiContext,
+  idParameter,
+  numberParameter,
+  PAGE_LIMIT,
+  type RouteHandler,
+  replyJson,
+} from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
 import { messageJson, replyNewestFirst, replyPage } from '../streams.ts'
@@ -15,11 +22,11 @@ const REDRIVES_MAX = 4
 export function logRoutes(
   { facade, clock, config }: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'getLog' | 'redriveLog', Handler> {
+): Record<'getLog' | 'redriveLog', RouteHandler> {
   const redrives = new ConcurrencyLimit('redrives', REDRIVES_MAX)
   return {
     getLog(context, query) {
-      const limit = wholeNumber(query, 'limit', PAGE_LIMIT)
+      const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const before = idParameter(query, 'before')
       const { after } = idParameter(query, 'after')
       if (before.before !== undefined && after !== undefined) {
@@ -46,7 +53,7 @@ export function logRoutes(
     },
 
     async redriveLog(context, query) {
-      const limit = wholeNumber(query, 'limit', REDRIVE_LIMIT)
+      const limit = numberParameter(query, 'limit', REDRIVE_LIMIT)
       const range = { ...idParameter(query, 'after'), limit }
       const { checked, redriven, last } = await redrives.run(() => facade.redrive(range))
       const next = last === null ? null : `/log/redrive?limit=${limit}&after=${last}`

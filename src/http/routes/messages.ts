@@ -13,11 +13,11 @@ import { ClientDisconnected, mediaTypeOf } from '../body.ts'
 import {
   type ApiContext,
   checkId,
-  type Handler,
+  numberParameter,
   pathParameter,
   type Query,
+  type RouteHandler,
   replyJson,
-  wholeNumber,
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest, quoted } from '../problems.ts'
@@ -36,7 +36,7 @@ const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'postMessages' | 'getLists' | 'getMessage', Handler> {
+): Record<'postMessages' | 'getLists' | 'getMessage', RouteHandler> {
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
@@ -73,7 +73,7 @@ export function messageRoutes(
 
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      const waitMs = wholeNumber(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
+      const waitMs = numberParameter(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
       const found = await (waitMs === 0 ? facade.find(id, 0) : longPolls.run(() => longPoll(id, waitMs, api)))
       if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
       const { text, state, deliveredTo, attempts } = found
@@ -129,7 +129,7 @@ async function longPoll(
 }
 
 async function getLists(context: Context, query: Query, api: ApiContext): Promise<void> {
-  const limit = wholeNumber(query, 'limit', LISTS_LIMIT)
+  const limit = numberParameter(query, 'limit', LISTS_LIMIT)
   if (context.method === 'HEAD') {
     // Without a length, which is known only after all of it was read.
     openJson(context, api.clock)

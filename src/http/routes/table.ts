@@ -14,8 +14,6 @@ export interface Route {
   query: readonly string[]
   /** Media types of the body it takes; empty: it takes no body. */
   types: readonly string[]
-  /** What it does, for people. */
-  does: string
 }
 
 /** All routes by operation. POST /messages is first: the router tries them in this order. */
@@ -26,7 +24,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['acks'],
     types: ['application/json', 'text/plain', 'application/x-ndjson'],
-    does: 'accepts one message, a batch, or a stream of them',
   },
   getLists: {
     method: 'GET',
@@ -34,7 +31,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['limit'],
     types: [],
-    does: 'the two lists: what is logged, and what one messages actor was delivered',
   },
   getMessage: {
     method: 'GET',
@@ -42,7 +38,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['wait'],
     types: [],
-    does: 'one message and where it is',
   },
   getLog: {
     method: 'GET',
@@ -50,7 +45,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['limit', 'before', 'after'],
     types: [],
-    does: 'one page of the log',
   },
   redriveLog: {
     method: 'POST',
@@ -58,7 +52,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['limit', 'after'],
     types: [],
-    does: 'puts messages of the log that the queue has lost back into it; their handlers may run again',
   },
   getActors: {
     method: 'GET',
@@ -66,7 +59,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: 'every actor of the system',
   },
   getStore: {
     method: 'GET',
@@ -74,7 +66,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['limit', 'before'],
     types: [],
-    does: "one page of one messages actor's store",
   },
   putActors: {
     method: 'PUT',
@@ -82,7 +73,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: ['application/json'],
-    does: 'scales a role of this node',
   },
   restartActors: {
     method: 'POST',
@@ -90,7 +80,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: "restarts a role's actors of this node, one by one",
   },
   getDead: {
     method: 'GET',
@@ -98,7 +87,6 @@ export const ROUTES = {
     auth: 'token',
     query: ['limit', 'after'],
     types: [],
-    does: 'one page of the dead letters, oldest first',
   },
   getDeadOne: {
     method: 'GET',
@@ -106,7 +94,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: 'one dead letter',
   },
   replayDead: {
     method: 'POST',
@@ -114,7 +101,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: "puts a dead letter back into its lane's backlog",
   },
   deleteDead: {
     method: 'DELETE',
@@ -122,7 +108,6 @@ export const ROUTES = {
     auth: 'token',
     query: [],
     types: [],
-    does: 'forgets a dead letter; it stays in the log',
   },
   getLivez: {
     method: 'GET',
@@ -130,7 +115,6 @@ export const ROUTES = {
     auth: 'open',
     query: [],
     types: [],
-    does: 'answers while the process is up',
   },
   getReadyz: {
     method: 'GET',
@@ -138,7 +122,6 @@ export const ROUTES = {
     auth: 'open',
     query: [],
     types: [],
-    does: 'says whether messages can be accepted, and what is missing if not',
   },
 } as const satisfies Record<string, Route>
 

@@ -23,8 +23,6 @@ export interface ActorStatus {
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
-  /** Of a messages actor: starts that its last process left open. These messages ended that process, not the actor. */
-  suspects?: number
   /** What it lacks to work, human-readable. */
   missing: string[]
   /** Damaged data, human-readable. The actor works without it. */
@@ -57,6 +55,9 @@ export interface HostPort {
 export function addressOf({ host, port }: HostPort): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
+
+/** A server that listens on one of these is reached by any address of this machine. */
+export const EVERY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 
 /** A read-only view of the directory in one process, always current. */
 export interface Directory {

@@ -22,7 +22,7 @@ import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.t
 import { type KeyEntry, mailOf, messagesOf, NAMES, type PendingEntry, pendingKey } from './entries.ts'
 
 /** What an acceptor needs. */
-export interface AcceptorOptions {
+export interface QueueAcceptorOptions {
   cluster: Cluster
   clock: Clock
   laneCount: number
@@ -33,12 +33,12 @@ export interface AcceptorOptions {
 type Append = (batch: LaneBatch) => Promise<Receipt[]>
 
 /** Answers `Queue.accept`. */
-export class Acceptor {
-  readonly #options: AcceptorOptions
+export class QueueAcceptor {
+  readonly #options: QueueAcceptorOptions
   readonly #pending: ClusterMap
   readonly #keys: ClusterMap
 
-  constructor(options: AcceptorOptions) {
+  constructor(options: QueueAcceptorOptions) {
     this.#options = options
     this.#pending = options.cluster.map(NAMES.pending)
     this.#keys = options.cluster.map(NAMES.keys)

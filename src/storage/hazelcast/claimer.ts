@@ -1,4 +1,4 @@
-/** Claims what waits in a held lane: lone messages that are due, then batches in their line, brought here as needed. */
+/** Claims pending messages of a held lane: lone messages that are due, then batches, which are loaded as needed. */
 
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
@@ -6,10 +6,10 @@ import { OVERDUE_MS, REAPPEND_DEADLINE_MS, WAKE_POLL_MS } from '../../runtime/ti
 import { placeOf, timeOf } from '../ids.ts'
 import { BATCH_MAX_BYTES, CLAIM_MAX_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Delivered, LaneBatch } from '../ports.ts'
+import type { LoadedBatch } from './backlog.ts'
 import { type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
 import { messagesOf, type PendingEntry, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
-import type { Batch } from './line.ts'
 
 /** What a claimer needs of its lane. */
 export interface ClaimerOptions {
@@ -47,14 +47,14 @@ export class Claimer {
   }
 
   /** As `Queue.claim`. */
-  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+  async claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
     const { clock } = this.#options
     const { lone } = this.#state
     const endAt = clock.monotonic() + waitMs
     for (;;) {
       this.#state.refuseReleased()
       this.#woken = false
-      const claimed = await this.#claimNow(maxCount)
+      const claimed = await this.#claimNow(maxCount, maxRetryCount)
       this.#state.refuseReleased()
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0) return claimed
@@ -63,13 +63,13 @@ export class Claimer {
   }
 
   /** What has been taken in hand is returned, whatever fails after it. */
-  async #claimNow(maxCount: number): Promise<Claimed[]> {
+  async #claimNow(maxCount: number, maxRetryCount: number): Promise<Claimed[]> {
     const state = this.#state
     const claimed: Claimed[] = []
     try {
-      await this.#claimLone(claimed, maxCount)
+      await this.#claimLone(claimed, maxRetryCount)
       while (!state.released && claimed.length < maxCount) {
-        for (const hand of state.line.take(maxCount - claimed.length)) {
+        for (const hand of state.backlog.take(maxCount - claimed.length)) {
           if (state.lone.has(hand.id)) {
             state.leaveBatch(hand) // A start that seemed to have failed was written after all.
             continue
@@ -107,12 +107,12 @@ export class Claimer {
 
   /** Brings batches here. @returns False when none waits. */
   async #loadMore(maxCount: number): Promise<boolean> {
-    const { line, pending, list } = this.#state
-    if (line.waitingCount === 0) {
+    const { backlog, pending, list } = this.#state
+    if (backlog.waitingCount === 0) {
       for (const key of await this.#options.mail.drain(maxCount)) this.#arrived(key)
     }
     const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
-    const chosen = line.next(maxCount, CLAIM_MAX_BYTES, bytesOf)
+    const chosen = backlog.next(maxCount, CLAIM_MAX_BYTES, bytesOf)
     if (chosen.length === 0) return false
     const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => key)
     const [values, delivered] = await Promise.all([
@@ -127,14 +127,14 @@ export class Claimer {
     await Promise.all(
       chosen.map(async ({ key, known }) => {
         const value = values.get(key)
-        if (value === undefined) return line.remove(key)
+        if (value === undefined) return backlog.remove(key)
         const batch = this.#batchOf(key, value, delivered)
         if (batch.ready.length === 0) return this.#state.leavePending(key)
         try {
-          if (known.isLogged || (await this.#log(batch, value))) line.loaded(batch)
-          else line.remove(key)
+          if (known.isLogged || (await this.#log(batch, value))) backlog.loaded(batch)
+          else backlog.remove(key)
         } catch (error) {
-          line.postpone(key)
+          backlog.postpone(key)
           failures.push(error)
         }
       }),
@@ -144,7 +144,7 @@ export class Claimer {
   }
 
   /** Of a batch, only what is not settled and not alone is ready. */
-  #batchOf(key: string, value: string, delivered: ReadonlyMap<string, Delivered>): Batch {
+  #batchOf(key: string, value: string, delivered: ReadonlyMap<string, Delivered>): LoadedBatch {
     const { lone, dead } = this.#state
     const { id: batchKey } = partsOf(key)
     const { texts } = JSON.parse(value) as PendingEntry
@@ -156,7 +156,7 @@ export class Claimer {
   }
 
   /** Puts a batch that was found into the log. @returns False when it waits no more. */
-  async #log({ batchKey, key, texts }: Batch, value: string): Promise<boolean> {
+  async #log({ batchKey, key, texts }: LoadedBatch, value: string): Promise<boolean> {
     const { lane, pending } = this.#state
     const { clock, repair } = this.#options
     // Perhaps it is on one member only: it is not to stand in the log alone.
@@ -178,7 +178,7 @@ export class Claimer {
   #arrived(key: string): void {
     const { id, count } = partsOf(key)
     if (count === undefined || this.#state.leaving.has(key)) return
-    this.#state.line.woken(key, timeOf(id) > this.#options.clock.ago(OVERDUE_MS))
+    this.#state.backlog.woken(key, timeOf(id) > this.#options.clock.ago(OVERDUE_MS))
   }
 
   /** Waits for a wake-up, at most so long. */

@@ -9,7 +9,7 @@ const PURGED = '!'
 const FETCH_COUNT = 64
 
 /** What dead letters need of their lane. */
-export interface DeadLettersOptions {
+export interface LaneDeadLettersOptions {
   lane: number
   cluster: Cluster
   clock: Clock
@@ -19,13 +19,13 @@ export interface DeadLettersOptions {
 }
 
 /** The dead letters of one lane. All throw as `ClusterMap` does. */
-export class DeadLetters {
-  readonly #options: DeadLettersOptions
+export class LaneDeadLetters {
+  readonly #options: LaneDeadLettersOptions
   readonly #map: ClusterMap
   readonly #dead = new Set<string>()
   readonly #purged = new Set<string>()
 
-  constructor(options: DeadLettersOptions) {
+  constructor(options: LaneDeadLettersOptions) {
     this.#options = options
     this.#map = options.cluster.map(NAMES.dead)
   }
@@ -100,7 +100,7 @@ export class DeadLetters {
     return JSON.parse(value) as DeadEntry
   }
 
-  /** Takes this letter away, as its message is in the line again. One that the message becomes later stays. */
+  /** Takes this letter away, as its message is pending again. One that the message becomes later stays. */
   async remove(id: string, letter: DeadEntry): Promise<void> {
     await this.#map.removeIfSame(this.#keyOf(id), JSON.stringify(letter))
     this.#dead.delete(id)

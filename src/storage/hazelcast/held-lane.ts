@@ -1,7 +1,7 @@
 /**
  * A lane in the hands of its holder. What stands in `pending` is the truth; the lane's queue only wakes.
  *
- *   wake-up (from the lane's queue) ─▶ line ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
+ *   wake-up (from the lane's queue) ─▶ backlog ─▶ batch ─▶ in hand ─▶ delivered, then out of `pending`
  *   scan (taking the lane, then at least every second) ─▶ log it, once more ─┘      │ started, or to be retried
  *                                                                 lone message ◀┘ (an entry of its own)
  *
@@ -71,8 +71,8 @@ export class HeldLane {
     this.#claimer.wake()
   }
 
-  claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.#claimer.claim(maxCount, waitMs)
+  claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
+    return this.#claimer.claim(maxCount, waitMs, maxRetryCount)
   }
 
   start(ids: readonly string[]): Promise<void> {
@@ -113,11 +113,11 @@ export class HeldLane {
   }
 
   async depth(): Promise<Depth> {
-    const { line, lone, inHand, dead } = this.#state
+    const { backlog, lone, inHand, dead } = this.#state
     await this.#pendingScan.scan()
     this.#state.refuseReleased()
     const { young } = this.#pendingScan
-    const batches = line.measure()
+    const batches = backlog.measure()
     let waiting = batches.messages + young.messages + lone.count
     for (const id of inHand.keys()) if (lone.has(id)) waiting--
     let oldestAt = Math.min(batches.oldestAt, young.oldestAt, lone.oldestAt())
@@ -130,7 +130,7 @@ export class HeldLane {
     }
   }
 
-  /** First in the line again, then no dead letter: it is never nowhere. */
+  /** Makes the message pending again before it deletes the dead letter: it is always in one of the two places. */
   async replay(id: string): Promise<boolean> {
     const { lane, lone, dead, leaving } = this.#state
     const letter = await dead.get(id)

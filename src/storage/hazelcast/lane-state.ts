@@ -6,19 +6,19 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
 import type { Delivered } from '../ports.ts'
+import { Backlog, type LoadedBatch } from './backlog.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
-import { DeadLetters } from './dead-letters.ts'
+import { LaneDeadLetters } from './dead-letters.ts'
 import { DeliveredList } from './delivered-list.ts'
 import { type LoneEntry, laneKey, NAMES } from './entries.ts'
 import { Leaving } from './leaving.ts'
-import { type Batch, Line } from './line.ts'
 import { LoneMessages } from './lone-messages.ts'
 
 /** A message in hand; `batch`: it never left it. */
 export interface Hand {
   id: string
   text: string
-  batch: Batch | undefined
+  batch: LoadedBatch | undefined
 }
 
 /** What it is known of. */
@@ -34,9 +34,9 @@ export class LaneState {
   readonly lane: number
   readonly pending: ClusterMap
   readonly list: DeliveredList
-  readonly dead: DeadLetters
+  readonly dead: LaneDeadLetters
   readonly lone: LoneMessages
-  readonly line = new Line()
+  readonly backlog = new Backlog()
   readonly leaving: Leaving
   readonly inHand = new Map<string, Hand>()
   readonly #deliveredByFormerHolder = new Map<string, Delivered>()
@@ -48,7 +48,7 @@ export class LaneState {
     this.list = new DeliveredList({ lane, cluster, clock, retentionMs })
     this.lone = new LoneMessages(this.pending, lane, clock)
     this.leaving = new Leaving(this.pending)
-    this.dead = new DeadLetters({
+    this.dead = new LaneDeadLetters({
       ...{ lane, cluster, clock, retentionMs },
       delivered: async (ids) => {
         const found = await this.list.findSure(ids)
@@ -98,7 +98,7 @@ export class LaneState {
 
   /** Takes an entry out of `pending`. */
   leavePending(key: string): void {
-    this.line.remove(key)
+    this.backlog.remove(key)
     this.leaving.add(key)
   }
 

@@ -45,12 +45,12 @@ export class PendingScan {
 
   /** Takes up all that waits: its wake-ups may have died with the last holder. @returns The starts that one left open. */
   async begin(): Promise<number> {
-    const { lane, pending, dead, line } = this.#state
+    const { lane, pending, dead, backlog } = this.#state
     this.#scannedAt = this.#options.clock.monotonic()
     // Before anything else is read: what its last holder settles meanwhile, it settles first and takes out then.
     const found = (await pending.keys(...laneBounds(lane))).sort()
     await dead.load()
-    for (const key of found) if (partsOf(key).count !== undefined) line.found(key)
+    for (const key of found) if (partsOf(key).count !== undefined) backlog.found(key)
     const lone = found.filter((key) => partsOf(key).count === undefined).map((key) => partsOf(key).id)
     const leftOpenCount = await this.#adopt(lone)
     this.#cancel = this.#options.clock.every(SCAN_MS, () => void this.scan().catch(onlyAway))
@@ -70,7 +70,7 @@ export class PendingScan {
 
   async #scanNow(): Promise<void> {
     const { clock, logger, wake } = this.#options
-    const { lane, line, lone, inHand, leaving, pending, released } = this.#state
+    const { lane, backlog, lone, inHand, leaving, pending, released } = this.#state
     if (released) return
     leaving.again()
     const lookedAt = clock.monotonic()
@@ -80,7 +80,7 @@ export class PendingScan {
     const strangers: string[] = []
     let overdue = 0
     for (const key of found.sort()) {
-      if (line.has(key) || leaving.hasOrHad(key)) continue
+      if (backlog.has(key) || leaving.hasOrHad(key)) continue
       const { id, count } = partsOf(key)
       const cameAt = this.#young.get(key) ?? this.#scannedAt
       if (count === undefined) {
@@ -88,7 +88,7 @@ export class PendingScan {
       } else if (timeOf(id) > overdueAt && lookedAt - cameAt < OVERDUE_MS) {
         young.set(key, cameAt) // By our own clock, too: whoever made its id may have one that is ahead.
       } else {
-        line.found(key)
+        backlog.found(key)
         overdue++
       }
     }

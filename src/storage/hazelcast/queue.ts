@@ -4,7 +4,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
 import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt } from '../ports.ts'
-import { Acceptor } from './acceptor.ts'
+import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Cluster } from './cluster.ts'
 import { NAMES } from './entries.ts'
@@ -36,7 +36,7 @@ export interface HazelcastQueueOptions {
 export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly laneCount: number
   readonly #options: HazelcastQueueOptions
-  readonly #acceptor: Acceptor
+  readonly #acceptor: QueueAcceptor
   readonly #leases: Leases
 
   constructor(options: HazelcastQueueOptions) {
@@ -45,7 +45,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
     this.laneCount = laneCount
     this.#options = options
     const choice = new LaneChoice(clock, laneCount, depths)
-    this.#acceptor = new Acceptor({ cluster, clock, laneCount, choice, bound })
+    this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound })
     this.#leases = new Leases({
       ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),

@@ -2,8 +2,8 @@
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
 import type { Delivered, Settlement } from '../ports.ts'
+import type { LoadedBatch } from './backlog.ts'
 import type { Hand, LaneState } from './lane-state.ts'
-import type { Batch } from './line.ts'
 import { UNSTARTED } from './lone-messages.ts'
 
 /** Settles for one lane. */
@@ -62,7 +62,10 @@ export class Settler {
     return shown.flat()
   }
 
-  async #deliverTogether({ batchKey, texts, open }: Batch, hands: readonly Hand[]): Promise<Delivered[]> {
+  async #deliverTogether(
+    { batchKey, texts, open }: LoadedBatch,
+    hands: readonly Hand[],
+  ): Promise<Delivered[]> {
     const own = texts.map((text, index) => (open.has(index + 1) ? text : null))
     const found = await this.#state.list.put(batchKey, own, 1)
     const stands = new Map(found.map((message) => [message.id, message]))

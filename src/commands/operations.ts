@@ -1,10 +1,13 @@
-/** `mailroom scale`: changes the number of actors. */
-import type { ApiClient } from '../http/api-client.ts'
+/** `mailroom scale` and `mailroom restart`: change the running actors, without a failed request. */
+import { type ApiClient, ApiError } from '../http/api-client.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { MAX_ACTORS } from '../settings/config.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print } from './terminal.ts'
+import { print, report } from './terminal.ts'
+
+/** Facades last: the actors they call are new by then. */
+const RESTART_ORDER: readonly Role[] = ['messages', 'logging', 'facade']
 
 /**
  * Scales roles one after the other, live, and prints the actors as they are then.
@@ -30,6 +33,31 @@ export async function scale(client: ApiClient, orders: readonly string[]): Promi
   let actors: ShownActor[] = []
   for (const { role, count } of parsed) {
     actors = await client.insist('PUT', `/actors/${role}`, { body: { count }, patient: true })
+  }
+  print(actorsTable(actors))
+}
+
+/**
+ * Restarts the actors of a role, or all that the node hosts, and prints the actors as they are then.
+ *
+ * @throws {MailroomError} `MR_CONFIG_INVALID` for an unknown role.
+ * @throws {ApiError} When the node refuses; the roles before are restarted.
+ */
+export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
+  if (only !== undefined && !ROLES.includes(only as Role)) {
+    throw invalidConfig(`Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`)
+  }
+  let actors: ShownActor[] = []
+  for (const role of only === undefined ? RESTART_ORDER : [only]) {
+    report(`Restarting the ${role} actors one by one`)
+    try {
+      actors = await client.insist('POST', `/actors/${role}/restart`, { patient: true })
+    } catch (error) {
+      // One of several nodes may host only some of the roles.
+      const isElsewhere = error instanceof ApiError && error.code === 'MR_ROLE_ELSEWHERE'
+      if (only !== undefined || !isElsewhere) throw error
+      report(error.message)
+    }
   }
   print(actorsTable(actors))
 }

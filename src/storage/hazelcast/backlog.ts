@@ -1,52 +1,52 @@
 /**
- * A held lane's line of batches: those that are known to wait, by their keys in `pending`, and those whose texts
- * are here because some of their messages are in hand.
+ * The batches of a held lane's backlog: those that are only known, by their keys in `pending`, and those that are
+ * loaded, because some of their messages are in hand.
  */
 import { idAtPlace, timeOf } from '../ids.ts'
 import { partsOf } from './entries.ts'
 
-/** A batch whose texts are here. */
-export interface Batch {
+/** A batch whose texts are in memory. */
+export interface LoadedBatch {
   batchKey: string
-  /** Under which it stands in `pending`. */
+  /** Its key in `pending`. */
   key: string
   texts: readonly string[]
-  /** Places of messages that wait, ascending. */
+  /** Places of messages that are pending and not in hand, ascending. */
   ready: number[]
-  /** Places of messages that are still this batch's affair: they wait or are in hand. */
+  /** Places of messages that are not settled: those in `ready` and those in hand. */
   open: Set<number>
 }
 
-/** What is known of a batch that waits. */
+/** What is known of a batch that is not loaded. */
 export interface Known {
-  /** Its wake-up came, so it is in the log. */
+  /** Its wake-up arrived, so it is in the log. */
   isLogged: boolean
-  /** Its wake-up was the first we heard of it, and came in time: no holder can have begun it. */
+  /** Its wake-up arrived before a scan found it, and in time: no earlier holder can have started it. */
   isFresh: boolean
 }
 
-/** What waits, its order, and what of it is here. */
-export class Line {
+/** Which batches are pending, in which order, and which of them are loaded. */
+export class Backlog {
   readonly #waiting = new Map<string, Known>()
-  readonly #batches = new Map<string, Batch>()
+  readonly #batches = new Map<string, LoadedBatch>()
 
   has(key: string): boolean {
     return this.#waiting.has(key) || this.#batches.has(key)
   }
 
-  /** A batch that waits: found by a scan. */
+  /** A scan found a pending batch. */
   found(key: string): void {
     if (!this.has(key)) this.#waiting.set(key, { isLogged: false, isFresh: false })
   }
 
-  /** A batch that waits: its wake-up came. @param inTime So soon that no holder can have begun it. */
+  /** A batch's wake-up arrived. @param inTime The batch is too young for an earlier holder to have started it. */
   woken(key: string, inTime: boolean): void {
     if (this.#batches.has(key)) return
     const isFresh = inTime && this.#waiting.get(key)?.isFresh !== false
     this.#waiting.set(key, { isLogged: true, isFresh })
   }
 
-  /** The first of those that wait, at least one, up to about so many messages and bytes, in order. */
+  /** The first batches that are not loaded, in order: at least one, up to about so many messages and bytes. */
   next(
     maxCount: number,
     maxBytes: number,
@@ -65,19 +65,19 @@ export class Line {
     return chosen
   }
 
-  /** A batch has come here. */
-  loaded(batch: Batch): void {
+  /** A batch was loaded. */
+  loaded(batch: LoadedBatch): void {
     this.#waiting.delete(batch.key)
     this.#batches.set(batch.key, batch)
   }
 
-  /** A batch is nobody's affair any more. */
+  /** Forgets a batch: it is settled, or no longer in `pending`. */
   remove(key: string): void {
     this.#waiting.delete(key)
     this.#batches.delete(key)
   }
 
-  /** Puts one behind all others. */
+  /** Moves a batch behind all others. */
   postpone(key: string): void {
     const known = this.#waiting.get(key)
     if (known === undefined) return
@@ -85,9 +85,9 @@ export class Line {
     this.#waiting.set(key, known)
   }
 
-  /** Takes messages that wait in batches that are here. */
-  take(maxCount: number): { id: string; text: string; batch: Batch }[] {
-    const taken: { id: string; text: string; batch: Batch }[] = []
+  /** Takes messages of loaded batches in hand. */
+  take(maxCount: number): { id: string; text: string; batch: LoadedBatch }[] {
+    const taken: { id: string; text: string; batch: LoadedBatch }[] = []
     for (const batch of this.#batches.values()) {
       for (const place of batch.ready.splice(0, maxCount - taken.length)) {
         taken.push({ id: idAtPlace(batch.batchKey, place), text: batch.texts[place - 1]!, batch })
@@ -97,12 +97,12 @@ export class Line {
     return taken
   }
 
-  /** Batches that wait and are not here. */
+  /** Batches that are not loaded. */
   get waitingCount(): number {
     return this.#waiting.size
   }
 
-  /** Messages that wait, and the instant (ms) of the oldest that is not settled. */
+  /** The number of pending messages that are not in hand, and the time (ms) of the oldest unsettled one. */
   measure(): { messages: number; oldestAt: number } {
     let messages = 0
     let oldestAt = Number.POSITIVE_INFINITY
