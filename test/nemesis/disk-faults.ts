@@ -183,10 +183,15 @@ function removal(
   }
 }
 
-/** Puts files of somebody else, which the node may write, under the names of data files. @returns Their paths. */
+/**
+ * Puts files of somebody else, which the node may write, under the names of data files; not under those of indexes,
+ * which are nobody's and which SQLite writes anew.
+ *
+ * @returns Their paths.
+ */
 function replaceBy(text: string, data: string, names: readonly string[]): string[] {
   const { uid, gid } = statSync(data)
-  const paths = names.filter((name) => /\.db(-wal|-shm)?$/.test(name)).map((name) => join(data, name))
+  const paths = names.filter((name) => /\.db(-wal)?$/.test(name)).map((name) => join(data, name))
   for (const path of paths) {
     writeFileSync(path, text)
     chownSync(path, uid, gid)

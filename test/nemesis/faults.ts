@@ -20,7 +20,7 @@ export interface Fault {
 
 type Role = Actor['role']
 const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
-const ATTEMPTS = 20
+const ATTEMPTS = 100
 /** With some 200 bytes of log line each. */
 const NOISE_COUNT = 1600
 const NOISE_CLIENTS = 16
@@ -31,13 +31,17 @@ export const pick = <T>(from: readonly T[], dice: Dice): T => from[Math.floor(di
 /** By when posts are taken again once a cause is gone, by itself or after a restart. */
 export const POSTS_WITHIN_MS = 5000
 
-/** Asks until it is answered: a kept-alive connection may go down with the facade of the fault before. */
+/**
+ * Asks until it is answered: a kept-alive connection may go down with the facade of the fault before, and a facade
+ * that drains refuses what it is asked.
+ */
 export async function told<T>(ask: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ask()
     } catch (error) {
-      if (!(error instanceof TypeError) || attempt === ATTEMPTS) throw error
+      const mayRepeat = error instanceof TypeError || (error as Error).message.includes('MR_DRAINING')
+      if (!mayRepeat || attempt === ATTEMPTS) throw error
       await sleep(100)
     }
   }

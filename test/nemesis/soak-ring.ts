@@ -1,4 +1,5 @@
 /** The nemesis, for as long as wanted: deal after deal on both backends, in orders of their own. */
+import { inspect } from 'node:util'
 import { memberProgram } from '../../tools/hazelcast/jar.ts'
 import type { Ring } from '../support/ring.ts'
 import { embeddedArena } from './embedded.ts'
@@ -26,7 +27,7 @@ export const nemesisRing: Ring = {
         for (const { wrong } of rows.values()) held &&= Object.values(wrong).every((count) => count === 0)
       } catch (error) {
         held = false
-        say(`${backend}, seed ${seed}: ${(error as Error).stack}`)
+        say(`${backend}, seed ${seed}: ${inspect(error)}`)
       } finally {
         for (const end of ends.reverse()) await end()
       }
