@@ -33,6 +33,7 @@ EXPOSE 8080
 HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 CMD ["node", "-e", "\
   require('node:http').get('http://127.0.0.1:' + process.env.MAILROOM_INTERNAL_PORT + '/readyz', ({ statusCode }) => \
   process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
-# Node itself, not npm, so that it gets the signals.
+# Node itself, not npm, so that it gets the signals. Run it with --init (compose.yaml does): that reaps what is left of
+# programs that a handler started.
 ENTRYPOINT ["node", "dist/cli.js"]
 CMD ["start"]

@@ -4,7 +4,8 @@ import { FacadeActor } from './actors/facade/facade.ts'
 import { LoggingPool } from './actors/facade/logging-pool.ts'
 import { Waker } from './actors/facade/waker.ts'
 import { LoggingActor } from './actors/logging/logging.ts'
-import { loadHandler } from './actors/messages/handler.ts'
+import { forkHandler } from './actors/messages/handler-child.ts'
+import { HandlerRunner } from './actors/messages/handler-runner.ts'
 import { MessagesActor } from './actors/messages/messages.ts'
 import { surplusOf } from './http/connections.ts'
 import { methodsOfLogging, methodsOfMessages } from './http/internal/calls.ts'
@@ -86,23 +87,39 @@ async function bootLogging(context: Context, predecessorEnded: () => Promise<voi
 }
 
 async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
-  const handler = context.config.handler === null ? null : await loadHandler(context.config.handler)
+  const runner = await startHandler(context)
   await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(context, backend.queue, { ...context.config, handler })
+  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs: context.config.retentionMs })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
     address: server.address,
-    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
+    status: () => {
+      const status = actor.status()
+      const missing = [...status.missing, ...backend.missing()]
+      return { ...status, missing, damaged: backend.damaged() }
+    },
     async drain() {
       await actor.drain()
       await server.close()
       await Promise.all([peers.close(), backend.close()])
     },
   }
+}
+
+/** Null without `--handler`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
+async function startHandler(context: Context): Promise<HandlerRunner | null> {
+  const { clock, logger } = context
+  const { handler, handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = context.config
+  if (handler === null) return null
+  const onChange = () => context.changed()
+  const spawn = forkHandler(handler, { clock, logger })
+  const runner = new HandlerRunner({ spawn, clock, logger, timeoutMs, concurrency, onChange })
+  await runner.start()
+  return runner
 }
 
 function backendOf(

@@ -18,6 +18,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     ...['src/http/', 'src/http/internal/', 'src/settings/', 'src/storage/'],
     ...['src/runtime/', 'src/runtime/cluster/'],
   ],
+  'src/handler-process.ts': ['src/actors/messages/handler.ts', 'src/runtime/'],
   'src/commands/': [
     ...['src/nodes/', 'src/settings/', 'src/http/api-client.ts', 'src/runtime/', 'src/runtime/cluster/'],
     ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts', ...STORAGE_WORDS],
@@ -72,6 +73,7 @@ const DOORS: Record<string, string[]> = {
   'hazelcast-client': ['src/storage/hazelcast/'],
   'node:sqlite': ['src/storage/embedded/'],
   'node:cluster': ['src/runtime/cluster/'],
+  'node:child_process': ['src/actors/messages/', 'src/storage/embedded/data-directory.ts'],
   'node:http': ['src/http/', 'src/nodes/'],
 }
 

@@ -66,6 +66,12 @@ export function onBug(report: (error: unknown) => void): void {
   })
 }
 
+/** Calls `report` with an uncaught error of code that is not ours. The process goes on. */
+export function onStray(report: (error: unknown) => void): void {
+  process.on('uncaughtException', report)
+  process.on('unhandledRejection', report)
+}
+
 /**
  * Calls `report` at the first SIGINT or SIGTERM, then lets the signal end this process, so that a shell sees the
  * signal and not an exit code.

@@ -107,10 +107,10 @@ export const DRAIN_MS = 10 * SECOND_MS
 export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2500
 /** The same while another facade replaces this one. */
 export const STREAM_DROP_DRAIN_MS = DRAIN_MS - 3 * SECOND_MS
-/** Handlers may run on this long when their lane is to be released; within `STOP_MS.messages`. */
-export const HANDLER_GRACE_MS = STOP_MS.messages - 400
 /** A handler must end within this time after its signal was aborted. */
 export const HANDLER_ABORT_GRACE_MS = SECOND_MS
+/** When their lane is to be released, handlers may run this long before their signal is aborted. */
+export const HANDLER_GRACE_MS = STOP_MS.messages - HANDLER_ABORT_GRACE_MS - 400
 /** A second signal within this time counts as the first: npm forwards a terminal's Ctrl-C again. */
 export const SAME_SIGNAL_MS = SECOND_MS
 /** Signals to a worker and its primary within this time count as one signal to the node. */
@@ -188,6 +188,14 @@ export const CLAIM_WAIT_MS = 500
 export const RETRY_BASE_MS = 500
 /** The longest time before a retry. */
 export const RETRY_MAX_MS = MINUTE_MS
+/** A process must load the handler within this time. */
+export const HANDLER_LOAD_MS = BOOT_TIMEOUT_MS - 10 * SECOND_MS
+/** The longest pause before a process is started for a handler again; it begins with `RESTART_BASE_MS`. */
+export const HANDLER_RESTART_MAX_MS = 5 * SECOND_MS
+/** How often a handler's process checks that its messages actor lives. */
+export const HANDLER_WATCH_MS = 250
+/** At most 1,000 lines of a handler's output are logged in this time. */
+export const HANDLER_OUTPUT_MS = SECOND_MS
 /** Pause before a call is repeated to a queue that was unavailable. */
 export const QUEUE_RETRY_MS = 250
 /** Pause before a messages actor tries again to take a lane that was not free. */

@@ -105,7 +105,7 @@ const nodeSchema = z.object({
     handler: optional(existingFile).describe('ES module whose default export is called for each message'),
     handlerTimeoutMs: duration('1ms', '1d').prefault('30s').describe('time one handler call may take'),
     handlerConcurrency: wholeNumber(1, 1000)
-      .prefault('1')
+      .prefault('32')
       .describe('concurrent handler calls in each messages actor'),
   }),
   ...under('Logs', {

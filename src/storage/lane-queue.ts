@@ -28,8 +28,8 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
     this.held.get(lane)?.wake()
   }
 
-  claim(lane: number, maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.in(lane, (held) => held.claim(maxCount, waitMs))
+  claim(lane: number, maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
+    return this.in(lane, (held) => held.claim(maxCount, waitMs, maxRetryCount))
   }
 
   start(lane: number, ids: readonly string[]): Promise<void> {

@@ -157,8 +157,10 @@ export interface Queue {
   /**
    * Claims pending messages of a held lane; waits up to `waitMs` for the first. A claim is in memory only, so a crash
    * loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
+   *
+   * @param maxRetryCount How many of them may have been started before; `maxCount` by default.
    */
-  claim(lane: number, maxCount: number, waitMs: number): Promise<Claimed[]>
+  claim(lane: number, maxCount: number, waitMs: number, maxRetryCount?: number): Promise<Claimed[]>
   /** Counts an attempt of each message, durably when it resolves. Call it before the handler runs. */
   start(lane: number, ids: readonly string[]): Promise<void>
   /**

@@ -458,6 +458,24 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.ok(systemClock.monotonic() >= beganAt + 300)
       })
 
+      test('at most so many retries are claimed; new messages are, beside them', async () => {
+        const { queue } = messages
+        await append('tried', 'tried, too')
+        const tried = idsOf(await claimAll(queue, LANE, 2))
+        await queue.start(LANE, tried)
+        await queue.settle(
+          LANE,
+          tried.map((id) => ({ id, as: 'retry', delayMs: 0, error: 'Error: no' })),
+        )
+        await append('new')
+        assert.deepEqual(textsOf(await queue.claim(LANE, 9, 5000, 0)), ['new'])
+        assert.deepEqual(await queue.claim(LANE, 9, 200, 0), [])
+        const [one] = await queue.claim(LANE, 9, 5000, 1)
+        assert.deepEqual(await queue.claim(LANE, 9, 0, 0), [])
+        const [other] = await queue.claim(LANE, 9, 5000)
+        assert.deepEqual(idsOf([one!, other!]).sort(), tried.sort())
+      })
+
       test('a started message that is given back is due at once, and the start does not count', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)

@@ -32,7 +32,7 @@ test('without flags and variables the defaults are those of the help', () => {
     [config.host, config.port, config.backend, config.data],
     ['127.0.0.1', 8080, 'embedded', resolve('data')],
   )
-  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 1])
+  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 32])
   assert.deepEqual(
     [config.lanes, config.retentionMs, config.token, config.open],
     [null, 7 * 86_400_000, null, false],

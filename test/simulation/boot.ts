@@ -4,7 +4,7 @@ import { FacadeActor } from '../../src/actors/facade/facade.ts'
 import { LoggingPool } from '../../src/actors/facade/logging-pool.ts'
 import { Waker } from '../../src/actors/facade/waker.ts'
 import { LoggingActor } from '../../src/actors/logging/logging.ts'
-import type { Handler } from '../../src/actors/messages/handler.ts'
+import type { HandlerRunner } from '../../src/actors/messages/handler-runner.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import type { Facade, PagedList } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
@@ -25,8 +25,8 @@ export const PUBLIC = 'public/'
 export interface BootOptions {
   network: Network
   backend: BackendModel
-  /** The handler of messages actors, as one process has it. */
-  handler: ((process: SimProcess) => Handler) | null
+  /** Starts the handler of a messages actor. Null: messages are only stored. */
+  handler: ((world: ActorContext<NodeConfig>, process: SimProcess) => Promise<HandlerRunner>) | null
   /** Watches what messages actors show. */
   showing: Showing
 }
@@ -126,6 +126,7 @@ async function bootLogging(
 
 async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess, options: BootOptions) {
   const { network, backend: model, handler, showing } = options
+  const runner = handler && (await handler(world, process))
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
   const { queue } = backend
@@ -135,9 +136,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     isShowing: (lane) => queue.isHeld(lane) && lane in (actor.status().lanes ?? {}),
   }
   const actor = new MessagesActor(world, watched(queue, holder, showing), {
-    handler: handler?.(process) ?? null,
-    handlerTimeoutMs: world.config.handlerTimeoutMs,
-    handlerConcurrency: world.config.handlerConcurrency,
+    runner,
     retentionMs: world.config.retentionMs,
   })
   const close = network.serve(process.name, process, methodsOfMessages(actor))

@@ -159,7 +159,7 @@ export const BUGS: readonly Bug[] = [
   }),
 ]
 
-/** One that needs more luck than 500 histories have, and the plan that shows it. */
+/** One that needs more luck than 1,000 histories have, and the plan that shows it. */
 export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
   {
     ...embedded('writes of a killed writer count as durable', { disk: { opensWithoutSync: true } }),

@@ -179,8 +179,8 @@ export class EmbeddedModel implements BackendModel {
         held.get(lane)?.release()
         held.delete(lane)
       },
-      claim: (lane, maxCount, waitMs) =>
-        inLane(lane, (holding) => holding.claim(maxCount, this.#bugs.sleepsMs ?? waitMs)),
+      claim: (lane, maxCount, waitMs, maxRetryCount = maxCount) =>
+        inLane(lane, (holding) => holding.claim(maxCount, this.#bugs.sleepsMs ?? waitMs, maxRetryCount)),
       start: (lane, ids) => inLane(lane, (holding) => holding.start(ids)),
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
       deliveredByFormerHolder: () => [],

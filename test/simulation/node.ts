@@ -67,8 +67,6 @@ interface SimActor {
   hosted: BootedActor | undefined
   directory: TestDirectory
   silentSince: number | undefined
-  /** A message caused the end of its process. */
-  forMessage: boolean
   wanted: boolean
 }
 
@@ -240,7 +238,7 @@ export class SimNode {
           mailbox: { depth: 0, capacity: config.mailboxCapacity, refused: 0 },
         },
         policy: new RestartPolicy(clock, rng.next),
-        ...{ process: undefined, hosted: undefined, silentSince: undefined, forMessage: false, wanted: true },
+        ...{ process: undefined, hosted: undefined, silentSince: undefined, wanted: true },
         directory: new TestDirectory(),
       }
       this.#actors.set(name, actor)
@@ -259,7 +257,6 @@ export class SimNode {
     actor.process = process
     actor.hosted = undefined
     actor.silentSince = undefined
-    actor.forMessage = false
     actor.directory = new TestDirectory()
     actor.entry.pid = this.#incarnation
     process.onDeath(() => this.#exited(actor, process))
@@ -289,12 +286,6 @@ export class SimNode {
         process.die()
         return undefined as never
       },
-      failForMessage: (error) => {
-        scheduler.note(`${process.name} ends for a message: ${error}`)
-        actor.forMessage ||= actor.process === process
-        process.die()
-        return undefined as never
-      },
     }
     boot(world, process).then(
       (hosted) => {
@@ -318,12 +309,11 @@ export class SimNode {
     actor.process = undefined
     actor.hosted = undefined
     if (actor.entry.state === 'draining') return
-    const { delayMs, failed } = actor.policy.crashed(actor.forMessage)
+    const { delayMs, failed } = actor.policy.crashed()
     Object.assign(actor.entry, {
       state: failed ? 'failed' : 'restarting',
       pid: 0,
       address: null,
-      suspects: 0,
     })
     delete actor.entry.lanes
     actor.entry.restarts++

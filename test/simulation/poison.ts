@@ -1,5 +1,8 @@
-/** The handler of simulated messages actors: does what a message's text says. */
-import type { Handler } from '../../src/actors/messages/handler.ts'
+/** The handler of simulated messages actors: does what a message's text says, in a simulated process of its own. */
+import { type FromHandler, type Handler, HandlerHost } from '../../src/actors/messages/handler.ts'
+import { HandlerRunner, type Spawn } from '../../src/actors/messages/handler-runner.ts'
+import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
+import type { NodeConfig } from '../../src/settings/config.ts'
 import type { SimProcess } from './process.ts'
 
 /** What a text can ask its handler to do; anything else is handled in some ms. */
@@ -7,10 +10,15 @@ export const POISONS = [
   'throws',
   'throws twice',
   'throws until mended',
+  'throws astray',
   'hangs',
   'ignores its signal',
+  'blocks',
   'kills',
 ] as const
+
+/** One way between the two processes takes so long. */
+const WAY_MS = 0.2
 
 /** What all handlers of a world share. */
 export interface Handling {
@@ -18,11 +26,65 @@ export interface Handling {
   mended: boolean
 }
 
-/** The handler as one process has it. */
-export function handlerOf(process: SimProcess, handling: Handling): Handler {
+/** Starts the handler of a messages actor that runs in `process`. */
+export function startHandler(handling: Handling) {
+  return async (world: ActorContext<NodeConfig>, process: SimProcess): Promise<HandlerRunner> => {
+    const { handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = world.config
+    const { clock, logger } = world
+    const onChange = () => world.changed()
+    const spawn = spawnIn(process, handling)
+    const runner = new HandlerRunner({ spawn, clock, logger, timeoutMs, concurrency, onChange })
+    await runner.start()
+    return runner
+  }
+}
+
+/** A child of the process: it dies and stands still with it, and it can die or stand still alone. */
+function spawnIn(process: SimProcess, handling: Handling): Spawn {
+  return ({ onMessage, onExit }) => {
+    let isAlive = true
+    let isBlocked = false
+    const after = (ms: number, work: () => void) =>
+      process.clock.after(ms, () => {
+        if (isAlive && !isBlocked) work()
+      })
+    // What was sent arrives, whatever becomes of the sender.
+    const send = (message: FromHandler) => {
+      if (isAlive && !isBlocked) process.clock.after(WAY_MS, () => onMessage(message))
+    }
+    const end = (how: string) => {
+      if (!isAlive) return
+      isAlive = false
+      process.clock.after(WAY_MS, () => onExit(how))
+    }
+    const host: HandlerHost = new HandlerHost(
+      handlerOf(process, handling, {
+        die: () => end('killed by its handler'),
+        block: () => {
+          isBlocked = true
+        },
+        later: (ms, work) => void after(ms, work),
+        stray: (error) => host.stray(error),
+      }),
+      send,
+    )
+    after(process.rng.between(20, 100), () => send({ kind: 'ready' }))
+    return { send: (message) => void after(WAY_MS, () => host.receive(message)), kill: () => end('killed') }
+  }
+}
+
+interface Child {
+  die(): void
+  block(): void
+  later(ms: number, work: () => void): void
+  stray(error: Error): void
+}
+
+function handlerOf(process: SimProcess, handling: Handling, child: Child): Handler {
+  const sleep = (ms: number) => new Promise<void>((resolve) => child.later(ms, resolve))
   return async ({ text }, { signal, attempt }) => {
     const poison = POISONS.findLast((each) => text.startsWith(each))
-    await process.clock.sleep(process.rng.between(0.5, 5))
+    await sleep(process.rng.between(0.5, 5))
     switch (poison) {
       case undefined:
         return
@@ -32,6 +94,9 @@ export function handlerOf(process: SimProcess, handling: Handling): Handler {
       case 'throws until mended':
         if (handling.mended) return
         throw new Error('not mended')
+      case 'throws astray':
+        child.later(process.rng.between(0, 20), () => child.stray(new Error('astray')))
+        return
       case 'throws':
         throw new Error('never')
       case 'hangs':
@@ -40,9 +105,14 @@ export function handlerOf(process: SimProcess, handling: Handling): Handler {
       case 'ignores its signal':
         await new Promise<never>(() => {})
         return
+      case 'blocks':
+        process.scheduler.note(`${process.name} has a handler that blocks`)
+        child.block()
+        await new Promise<never>(() => {})
+        return
       case 'kills':
-        process.scheduler.note(`${process.name} is killed by its handler`)
-        process.die()
+        process.scheduler.note(`${process.name} has a handler that kills its process`)
+        child.die()
         await new Promise<never>(() => {})
     }
   }

@@ -141,7 +141,7 @@ function clocksStep({ faults }: Plan): boolean {
 
 /** Whose time a handler took: what it fails for, and everything where it stands still or ends its worker. */
 function slowIn({ attempted, acknowledged }: History): (id: string) => boolean {
-  const all = [...attempted].some((text) => /^(hangs|ignores|kills)/.test(text))
+  const all = [...attempted].some((text) => /^(hangs|ignores|blocks|kills)/.test(text))
   return (id) => all || acknowledged.get(id)!.startsWith('throws')
 }
 

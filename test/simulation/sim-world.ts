@@ -21,8 +21,7 @@ import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
 import { Losses } from './losses.ts'
 import { Network } from './network.ts'
 import { type NodeBugs, SimNode } from './node.ts'
-import { handlerOf } from './poison.ts'
-import type { SimProcess } from './process.ts'
+import { startHandler } from './poison.ts'
 import { Rng } from './rng.ts'
 import { Scheduler } from './scheduler.ts'
 import { Showing } from './showing.ts'
@@ -103,7 +102,7 @@ export class SimWorld implements Faulty {
     this.losses.onQueueLost = () => this.showing.lose()
     const boot = bootOf({
       ...{ network: this.network, backend: this.backend, showing: this.showing },
-      handler: plan.handler ? (process: SimProcess) => handlerOf(process, this.handling) : null,
+      handler: plan.handler ? startHandler(this.handling) : null,
     })
     this.nodes = layoutOf(plan, dice).map(
       ([name, counts]) =>

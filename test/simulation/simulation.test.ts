@@ -13,7 +13,7 @@ import type { Plan } from './sim-world.ts'
 const JOB_COUNT = 100
 const JOBS = { embedded: 26, hazelcast: 24 } as const
 /** A planted bug must be caught within so many histories. */
-const CATCH_WITHIN = 500
+const CATCH_WITHIN = 1000
 /** The part of its histories in which a kind of fault must hit operations in flight. */
 const HIT_PART = 0.3
 /** A machine that is busy with other things may take its time. */

@@ -41,9 +41,8 @@ export class TestDirectory implements Directory {
 export interface TestContext extends ActorContext<NodeConfig> {
   clock: FakeClock
   directory: TestDirectory
-  /** Errors passed to `fail`, and to `failForMessage`. */
+  /** Errors passed to `fail`. */
   failures: unknown[]
-  failuresForMessage: unknown[]
 }
 
 /** Makes a context. Contexts of one system share `clock` and `directory`. */
@@ -61,9 +60,8 @@ export function testContext({
   config?: Partial<NodeConfig>
 } = {}): TestContext {
   const failures: unknown[] = []
-  const failuresForMessage: unknown[] = []
   return {
-    ...{ name, clock, directory, random, failures, failuresForMessage },
+    ...{ name, clock, directory, random, failures },
     role: name.slice(0, name.indexOf('-')) as Role,
     node: 'here',
     config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
@@ -73,9 +71,8 @@ export function testContext({
     restart: async () => directory.actors(),
     changed() {},
     passOn() {},
-    // The real methods end the process.
+    // The real method ends the process.
     fail: (error) => failures.push(error) as never,
-    failForMessage: (error) => failuresForMessage.push(error) as never,
   }
 }
 

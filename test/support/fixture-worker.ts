@@ -15,7 +15,6 @@ async function boot(
 ): Promise<BootedActor> {
   const orders = (what: string) => existsSync(`${context.config.data}/${context.name}.${what}`)
   if (orders('crash')) process.kill(process.pid, 'SIGKILL')
-  if (orders('message')) context.failForMessage(new Error('as ordered'))
   if (orders('invalid')) throw new MailroomError('MR_CONFIG_INVALID', { problems: ['as ordered'] })
   if (context.role !== 'facade') await predecessorEnded()
   const server = createServer(async (request, response) => {

@@ -123,7 +123,7 @@ export class MemoryStore {
       if (!holds()) throw elsewhere()
       return this.lanes[number]!
     }
-    const claimNow = (lane: Lane, number: number, maxCount: number): Claimed[] => {
+    const claimNow = (lane: Lane, number: number, maxCount: number, maxRetryCount: number): Claimed[] => {
       const due = [...lane.started.values()]
         .filter(({ id, open, dueAt }) => !open && dueAt <= clock.monotonic() && !lane.inHand.has(id))
         .sort((a, b) => a.dueAt - b.dueAt)
@@ -131,7 +131,7 @@ export class MemoryStore {
       const fresh = [...this.log.values()]
         .filter((message) => message.lane === number && !lane.knows(message.id))
         .map(({ id, text }) => ({ id, text, starts: 0, suspect: false }))
-      const claimed = [...due, ...fresh].slice(0, maxCount)
+      const claimed = [...due.slice(0, maxRetryCount), ...fresh].slice(0, maxCount)
       for (const { id, text } of claimed) lane.inHand.set(id, text)
       return claimed
     }
@@ -165,12 +165,12 @@ export class MemoryStore {
         await this.before('release', number)
         if (this.lanes[number]!.holder === handle) this.#release(this.lanes[number]!)
       },
-      claim: async (number, maxCount, waitMs) => {
+      claim: async (number, maxCount, waitMs, maxRetryCount = maxCount) => {
         const endAt = clock.monotonic() + waitMs
         for (;;) {
           const { wakes } = this.lanes[number]!
           const lane = await held('claim', number)
-          const claimed = claimNow(lane, number, maxCount)
+          const claimed = claimNow(lane, number, maxCount, maxRetryCount)
           const leftMs = endAt - clock.monotonic()
           if (claimed.length > 0 || leftMs <= 0) return claimed
           const nextDueAt = Math.min(

@@ -6,6 +6,7 @@ import { idGenerator } from '../../src/storage/ids.ts'
 import type { Backend } from '../../src/storage/ports.ts'
 import { entryOf, seeded, type TestContext, TestDirectory, testContext } from './actor-context.ts'
 import { FakeClock, settle } from './fake-clock.ts'
+import { startRunner } from './handler-here.ts'
 import { MemoryStore } from './memory-backend.ts'
 
 /** An actor with its backend and context. */
@@ -37,12 +38,9 @@ export class MessagesBench {
   ): Promise<Member> {
     const backend = this.store.open()
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
-    const actor = new MessagesActor(context, backend.queue, {
-      handler,
-      handlerTimeoutMs: context.config.handlerTimeoutMs,
-      handlerConcurrency: context.config.handlerConcurrency,
-      retentionMs,
-    })
+    const { handlerTimeoutMs: timeoutMs } = context.config
+    const runner = handler && (await startRunner(handler, { clock: this.clock, timeoutMs }))
+    const actor = new MessagesActor(context, backend.queue, { runner, retentionMs })
     await actor.start()
     return { actor, backend, context }
   }

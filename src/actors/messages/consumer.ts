@@ -6,11 +6,10 @@
  *        └──▶ start ──▶ handler ──▶ done, retry at, dead or back ──▶ settle ──▶ onDelivered
  *
  * A message enters the store only after its settlement is durable, so a reader never sees it vanish. A start is
- * durable before its handler runs. Handlers of all lanes share the actor's slots. A suspect (its start was open when
- * its worker died) takes all slots, so that it runs alone.
+ * durable before its handler runs. Handlers of all lanes share the actor's slots. A suspect runs alone, in a process
+ * of its own: its start was open when its worker died, or its handler may have ended the process it ran in.
  */
 
-import type { Semaphore } from 'async-mutex'
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -18,10 +17,12 @@ import { CLAIM_WAIT_MS, QUEUE_RETRY_MS, RETRY_BASE_MS, RETRY_MAX_MS } from '../.
 import { atOf } from '../../storage/ids.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
-import { type Handler, runHandler } from './handler.ts'
+import type { HandlerRunner } from './handler-runner.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
+/** Retries in hand, so that new messages can be claimed however many retries are due. */
+const CLAIM_RETRY_COUNT = CLAIM_WITH_HANDLER_COUNT / 2
 
 /** What a consumer needs of its actor. */
 export interface ConsumerOptions {
@@ -30,20 +31,14 @@ export interface ConsumerOptions {
   clock: Clock
   random: Random
   logger: Logger
-  /** Null: messages are only stored. */
-  handler: Handler | null
-  handlerTimeoutMs: number
-  /** `--handler-concurrency` slots, shared by the actor's lanes. */
-  slots: Semaphore
-  slotCount: number
+  /** Runs the handler for all lanes of the actor. Null: messages are only stored. */
+  runner: HandlerRunner | null
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called after a settlement with its ids. */
   onSettled: (ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
-  /** A handler ignored its abort signal. It may run until this process ends. */
-  onHungHandler: (error: Error) => void
   /** The consumer met a bug and has stopped. */
   onFatal: (error: unknown) => void
 }
@@ -56,8 +51,11 @@ export class Consumer {
   #isAbandoned = false
   /** Attempts that have a slot and are not settled. */
   readonly #attempts = new Set<Promise<void>>()
-  /** Messages in hand: started, or queued for a slot. */
+  /** Messages in hand: started, or queued for a slot. Retries are those that were started before. */
   #inHandCount = 0
+  #retriesInHandCount = 0
+  /** Ids of suspects found here. After a crash of this process, the queue knows more of them. */
+  readonly #suspects = new Set<string>()
   /** Ends the loop's pause when too many messages are in hand. */
   #endPause = () => {}
   #loop: Promise<void> | undefined
@@ -95,8 +93,8 @@ export class Consumer {
   }
 
   async #consume(): Promise<void> {
-    const { lane, queue, handler, onDelivered } = this.#options
-    const maxCount = handler === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
+    const { lane, queue, runner, onDelivered } = this.#options
+    const maxCount = runner === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
       const freeCount = maxCount - this.#inHandCount
       if (freeCount <= maxCount / 2) {
@@ -105,61 +103,62 @@ export class Consumer {
         })
         continue
       }
+      const retryCount =
+        runner === null ? freeCount : Math.min(freeCount, CLAIM_RETRY_COUNT - this.#retriesInHandCount)
       const claimed = await this.#retryWhileUnavailable(
-        () => queue.claim(lane, freeCount, CLAIM_WAIT_MS),
+        () => queue.claim(lane, freeCount, CLAIM_WAIT_MS, retryCount),
         this.#stop.signal,
       )
       const found = queue.deliveredByFormerHolder(lane)
       if (found.length > 0) await onDelivered(lane, found)
-      if (handler === null) {
+      if (runner === null) {
         if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
         continue
       }
-      for (const message of claimed) void this.#handle(handler, message)
+      for (const message of claimed) void this.#handle(runner, message)
     }
   }
 
   /** Never rejects. */
-  async #handle(handler: Handler, message: Claimed): Promise<void> {
-    const { slots, slotCount } = this.#options
+  async #handle(runner: HandlerRunner, message: Claimed): Promise<void> {
+    const { lane, queue } = this.#options
+    const isSuspect = message.suspect || this.#suspects.has(message.id)
+    const isRetry = isSuspect || message.starts > 0
     this.#inHandCount++
-    const [, release] = await slots.acquire(message.suspect ? slotCount : 1)
+    if (isRetry) this.#retriesInHandCount++
+    const release = await runner.acquire(isSuspect ? 'alone' : isRetry ? 'retry' : 'new')
+    await runner.ready()
     // After a stop it is not started. There is nothing to settle: it is pending in its lane.
     if (!this.#stop.signal.aborted) {
-      const attempt = this.#attempt(handler, message).catch((error: unknown) => this.#fail(error))
+      const attempt = this.#attempt(runner, message, isSuspect).catch((error: unknown) => this.#fail(error))
       this.#attempts.add(attempt)
       await attempt
       this.#attempts.delete(attempt)
     }
     release()
     this.#inHandCount--
+    // A claim that waits may now take a retry that is due.
+    if (isRetry && this.#retriesInHandCount-- >= CLAIM_RETRY_COUNT) queue.wake(lane)
     this.#endPause()
   }
 
-  async #attempt(handler: Handler, { id, text, starts }: Claimed): Promise<void> {
-    const { lane, queue, clock, handlerTimeoutMs, logger } = this.#options
+  async #attempt(runner: HandlerRunner, { id, text, starts }: Claimed, isAlone: boolean): Promise<void> {
+    const { lane, queue, logger } = this.#options
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
     const attempt = starts + 1
-    const run = await runHandler(
-      handler,
-      { id, text, at: atOf(id) },
-      { attempt, timeoutMs: handlerTimeoutMs, abort: this.#abortHandlers.signal, clock },
-    )
-    const isHung = run.as !== 'done' && run.isHung
-    if (run.as === 'failed') {
-      const error = isHung ? `${run.error}, and it ignored its signal` : run.error
-      logger.warn({ id, attempt, error }, 'handler failed')
-      await this.#settle([
-        attempt >= MAX_STARTS
-          ? { id, as: 'dead', reason: `The handler failed ${attempt} times`, error }
-          : { id, as: 'retry', delayMs: this.#backoffMs(attempt), error },
-      ])
-    } else {
-      await this.#settle([{ id, as: run.as === 'aborted' ? 'back' : 'done' }])
+    const abort = this.#abortHandlers.signal
+    const run = await runner.run({ id, text, at: atOf(id) }, { attempt, isAlone, abort })
+    if (run.as !== 'done' && run.isSuspect) this.#suspects.add(id)
+    else this.#suspects.delete(id)
+    if (run.as !== 'failed') return this.#settle([{ id, as: run.as }])
+    const { error } = run
+    logger.warn({ id, attempt, error }, 'handler failed')
+    if (attempt < MAX_STARTS) {
+      return this.#settle([{ id, as: 'retry', delayMs: this.#backoffMs(attempt), error }])
     }
-    // Only now: its failure is recorded, so the message does not count as a suspect of this worker's end as well.
-    if (isHung) this.#options.onHungHandler(new Error(`The handler of message ${id} ignored its signal`))
+    this.#suspects.delete(id)
+    await this.#settle([{ id, as: 'dead', reason: `The handler failed ${attempt} times`, error }])
   }
 
   #backoffMs(attempt: number): number {

@@ -1,12 +1,14 @@
 /**
- * The user's handler: how `--handler ./module.js` is loaded and called. It runs at least once for each message.
- * `consumer.ts` counts each start, durably, before it.
+ * The user's handler, inside its own process: how `--handler ./module.js` is loaded and called. The messages actor
+ * starts that process and sends it messages (`handler-runner.ts`). A handler runs at least once for each message.
+ *
+ *   actor:    run ──▶            ──▶ abort (time-out, drain)
+ *   process:       ready, started ──▶      aborted ──▶ ended
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { Clock } from '../../runtime/clock.ts'
-import { inWords, MailroomError } from '../../runtime/errors.ts'
-import { HANDLER_ABORT_GRACE_MS } from '../../runtime/timings.ts'
+import { inWords, MailroomError, type WireError } from '../../runtime/errors.ts'
 
 /**
  * A handler: resolves when the message is handled, throws to have it retried.
@@ -15,99 +17,156 @@ import { HANDLER_ABORT_GRACE_MS } from '../../runtime/timings.ts'
  * @param context.attempt 1 for the first start of this message.
  */
 export type Handler = (
-  message: { id: string; text: string; at: string },
+  message: HandlerMessage,
   context: { signal: AbortSignal; attempt: number },
 ) => Promise<void> | void
 
-/** How one run of a handler ended. `isHung`: it ignored its abort signal for the grace period, and still runs. */
-export type Run =
-  | { as: 'done' }
-  | { as: 'failed'; error: string; isHung: boolean }
-  | { as: 'aborted'; isHung: boolean }
+/** What a handler is given. */
+export interface HandlerMessage {
+  id: string
+  text: string
+  at: string
+}
+
+/** From the messages actor to a handler's process. `run` numbers the calls of this process. */
+export type ToHandler =
+  | { kind: 'run'; run: number; message: HandlerMessage; attempt: number }
+  /** Abort the signal of this call. `name` and `why` make its reason, a DOMException. */
+  | { kind: 'abort'; run: number; name: 'TimeoutError' | 'AbortError'; why: string }
+
+/** From a handler's process to the messages actor. */
+export type FromHandler =
+  | { kind: 'ready' }
+  /** The module does not load. */
+  | { kind: 'broken'; error: WireError }
+  /** Sent before the handler is called, which may block the process. */
+  | { kind: 'started'; run: number }
+  /** The signal was aborted: the process does not block. */
+  | { kind: 'aborted'; run: number }
+  /** `error`: what it threw, as text; null when it succeeded. What it returned is ignored. */
+  | { kind: 'ended'; run: number; error: string | null }
+  /** An error that no call was there to throw (a timer, an unhandled rejection); its stack. */
+  | { kind: 'stray'; stack: string }
 
 const ERROR_MAX_CHARACTERS = 1000
+const STACK_MAX_CHARACTERS = 10_000
+
+/** Calls the handler for the messages actor. */
+export class HandlerHost {
+  readonly #handler: Handler
+  readonly #send: (message: FromHandler) => void
+  readonly #running = new Map<number, AbortController>()
+  /** The call that the code now running belongs to, also after it has returned. */
+  readonly #call = new AsyncLocalStorage<number>()
+
+  constructor(handler: Handler, send: (message: FromHandler) => void) {
+    this.#handler = handler
+    this.#send = send
+  }
+
+  receive(message: ToHandler): void {
+    if (message.kind === 'run') void this.#run(message)
+    else {
+      this.#running.get(message.run)?.abort(new DOMException(message.why, message.name))
+      this.#send({ kind: 'aborted', run: message.run })
+    }
+  }
+
+  /** Reports an error that reached nobody. When the call it came from still runs, that call has failed. */
+  stray(thrown: unknown): void {
+    this.#send(strayOf(thrown))
+    const run = this.#call.getStore()
+    if (run !== undefined) this.#end(run, errorText(thrown))
+  }
+
+  async #run({ run, message, attempt }: Extract<ToHandler, { kind: 'run' }>): Promise<void> {
+    const controller = new AbortController()
+    this.#running.set(run, controller)
+    this.#send({ kind: 'started', run })
+    try {
+      await this.#call.run(run, () => this.#handler(message, { signal: controller.signal, attempt }))
+    } catch (thrown) {
+      return this.#end(run, errorText(thrown))
+    }
+    this.#end(run, null)
+  }
+
+  #end(run: number, error: string | null): void {
+    if (this.#running.delete(run)) this.#send({ kind: 'ended', run, error })
+  }
+}
 
 /**
  * Loads the default export of an ES module.
  *
- * @throws {MailroomError} `MR_CONFIG_INVALID` when it cannot be loaded or its default is not a function.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` when it cannot be loaded (with file and line, where there is one) or its
+ * default is not a function.
  */
 export async function loadHandler(path: string): Promise<Handler> {
   let module: { default?: unknown }
   try {
     module = await import(pathToFileURL(path).href)
   } catch (error) {
-    throw invalid(`an ES module that loads: ${path}: ${inWords(error)}${placeOf(error, path)}`)
+    throw invalidHandler(`an ES module that loads: ${path}: ${inWords(error)}${placeOf(error, path)}`)
   }
   if (typeof module.default !== 'function') {
-    throw invalid(`a module whose default export is a function, got ${typeof module.default} in ${path}`)
+    throw invalidHandler(
+      `a module whose default export is a function, got ${typeof module.default} in ${path}`,
+    )
   }
   return module.default as Handler
 }
 
-/**
- * Runs a handler once, up to its timeout.
- *
- * @param abort Aborted when a drain ends the attempt. The run is then `aborted`, unless the handler succeeds.
- */
-export async function runHandler(
-  handler: Handler,
-  message: { id: string; text: string; at: string },
-  options: { attempt: number; timeoutMs: number; abort: AbortSignal; clock: Clock },
-): Promise<Run> {
-  const { attempt, timeoutMs, abort, clock } = options
-  const controller = new AbortController()
-  const ended = (async () => handler(message, { signal: controller.signal, attempt }))().then(
-    (): Run => ({ as: 'done' }),
-    (error: unknown): Run => ({ as: 'failed', error: errorText(error), isHung: false }),
-  )
-  const timeoutText = `Handler timeout of ${timeoutMs} ms`
-  const cancelTimeout = clock.after(timeoutMs, () =>
-    controller.abort(new DOMException(timeoutText, 'TimeoutError')),
-  )
-  const onAbort = () => controller.abort(new DOMException('The worker is draining', 'AbortError'))
-  abort.addEventListener('abort', onAbort, { once: true })
-  if (abort.aborted) onAbort()
-  const hung = new Promise<Run>((resolve) => {
-    const end = () => resolve({ as: 'failed', error: timeoutText, isHung: true })
-    const startGrace = () => clock.after(HANDLER_ABORT_GRACE_MS, end, { unref: true })
-    if (controller.signal.aborted) startGrace()
-    else controller.signal.addEventListener('abort', startGrace, { once: true })
+/** The error of a handler that cannot be used. */
+export function invalidHandler(expected: string): MailroomError {
+  return new MailroomError('MR_CONFIG_INVALID', {
+    problems: [`Expected \`--handler\` (or MAILROOM_HANDLER) to be ${expected}`],
   })
-  const run = await Promise.race([ended, hung])
-  cancelTimeout()
-  abort.removeEventListener('abort', onAbort)
-  if (!controller.signal.aborted || run.as !== 'failed') return run
-  return abort.aborted ? { as: 'aborted', isHung: run.isHung } : { ...run, error: timeoutText }
 }
 
-/** ` (file:line)` of an error in a module; empty when it has none. */
+/** ` (file:line)` at which loading failed; empty when nobody knows the line. */
 function placeOf(error: unknown, path: string): string {
-  const stack = (error instanceof Error && error.stack) || ''
-  const place = /file:\/\/\S+?:\d+/.exec(stack) ?? (error instanceof SyntaxError ? parsedPlace(path) : null)
-  if (place === null) return ''
-  const [, url, line] = /^(.*):(\d+)$/.exec(place[0])!
-  return ` (${fileURLToPath(url!)}:${line})`
+  const stack = error instanceof Error ? error.stack : undefined
+  // The stack of an ES module's syntax error has no place. Node prints it when it loads the module as a program.
+  const text = error instanceof SyntaxError && placeIn(stack) === undefined ? printedBy(path) : stack
+  const place = placeIn(text)
+  return place === undefined ? '' : ` (${place})`
 }
 
-/** A SyntaxError does not say where it is. A process that ends with it prints that. */
-function parsedPlace(path: string): RegExpExecArray | null {
-  const program = `import ${JSON.stringify(pathToFileURL(path).href)}`
-  const { stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
-    encoding: 'utf8',
-  })
-  return /^file:\/\/\S+:\d+$/m.exec(stderr ?? '')
+/** The first `file:line` of a stack, as a path. */
+function placeIn(stack: string | undefined): string | undefined {
+  for (const line of stack?.split('\n') ?? []) {
+    const [, file, number] = /^(?:\s+at (?:.*\()?)?((?:file:\/\/)?\/.*?):(\d+)(?::\d+\)?)?$/.exec(line) ?? []
+    if (file === import.meta.filename || file === import.meta.url) return undefined
+    if (file !== undefined) return `${file.startsWith('file:') ? fileURLToPath(file) : file}:${number}`
+  }
+  return undefined
 }
 
-/** Includes the cause, as `TypeError: fetch failed` alone does not help. */
+function printedBy(path: string): string {
+  const code = `import ${JSON.stringify(pathToFileURL(path).href)}`
+  return spawnSync(process.execPath, ['--input-type=module', '--eval', code], { encoding: 'utf8' }).stderr
+}
+
+/** Includes the cause, as `TypeError: fetch failed` alone does not help. Never throws, whatever was thrown. */
 function errorText(thrown: unknown): string {
-  const cause = thrown instanceof Error ? thrown.cause : undefined
+  const cause = propertyOf(thrown, 'cause')
   const text = cause === undefined ? inWords(thrown) : `${inWords(thrown)} (${inWords(cause)})`
   return text.slice(0, ERROR_MAX_CHARACTERS)
 }
 
-function invalid(expected: string): MailroomError {
-  return new MailroomError('MR_CONFIG_INVALID', {
-    problems: [`Expected \`--handler\` (or MAILROOM_HANDLER) to be ${expected}`],
-  })
+/** The report of an error that reached nobody. */
+export function strayOf(thrown: unknown): FromHandler {
+  const stack = propertyOf(thrown, 'stack')
+  const text = typeof stack === 'string' ? stack : inWords(thrown)
+  return { kind: 'stray', stack: text.slice(0, STACK_MAX_CHARACTERS) }
+}
+
+/** A property of an error; undefined of anything else, and when reading it throws. */
+function propertyOf(thrown: unknown, name: 'cause' | 'stack'): unknown {
+  try {
+    return thrown instanceof Error ? thrown[name] : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -3,7 +3,7 @@
  * A mutex guards the store. Consumers and readers hold it for one batch or page at a time.
  */
 
-import { Mutex, Semaphore } from 'async-mutex'
+import { Mutex } from 'async-mutex'
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
@@ -23,7 +23,7 @@ import type { Dead, Delivered, Depth, Message, Queue, Range, Whereabouts } from 
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
-import type { Handler } from './handler.ts'
+import type { HandlerRunner } from './handler-runner.ts'
 import { loadNewest, Store } from './store.ts'
 
 const CONCURRENCY = 16
@@ -31,13 +31,10 @@ const STORE_BYTES = 32 * 1024 * 1024
 /** Messages read from the lanes' lists at once. */
 const CHUNK_COUNT = 100
 
-/** The user's handler and its limits, and how long messages are shown. */
-export interface Handling {
-  /** Null: messages are only stored. */
-  handler: Handler | null
-  handlerTimeoutMs: number
-  /** Handler runs at once, of all lanes together. */
-  handlerConcurrency: number
+/** Options of a messages actor. */
+interface MessagesOptions {
+  /** Runs the handler; it has started, and the actor closes it. Null: messages are only stored. */
+  runner: HandlerRunner | null
   /** Older messages are not shown. */
   retentionMs: number
 }
@@ -45,8 +42,8 @@ export interface Handling {
 /** Answers `Messages` for the lanes it holds. */
 export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
-  readonly #handling: Handling
-  readonly #slots: Semaphore
+  readonly #runner: HandlerRunner | null
+  readonly #retentionMs: number
   readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
   /** Lanes held, each with its consumer. */
@@ -61,13 +58,12 @@ export class MessagesActor extends Actor implements Messages {
   /** The directory changed while lanes were being taken and released: compare once more. */
   #mustReconcileAgain = false
   #delivered = 0
-  #suspects = 0
 
-  constructor(context: ActorContext, queue: Queue, handling: Handling) {
+  constructor(context: ActorContext, queue: Queue, { runner, retentionMs }: MessagesOptions) {
     super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
-    this.#handling = handling
-    this.#slots = new Semaphore(handling.handlerConcurrency)
+    this.#runner = runner
+    this.#retentionMs = retentionMs
   }
 
   async start(): Promise<void> {
@@ -88,7 +84,8 @@ export class MessagesActor extends Actor implements Messages {
       if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt))
         oldestAt = depth.oldestAt
     }
-    return { ...super.status(), handled: this.#delivered, suspects: this.#suspects, lanes, dead, oldestAt }
+    const missing = this.#runner?.missing() ?? []
+    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -98,7 +95,7 @@ export class MessagesActor extends Actor implements Messages {
   async page(range: Range): Promise<StorePage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
-      const oldest = idAt(this.context.clock.ago(this.#handling.retentionMs))
+      const oldest = idAt(this.context.clock.ago(this.#retentionMs))
       const { stored, term } = await this.#storeMutex.runExclusive(() => ({
         stored: this.#store.page(range, oldest),
         term: this.#term,
@@ -160,6 +157,7 @@ export class MessagesActor extends Actor implements Messages {
     await this.#reconciling
     await Promise.all([...this.#consumers.keys()].map((lane) => this.#releaseLane(lane)))
     await super.onDrain()
+    await this.#runner?.close()
   }
 
   /** Releases lanes that are no longer its own and takes those that are. Retries while one of them is not free. */
@@ -219,10 +217,8 @@ export class MessagesActor extends Actor implements Messages {
   async #takeLane(lane: number): Promise<void> {
     if (this.draining) return
     try {
-      const leftOpenCount = await this.#queue.hold(lane)
-      this.#suspects += leftOpenCount
-      // The supervisor must count the suspects before one of them runs again.
-      if (leftOpenCount > 0) this.context.changed()
+      const suspects = await this.#queue.hold(lane)
+      if (suspects > 0) this.context.logger.warn({ lane, suspects }, 'a worker died while handlers ran')
       const list = await loadNewest(
         this.#queue,
         lane,
@@ -247,19 +243,11 @@ export class MessagesActor extends Actor implements Messages {
 
   #consumerOf(lane: number): Consumer {
     const { clock, random, logger } = this.context
-    const { handler, handlerTimeoutMs, handlerConcurrency } = this.#handling
     return new Consumer({
-      ...{ lane, queue: this.#queue, clock, random, logger, handler, handlerTimeoutMs },
-      slots: this.#slots,
-      slotCount: handlerConcurrency,
+      ...{ lane, queue: this.#queue, clock, random, logger, runner: this.#runner },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
       onLost: () => void this.#dropLanes([lane]),
-      // A draining process ends anyway, after it has released its other lanes.
-      onHungHandler: (error) =>
-        this.draining
-          ? logger.warn({ err: error, lane }, 'handler ignored its signal during the drain')
-          : this.context.failForMessage(error),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
     })

@@ -39,8 +39,6 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   passOn(connection: Socket): void
   /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
   fail(error: unknown): never
-  /** As `fail`, but the crash counts against a message (its handler hangs), not against this actor. Never returns. */
-  failForMessage(error: unknown): never
 }
 
 /** A booted actor, as the worker process sees it. */

@@ -23,8 +23,6 @@ export interface ActorStatus {
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
-  /** Of a messages actor: starts that its last process left open. These messages ended that process, not the actor. */
-  suspects?: number
   /** What it lacks to work, human-readable. */
   missing: string[]
   /** Damaged data, human-readable. The actor works without it. */

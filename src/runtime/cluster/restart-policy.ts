@@ -18,11 +18,9 @@ export interface Verdict {
 export class RestartPolicy {
   readonly #clock: Clock
   readonly #random: Random
-  /** Monotonic times of the crashes within the last 60 s that count against the actor. */
-  #crashes: readonly number[] = []
+  /** Monotonic times of the crashes within the last 60 s. */
+  #crashes: number[] = []
   #open = false
-  /** The state before the last crash; undefined when that did not count, or is forgiven. */
-  #before: { crashes: readonly number[]; open: boolean } | undefined
   #readyAt: number | null = null
 
   constructor(clock: Clock, random: Random) {
@@ -35,27 +33,18 @@ export class RestartPolicy {
     this.#readyAt = this.#clock.monotonic()
   }
 
-  /** The actor's process crashed. `forMessage`: a message's handler caused it, so it does not count. */
-  crashed(forMessage = false): Verdict {
+  /** The actor's process crashed. */
+  crashed(): Verdict {
     const now = this.#clock.monotonic()
     if (this.#readyAt !== null && now - this.#readyAt >= CRASH_WINDOW_MS) this.#open = false
     this.#readyAt = null
-    const crashes = this.#crashes.filter((at) => now - at < CRASH_WINDOW_MS)
-    this.#before = forMessage ? undefined : { crashes, open: this.#open }
-    this.#crashes = forMessage ? crashes : [...crashes, now]
+    this.#crashes = this.#crashes.filter((at) => now - at < CRASH_WINDOW_MS)
+    this.#crashes.push(now)
     if (this.#crashes.length >= BREAKER_COUNT) this.#open = true
     if (this.#open) return { delayMs: RESTART_MAX_MS, failed: true }
     return {
       delayMs: this.#random() * Math.min(RESTART_MAX_MS, RESTART_BASE_MS * 2 ** (this.#crashes.length - 1)),
       failed: false,
     }
-  }
-
-  /** Takes back the last crash, and the breaker that it opened: its cause was a message, which became known only now. */
-  forgive(): void {
-    if (this.#before === undefined) return
-    this.#crashes = this.#before.crashes
-    this.#open = this.#before.open
-    this.#before = undefined
   }
 }

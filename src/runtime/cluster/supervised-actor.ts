@@ -42,18 +42,18 @@ export class SupervisedActor {
    *
    * @returns When to restart, and whether the circuit breaker is open.
    */
-  crashed({ how, failure, neverStarted, forMessage }: WorkerEnd): { delayMs: number; failed: boolean } {
+  crashed({ how, failure, neverStarted }: WorkerEnd): { delayMs: number; failed: boolean } {
     const { entry } = this
     this.process = undefined
     this.lastEnd = how
     if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
       this.bootFailure = failure
     }
-    const { delayMs, failed } = this.policy.crashed(forMessage)
+    const { delayMs, failed } = this.policy.crashed()
     Object.assign(entry, {
       ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null },
       missing: neverStarted ? [`its process ${how}`] : [],
-      ...{ damaged: [], suspects: 0, restarts: entry.restarts + 1 },
+      ...{ damaged: [], restarts: entry.restarts + 1 },
       mailbox: { ...entry.mailbox, depth: 0 },
     })
     delete entry.lanes
@@ -62,12 +62,7 @@ export class SupervisedActor {
 }
 
 /** Takes a new status of an actor. @returns False when it changes nothing. */
-export function applyStatus(
-  { entry, policy }: Pick<SupervisedActor, 'entry' | 'policy'>,
-  status: ActorStatus,
-): boolean {
-  // Whether a message killed the last process is known only once the next process holds the lanes.
-  if ((status.suspects ?? 0) > 0 && (entry.suspects ?? 0) === 0) policy.forgive()
+export function applyStatus({ entry }: Pick<SupervisedActor, 'entry'>, status: ActorStatus): boolean {
   const before = JSON.stringify(entry)
   Object.assign(entry, status)
   return JSON.stringify(entry) !== before

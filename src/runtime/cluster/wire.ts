@@ -53,6 +53,3 @@ export type ToPrimary =
   | { kind: 'signalled'; signal: string }
   /** The actor could not boot. */
   | { kind: 'failed'; error: WireError }
-
-/** The exit code of a worker that ends because of a message. The crash does not count against its actor. */
-export const MESSAGE_EXIT_CODE = 75

@@ -9,7 +9,7 @@ import { HEARTBEAT_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
-import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
 /** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
@@ -156,10 +156,6 @@ async function boot<C extends RuntimeConfig>(
       send({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
     },
     fail,
-    failForMessage: (error) => {
-      log('error', { err: error }, 'actor ends because of a message')
-      exit(MESSAGE_EXIT_CODE)
-    },
   }
   try {
     const booted = await catalog[facts.role](context, predecessorEnded)

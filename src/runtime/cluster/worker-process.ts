@@ -20,7 +20,7 @@ import {
 } from '../timings.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
 import type { ActorStatus } from './directory.ts'
-import { type BootFacts, MESSAGE_EXIT_CODE, type ToPrimary, type ToWorker } from './wire.ts'
+import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
 /** How a worker's process ended. */
 export interface WorkerEnd {
@@ -30,8 +30,6 @@ export interface WorkerEnd {
   failure: MailroomError | undefined
   /** No process could be started: there are too many, or too many open files. */
   neverStarted: boolean
-  /** A message caused the end, so it does not count against the actor. */
-  forMessage: boolean
 }
 
 /** The events of a worker process. */
@@ -103,7 +101,6 @@ export class WorkerProcess {
         how: this.#killedFor ?? how,
         failure: this.#failure,
         neverStarted: this.pid === 0,
-        forMessage: how === exitText(MESSAGE_EXIT_CODE, null),
       }
       listener.onExit(this, this.end)
       prepared.resolve(false)

@@ -120,7 +120,7 @@ export class HeldLane {
     this.#wake?.()
   }
 
-  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+  async claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
     const { clock, home, files } = this.#options
     const nowMs = clock.monotonic()
     // All idle lanes of a process end their waits in the same event-loop iteration.
@@ -131,13 +131,14 @@ export class HeldLane {
       if (waitMs === 0 || !this.#isIdle()) {
         // Both before the claim, which does not see what changes or becomes due after it.
         const [version, now] = [files.version(), home.dueNow()]
-        const claimed = this.#claimNow(maxCount)
+        const claimed = this.#claimNow(maxCount, maxRetryCount)
         if (claimed.length > 0) return claimed
-        this.#idle = { version, dueAt: home.nextDueAfter(now) }
+        // Without room for retries, some may be due that were not claimed.
+        this.#idle = maxRetryCount > 0 ? { version, dueAt: home.nextDueAfter(now) } : undefined
       }
       const leftMs = endAt - clock.monotonic()
       if (leftMs <= 0) return []
-      const dueInMs = (this.#idle?.dueAt ?? 0) - home.dueNow()
+      const dueInMs = this.#idle === undefined ? leftMs : this.#idle.dueAt - home.dueNow()
       await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
     }
   }
@@ -289,11 +290,11 @@ export class HeldLane {
     )
   }
 
-  #claimNow(maxCount: number): Claimed[] {
+  #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
     const { home, files, lane } = this.#options
     const claimed: Claimed[] = []
-    for (const message of home.due(maxCount + this.#inHand.size)) {
-      if (claimed.length === maxCount) return claimed
+    for (const message of home.due(maxRetryCount + this.#inHand.size)) {
+      if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
       this.#inHand.set(message.id, { id: message.id, text: message.text, row: undefined })
       claimed.push(message)

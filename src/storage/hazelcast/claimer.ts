@@ -47,14 +47,14 @@ export class Claimer {
   }
 
   /** As `Queue.claim`. */
-  async claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
+  async claim(maxCount: number, waitMs: number, maxRetryCount: number): Promise<Claimed[]> {
     const { clock } = this.#options
     const { lone } = this.#state
     const endAt = clock.monotonic() + waitMs
     for (;;) {
       this.#state.refuseReleased()
       this.#woken = false
-      const claimed = await this.#claimNow(maxCount)
+      const claimed = await this.#claimNow(maxCount, maxRetryCount)
       this.#state.refuseReleased()
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0) return claimed
@@ -63,11 +63,11 @@ export class Claimer {
   }
 
   /** What has been taken in hand is returned, whatever fails after it. */
-  async #claimNow(maxCount: number): Promise<Claimed[]> {
+  async #claimNow(maxCount: number, maxRetryCount: number): Promise<Claimed[]> {
     const state = this.#state
     const claimed: Claimed[] = []
     try {
-      await this.#claimLone(claimed, maxCount)
+      await this.#claimLone(claimed, maxRetryCount)
       while (!state.released && claimed.length < maxCount) {
         for (const hand of state.backlog.take(maxCount - claimed.length)) {
           if (state.lone.has(hand.id)) {

@@ -71,8 +71,8 @@ export class HeldLane {
     this.#claimer.wake()
   }
 
-  claim(maxCount: number, waitMs: number): Promise<Claimed[]> {
-    return this.#claimer.claim(maxCount, waitMs)
+  claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
+    return this.#claimer.claim(maxCount, waitMs, maxRetryCount)
   }
 
   start(ids: readonly string[]): Promise<void> {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Semaphore } from 'async-mutex'
 import { Consumer } from '../../../src/actors/messages/consumer.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
+import type { HandlerRunner } from '../../../src/actors/messages/handler-runner.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import {
@@ -17,6 +17,7 @@ import { MAX_STARTS } from '../../../src/storage/limits.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
 import { seeded } from '../../support/actor-context.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
+import { type ChildHere, spawnHere, startRunner } from '../../support/handler-here.ts'
 import { MemoryStore } from '../../support/memory-backend.ts'
 
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
@@ -29,17 +30,22 @@ class Bench {
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly fatal: unknown[] = []
-  readonly hungHandlers: unknown[] = []
+  /** The processes of the handler, the first one first. */
+  readonly children: ChildHere[] = []
   lost = 0
-  readonly #slotCount: number
-  readonly #slots: Semaphore
-  readonly #handler: Handler | null
+  readonly #runner: Promise<HandlerRunner> | null
   readonly #nextIds = idGenerator(this.clock, seeded(1))
 
   constructor(handler: Handler | null, slotCount = 1) {
-    this.#handler = handler
-    this.#slotCount = slotCount
-    this.#slots = new Semaphore(slotCount)
+    this.#runner =
+      handler &&
+      startRunner(handler, {
+        ...{ clock: this.clock, concurrency: slotCount, timeoutMs: 30_000 },
+        spawn: spawnHere(
+          (child) => (message, context) => handler(message, { ...context, ...child }),
+          this.children,
+        ),
+      })
   }
 
   async add(lane: number, ...texts: string[]): Promise<string[]> {
@@ -55,7 +61,7 @@ class Bench {
     const { clock, backend } = this
     const consumer = new Consumer({
       ...{ lane, queue: backend.queue, clock, random: seeded(5), logger: createLogger('silent', {}) },
-      ...{ handler: this.#handler, handlerTimeoutMs: 30_000, slots: this.#slots, slotCount: this.#slotCount },
+      runner: await this.#runner,
       onDelivered: async (from, delivered) => {
         for (const { id, text } of delivered) {
           assert.ok(this.store.lanes[from]!.delivered.has(id), 'committed before it is shown')
@@ -64,7 +70,6 @@ class Bench {
       },
       onSettled: (ids) => this.settled.push(...ids),
       onLost: () => this.lost++,
-      onHungHandler: (error) => this.hungHandlers.push(error),
       onFatal: (error) => this.fatal.push(error),
     })
     consumer.run()
@@ -210,48 +215,120 @@ test('handlers of all lanes share the slots, and each message runs once', async 
   assert.deepEqual([...bench.shown].sort(), [0, 1, 2].flatMap(texts).sort())
 })
 
-test('a suspect runs alone, however busy the other lanes are', async () => {
+test('a suspect runs in a process of its own, which ends with its attempt', async () => {
   const { runs, handler, running } = gated()
-  const bench = new Bench(handler, 3)
+  const bench = new Bench(handler, 4)
   const [id] = await bench.add(0, 'suspect')
   await bench.backend.queue.hold(0)
   await bench.backend.queue.claim(0, 1, 0)
   await bench.backend.queue.start(0, [id!])
   await bench.backend.queue.release(0)
-  await bench.add(1, 'a', 'b', 'c', 'd')
+  await bench.add(1, 'a', 'b')
   await bench.consume(1)
-  assert.equal(running(), 3)
   await bench.consume(0)
-  for (let ended = 0; runs.length < 5 || running() > 0; ended++) {
-    const texts = runs.slice(ended).map(({ text }) => text)
-    if (texts.includes('suspect')) assert.deepEqual(texts, ['suspect'])
-    runs[ended]!.gate.resolve()
-    await settle()
-  }
-  const suspect = runs.find(({ text }) => text === 'suspect')
-  assert.equal(suspect!.attempt, 2)
-  assert.equal(bench.shown.length, 5)
+  assert.equal(running(), 3)
+  assert.deepEqual(
+    bench.children.map((child) => child.isAlive()),
+    [true, true],
+  )
+  const suspect = runs.find(({ text }) => text === 'suspect')!
+  assert.equal(suspect.attempt, 2)
+  suspect.gate.resolve()
+  await settle()
+  assert.deepEqual(bench.shown, ['suspect'])
+  assert.deepEqual(
+    bench.children.map((child) => child.isAlive()),
+    [true, false],
+  )
 })
 
-test('a handler over its timeout is retried; one that ignores its signal too, and is reported as hung', async () => {
-  let ignores = false
+test('retries hold at most half of the slots: new messages do not wait for those that hang', async () => {
+  const bench = new Bench(
+    ({ text }, { signal }) =>
+      text === 'hangs'
+        ? new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+        : undefined,
+    4,
+  )
+  await bench.add(0, 'hangs', 'hangs', 'hangs', 'hangs', 'healthy')
+  await bench.consume()
+  await bench.clock.advance(30_000)
+  assert.deepEqual(bench.shown, ['healthy'], 'it waited for the first attempts')
+  await bench.clock.advance(1000)
+  for (let round = 0; round < 60; round++) {
+    await bench.add(0, `healthy ${round}`)
+    await bench.clock.advance(1000)
+    assert.equal(bench.shown.at(-1), `healthy ${round}`)
+  }
+})
+
+test('new messages are claimed, however many retries are due', async () => {
+  let isBroken = true
+  const { runs, handler } = gated()
+  const bench = new Bench((message, context) => {
+    if (isBroken) throw new Error('not yet')
+    return handler(message, context)
+  }, 4)
+  await bench.add(0, ...Array.from({ length: 200 }, (_, index) => `fails ${index}`))
+  await bench.consume()
+  isBroken = false
+  await bench.add(0, 'new')
+  await bench.clock.advance(RETRY_BASE_MS)
+  assert.ok(runs.some(({ text }) => text === 'new'))
+  assert.ok(runs.some(({ text }) => text !== 'new'))
+})
+
+test('a message that ignores its signal has failed, and runs alone the next time; its neighbours are given back', async () => {
+  const seen: string[] = []
+  const bench = new Bench(async ({ text }, { attempt }) => {
+    seen.push(`${text} ${attempt}`)
+    if (text === 'hangs' || bench.children.length === 1) await new Promise(() => {})
+  }, 4)
+  const [hangs] = await bench.add(0, 'hangs')
+  await bench.consume()
+  await bench.clock.advance(20_000)
+  await bench.add(0, 'mate')
+  await bench.clock.advance(10_000 + HANDLER_ABORT_GRACE_MS)
+  assert.deepEqual(bench.shown, ['mate'], 'not counted, and run again at once')
+  assert.deepEqual(seen, ['hangs 1', 'mate 1', 'mate 1'])
+  const { starts, errors } = bench.start(0, hangs!)!
+  assert.deepEqual([starts, errors], [1, ['Handler timeout of 30000 ms, and it ignored its signal']])
+  await bench.clock.advance(RETRY_BASE_MS)
+  assert.equal(bench.children.length, 3, 'the first one, another one for all, and one for it alone')
+})
+
+test('a message that kills its process is a dead letter after five attempts alone; its neighbours are not counted', async () => {
+  const { runs, handler } = gated()
+  const bench: Bench = new Bench((message, context) => {
+    if (message.text !== 'kills') return handler(message, context)
+    ;(context as unknown as ChildHere).die('killed')
+    return new Promise(() => {})
+  }, 4)
+  const [, id] = await bench.add(0, 'mate', 'kills')
+  await bench.consume()
+  await bench.clock.advance(20_000)
+  const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
+  assert.deepEqual([letter!.id, letter!.attempts, letter!.lastError], [id, MAX_STARTS, 'killed'])
+  assert.deepEqual(
+    runs.map(({ attempt }) => attempt),
+    [1, 1],
+  )
+  runs.at(-1)!.gate.resolve()
+  await settle()
+  assert.deepEqual(bench.shown, ['mate'])
+  assert.deepEqual(bench.fatal, [])
+})
+
+test('a handler over its timeout is retried', async () => {
   const bench = new Bench(
     (_, { signal }) =>
-      new Promise((_, reject) => {
-        if (!ignores) signal.addEventListener('abort', () => reject(signal.reason))
-      }),
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
   )
   const [id] = await bench.add(0, 'a')
   await bench.consume()
   await bench.clock.advance(30_000)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.hungHandlers.length], [1, 0])
-  ignores = true
-  await bench.clock.advance(RETRY_BASE_MS + 30_000 + HANDLER_ABORT_GRACE_MS)
-  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
-  assert.deepEqual(bench.fatal, [])
   const { starts, open, errors } = bench.start(0, id!)!
-  assert.deepEqual([starts, open], [2, false], 'settled before its worker ends: it alone is blamed')
-  assert.match(errors[0]!, /^Handler timeout of 30000 ms$/)
+  assert.deepEqual([starts, open, errors], [1, false, ['Handler timeout of 30000 ms']])
 })
 
 test('a stop lets handlers end within the grace period, and starts none', async () => {
@@ -283,12 +360,12 @@ test('a start that a stop aborts is given back: due now, not counted', async () 
   assert.deepEqual(bench.fatal, [])
 })
 
-test('a handler that ignores the abort of a stop is given back, and reported as hung', async () => {
+test('a handler that ignores the abort of a stop is given back, and its process is ended', async () => {
   const bench = new Bench(() => new Promise(() => {}))
   const [id] = await bench.add(0, 'a')
   assert.ok(await bench.stops(await bench.consume(), HANDLER_GRACE_MS + HANDLER_ABORT_GRACE_MS))
   assert.equal(bench.start(0, id!)!.starts, 0)
-  assert.match(String(bench.hungHandlers[0]), /ignored its signal/)
+  assert.equal(bench.children[0]!.isAlive(), false)
 })
 
 test('a stop does not wait for other lanes’ handlers', async () => {

@@ -3,133 +3,108 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
-import { type Handler, loadHandler, runHandler } from '../../../src/actors/messages/handler.ts'
-import { HANDLER_ABORT_GRACE_MS } from '../../../src/runtime/timings.ts'
-import { FakeClock, settle } from '../../support/fake-clock.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type FromHandler,
+  type Handler,
+  HandlerHost,
+  loadHandler,
+} from '../../../src/actors/messages/handler.ts'
 
 const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
-const TIMEOUT_MS = 30_000
 
-/** Runs a handler once; the test may advance the clock or abort. */
-function run(handler: Handler, { abort = new AbortController() } = {}) {
-  const clock = new FakeClock()
-  const options = { attempt: 2, timeoutMs: TIMEOUT_MS, abort: abort.signal, clock }
-  return { clock, abort, ended: runHandler(handler, MESSAGE, options) }
+/** Calls a handler once, as call 7. */
+function call(handler: Handler) {
+  const sent: FromHandler[] = []
+  const host = new HandlerHost(handler, (message) => sent.push(message))
+  host.receive({ kind: 'run', run: 7, message: MESSAGE, attempt: 2 })
+  const abort = () => host.receive({ kind: 'abort', run: 7, name: 'TimeoutError', why: 'too long' })
+  return { host, sent, abort }
 }
 
-const untilAborted: Handler = (_, { signal }) =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+const ended = (error: string | null) => ({ kind: 'ended', run: 7, error })
 
-test('a handler is given the message, the attempt and a signal', async () => {
+test('a handler is given the message, the attempt and a signal; what it returns is not sent', async () => {
   const seen: unknown[] = []
-  const { ended } = run((message, { attempt, signal }) => void seen.push(message, attempt, signal.aborted))
-  assert.deepEqual(await ended, { as: 'done' })
+  const { sent } = call((message, { attempt, signal }) => {
+    seen.push(message, attempt, signal.aborted)
+    return 'x'.repeat(1e6) as never
+  })
+  await sleep()
+  assert.deepEqual(sent, [{ kind: 'started', run: 7 }, ended(null)])
   assert.deepEqual(seen, [MESSAGE, 2, false])
 })
 
-test('a throw and a rejection fail the run, with the error’s text', async () => {
-  const sync = run(() => {
-    throw new RangeError('too far')
-  })
-  assert.deepEqual(await sync.ended, { as: 'failed', error: 'RangeError: too far', isHung: false })
-  assert.deepEqual(await run(async () => Promise.reject('plain')).ended, {
-    as: 'failed',
-    error: 'plain',
-    isHung: false,
-  })
-})
-
-test('the cause of an error is part of its text', async () => {
+test('a throw and a rejection end the call with the error’s text, the cause in it', async () => {
   const cause = new Error('connect ECONNREFUSED')
-  const { ended } = run(() => Promise.reject(new TypeError('fetch failed', { cause })))
-  assert.deepEqual(await ended, {
-    as: 'failed',
-    error: 'TypeError: fetch failed (Error: connect ECONNREFUSED)',
-    isHung: false,
-  })
+  for (const [handler, text] of [
+    [
+      () => {
+        throw new RangeError('too far')
+      },
+      'RangeError: too far',
+    ],
+    [() => Promise.reject('plain'), 'plain'],
+    [
+      () => Promise.reject(new TypeError('fetch failed', { cause })),
+      'TypeError: fetch failed (Error: connect ECONNREFUSED)',
+    ],
+  ] as [Handler, string][]) {
+    const { sent } = call(handler)
+    await sleep()
+    assert.deepEqual(sent.at(-1), ended(text))
+  }
 })
 
 test('any thrown value has a text, of bounded length', async () => {
-  for (const thrown of [undefined, null, Symbol('s'), Object.create(null), { toString: 1, valueOf: 1 }]) {
-    const end = await run(async () => Promise.reject(thrown)).ended
-    assert.ok(end.as === 'failed' && end.error.length > 0)
+  const hostile = Object.defineProperty(new Error('no'), 'cause', {
+    get() {
+      throw new Error('no cause either')
+    },
+  })
+  const values = [undefined, null, Symbol('s'), Object.create(null), { toString: 1, valueOf: 1 }, hostile]
+  for (const thrown of [...values, 'x'.repeat(5000)]) {
+    const { sent } = call(() => Promise.reject(thrown))
+    await sleep()
+    const last = sent.at(-1)
+    assert.ok(last?.kind === 'ended' && last.error !== null)
+    assert.ok(last.error.length > 0 && last.error.length <= 1000)
   }
-  const long = await run(async () => Promise.reject('x'.repeat(5000))).ended
-  assert.ok(long.as === 'failed' && long.error.length === 1000)
 })
 
-test('a handler over its timeout is aborted and has failed', async () => {
+test('an abort reaches the signal, with its reason, and is acknowledged', async () => {
   let reason: unknown
-  const { clock, ended } = run(async (_, { signal }) => {
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    reason = signal.reason
-    throw new Error('gave up')
-  })
-  await clock.advance(TIMEOUT_MS - 1)
-  assert.equal(reason, undefined)
-  await clock.advance(1)
-  assert.deepEqual(await ended, { as: 'failed', error: 'Handler timeout of 30000 ms', isHung: false })
-  assert.equal((reason as unknown as DOMException).name, 'TimeoutError')
-})
-
-test('a handler that ends well within the grace after its timeout is done', async () => {
-  const { clock, ended } = run(
-    (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  const { sent, abort } = call(
+    (_, { signal }) =>
+      new Promise((_, reject) =>
+        signal.addEventListener('abort', () => {
+          reason = signal.reason
+          reject(new Error('gave up'))
+        }),
+      ),
   )
-  await clock.advance(TIMEOUT_MS)
-  assert.deepEqual(await ended, { as: 'done' })
+  abort()
+  await sleep()
+  assert.ok(reason instanceof DOMException && reason.name === 'TimeoutError' && reason.message === 'too long')
+  assert.deepEqual(sent.slice(1), [{ kind: 'aborted', run: 7 }, ended('Error: gave up')])
 })
 
-test('a handler that ignores its signal is hung after the grace period', async () => {
-  const { clock, ended } = run(() => new Promise(() => {}))
-  let end: unknown
-  void ended.then((run) => {
-    end = run
+test('a stray error fails the call it comes from while that runs; else it is only reported', async () => {
+  const stray = Promise.withResolvers<HandlerHost>()
+  const { host, sent } = call(async () => {
+    setTimeout(async () => (await stray.promise).stray(new Error('in a timer')), 0)
+    await new Promise(() => {})
   })
-  await clock.advance(TIMEOUT_MS + HANDLER_ABORT_GRACE_MS - 1)
-  assert.equal(end, undefined)
-  await clock.advance(1)
-  assert.deepEqual(end, { as: 'failed', error: 'Handler timeout of 30000 ms', isHung: true })
+  stray.resolve(host)
+  await sleep(5)
+  assert.deepEqual(sent.at(-1), ended('Error: in a timer'))
+  assert.ok(sent[1]?.kind === 'stray' && /Error: in a timer\n +at .*handler.test/.test(sent[1].stack))
+  const count = sent.length
+  host.stray(undefined)
+  assert.deepEqual(sent.slice(count), [{ kind: 'stray', stack: 'undefined' }])
 })
 
-test('a drain aborts a run; a handler that succeeds all the same is done', async () => {
-  const first = run(untilAborted)
-  await settle()
-  first.abort.abort()
-  assert.deepEqual(await first.ended, { as: 'aborted', isHung: false })
-  const second = run(
-    (_, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
-  )
-  second.abort.abort()
-  assert.deepEqual(await second.ended, { as: 'done' })
-})
-
-test('a run that begins after the abort is aborted', async () => {
-  const abort = new AbortController()
-  abort.abort()
-  const { clock, ended } = run(() => new Promise(() => {}), { abort })
-  await clock.advance(HANDLER_ABORT_GRACE_MS)
-  assert.deepEqual(await ended, { as: 'aborted', isHung: true })
-})
-
-test('a run removes its listener from the signal', async () => {
-  const abort = new AbortController()
-  let listening = 0
-  const { addEventListener, removeEventListener } = abort.signal
-  abort.signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
-    listening++
-    addEventListener.apply(abort.signal, args)
-  }
-  abort.signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
-    listening--
-    removeEventListener.apply(abort.signal, args)
-  }
-  await run(async () => {}, { abort }).ended
-  await run(async () => Promise.reject(new Error('no')), { abort }).ended
-  assert.equal(listening, 0)
-})
-
-test('the default export of a module is loaded; a module without one is refused, with its path', async (context) => {
+test('the default export of a module is loaded; one that does not load is refused, with file and line', async (context) => {
   const directory = mkdtempSync(join(tmpdir(), 'handler-'))
   context.after(() => rmSync(directory, { recursive: true }))
   const file = (name: string, code: string) => {
@@ -142,8 +117,20 @@ test('the default export of a module is loaded; a module without one is refused,
   const refused: [path: string, message: RegExp][] = [
     [file('number.mjs', 'export default 5'), /got number in .*number\.mjs/],
     [file('none.mjs', 'export const handler = 1'), /got undefined in/],
-    [file('wrong.mjs', 'this is no code'), /--handler.*wrong\.mjs: SyntaxError/],
-    [file('throws.mjs', 'throw "just words"'), /throws\.mjs: just words/],
+    [
+      file('wrong.mjs', 'const a = 1\nthis is no code'),
+      /--handler.*\/wrong\.mjs: SyntaxError.*\/wrong\.mjs:2\)/,
+    ],
+    [file('wrong one.mjs', '\n\nthis is no code'), /SyntaxError.* \(\/.*\/wrong one\.mjs:3\)/],
+    [file('wrong.ts', 'const a: number = 1\nthis is no code'), /SyntaxError.* \(\/.*\/wrong\.ts:2\)/],
+    [file('wrong.cjs', '\nconst x = {\n a: 1\n b: 2 }'), /SyntaxError.* \(\/.*\/wrong\.cjs:4\)/],
+    [file('outer.mjs', 'import "./wrong.mjs"'), /\/outer\.mjs: SyntaxError.* \(\/.*\/wrong\.mjs:2\)/],
+    [file('throws.mjs', '\nnull.x'), /TypeError.* \(\/.*\/throws\.mjs:2\)/],
+    [file('words.mjs', 'throw "just words"'), /words\.mjs: just words/],
+    [
+      file('export.mjs', '\nimport { no } from "./number.mjs"'),
+      /SyntaxError.*'no'.* \(\/.*\/export\.mjs:2\)/,
+    ],
     [join(directory, 'away.mjs'), /Cannot find module/],
   ]
   for (const [path, message] of refused) {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { HANDLER_ABORT_GRACE_MS } from '../../../src/runtime/timings.ts'
 import { MAX_ID, MIN_ID } from '../../../src/storage/ids.ts'
 import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
@@ -357,35 +356,6 @@ test('while it lacks a lane it does not report a message as absent', async () =>
   await assert.rejects(actor.dead({ limit: 9 }), refused)
   await assert.rejects(actor.replay(`${MIN_ID}`), refused)
   await assert.rejects(actor.purge(`${MIN_ID}`), refused)
-})
-
-test('a hung handler ends the worker, and its message is blamed', async () => {
-  const bench = new MessagesBench()
-  const { context } = await bench.boot(1, { handler: () => new Promise(() => {}) })
-  await bench.live(1)
-  await bench.add(0, 'a')
-  await bench.clock.advance(context.config.handlerTimeoutMs + HANDLER_ABORT_GRACE_MS)
-  assert.match(String(context.failuresForMessage[0]), /ignored its signal/)
-  assert.deepEqual(context.failures, [])
-})
-
-test('starts that a former holder left open are reported before any of their messages runs again', async () => {
-  const bench = new MessagesBench()
-  const before = bench.store.open()
-  const [id] = await bench.add(2, 'a')
-  await before.queue.hold(2)
-  await before.queue.claim(2, 1, 0)
-  await before.queue.start(2, [id!])
-  await before.queue.release(2)
-  let suspectsThen: number | undefined
-  const { actor } = await bench.boot(1, {
-    handler: async () => {
-      suspectsThen = actor.status().suspects
-    },
-  })
-  await bench.live(1)
-  await bench.clock.advance(100)
-  assert.equal(suspectsThen, 1)
 })
 
 test('a bug in a consumer ends the worker; a hung handler does not block a drain', async () => {

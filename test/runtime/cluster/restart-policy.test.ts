@@ -41,30 +41,3 @@ test('crashes more than 60 s ago do not count', async () => {
     await clock.advance(15_001)
   }
 })
-
-test('a crash caused by a message does not count, whether that is known at once or later', () => {
-  const { policy } = open()
-  for (let crash = 1; crash <= 50; crash++) {
-    assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
-    policy.forgive()
-    assert.deepEqual(policy.crashed(true), { failed: false, delayMs: 50 })
-  }
-  for (let crash = 1; crash <= 4; crash++) assert.equal(policy.crashed().failed, false)
-  assert.equal(policy.crashed(true).failed, false)
-  policy.forgive() // That crash did not count, so there is nothing to take back.
-  assert.equal(policy.crashed().failed, true)
-})
-
-test('a forgiven crash closes the breaker that it opened, and only that', async () => {
-  const { policy, clock } = open()
-  for (let crash = 1; crash <= 4; crash++) policy.crashed()
-  assert.equal(policy.crashed().failed, true)
-  policy.forgive()
-  policy.forgive()
-  assert.deepEqual(policy.crashed(true), { failed: false, delayMs: 800 })
-  assert.equal(policy.crashed().failed, true)
-  await clock.advance(31_000)
-  assert.equal(policy.crashed().failed, true)
-  policy.forgive()
-  assert.equal(policy.crashed(true).failed, true)
-})

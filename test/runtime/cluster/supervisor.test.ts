@@ -100,22 +100,6 @@ test('an actor that keeps crashing is failed, and the others keep their processe
   assert.equal(named(after, 'messages-1').pid, named(before, 'messages-1').pid)
 })
 
-test('an actor whose process ends because of messages is not failed, however often it ends', async () => {
-  const system = await begin()
-  await until(system, allReady)
-  writeFileSync(join(system.data, 'messages-1.message'), '')
-  process.kill(named(await until(system, allReady), 'messages-1').pid, 'SIGKILL')
-  const states = new Set<string>()
-  await until(system, (actors) => {
-    const { state, restarts } = named(actors, 'messages-1')
-    states.add(state)
-    return restarts > 8
-  })
-  rmSync(join(system.data, 'messages-1.message'))
-  await until(system, allReady)
-  assert.ok(!states.has('failed'), [...states].join())
-})
-
 test('a frozen worker is killed and restarted', async () => {
   const system = await begin()
   const before = await until(system, allReady)
