@@ -134,6 +134,8 @@ export const BOOT_TIMEOUT_MS = 30 * SECOND_MS
 export const RESTART_BASE_MS = 100
 /** The longest backoff, and how often an open breaker lets an actor try. */
 export const RESTART_MAX_MS = 30 * SECOND_MS
+/** The longest backoff after a fork that failed. */
+export const FORK_RETRY_MAX_MS = 2 * SECOND_MS
 /** Five crashes within this time open the actor's circuit breaker; an uptime this long closes it. */
 export const CRASH_WINDOW_MS = MINUTE_MS
 /** Changes of the directory are sent to the workers together, this often at most. */

@@ -1,8 +1,7 @@
 /** What the nemesis does to a node: every fault strikes, ends by itself, and says from when recovery counts. */
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { statSync } from 'node:fs'
 import type { Actor } from '../support/running-system.ts'
-import { fill } from '../support/small-disk.ts'
 import { isAlive, type System, sleep } from '../support/system.ts'
 import { type Dice, diceOf } from './dice.ts'
 
@@ -13,19 +12,27 @@ export interface Fault {
   silent: boolean
   /** What it strikes. One at an actor may come together with any other, but with the end of the primary. */
   at: 'actor' | 'actors' | 'node' | 'primary' | 'member' | 'disk'
+  /** Within how many ms posts are taken again; not judged without it. */
+  postsWithinMs?: number
   /** Strikes; resolves with the moment, in ms of `performance.now()`, from which the node may recover. */
   strike(system: System, dice: Dice): Promise<number>
 }
 
 type Role = Actor['role']
 const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
-const FILLING = 'filling'
 const ATTEMPTS = 20
+/** With some 200 bytes of log line each. */
+const NOISE_COUNT = 1600
+const NOISE_CLIENTS = 16
+export const DROPPED = /[0-9]+ log lines were dropped/
 
-const pick = <T>(from: readonly T[], dice: Dice): T => from[Math.floor(dice() * from.length)]!
+export const pick = <T>(from: readonly T[], dice: Dice): T => from[Math.floor(dice() * from.length)]!
+
+/** By when posts are taken again once a cause is gone, by itself or after a restart. */
+export const POSTS_WITHIN_MS = 5000
 
 /** Asks until it is answered: a kept-alive connection may go down with the facade of the fault before. */
-async function told<T>(ask: () => Promise<T>): Promise<T> {
+export async function told<T>(ask: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ask()
@@ -36,7 +43,7 @@ async function told<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-async function anyOf(system: System, role: Role, dice: Dice): Promise<Actor> {
+export async function anyOf(system: System, role: Role, dice: Dice): Promise<Actor> {
   const actors = await told(() => system.actors())
   return pick(
     actors.filter((actor) => actor.role === role),
@@ -44,7 +51,11 @@ async function anyOf(system: System, role: Role, dice: Dice): Promise<Actor> {
   )
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
+function uidOf(pid: number): number {
+  return statSync(`/proc/${pid}`).uid
+}
+
+export function signal(pid: number, name: NodeJS.Signals): void {
   if (isAlive(pid)) process.kill(pid, name)
 }
 
@@ -104,7 +115,59 @@ export function pairOf(faults: readonly Fault[], dice: Dice): Fault {
   }
 }
 
-/** The faults of a node on the embedded backend, but a full disk. */
+/** Ends the primary with SIGTERM, which it must obey whatever is wrong around it. */
+export async function drain(system: System): Promise<void> {
+  system.kill('SIGTERM')
+  const [code] = await system.exited
+  if (code !== 0) throw new Error(`A drain ended with ${code}:\n${system.output.slice(-2000)}`)
+}
+
+/** Sets a soft limit of a running process. */
+export function limit(pid: number, resource: 'fsize' | 'nofile' | 'nproc', to: number | 'unlimited'): void {
+  if (!isAlive(pid)) return
+  // In a container root may not be allowed to; the user of a process always is.
+  const user = String(uidOf(pid))
+  const asUser = uidOf(pid) === process.getuid?.() ? [] : ['--reuid', user, '--regid', user, '--clear-groups']
+  execFileSync('setpriv', [...asUser, 'prlimit', '--pid', `${pid}`, `--${resource}=${to}:`])
+}
+
+/** The soft limit of this process, which what it starts has too. */
+function ownLimit(resource: 'nofile' | 'nproc'): number | 'unlimited' {
+  const args = ['--pid', `${process.pid}`, `--${resource}`, '--raw', '--noheadings', '--output', 'SOFT']
+  const soft = String(execFileSync('prlimit', args)).trim()
+  return soft === 'unlimited' ? soft : Number(soft)
+}
+
+/** Has the node write more log lines than any buffer takes. */
+async function makeNoise(system: System): Promise<void> {
+  const client = async () => {
+    for (let count = 0; count < NOISE_COUNT / NOISE_CLIENTS; count++) {
+      await told(() => fetch(`${system.url}/livez`).then((response) => response.text()))
+    }
+  }
+  await Promise.all(Array.from({ length: NOISE_CLIENTS }, client))
+}
+
+/** While log lines go nowhere: a killed worker is replaced, a message is delivered. */
+export async function assertGoesOn(system: System, dice: Dice): Promise<void> {
+  const { name, pid } = await anyOf(system, pick(['logging', 'messages'], dice), dice)
+  signal(pid, 'SIGKILL')
+  await makeNoise(system)
+  await system.until(`${name} is replaced`, async () => {
+    const actor = await system.actor(name)
+    return actor.pid !== pid && actor.state === 'ready'
+  })
+}
+
+/** Lets the log lines of the node go to a file, or to a pipe: with a restart, where they do not. */
+export async function logTo(system: System, logFile: string | undefined): Promise<void> {
+  if ((system.primary.stdout === null) === (logFile !== undefined)) return
+  await drain(system)
+  system.logFile = logFile
+  await system.begin()
+}
+
+/** The faults of a node on the embedded backend, but those of its disks. */
 export const FAULTS: readonly Fault[] = [
   ...ROLES.map(kill),
   ...ROLES.map(freeze),
@@ -134,9 +197,7 @@ export const FAULTS: readonly Fault[] = [
     silent: false,
     at: 'primary',
     async strike(system) {
-      system.kill('SIGTERM')
-      const [code] = await system.exited
-      if (code !== 0) throw new Error(`A drain ended with ${code}:\n${system.output.slice(-2000)}`)
+      await drain(system)
       system.spawn()
       return performance.now()
     },
@@ -199,23 +260,35 @@ export const FAULTS: readonly Fault[] = [
       return performance.now()
     },
   },
-]
-
-/** A full disk, for data on a file system of its own. */
-export const FULL_DISK: Fault = {
-  name: 'a full disk',
-  silent: false,
-  at: 'disk',
-  async strike(system, dice) {
-    const path = join(system.data, FILLING)
-    fill(path)
-    const endAt = performance.now() + 1000 + dice() * 2000
-    while (performance.now() < endAt) {
-      // What the node itself gives back is taken too.
-      fill(path)
-      await sleep(50)
-    }
-    rmSync(path)
-    return performance.now()
+  {
+    name: 'a failing fork',
+    silent: true,
+    at: 'node',
+    async strike(system, dice) {
+      const { pid } = system.primary
+      // Root may have as many processes as it likes.
+      const resource = uidOf(pid!) === 0 || dice() < 0.5 ? 'nofile' : 'nproc'
+      const before = ownLimit(resource)
+      limit(pid!, resource, resource === 'nofile' ? 10 : 1)
+      signal((await anyOf(system, pick(['logging', 'messages'], dice), dice)).pid, 'SIGKILL')
+      await sleep(200 + dice() * 1300)
+      limit(pid!, resource, before)
+      return performance.now()
+    },
+    postsWithinMs: POSTS_WITHIN_MS,
   },
-}
+  {
+    name: 'a reader of the log lines that stands still',
+    silent: false,
+    at: 'primary',
+    async strike(system, dice) {
+      await logTo(system, undefined)
+      system.primary.stdout!.pause()
+      await assertGoesOn(system, dice)
+      system.primary.stdout!.resume()
+      await system.until('the count is logged', async () => DROPPED.test(system.output))
+      return performance.now()
+    },
+    postsWithinMs: POSTS_WITHIN_MS,
+  },
+]

@@ -16,7 +16,7 @@ const EXPELLED_MS = 13_000
 export async function hazelcastArena(context: Ended): Promise<Arena> {
   const { system, logging, queue } = await hazelcastSystem(context, {
     ...{ logging: MEMBERS, queue: MEMBERS },
-    args: ['--facade', '2'],
+    args: ['--facade', '2', '--log-level', 'debug'],
   })
   const ofMembers = [logging, queue].flatMap((cluster) => [killOf(cluster), freezeOf(cluster)])
   return { system, faults: [...FAULTS, ...ofMembers] }

@@ -5,16 +5,17 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { check, type Verdict } from '../support/checker.ts'
+import { Contention } from '../support/contention.ts'
 import { History } from '../support/history.ts'
 import { Load } from '../support/load.ts'
 import { isAlive, type System, sleep } from '../support/system.ts'
 import { type Dice, diceOf } from './dice.ts'
 import { type Fault, pairOf } from './faults.ts'
+import { excusedOf, type Loss } from './losses.ts'
 import { emptyRow, type Row } from './table.ts'
 
 const CLIENTS = { connections: 16, pauseMs: 10 }
 const BETWEEN_COUNT = 200
-const PAIRS = 4
 const RECOVERY_MS = 60_000
 const READ_MS = 100
 const PAGE_COUNT = 300
@@ -28,23 +29,32 @@ export type Ended = Pick<TestContext, 'after' | 'diagnostic'>
 export interface Arena {
   system: System
   faults: readonly Fault[]
+  /** Grows with each fault that removes files. */
+  losses?: readonly Loss[]
+}
+
+/** What a deal is made of. */
+interface Deal {
+  /** Starts a node, which ends with what it is given. */
+  begin: (context: Ended) => Promise<Arena>
+  /** How often two faults strike at once. */
+  pairs: number
 }
 
 /**
  * Deals until `minutes` have passed, each on a node of its own; the last deal is finished.
  *
- * @param begin Starts a node, which ends with what it is given.
  * @returns A row for each kind of fault.
  * @throws {AssertionError} When a node does not recover, or a request fails that may not.
  */
 export async function nemesis(
   context: Ended,
-  { begin, seed, minutes }: { begin: (context: Ended) => Promise<Arena>; seed: number; minutes: number },
+  { seed, minutes, ...each }: Deal & { seed: number; minutes: number },
 ): Promise<Map<string, Row>> {
   const dice = diceOf(seed)
   const rows = new Map<string, Row>()
   const endAt = performance.now() + minutes * 60_000
-  do await deal(context, { begin, dice, rows })
+  do await deal(context, { ...each, dice, rows })
   while (performance.now() < endAt)
   return rows
 }
@@ -52,7 +62,7 @@ export async function nemesis(
 /** Every fault once, and some two at once. */
 async function deal(
   context: Ended,
-  { begin, dice, rows }: { begin: (context: Ended) => Promise<Arena>; dice: Dice; rows: Map<string, Row> },
+  { begin, pairs: count, dice, rows }: Deal & { dice: Dice; rows: Map<string, Row> },
 ): Promise<void> {
   const ends: (() => void | Promise<void>)[] = []
   const inside: Ended = {
@@ -64,15 +74,18 @@ async function deal(
     for (const end of ends.splice(0).reverse()) await end()
   }
   context.after(endAll)
-  const { system, faults } = await begin(inside)
+  const { system, faults, losses = [] } = await begin(inside)
+  const contention = new Contention(inside)
   const history = new History()
-  const pairs = Array.from({ length: PAIRS }, () => pairOf(faults, dice))
+  const pairs = Array.from({ length: count }, () => pairOf(faults, dice))
   for (const fault of shuffled([...faults, ...pairs], dice)) {
     const row = rows.get(fault.name) ?? emptyRow()
     rows.set(fault.name, row)
-    await strike({ fault, system, dice, row, history, context: inside })
+    await strike({ fault, system, dice, row, history, context: inside, contention })
   }
-  const verdict = await verdictOf(system, history)
+  // What a removal has left in a delivered list stays there.
+  for (const { kept } of losses) history.deliveredReads.push(kept)
+  const verdict = await verdictOf(system, history, losses)
   for (const [kind, ids] of Object.entries(verdict) as [keyof Verdict, string[]][]) {
     for (const id of ids) {
       const name = history.acknowledged.get(id)?.split(':')[0] ?? 'not acknowledged'
@@ -91,10 +104,11 @@ interface Strike {
   row: Row
   history: History
   context: Ended
+  contention: Contention
 }
 
 /** One fault under load: from a node that is well to a node that is well. */
-async function strike({ fault, system, dice, row, history, context }: Strike): Promise<void> {
+async function strike({ fault, system, dice, row, history, context, contention }: Strike): Promise<void> {
   const label = `${fault.name}: ${history.attempted.size}`
   const load = new Load(context, system.url, { ...CLIENTS, label })
   const reader = readLog(system, history)
@@ -103,16 +117,22 @@ async function strike({ fault, system, dice, row, history, context }: Strike): P
   const since = await fault.strike(system, dice).catch((cause) => {
     throw new Error(fault.name, { cause })
   })
+  if (fault.postsWithinMs !== undefined) {
+    await load.more(1)
+    const [tookMs, allowedMs] = [performance.now() - since, contention.allow(fault.postsWithinMs)]
+    assert.ok(tookMs <= allowedMs, `${fault.name}: posts were taken again after ${tookMs} of ${allowedMs} ms`)
+  }
   await system.until(`it is well after ${fault.name}`, () => isWell(system, history), RECOVERY_MS)
   row.recoveryMs.push(performance.now() - since)
   await load.more(BETWEEN_COUNT)
   await reader.stop()
-  const { attempted, acknowledged, acknowledgedAt, failures } = await load.stop()
+  const { attempted, acknowledged, acknowledgedAt, postedAt, failures } = await load.stop()
   row.injected++
   row.attempted += attempted.size
   row.acknowledged += acknowledged.size
   row.failed += failures.length
   for (const text of attempted) history.attempted.add(text)
+  for (const [text, at] of postedAt) history.postedAt.set(text, at)
   for (const [id, text] of acknowledged) history.acknowledge(id, text, acknowledgedAt.get(id)!)
   if (fault.silent) assert.deepEqual(failures, [], `${fault.name}: no client may notice`)
 }
@@ -128,7 +148,12 @@ function readLog(system: System, history: History): { stop(): Promise<void> } {
         .catch(() => undefined)
       const ids = (page?.items ?? []).map(({ id }) => id).reverse()
       if (ids.length > 0)
-        history.logReads.push({ beganAt, ids, ...(ids.length === PAGE_COUNT && { above: ids[0]! }) })
+        history.logReads.push({
+          beganAt,
+          endedAt: Date.now(),
+          ids,
+          ...(ids.length === PAGE_COUNT && { above: ids[0]! }),
+        })
       await sleep(READ_MS)
     }
   })()
@@ -147,20 +172,22 @@ async function isWell(system: System, history: History): Promise<boolean> {
   if (!ok || !actors.every(({ pid, state }) => state === 'ready' && isAlive(pid))) return false
   const text = `probe: ${history.attempted.size}`
   history.attempted.add(text)
+  history.postedAt.set(text, Date.now())
   const { id } = await system.send<{ id: string }>('POST', '/messages', { text })
   history.acknowledge(id, text, Date.now())
   return (await system.get<{ state: string }>(`/messages/${id}?wait=2`)).state === 'delivered'
 }
 
 /** What the checker says once nothing waits. */
-async function verdictOf(system: System, history: History): Promise<Verdict> {
+async function verdictOf(system: System, history: History, losses: readonly Loss[]): Promise<Verdict> {
   await system.until('nothing waits', async () =>
     (await system.actors()).every(({ state, waiting = 0 }) => state === 'ready' && waiting === 0),
   )
+  const excused = excusedOf(history, losses)
   let verdict: Verdict | undefined
   const isClean = async () => {
     verdict = undefined
-    verdict = check(history, await system.lists())
+    verdict = check(history, await system.lists(), { excused })
     return Object.values(verdict).every((ids) => ids.length === 0)
   }
   // What was delivered a moment ago may not be in what its actor last told; a list may say that it is not whole.

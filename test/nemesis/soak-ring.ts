@@ -21,7 +21,7 @@ export const nemesisRing: Ring = {
         diagnostic: say,
       }
       try {
-        const rows = await nemesis(context, { begin, seed, minutes: minutes / 2 })
+        const rows = await nemesis(context, { begin, pairs: 4, seed, minutes: minutes / 2 })
         say(`${backend}, seed ${seed}\n${tableOf(rows)}`)
         for (const { wrong } of rows.values()) held &&= Object.values(wrong).every((count) => count === 0)
       } catch (error) {

@@ -28,6 +28,8 @@ export type DueAt = (id: string, acknowledgedAt: number) => number
 export interface Excused {
   /** Ids that need not be in the log any more. */
   logged: ReadonlySet<string>
+  /** Id of `logged` -> since when. A read of the log that ended before must have shown it. Default: always. */
+  loggedSince?: ReadonlyMap<string, number>
   /** Ids that, if they are not in the log, need not be in a list either. */
   delivered: ReadonlySet<string>
   /** Texts that may stand under more than one id: their idempotency key is forgotten. */
@@ -107,7 +109,10 @@ export function check(
   for (const id of dead) settle(id)
   for (const id of log.keys()) if (!settled.has(id) && !excused.purged.has(id)) verdict.torn.push(id)
   const isGone = (id: string) => !log.has(id) && excused.logged.has(id) && excused.delivered.has(id)
-  checkReads(history, { settled, isGone, forgotten: excused.logged }, verdict)
+  const { logged: forgotten, loggedSince } = excused
+  const isForgotten = (id: string, endedAt = Number.POSITIVE_INFINITY) =>
+    forgotten.has(id) && endedAt >= (loggedSince?.get(id) ?? Number.NEGATIVE_INFINITY)
+  checkReads(history, { settled, isGone, isForgotten }, verdict)
   if (dueAt !== undefined) checkTimes(history, dueAt, verdict)
   return verdict
 }
@@ -124,20 +129,20 @@ interface End {
   settled: ReadonlySet<string>
   /** True for what need not be in any list. */
   isGone: (id: string) => boolean
-  /** What the log need not show. */
-  forgotten: ReadonlySet<string>
+  /** True for what the log need not show in a read that ended then. */
+  isForgotten: (id: string, endedAt?: number) => boolean
 }
 
 /** What was read on the way. */
-function checkReads(history: History, { settled, isGone, forgotten }: End, verdict: Verdict): void {
+function checkReads(history: History, { settled, isGone, isForgotten }: End, verdict: Verdict): void {
   const { acknowledgedAt, logReads, deliveredReads, followed } = history
   const stale = new Set<string>()
-  for (const { beganAt, ids, above = '', upTo = '~' } of logReads) {
+  for (const { beganAt, endedAt, ids, above = '', upTo = '~' } of logReads) {
     checkOrder(ids, verdict)
     const shown = new Set(ids)
     for (const [id, at] of acknowledgedAt) {
-      if (at >= beganAt || forgotten.has(id)) continue
-      if (id > above && id <= upTo && !shown.has(id)) stale.add(id)
+      if (at >= beganAt || id <= above || id > upTo || shown.has(id)) continue
+      if (!isForgotten(id, endedAt)) stale.add(id)
     }
   }
   for (const ids of deliveredReads) {
@@ -145,7 +150,7 @@ function checkReads(history: History, { settled, isGone, forgotten }: End, verdi
     for (const id of ids) if (!settled.has(id) && !isGone(id)) stale.add(id)
   }
   for (const shown of followed) {
-    for (const id of acknowledgedAt.keys()) if (!shown.has(id) && !forgotten.has(id)) stale.add(id)
+    for (const id of acknowledgedAt.keys()) if (!shown.has(id) && !isForgotten(id)) stale.add(id)
   }
   verdict.stale.push(...stale)
 }

@@ -16,6 +16,8 @@ export interface Failure {
 export interface LogRead {
   /** When it began, on the clock of the acknowledgements. */
   beganAt: number
+  /** When its answer was there; infinite when not known. */
+  endedAt?: number
   ids: readonly string[]
   /** It was to show everything above this id (default: everything) and up to this one (default: no end). */
   above?: string
@@ -30,6 +32,8 @@ export class History {
   readonly acknowledged = new Map<string, string>()
   /** Id -> when its first 201 reached the client. */
   readonly acknowledgedAt = new Map<string, number>()
+  /** Text -> when it was posted first; of a run in which files are removed. */
+  readonly postedAt = new Map<string, number>()
   /** Texts of which every attempt was answered with the outcome `none`: nothing was stored. */
   readonly denied = new Set<string>()
   readonly failures: Failure[] = []

@@ -46,6 +46,7 @@ export class Load {
       const text = `${this.#label} ${++this.#count}`
       this.history.attempted.add(text)
       const startedAt = Date.now()
+      this.history.postedAt.set(text, startedAt)
       const fail = (how: number | string, answer?: string) => {
         const at = Date.now()
         this.history.failures.push({ how, text, at, tookMs: at - startedAt, ...(answer && { answer }) })

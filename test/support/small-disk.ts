@@ -1,6 +1,7 @@
 /** A file system of its own for a test's data, small enough to fill. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   mkdirSync,
   mkdtempSync,
@@ -41,25 +42,35 @@ export function smallDisk(
   return path
 }
 
+/** A disk that can be made read-only under open files, as the kernel does after an error. */
+export interface FragileDisk {
+  path: string
+  goReadOnly(): void
+  /** Unmounts it, which must not be in use, repairs it and mounts it writable under the same path. */
+  repair(): void
+}
+
 /**
- * Mounts one of `sizeMb` that can be made read-only under open files, as the kernel does after an error.
+ * Mounts one of `sizeMb`.
  *
+ * @param place Where its image is kept.
  * @returns, @throws As `smallDisk`.
  */
 export function readOnlyDisk(
   context: Pick<TestContext, 'after' | 'diagnostic'>,
   sizeMb: number,
-): { path: string; goReadOnly(): void } | undefined {
-  const parent = mkdtempSync(join(tmpdir(), 'mailroom-disk-'))
+  place = tmpdir(),
+): FragileDisk | undefined {
+  const parent = mkdtempSync(join(place, 'mailroom-disk-'))
   const [image, path] = [join(parent, 'image'), join(parent, 'disk')]
   const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'pipe' })
-  let device: string
+  const mount = () => run('mount', '-o', 'loop,errors=remount-ro', image, path)
   try {
     run('truncate', '-s', `${sizeMb}M`, image)
     run('mkfs.ext4', '-q', '-m', '0', image)
     mkdirSync(path)
-    run('mount', '-o', 'loop,errors=remount-ro', image, path)
-    device = basename(String(run('findmnt', '-n', '-o', 'SOURCE', path)).trim())
+    chmodSync(parent, 0o755) // A node that is not root's has its data on it.
+    mount()
   } catch (error) {
     rmSync(parent, { recursive: true })
     if (process.env['CI'] === 'true') throw error
@@ -70,7 +81,20 @@ export function readOnlyDisk(
     run('umount', '--lazy', path)
     rmSync(parent, { recursive: true })
   })
-  return { path, goReadOnly: () => writeFileSync(`/sys/fs/ext4/${device}/trigger_fs_error`, 'now') }
+  return {
+    path,
+    goReadOnly() {
+      const device = basename(String(run('findmnt', '-n', '-o', 'SOURCE', path)).trim())
+      writeFileSync(`/sys/fs/ext4/${device}/trigger_fs_error`, 'now')
+    },
+    repair() {
+      run('umount', path)
+      const { status, stderr } = spawnSync('e2fsck', ['-p', image])
+      // 1: it has repaired something.
+      if (status !== 0 && status !== 1) throw new Error(`e2fsck: ${status} ${stderr}`)
+      mount()
+    },
+  }
 }
 
 /** Takes all room there is with a file; may be called again, to take what was given back. */

@@ -2,19 +2,22 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { freePort } from '../../tools/free-port.ts'
 import { RunningSystem } from './running-system.ts'
 
+const OUTPUT_CHARACTERS = 100_000
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
 interface SystemOptions {
   env?: Record<string, string>
   data?: string
   stdout?: number | 'pipe'
+  /** A file that its log lines are appended to, in place of `stdout`. */
+  logFile?: string
   /** A command that runs the program in its place: the pid stays the same. */
   wrap?: string[]
 }
@@ -27,6 +30,8 @@ export class System extends RunningSystem {
   #env: Record<string, string>
   #wrap: string[]
   #stdout: number | 'pipe'
+  /** Where the log lines of the next process go; `stdout` without it. */
+  logFile: string | undefined
   #output = ''
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
@@ -36,7 +41,7 @@ export class System extends RunningSystem {
     port: number,
     data: string,
     args: string[],
-    { env = {}, stdout = 'pipe', wrap = [] }: SystemOptions,
+    { env = {}, stdout = 'pipe', logFile, wrap = [] }: SystemOptions,
   ) {
     super(`http://127.0.0.1:${port}`)
     this.port = port
@@ -44,6 +49,7 @@ export class System extends RunningSystem {
     this.#args = args
     this.#env = env
     this.#stdout = stdout
+    this.logFile = logFile
     this.#wrap = wrap
   }
 
@@ -86,21 +92,24 @@ export class System extends RunningSystem {
   spawn(): void {
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
     const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
+    const stdout = this.logFile === undefined ? this.#stdout : openSync(this.logFile, 'a')
     this.primary = spawn(command, rest, {
       env: { ...process.env, ...this.#env },
-      stdio: ['ignore', this.#stdout, 'pipe'],
+      stdio: ['ignore', stdout, 'pipe'],
     })
+    if (stdout !== this.#stdout) closeSync(stdout as number)
     this.exited = once(this.primary, 'exit') as never
     for (const stream of [this.primary.stdout, this.primary.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#output = (this.#output + text).slice(-100_000)
+        this.#output = (this.#output + withoutRequests(text)).slice(-OUTPUT_CHARACTERS)
       })
     }
   }
 
-  /** What it wrote, the last 100 kB. */
+  /** What it wrote, the last 100 kB, without lines about single requests (level debug). */
   override get output(): string {
-    return this.#output
+    const log = this.logFile === undefined ? '' : withoutRequests(readFileSync(this.logFile, 'utf8'))
+    return (log + this.#output).slice(-OUTPUT_CHARACTERS)
   }
 
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
@@ -110,11 +119,13 @@ export class System extends RunningSystem {
   /** Waits until `GET /readyz` answers 200. */
   async ready(): Promise<void> {
     await this.until('it is ready', async () => {
-      if (this.primary.exitCode !== null) assert.fail(`ended with ${this.primary.exitCode}:\n${this.#output}`)
+      if (this.primary.exitCode !== null) assert.fail(`ended with ${this.primary.exitCode}:\n${this.output}`)
       return (await fetch(`${this.url}/readyz`)).ok
     })
   }
 }
+
+const withoutRequests = (lines: string) => lines.replaceAll(/^.*"msg":"request".*\n/gm, '')
 
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,10 +1,11 @@
 /**
  * The restart policy of one actor: exponential backoff with full jitter, from 0.1 s to 30 s. Five crashes within 60 s
- * open its circuit breaker. It is then probed every 30 s, until a process has been ready for 60 s.
+ * open its circuit breaker. It is then probed every 30 s, until a process has been ready for 60 s. A fork that failed
+ * says nothing about the actor: it never opens the breaker, and is tried again after 2 s at the latest.
  */
 
 import type { Clock, Random } from '../clock.ts'
-import { CRASH_WINDOW_MS, RESTART_BASE_MS, RESTART_MAX_MS } from '../timings.ts'
+import { CRASH_WINDOW_MS, FORK_RETRY_MAX_MS, RESTART_BASE_MS, RESTART_MAX_MS } from '../timings.ts'
 
 const BREAKER_COUNT = 5
 
@@ -22,6 +23,8 @@ export class RestartPolicy {
   #crashes: number[] = []
   #open = false
   #readyAt: number | null = null
+  /** Forks that failed since the last process. */
+  #failedForks = 0
 
   constructor(clock: Clock, random: Random) {
     this.#clock = clock
@@ -31,6 +34,14 @@ export class RestartPolicy {
   /** The actor became ready. */
   ready(): void {
     this.#readyAt = this.#clock.monotonic()
+    this.#failedForks = 0
+  }
+
+  /** No process could be started for the actor. */
+  forkFailed(): Verdict {
+    if (this.#open) return { delayMs: RESTART_MAX_MS, failed: true }
+    const delayMs = this.#random() * Math.min(FORK_RETRY_MAX_MS, RESTART_BASE_MS * 2 ** this.#failedForks++)
+    return { delayMs, failed: false }
   }
 
   /** The actor's process crashed. */

@@ -49,7 +49,7 @@ export class SupervisedActor {
     if (failure !== undefined && !failure.retryable && !isMailroomError(failure, 'MR_INTERNAL')) {
       this.bootFailure = failure
     }
-    const { delayMs, failed } = this.policy.crashed()
+    const { delayMs, failed } = neverStarted ? this.policy.forkFailed() : this.policy.crashed()
     Object.assign(entry, {
       ...{ state: failed ? 'failed' : 'restarting', pid: 0, address: null },
       missing: neverStarted ? [`its process ${how}`] : [],

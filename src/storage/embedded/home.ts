@@ -22,6 +22,7 @@ import {
   type OpenFile,
   openToRead,
   openToWrite,
+  setAside,
   transact,
 } from './sqlite.ts'
 
@@ -75,7 +76,11 @@ export class Home {
     this.#retentionMs = retentionMs
     this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
     try {
-      if (!existsSync(path)) createFile(path, SCHEMA)
+      if (!existsSync(path)) {
+        // SQLite would take the write-ahead log of a home that was removed for that of the new one.
+        if (existsSync(`${path}-wal`)) setAside(path, clock.now())
+        createFile(path, SCHEMA)
+      }
       this.#open = this.#openToWrite()
     } catch (error) {
       if (!isUnavailable(error) || !existsSync(path)) throw error

@@ -84,11 +84,12 @@ export class LogFiles {
     }
   }
 
-  /** Notices files that were removed, or replaced by others of the same name. */
+  /** Notices files that were removed, or replaced by others of the same name. What cannot be read any more is opened anew. */
   watch(): void {
     this.#directory.check()
     for (const [name, reader] of this.#readers) {
       if (identityOf(this.#pathOf(name)) !== reader.identity) this.#forget(name, reader)
+      else if (reader.isOutdated) this.#close(name, reader)
     }
   }
 
@@ -99,8 +100,7 @@ export class LogFiles {
       let reader = this.#readers.get(name)
       // A file that nobody wrote when it was opened is opened anew once somebody does.
       if (reader?.isImmutable && isBeingWritten(path)) {
-        this.#readers.delete(name)
-        reader.close()
+        this.#close(name, reader)
         reader = undefined
       }
       if (reader === undefined) {
@@ -135,12 +135,16 @@ export class LogFiles {
     return join(this.#options.data, name)
   }
 
+  #close(name: string, reader: LogReader): void {
+    this.#readers.delete(name)
+    reader.close()
+  }
+
   /** A file is not under its name any more. Only what is older than the retention may be removed. */
   #forget(name: string, reader: LogReader): void {
     const { clock, retentionMs } = this.#options
     const youngest = reader.youngest()
-    this.#readers.delete(name)
-    reader.close()
+    this.#close(name, reader)
     if (youngest !== undefined && youngest >= idAt(clock.ago(retentionMs)))
       this.#damage.report(name, 'was removed while Mailroom ran; its messages are lost')
   }

@@ -28,6 +28,8 @@ export class LogReader {
   readonly identity: string | undefined
   /** Opened as a file that nobody writes. */
   readonly isImmutable: boolean
+  readonly #path: string
+  readonly #indexIdentity: string | undefined
   readonly #database: DatabaseSync
   readonly #number = ++lastNumber
   readonly #statements: Record<
@@ -38,6 +40,8 @@ export class LogReader {
   private constructor(path: string, { database, file, isImmutable }: OpenFile) {
     this.file = file
     this.identity = identityOf(path)
+    this.#path = path
+    this.#indexIdentity = identityOf(`${path}-shm`)
     this.isImmutable = isImmutable
     this.#database = database
     const row = 'SELECT seq, id, lane, crc, body FROM log'
@@ -57,6 +61,15 @@ export class LogReader {
   /** @throws As `openToRead`. */
   static open(path: string): LogReader {
     return openToRead(path, (open) => new LogReader(path, open))
+  }
+
+  /**
+   * True when the index of the write-ahead log was removed, and the file's writer has begun another one: what is
+   * committed now is not seen here.
+   */
+  get isOutdated(): boolean {
+    const identity = identityOf(`${this.#path}-shm`)
+    return identity !== undefined && identity !== this.#indexIdentity
   }
 
   /** Another text after each commit, and of each reader. */

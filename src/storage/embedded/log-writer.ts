@@ -38,6 +38,8 @@ import {
 
 const SEGMENT_BYTES = 256 * 1024 * 1024
 const ROW_BYTES = 150
+/** More than are ever written in a millisecond. */
+const ROWS_PER_MS = 1000
 
 /** What a writer needs. */
 export interface LogWriterOptions
@@ -56,6 +58,8 @@ interface Segment {
   findKey: StatementSync
   dropKey: StatementSync
   idsOf: StatementSync
+  /** The number of the last row. */
+  seq: number
   bytes: number
   firstAt: number | null
 }
@@ -218,7 +222,7 @@ export class LogWriter {
     }
     for (const [index, { id, text }] of messages.entries()) {
       const [keyValue, hash] = index === 0 && key !== undefined ? [key.value, key.hash] : [null, null]
-      this.#segment!.insert.run(id, keyValue, hash, lane, checksumOf(id, text), text)
+      this.#segment!.insert.run(++this.#segment!.seq, id, keyValue, hash, lane, checksumOf(id, text), text)
       this.#segment!.bytes += text.length + ROW_BYTES
     }
     this.#segment!.firstAt ??= clock.now()
@@ -318,14 +322,15 @@ export class LogWriter {
     this.#number = Number(name.split('.')[1])
     return openToWrite(path, ({ database }) => {
       const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id']
+      const last = database.prepare('SELECT max(seq) AS seq FROM log').get()?.['seq'] as number | null
       return {
         name,
         database,
-        insert: database.prepare(
-          'INSERT INTO log(id, key, hash, lane, crc, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING',
-        ),
+        insert: database.prepare('INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING'),
         dropKey: database.prepare('UPDATE log SET key = NULL WHERE key = ?'),
         ...keyStatements(database),
+        // Higher than that of any row that was lost with a write-ahead log: lanes may have passed it.
+        seq: Math.max(last ?? 0, this.#options.clock.now() * ROWS_PER_MS),
         bytes: statSync(path).size,
         guard: guardOf(path),
         firstAt: typeof first === 'string' ? timeOf(first) : null,

@@ -34,6 +34,20 @@ test('a process that has been ready for 60 s closes the breaker', async () => {
   assert.deepEqual(policy.crashed(), { failed: false, delayMs: 100 })
 })
 
+test('a fork that fails is tried again after 2 s at the latest, and opens no breaker', () => {
+  const { policy } = open()
+  for (let crash = 1; crash <= 4; crash++) policy.crashed()
+  const delays = Array.from({ length: 6 }, () => policy.forkFailed())
+  assert.deepEqual(
+    delays,
+    [100, 200, 400, 800, 1600, 2000].map((delayMs) => ({ delayMs, failed: false })),
+  )
+  policy.ready()
+  assert.equal(policy.forkFailed().delayMs, 100)
+  assert.equal(policy.crashed().failed, true)
+  assert.deepEqual(policy.forkFailed(), { delayMs: 30_000, failed: true })
+})
+
 test('crashes more than 60 s ago do not count', async () => {
   const { policy, clock } = open()
   for (let crash = 1; crash <= 20; crash++) {

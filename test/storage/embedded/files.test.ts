@@ -1,14 +1,28 @@
 /** Files that are removed, replaced or closed to a process that has them open. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { systemClock as clock } from '../../../src/runtime/clock.ts'
+import { systemClock as clock, systemRandom as random } from '../../../src/runtime/clock.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { createLogger } from '../../../src/runtime/logger.ts'
 import { GroupCommit } from '../../../src/storage/embedded/group-commit.ts'
 import { Gone, Guard } from '../../../src/storage/embedded/guard.ts'
+import { Home } from '../../../src/storage/embedded/home.ts'
 import { takeLock } from '../../../src/storage/embedded/lock-file.ts'
+import { openEmbedded } from '../../../src/storage/embedded/open.ts'
 import { lockDirectory } from '../../../src/storage/embedded/socket-lock.ts'
 import {
   closeGuarded,
@@ -17,6 +31,8 @@ import {
   guardOf,
   openToWrite,
 } from '../../../src/storage/embedded/sqlite.ts'
+import { idGenerator } from '../../../src/storage/ids.ts'
+import type { Backend } from '../../../src/storage/ports.ts'
 
 function directory(context: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'files-'))
@@ -130,4 +146,92 @@ test('a group commit: one transaction for all, a refusal is for its write only, 
   const closed = commits.run(() => 1)
   commits.close(new Error('closed'))
   await assert.rejects(closed, { message: 'closed' })
+})
+
+test('the write-ahead log of a home that was removed is kept, and is no part of the home that replaces it', async (context) => {
+  const path = join(directory(context), 'home-0.db')
+  const removed = new Home(path, clock, 1e9)
+  context.after(() => removed.close())
+  await removed.commit(() => removed.moveCursor('file', 7))
+  rmSync(path)
+  const home = new Home(path, clock, 1e9)
+  context.after(() => home.close())
+  assert.deepEqual([...home.cursors()], [])
+  await home.commit(() => home.moveCursor('file', 1))
+  assert.deepEqual([...home.cursors()], [['file', 1]])
+  const names = readdirSync(dirname(path)).filter((name) => name.includes('.damaged-'))
+  assert.deepEqual(names.map((name) => name.slice(-4)).sort(), ['-shm', '-wal'])
+})
+
+const TEXT = 'x'.repeat(500)
+
+function opened(context: TestContext, data: string, writer?: number): Backend {
+  const options = { data, laneCount: 1, clock, random, logger: createLogger('silent', {}), retentionMs: 1e9 }
+  const backend = openEmbedded({ ...options, ...(writer !== undefined && { writer }) })
+  context.after(() => backend.close())
+  return backend
+}
+
+async function append(
+  { log }: Backend,
+  nextIds: (count: number) => string[],
+  count: number,
+): Promise<string[]> {
+  const ids = nextIds(count)
+  const messages = ids.map((id) => ({ id, text: TEXT }))
+  await log.append({ messages, lane: 0, deadlineAt: clock.monotonic() + 3000 })
+  return ids
+}
+
+async function deliver({ queue }: Backend): Promise<string[]> {
+  const ids = (await queue.claim(0, 100, 0)).map(({ id }) => id)
+  await queue.settle(
+    0,
+    ids.map((id) => ({ id, as: 'done' })),
+  )
+  return ids
+}
+
+test('what is logged after a write-ahead log was lost is delivered: no row has the number of one that was lost', async (context) => {
+  const data = directory(context)
+  const nextIds = idGenerator(clock, random)
+  const path = join(data, 'log-1.1.db')
+  for (const backend of [opened(context, data, 1), opened(context, data)]) await backend.close()
+  const whole = [opened(context, data, 1), opened(context, data)] as const
+  const file = readFileSync(path)
+  await whole[1].queue.hold(0)
+  await append(whole[0], nextIds, 20)
+  assert.equal((await deliver(whole[1])).length, 20)
+  await append(whole[0], nextIds, 1) // Saves the cursor.
+  await deliver(whole[1])
+  for (const backend of whole) await backend.close()
+  writeFileSync(path, file)
+  const [logging, messages] = [opened(context, data, 1), opened(context, data)]
+  const ids = await append(logging, nextIds, 10)
+  await messages.queue.hold(0)
+  assert.deepEqual(await deliver(messages), ids)
+})
+
+test('a reader whose write-ahead log and index were removed sees what the next writer commits', async (context) => {
+  const data = directory(context)
+  const child = new URL('../../support/store-child.ts', import.meta.url).pathname
+  /** Writes until it has told an id, and is killed. */
+  const write = async () => {
+    const process = fork(child, ['append', data, '1'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    const [ids] = (await once(process.stdout!.setEncoding('utf8'), 'data')) as [string]
+    process.kill('SIGKILL')
+    await once(process, 'exit')
+    return ids.split('\n')[0]!
+  }
+  const before = await write()
+  const reader = opened(context, data)
+  const shown = async () => (await reader.log.page({ limit: 10_000 })).map(({ id }) => id)
+  assert.ok((await shown()).includes(before))
+  for (const suffix of ['-wal', '-shm']) rmSync(join(data, `log-1.1.db${suffix}`))
+  const after = await write()
+  const endAt = clock.monotonic() + 5000
+  while (!(await shown()).includes(after)) {
+    assert.ok(clock.monotonic() < endAt, 'it is shown within 5 s')
+    await clock.sleep(50)
+  }
 })
