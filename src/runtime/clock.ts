@@ -51,7 +51,7 @@ export const systemClock: Clock = {
     let dueAt = nextMultiple()
     let timer: NodeJS.Timeout
     const schedule = () => {
-      timer = setTimeout(run, Math.ceil(dueAt - monotonic())).unref()
+      timer = setTimeout(run, Math.max(1, Math.ceil(dueAt - monotonic()))).unref()
     }
     const run = () => {
       // A timer may fire up to 1 ms early.
