@@ -8,13 +8,7 @@ import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
 import { outputOf } from './runtime/output.ts'
-import {
-  CLIENT_SETTINGS,
-  type ClientConfig,
-  resolveClientConfig,
-  resolveConfig,
-  SETTINGS,
-} from './settings/config.ts'
+import { CLIENT_SETTINGS, resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
 import {
   didYouMean,
   invalidConfig,
@@ -140,7 +134,14 @@ function addClientCommand(
       const config = resolveClientConfig({ flags: given, surplus }, flags)
       const ignored = serviceVariables()
       if (ignored.length > 0) report(`mailroom: Ignored Kubernetes service variables: ${ignored.join(', ')}`)
-      await withClient(config, (client) => run(client, operandsGiven, config))
+      process.stdout.on('error', endWithOutput)
+      await using client = new ApiClient(config.url, {
+        token: config.token ?? undefined,
+        retryMs: config.timeoutMs,
+        onFirstRetry: ({ message }) =>
+          report(`${message}\nTrying again for up to ${config.timeoutMs / 1000} s`),
+      })
+      await run(client, operandsGiven, config)
     },
   )
 }
@@ -169,25 +170,11 @@ function parsed(args: Arguments, operands: readonly string[] = []) {
   return { flags, words: _.map(String) }
 }
 
-async function withClient(
-  { url, token, timeoutMs }: ClientConfig,
-  work: (client: ApiClient) => Promise<void>,
-): Promise<void> {
-  const client = new ApiClient(url, {
-    token: token ?? undefined,
-    retryMs: timeoutMs,
-    onFirstRetry: ({ message }) => report(`${message}\nTrying again for up to ${timeoutMs / 1000} s`),
-  })
-  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-    if (code === 'EPIPE') exit(EXIT_PIPE)
-    report(`mailroom: Standard output cannot be written: ${message}`)
-    exit(1)
-  })
-  try {
-    await work(client)
-  } finally {
-    await client.close()
-  }
+/** Ends the process when its standard output cannot be written. */
+function endWithOutput({ code, message }: NodeJS.ErrnoException): never {
+  if (code === 'EPIPE') exit(EXIT_PIPE)
+  report(`mailroom: Standard output cannot be written: ${message}`)
+  exit(1)
 }
 
 function noCommand(words: readonly (string | number)[], before: string, known: readonly string[]): never {

@@ -177,7 +177,7 @@ export class ApiClient {
   }
 
   /** Closes the connections. */
-  close(): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     return this.#agent.close()
   }
 

@@ -131,11 +131,8 @@ export class Connections {
 
   #add(socket: Socket): void {
     if (this.#open.has(socket)) return
-    this.#open.set(socket, {
-      inFlight: new Set(),
-      idleSince: this.#options.clock.monotonic(),
-      isClosing: false,
-    })
+    const idleSince = this.#options.clock.monotonic()
+    this.#open.set(socket, { inFlight: new Set(), idleSince, isClosing: false })
     socket.once('close', () => {
       this.#open.delete(socket)
       if (this.#open.size === 0) this.#onEmpty?.()

@@ -28,7 +28,7 @@ export interface ApiContext {
 export type Query = Partial<Record<string, string>>
 
 /** Answers one request of a route. `query` holds only parameters that the route knows. */
-export type RouteHandler = (context: Context, query: Query) => Promise<void> | void
+export type Endpoint = (context: Context, query: Query) => Promise<void> | void
 
 /** Makes JSON text Koa's answer. */
 export function replyJson(context: Context, status: number, json: string): void {

@@ -3,7 +3,7 @@ import { Router } from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import { MailroomError } from '../runtime/errors.ts'
 import { hasBody } from './body.ts'
-import { type ApiContext, parseQuery, type RouteHandler } from './context.ts'
+import { type ApiContext, type Endpoint, parseQuery } from './context.ts'
 import { ConcurrencyLimit } from './overload.ts'
 import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
@@ -19,7 +19,7 @@ const READERS_MAX = 200
 /** `routes` answers what the table knows; `unrouted` throws `MR_NOT_FOUND` or `MR_METHOD_UNSUPPORTED`. */
 export function createRouter(api: ApiContext): { routes: Middleware; unrouted: Middleware } {
   const readers = new ConcurrencyLimit('readers of lists', READERS_MAX)
-  const handlers: Record<Operation, RouteHandler> = {
+  const handlers: Record<Operation, Endpoint> = {
     ...messageRoutes(api, readers),
     ...logRoutes(api, readers),
     ...actorRoutes(api, readers),
@@ -40,7 +40,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
   return { routes: router.routes() as Middleware, unrouted }
 }
 
-function answer(context: Context, route: Route, handler: RouteHandler): Promise<void> | void {
+function answer(context: Context, route: Route, handler: Endpoint): Promise<void> | void {
   const query = parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {
     throw badRequest({ where: 'the body', expected: 'empty', got: 'one' })

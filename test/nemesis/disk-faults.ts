@@ -1,5 +1,6 @@
 /** What the nemesis does to the disks and the files of a node on the embedded backend. */
-import { chmodSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import assert from 'node:assert/strict'
+import { chmodSync, chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FragileDisk, fill } from '../support/small-disk.ts'
 import { isAlive, type System, sleep } from '../support/system.ts'
@@ -20,6 +21,7 @@ import {
 import { type Loss, Removal } from './losses.ts'
 
 const FILLING = 'filling'
+const FOREIGN = 'a file of somebody else'
 const postsWithinMs = POSTS_WITHIN_MS
 
 /** Where a node under the nemesis has its files. */
@@ -157,20 +159,39 @@ function removal(
     ...{ name, silent: false, at: 'primary', postsWithinMs },
     async strike(system, dice) {
       const names = readdirSync(system.data).sort()
-      const removed = new Removal(system.data, choose(names, dice))
-      if (dice() < 0.5) await untilNamed(system)
-      else await killOne(system, dice)
+      const chosen = choose(names, dice)
+      const removed = new Removal(system.data, chosen)
+      let foreign: string[] = []
+      if (dice() < 0.5) {
+        if (dice() < 0.5) foreign = replaceBy(FOREIGN, system.data, chosen)
+        await untilNamed(system)
+      } else await killOne(system, dice)
       await sleep(dice() * 2000)
       const pids = childrenOf(system.primary.pid!)
       if (dice() < 0.5) await drain(system)
       else system.kill('SIGKILL')
       await system.exited
       await system.until('all processes have ended', async () => !pids.some(isAlive))
+      for (const path of foreign) {
+        assert.equal(readFileSync(path, 'utf8'), FOREIGN, `${path} is not overwritten`)
+        rmSync(path)
+      }
       losses.push(removed.loss())
       system.spawn()
       return performance.now()
     },
   }
+}
+
+/** Puts files of somebody else, which the node may write, under the names of data files. @returns Their paths. */
+function replaceBy(text: string, data: string, names: readonly string[]): string[] {
+  const { uid, gid } = statSync(data)
+  const paths = names.filter((name) => /\.db(-wal|-shm)?$/.test(name)).map((name) => join(data, name))
+  for (const path of paths) {
+    writeFileSync(path, text)
+    chownSync(path, uid, gid)
+  }
+  return paths
 }
 
 /** Waits until `/readyz` is 503. */

@@ -46,6 +46,7 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
     'a stray error is logged with its stack; it opens no breaker and costs nobody an attempt',
     async () => {
       const innocents: string[] = []
+      const bombs: string[] = []
       for (const verb of [
         'throw-later',
         'reject-later',
@@ -56,12 +57,14 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
       ]) {
         const bomb = await post(system, verb)
         const innocent = await post(system, 'wait 200')
+        bombs.push(bomb.id)
         innocents.push(bomb.id, innocent.id)
         await find(system, innocent.id, 10)
       }
       for (const id of innocents)
         assert.deepEqual(await find(system, id, 10), { state: 'delivered', attempts: 1 })
       await system.until('it is logged', async () => /the handler left an error/.test(system.output))
+      assert.match(system.output, new RegExp(`"id":"${bombs[0]}","stack":"Error: a stray error`))
       assert.match(system.output, /Error: a stray error\\n +at .*support\/handler\.ts/)
       assert.match(system.output, /Error: a stray rejection\\n +at .*support\/handler\.ts/)
     },
@@ -70,6 +73,9 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
   await context.test(
     'whatever it throws, returns, reads or writes, it is only its message’s affair, and the log stays lines of JSON',
     async () => {
+      await post(system, 'complain')
+      const complaint = /"level":40,.*"from":"handler","msg":"a complaint on stderr"/
+      await system.until('stderr is logged', async () => complaint.test(system.output))
       const odd = ['return', 'read-stdin', 'no-newline', 'flood']
       for (const text of odd) {
         const { id } = await post(system, text)

@@ -41,7 +41,7 @@ export class FakeNode {
     context.after(async () => {
       server.close()
       server.closeAllConnections()
-      await client.close()
+      await client[Symbol.asyncDispose]()
     })
     return { node, client }
   }

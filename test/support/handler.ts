@@ -34,6 +34,7 @@ const handle: Handler = async ({ text }, { signal, attempt }) => {
     for (const kept: unknown[] = []; ; ) kept.push(new Array(1_000_000).fill(kept.length))
   }
   if (verb === 'flood') for (let line = 0; line < 50_000; line++) console.log(`{"flood":${line}}`)
+  if (verb === 'complain') console.error('a complaint on stderr')
   if (verb === 'no-newline') process.stdout.write('x'.repeat(1_000_000))
   if (verb === 'read-stdin') for await (const _ of process.stdin);
   if (verb === 'return') return 'x'.repeat(10_000_000) as never

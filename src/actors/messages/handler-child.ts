@@ -1,19 +1,20 @@
 /**
  * A real process for the handler: forked into a process group of its own, which is killed as a whole. What the
- * handler writes to stdout becomes log lines. Its stderr, environment and working directory are those of the worker.
+ * handler writes becomes log lines: of stdout at level info, of stderr at level warn. Its environment and working
+ * directory are those of the worker.
  */
 import { fork } from 'node:child_process'
 import { extname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import type { Clock } from '../../runtime/clock.ts'
+import type { Cancel, Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { HANDLER_OUTPUT_MS } from '../../runtime/timings.ts'
 import type { FromHandler } from './handler.ts'
 import type { Spawn } from './handler-runner.ts'
 
 const LINE_MAX_CHARACTERS = 8192
-/** Lines of output that are logged in `HANDLER_OUTPUT_MS`. */
+/** Lines of stdout, and of stderr, that are logged in `HANDLER_OUTPUT_MS`. */
 const LINES_MAX_COUNT = 1000
 
 /** Starts processes that load the module at `path`. */
@@ -22,7 +23,7 @@ export function forkHandler(path: string, { clock, logger }: { clock: Clock; log
   return ({ onMessage, onExit }) => {
     const child = fork(entry, [path, String(process.pid)], {
       detached: true,
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     let how: string | undefined
     let isReported = false
@@ -47,7 +48,8 @@ export function forkHandler(path: string, { clock, logger }: { clock: Clock; log
       if (child.pid === undefined) how = `No process could be started for the handler: ${error.message}`
       report()
     })
-    logLines(child.stdout!, clock, logger)
+    logLines(child.stdout!, 'info', { clock, logger })
+    logLines(child.stderr!, 'warn', { clock, logger })
     return {
       send: (message) => {
         if (child.connected) child.send(message, () => {})
@@ -66,20 +68,24 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-/** Logs a handler's output, line by line. Long lines are cut. Lines beyond the maximum are counted. */
-function logLines(output: Readable, clock: Clock, logger: Logger): void {
+/** Logs what a handler writes, line by line. Long lines are cut. Lines beyond the maximum are counted. */
+function logLines(
+  output: Readable,
+  level: 'info' | 'warn',
+  { clock, logger }: { clock: Clock; logger: Logger },
+): void {
   let rest = ''
-  let logged = 0
-  let dropped = 0
+  let count = 0
+  let cancel: Cancel = () => {}
   const log = (line: string) => {
-    if (++logged > LINES_MAX_COUNT) dropped++
-    else logger.info({ from: 'handler' }, line.slice(0, LINE_MAX_CHARACTERS))
+    if (count++ === 0) cancel = clock.after(HANDLER_OUTPUT_MS, report)
+    if (count <= LINES_MAX_COUNT) logger[level]({ from: 'handler' }, line.slice(0, LINE_MAX_CHARACTERS))
   }
   const report = () => {
+    const dropped = count - LINES_MAX_COUNT
     if (dropped > 0) logger.warn({ dropped }, 'the handler writes too many lines; some were dropped')
-    logged = dropped = 0
+    count = 0
   }
-  const cancel = clock.every(HANDLER_OUTPUT_MS, report)
   output.setEncoding('utf8')
   output.on('data', (text: string) => {
     const lines = text.split('\n')
@@ -88,8 +94,8 @@ function logLines(output: Readable, clock: Clock, logger: Logger): void {
     for (const line of lines) log(line)
   })
   output.on('close', () => {
-    cancel()
     if (rest !== '') log(rest)
+    cancel()
     report()
   })
 }

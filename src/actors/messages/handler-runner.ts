@@ -294,7 +294,10 @@ class HandlerProcess {
         this.#refuse(fromWire(message.error))
         break
       case 'stray':
-        this.#options.logger.error({ stack: message.stack }, 'the handler left an error that nothing caught')
+        this.#options.logger.error(
+          { id: message.id, stack: message.stack },
+          'the handler left an error that nothing caught',
+        )
         this.#listener.onStray()
         break
       default: {

@@ -45,8 +45,8 @@ export type FromHandler =
   | { kind: 'aborted'; run: number }
   /** `error`: what it threw, as text; null when it succeeded. What it returned is ignored. */
   | { kind: 'ended'; run: number; error: string | null }
-  /** An error that no call was there to throw (a timer, an unhandled rejection); its stack. */
-  | { kind: 'stray'; stack: string }
+  /** An error that no call was there to throw (a timer, an unhandled rejection); `id`: its message, if one is known. */
+  | { kind: 'stray'; stack: string; id: string | null }
 
 const ERROR_MAX_CHARACTERS = 1000
 const STACK_MAX_CHARACTERS = 10_000
@@ -57,7 +57,7 @@ export class HandlerHost {
   readonly #send: (message: FromHandler) => void
   readonly #running = new Map<number, AbortController>()
   /** The call that the code now running belongs to, also after it has returned. */
-  readonly #call = new AsyncLocalStorage<number>()
+  readonly #call = new AsyncLocalStorage<{ run: number; id: string }>()
 
   constructor(handler: Handler, send: (message: FromHandler) => void) {
     this.#handler = handler
@@ -74,9 +74,9 @@ export class HandlerHost {
 
   /** Reports an error that reached nobody. When the call it came from still runs, that call has failed. */
   stray(thrown: unknown): void {
-    this.#send(strayOf(thrown))
-    const run = this.#call.getStore()
-    if (run !== undefined) this.#end(run, errorText(thrown))
+    const call = this.#call.getStore()
+    this.#send(strayOf(thrown, call?.id))
+    if (call !== undefined) this.#end(call.run, errorText(thrown))
   }
 
   async #run({ run, message, attempt }: Extract<ToHandler, { kind: 'run' }>): Promise<void> {
@@ -84,7 +84,8 @@ export class HandlerHost {
     this.#running.set(run, controller)
     this.#send({ kind: 'started', run })
     try {
-      await this.#call.run(run, () => this.#handler(message, { signal: controller.signal, attempt }))
+      const { signal } = controller
+      await this.#call.run({ run, id: message.id }, () => this.#handler(message, { signal, attempt }))
     } catch (thrown) {
       return this.#end(run, errorText(thrown))
     }
@@ -155,11 +156,11 @@ function errorText(thrown: unknown): string {
   return text.slice(0, ERROR_MAX_CHARACTERS)
 }
 
-/** The report of an error that reached nobody. */
-export function strayOf(thrown: unknown): FromHandler {
+/** The report of an error that reached nobody. `id`: the message whose call it came from, perhaps after its end. */
+export function strayOf(thrown: unknown, id: string | null = null): FromHandler {
   const stack = propertyOf(thrown, 'stack')
   const text = typeof stack === 'string' ? stack : inWords(thrown)
-  return { kind: 'stray', stack: text.slice(0, STACK_MAX_CHARACTERS) }
+  return { kind: 'stray', stack: text.slice(0, STACK_MAX_CHARACTERS), id }
 }
 
 /** A property of an error; undefined of anything else, and when reading it throws. */

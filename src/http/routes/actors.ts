@@ -6,11 +6,11 @@ import { MAX_ACTORS } from '../../settings/config.ts'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import {
   type ApiContext,
+  type Endpoint,
   idParameter,
   numberParameter,
   PAGE_LIMIT,
   pathParameter,
-  type RouteHandler,
   replyJson,
 } from '../context.ts'
 import type { ConcurrencyLimit } from '../overload.ts'
@@ -26,7 +26,7 @@ const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 export function actorRoutes(
   { facade, clock }: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', RouteHandler> {
+): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', Endpoint> {
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))

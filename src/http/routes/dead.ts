@@ -5,11 +5,11 @@ import type { Dead } from '../../storage/ports.ts'
 import {
   type ApiContext,
   checkId,
+  type Endpoint,
   idParameter,
   numberParameter,
   PAGE_LIMIT,
   pathParameter,
-  type RouteHandler,
   replyJson,
 } from '../context.ts'
 import { replyPage } from '../streams.ts'
@@ -18,7 +18,7 @@ import { replyPage } from '../streams.ts'
 export function deadRoutes({
   facade,
   clock,
-}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', RouteHandler> {
+}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Endpoint> {
   return {
     async getDead(context, query) {
       const limit = numberParameter(query, 'limit', PAGE_LIMIT)

@@ -1,11 +1,8 @@
 /** `/livez` and `/readyz`: open to everyone, without a token. */
-import { type ApiContext, type RouteHandler, replyJson } from '../context.ts'
+import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 
 /** The routes of health. */
-export function healthRoutes({
-  facade,
-  closing,
-}: ApiContext): Record<'getLivez' | 'getReadyz', RouteHandler> {
+export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez' | 'getReadyz', Endpoint> {
   return {
     getLivez(context) {
       replyJson(context, 200, '{"status":"ok"}')

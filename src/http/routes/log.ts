@@ -5,10 +5,10 @@ import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import {
   type ApiContext,
+  type Endpoint,
   idParameter,
   numberParameter,
   PAGE_LIMIT,
-  type RouteHandler,
   replyJson,
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
@@ -22,7 +22,7 @@ const REDRIVES_MAX = 4
 export function logRoutes(
   { facade, clock, config }: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'getLog' | 'redriveLog', RouteHandler> {
+): Record<'getLog' | 'redriveLog', Endpoint> {
   const redrives = new ConcurrencyLimit('redrives', REDRIVES_MAX)
   return {
     getLog(context, query) {

@@ -13,10 +13,10 @@ import { ClientDisconnected, mediaTypeOf } from '../body.ts'
 import {
   type ApiContext,
   checkId,
+  type Endpoint,
   numberParameter,
   pathParameter,
   type Query,
-  type RouteHandler,
   replyJson,
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
@@ -36,7 +36,7 @@ const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'postMessages' | 'getLists' | 'getMessage', RouteHandler> {
+): Record<'postMessages' | 'getLists' | 'getMessage', Endpoint> {
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)

@@ -94,7 +94,13 @@ export class LogFiles {
     this.#directory.check()
     for (const [name, reader] of this.#readers) {
       if (identityOf(this.#pathOf(name)) !== reader.identity) this.#forget(name, reader)
-      else if (reader.isOutdated) this.#close(name, reader)
+      else if (reader.isOutdated) {
+        this.#options.damage.report(
+          name,
+          'its write-ahead log was removed while Mailroom ran; messages may be lost',
+        )
+        this.#close(name, reader)
+      }
     }
   }
 

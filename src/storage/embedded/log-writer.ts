@@ -43,7 +43,7 @@ const ROWS_PER_MS = 1000
 
 /** What a writer needs. */
 export interface LogWriterOptions
-  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'segmentBytes' | 'dataIdentity'>,
+  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'dataIdentity'>,
     Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
@@ -112,9 +112,9 @@ export class LogWriter {
 
   /** Begins a new segment when the current one has rows and is large or old enough. One that cannot be ended goes on. */
   rotate(): void {
-    const { segmentBytes = SEGMENT_BYTES, segmentAgeMs, clock, logger } = this.#options
+    const { segmentAgeMs, clock, logger } = this.#options
     const { bytes = 0, firstAt = null } = this.#segment ?? {}
-    if (firstAt === null || (bytes < segmentBytes && firstAt > clock.ago(segmentAgeMs))) return
+    if (firstAt === null || (bytes < SEGMENT_BYTES && firstAt > clock.ago(segmentAgeMs))) return
     if (clock.monotonic() < this.#rotateAt) return
     try {
       this.#segment!.guard.check()

@@ -22,6 +22,4 @@ export interface EmbeddedOptions {
   depths?: LaneReport
   /** For a facade: tells a lane's holder that something waits there. */
   wakeRemote?: (lane: number) => void
-  /** About the size at which a log segment ends. Default 256 MiB. */
-  segmentBytes?: number
 }

@@ -101,7 +101,7 @@ test('a stray error fails the call it comes from while that runs; else it is onl
   assert.ok(sent[1]?.kind === 'stray' && /Error: in a timer\n +at .*handler.test/.test(sent[1].stack))
   const count = sent.length
   host.stray(undefined)
-  assert.deepEqual(sent.slice(count), [{ kind: 'stray', stack: 'undefined' }])
+  assert.deepEqual(sent.slice(count), [{ kind: 'stray', stack: 'undefined', id: null }])
 })
 
 test('the default export of a module is loaded; one that does not load is refused, with file and line', async (context) => {

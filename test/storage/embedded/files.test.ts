@@ -265,4 +265,5 @@ test('a reader whose write-ahead log and index were removed sees what the next w
     assert.ok(clock.monotonic() < endAt, 'it is shown within 5 s')
     await clock.sleep(50)
   }
+  assert.match(reader.damaged().join(), /^log-1\.1\.db: its write-ahead log was removed/)
 })
