@@ -14,7 +14,7 @@ import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
 import { serviceVariables } from '../settings/settings-reader.ts'
-import { newestTime, readTime, storeTime } from '../storage/embedded/clock-file.ts'
+import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
 
@@ -46,7 +46,7 @@ export async function start(config: Config): Promise<void> {
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
       ...{ config: settled, node: config.node, clock, random, logger },
-      timeKeeper: timeKeeperOf(config, logger),
+      timeKeeper: timeKeeperOf(settled, logger),
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
@@ -84,13 +84,13 @@ export async function start(config: Config): Promise<void> {
 }
 
 /** Without a data directory of its own, a node begins with what the wall clock says. */
-function timeKeeperOf({ backend, data, retentionMs }: Config, logger: Logger): TimeKeeper {
+function timeKeeperOf({ backend, data, dataIdentity, retentionMs }: NodeConfig, logger: Logger): TimeKeeper {
   const isEmbedded = backend === 'embedded'
   return new TimeKeeper({
     ...{ machine: thisMachine(), retentionMs, logger },
     stored: isEmbedded ? readTime(data) : undefined,
     newest: isEmbedded ? newestTime(data) : undefined,
-    store: (time) => !isEmbedded || storeTime(data, time),
+    store: isEmbedded ? timeStore(data, dataIdentity, logger) : () => true,
   })
 }
 

@@ -16,7 +16,10 @@ export interface Clock {
   monotonic(): number
   /** Calls `work` once after at least `delayMs`. A pending timer keeps the process alive unless `unref`. */
   after(delayMs: number, work: () => void, options?: { unref?: boolean }): Cancel
-  /** Calls `work` every `periodMs` until cancelled; never keeps the process alive. */
+  /**
+   * Calls `work` every `periodMs` until cancelled, for the first time within `periodMs`; never keeps the process alive.
+   * `systemClock` calls at multiples of the period, so that timers share their wake-ups of the process.
+   */
   every(periodMs: number, work: () => void): Cancel
   /** Calls `work` in the next event-loop iteration, after pending input and microtasks. */
   soon(work: () => void): void
@@ -27,24 +30,37 @@ export interface Clock {
 /** A source of randomness: evenly distributed in [0, 1). */
 export type Random = () => number
 
+function monotonic(): number {
+  // Unlike `performance.now`, it does not count from the start of its process.
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1000 + nanoseconds / 1e6
+}
+
 /** The machine's own clocks: `now` is its wall clock, which may step forwards and backwards. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   ago: (ms) => Date.now() - ms,
-  monotonic() {
-    // Unlike `performance.now`, it does not count from the start of its process.
-    const [seconds, nanoseconds] = process.hrtime()
-    return seconds * 1000 + nanoseconds / 1e6
-  },
+  monotonic,
   after(delayMs, work, options) {
     const timer = setTimeout(work, delayMs)
     if (options?.unref) timer.unref()
     return () => clearTimeout(timer)
   },
   every(periodMs, work) {
-    const timer = setInterval(work, periodMs)
-    timer.unref()
-    return () => clearInterval(timer)
+    const nextMultiple = () => (Math.floor(monotonic() / periodMs) + 1) * periodMs
+    let dueAt = nextMultiple()
+    let timer: NodeJS.Timeout
+    const schedule = () => {
+      timer = setTimeout(run, Math.max(1, Math.ceil(dueAt - monotonic()))).unref()
+    }
+    const run = () => {
+      // A timer may fire up to 1 ms early.
+      dueAt = Math.max(dueAt + periodMs, nextMultiple())
+      schedule()
+      work()
+    }
+    schedule()
+    return () => clearTimeout(timer)
   },
   soon(work) {
     setImmediate(work)

@@ -184,8 +184,8 @@ export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
 
 // ── Consuming ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A claim waits at most this long for a first message. A lost wake-up delays a message by at most this time. */
-export const CLAIM_WAIT_MS = 500
+/** A claim waits at most this long for a first message. Its wake-up ends it; should that be lost, its backend does. */
+export const CLAIM_WAIT_MS = 10 * SECOND_MS
 /** A failed handler is retried after this time, up to a half shorter; it doubles with each failure. */
 export const RETRY_BASE_MS = 500
 /** The longest time before a retry. */
@@ -209,10 +209,16 @@ export const BACKLOG_PERIOD_MS = HEARTBEAT_MS
 
 /** How often open files are compared with those under their names, and one that could not be written is tried again. */
 export const DISK_PROBE_MS = HEARTBEAT_MS / 2
+/** The same for lanes and files to read while their directory does not change: a file may have been cut. */
+export const QUIET_PROBE_MS = 20 * DISK_PROBE_MS
+/** A directory that changed this long ago has another time after its next change. Kernels tick every 1 to 10 ms. */
+export const COARSE_TIME_MS = 50
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
-/** The idle lanes of an actor share one check for changed files for this long. A wake-up does not wait for it. */
-export const FILES_CHECK_MS = 50
+/** How often an actor checks for all its idle lanes whether log files have changed: a lost wake-up costs this time. */
+export const LANES_POLL_MS = 500
+/** The lanes share the result of such a check for this long. A wake-up does not wait for it. */
+export const FILES_CHECK_MS = LANES_POLL_MS / 10
 /** A reader waits this long for a file's lock, which exists only during recovery after a crash. */
 export const READER_TIMEOUT_MS = 250
 

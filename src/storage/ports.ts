@@ -141,7 +141,7 @@ export interface Queue {
    * `append` threw.
    */
   accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]>
-  /** A hint that a lane has pending messages. Cheap; it may be lost or wrong. */
+  /** A hint that a lane has pending messages. Cheap; it may be lost or wrong. Ends the wait of `claim`. */
   wake(lane: number): void
   /** True while the lane is held here. A lane is lost without a release when this process was frozen for too long. */
   isHeld(lane: number): boolean
@@ -155,8 +155,9 @@ export interface Queue {
   /** Releases a lane; claimed messages are pending again. Does nothing when the lane is not held. */
   release(lane: number): Promise<void>
   /**
-   * Claims pending messages of a held lane; waits up to `waitMs` for the first. A claim is in memory only, so a crash
-   * loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
+   * Claims pending messages of a held lane; waits up to `waitMs` for the first. `wake` ends the wait, and so does a
+   * message for `deliveredByFormerHolder`: the claim then returns what there is, possibly none. A claim is in memory
+   * only, so a crash loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
    *
    * @param maxRetryCount How many of them may have been started before; `maxCount` by default.
    */

@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { actorNumber } from '../../src/runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import { LANES_POLL_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Damage } from '../../src/storage/embedded/damage.ts'
 import { HeldLane } from '../../src/storage/embedded/held-lane.ts'
@@ -193,7 +194,11 @@ export class EmbeddedModel implements BackendModel {
       purge: (lane, id) => inLane(lane, (holding) => holding.purge(id)),
       redrive: (lane) => inLane(lane, () => 0),
     }
+    const cancelPolls = clock.every(this.#bugs.sleepsMs ?? LANES_POLL_MS, () => {
+      for (const holding of held.values()) holding.poll()
+    })
     const close = () => {
+      cancelPolls()
       for (const holding of held.values()) holding.release()
       held.clear()
     }

@@ -3,7 +3,7 @@
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
+import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
 import type { Backend, Claimed, Dead, Delivered, Queue, Range } from '../../src/storage/ports.ts'
@@ -167,12 +167,12 @@ export class MemoryStore {
       },
       claim: async (number, maxCount, waitMs, maxRetryCount = maxCount) => {
         const endAt = clock.monotonic() + waitMs
-        for (;;) {
+        for (let wasWoken = false; ; ) {
           const { wakes } = this.lanes[number]!
           const lane = await held('claim', number)
           const claimed = claimNow(lane, number, maxCount, maxRetryCount)
           const leftMs = endAt - clock.monotonic()
-          if (claimed.length > 0 || leftMs <= 0) return claimed
+          if (claimed.length > 0 || leftMs <= 0 || wasWoken) return claimed
           const nextDueAt = Math.min(
             ...[...lane.started.values()]
               .filter(({ open, dueAt }) => !open && dueAt > clock.monotonic())
@@ -181,7 +181,9 @@ export class MemoryStore {
           if (lane.wakes !== wakes) continue
           const woken = new AbortController()
           lane.onWake = () => woken.abort()
-          await clock.sleep(Math.min(leftMs, Math.max(1, nextDueAt - clock.monotonic())), woken.signal)
+          const dueInMs = Math.max(1, nextDueAt - clock.monotonic())
+          await clock.sleep(Math.min(leftMs, dueInMs, LANES_POLL_MS), woken.signal)
+          wasWoken = lane.wakes !== wakes
         }
       },
       start: async (number, ids) => {

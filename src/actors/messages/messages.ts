@@ -326,16 +326,19 @@ export class MessagesActor extends Actor implements Messages {
 
   async #measureBacklogs(): Promise<void> {
     await this.#dropLostLanes()
-    const before = JSON.stringify([...this.#depths])
+    let isChanged = false
     for (const lane of this.#consumers.keys()) {
       try {
         const depth = await this.#queue.depth(lane)
-        if (this.#consumers.has(lane)) this.#depths.set(lane, depth)
+        const known = this.#depths.get(lane)
+        if (depth === known || !this.#consumers.has(lane)) continue
+        isChanged ||= JSON.stringify(depth) !== JSON.stringify(known)
+        this.#depths.set(lane, depth)
       } catch (error) {
         if (!(error instanceof MailroomError)) return this.context.fail(error)
       }
     }
-    if (JSON.stringify([...this.#depths]) !== before) this.context.changed()
+    if (isChanged) this.context.changed()
   }
 }
 

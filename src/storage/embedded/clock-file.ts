@@ -1,8 +1,10 @@
 /** The node's time, as it outlives the node: `clock.json`, and the newest id of the log. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Logger } from '../../runtime/logger.ts'
 import type { StoredTime } from '../../runtime/node-time.ts'
 import { timeOf } from '../ids.ts'
+import { Guard } from './guard.ts'
 import { listLogs } from './log-files.ts'
 import { LogReader } from './log-reader.ts'
 
@@ -23,15 +25,32 @@ export function readTime(data: string): StoredTime | undefined {
   }
 }
 
-/** Stores a line durably. Returns false when the disk does not take it. */
-export function storeTime(data: string, time: StoredTime): boolean {
+/**
+ * How lines are stored durably, for `TimeKeeper`. A line that cannot be stored is logged once for each reason.
+ *
+ * @param identity What the data directory must be: no other one that gets its path is written.
+ */
+export function timeStore(
+  data: string,
+  identity: string | undefined,
+  logger: Logger,
+): (time: StoredTime) => boolean {
   const path = join(data, NAME)
-  try {
-    writeFileSync(`${path}.new`, `${JSON.stringify(time)}\n`, { flush: true })
-    renameSync(`${path}.new`, path)
-    return true
-  } catch {
-    return false
+  const directory = new Guard([[data, identity]])
+  let lastProblem = ''
+  return (time) => {
+    try {
+      directory.check()
+      writeFileSync(`${path}.new`, `${JSON.stringify(time)}\n`, { flush: true })
+      renameSync(`${path}.new`, path)
+      lastProblem = ''
+      return true
+    } catch (error) {
+      const { message } = error as Error
+      if (message !== lastProblem) logger.error({ err: error }, `${NAME} cannot be written`)
+      lastProblem = message
+      return false
+    }
   }
 }
 

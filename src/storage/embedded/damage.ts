@@ -1,6 +1,7 @@
 /** What of the data is not what was written: told to people, never passed off as whole. */
 import { readdirSync } from 'node:fs'
 import type { Logger } from '../../runtime/logger.ts'
+import type { DirectoryVersion } from './guard.ts'
 
 /** More is not told one by one. */
 const MAX_REPORTS = 100
@@ -10,10 +11,14 @@ const SET_ASIDE = /\.db\.damaged-.*Z$/
 export class Damage {
   readonly #directory: string
   readonly #logger: Logger
+  readonly #version: DirectoryVersion
   readonly #reports = new Map<string, string>()
+  /** Files that were set aside, as of a version of the directory. */
+  #aside: { version: number; names: string[] } = { version: 0, names: [] }
 
-  constructor(directory: string, logger: Logger) {
+  constructor(directory: string, version: DirectoryVersion, logger: Logger) {
     this.#directory = directory
+    this.#version = version
     this.#logger = logger
   }
 
@@ -31,9 +36,11 @@ export class Damage {
 
   /** All that is known, human-readable; files that were set aside until somebody moves them away. */
   all(): string[] {
-    const aside = this.#names()
-      .filter((name) => SET_ASIDE.test(name))
-      .map((name) => `${name}: was damaged and has been set aside`)
+    const version = this.#version.read()
+    if (version !== this.#aside.version) {
+      this.#aside = { version, names: this.#names().filter((name) => SET_ASIDE.test(name)) }
+    }
+    const aside = this.#aside.names.map((name) => `${name}: was damaged and has been set aside`)
     return [...aside, ...this.#reports.values()]
   }
 

@@ -1,6 +1,8 @@
 /** Notices that an open file is no longer the one under its name, and says why a file cannot be written. */
 import { closeSync, openSync, readFileSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import type { Clock } from '../../runtime/clock.ts'
+import { COARSE_TIME_MS } from '../../runtime/timings.ts'
 import { DISK_HEADROOM_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 
 /** A file, or its directory, was removed or replaced while it was open. */
@@ -56,6 +58,49 @@ export class Guard {
       return undefined
     } catch (error) {
       return `became unreachable (${(error as NodeJS.ErrnoException).code})`
+    }
+  }
+}
+
+/** Tells whether a directory has changed: its names, its permissions, or that it is another one. Costs one `stat`. */
+export class DirectoryVersion {
+  readonly #path: string
+  readonly #clock: Clock
+  #seen = ''
+  #seenAt = Number.NEGATIVE_INFINITY
+  #isSettled = false
+  #count = 0
+
+  constructor(path: string, clock: Clock) {
+    this.#path = path
+    this.#clock = clock
+  }
+
+  /**
+   * Another number after each change. For a moment after a change each call returns another one, because two changes
+   * within a tick of the kernel's clock leave the directory with the same time.
+   */
+  read(): number {
+    const now = this.#clock.monotonic()
+    const seen = this.#stat()
+    if (seen !== this.#seen) {
+      this.#seen = seen
+      this.#seenAt = now
+      this.#isSettled = false
+    }
+    if (!this.#isSettled) {
+      this.#isSettled = now - this.#seenAt > COARSE_TIME_MS
+      this.#count++
+    }
+    return this.#count
+  }
+
+  #stat(): string {
+    try {
+      const { dev, ino, ctimeMs } = statSync(this.#path)
+      return `${dev}:${ino}:${ctimeMs}`
+    } catch (error) {
+      return (error as Error).message
     }
   }
 }

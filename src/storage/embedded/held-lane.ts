@@ -57,6 +57,11 @@ class Track {
     return row
   }
 
+  /** True when the durable cursor can move. */
+  get isBehind(): boolean {
+    return this.rows[0]?.settled === true || this.cursor > this.savedCursor
+  }
+
   /** Moves the cursor past what is settled. */
   advance(): void {
     let count = 0
@@ -120,11 +125,21 @@ export class HeldLane {
     this.#wake?.()
   }
 
+  /** Ends the wait of a claim unless it would find nothing. */
+  poll(): void {
+    let isIdle = false
+    try {
+      isIdle = this.#isIdle()
+    } catch {} // The claim will fail for the same reason, and report it.
+    if (!isIdle) this.#wake?.()
+  }
+
   async claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
     const { clock, home, files } = this.#options
     const nowMs = clock.monotonic()
     // All idle lanes of a process end their waits in the same event-loop iteration.
     const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % waitMs)
+    let wasWoken = false
     for (;;) {
       this.#refuse()
       this.#woken = false
@@ -137,9 +152,10 @@ export class HeldLane {
         this.#idle = maxRetryCount > 0 ? { version, dueAt: home.nextDueAfter(now) } : undefined
       }
       const leftMs = endAt - clock.monotonic()
-      if (leftMs <= 0) return []
+      if (leftMs <= 0 || wasWoken) return []
       const dueInMs = this.#idle === undefined ? leftMs : this.#idle.dueAt - home.dueNow()
       await this.#sleep(Math.min(leftMs, Math.max(1, dueInMs)))
+      wasWoken = this.#woken
     }
   }
 
@@ -229,8 +245,9 @@ export class HeldLane {
     return depth
   }
 
-  /** Removes what is older than the retention, bit by bit. */
+  /** Removes what is older than the retention, bit by bit, and moves the durable cursors. */
   async removeOld(): Promise<void> {
+    if (!this.home.hasOld() && ![...this.#tracks.values()].some(({ isBehind }) => isBehind)) return
     while (!this.#released && (await this.#change(() => this.home.removeOld())));
   }
 
@@ -388,9 +405,13 @@ export class HeldLane {
 
   #sleep(ms: number): Promise<void> {
     if (this.#woken || this.#released) return Promise.resolve()
-    const woken = new AbortController()
-    this.#wake = () => woken.abort()
-    return this.#options.clock.sleep(ms, woken.signal)
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(ms, resolve)
+      this.#wake = () => {
+        cancel()
+        resolve()
+      }
+    })
   }
 
   #refuse(): void {

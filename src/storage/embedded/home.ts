@@ -236,6 +236,13 @@ export class Home {
     return this.#sql(sql).run(id).changes === 1
   }
 
+  /** True when `removeOld` would remove something. */
+  hasOld(): boolean {
+    const sql = `SELECT 1 FROM message WHERE id < ?1
+      UNION ALL SELECT 1 FROM dead WHERE purged = 1 AND id < ?1 LIMIT 1`
+    return this.#one(sql, idAt(this.#clock.ago(this.#retentionMs))) !== undefined
+  }
+
   /** Within `commit`: removes some of what is older than the retention. @returns True when there may be more. */
   removeOld(): boolean {
     const oldest = idAt(this.#clock.ago(this.#retentionMs))

@@ -5,7 +5,7 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { FILES_CHECK_MS } from '../../runtime/timings.ts'
 import { idAt } from '../ids.ts'
 import type { Damage } from './damage.ts'
-import { Guard, identityOf } from './guard.ts'
+import { type DirectoryVersion, Guard, identityOf } from './guard.ts'
 import { LogReader } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
@@ -30,21 +30,24 @@ export function listLogs(directory: string): LogName[] {
     .sort((a, b) => a.writer - b.writer || a.segment - b.segment)
 }
 
-type LogFilesOptions = Pick<EmbeddedOptions, 'data' | 'dataIdentity' | 'clock' | 'retentionMs'>
+interface LogFilesOptions extends Pick<EmbeddedOptions, 'data' | 'dataIdentity' | 'clock' | 'retentionMs'> {
+  directoryVersion: DirectoryVersion
+  damage: Damage
+}
 
 /** Open readers of all files of the log. */
 export class LogFiles {
   readonly #options: LogFilesOptions
   readonly #directory: Guard
-  readonly #damage: Damage
   readonly #readers = new Map<string, LogReader>()
+  /** The names as of a version of the directory. */
+  #listed: { version: number; names: string[] } = { version: 0, names: [] }
   #version = ''
   #versionEndsAt = 0
 
-  constructor(options: LogFilesOptions, damage: Damage) {
+  constructor(options: LogFilesOptions) {
     this.#options = options
     this.#directory = new Guard([[options.data, options.dataIdentity ?? identityOf(options.data)]])
-    this.#damage = damage
   }
 
   /** Names of the files there are now. @throws {MailroomError} `MR_STORE_UNAVAILABLE` when they cannot be listed. */
@@ -68,7 +71,9 @@ export class LogFiles {
   version(): string {
     const now = this.#options.clock.monotonic()
     if (now >= this.#versionEndsAt) {
-      this.#version = this.names()
+      const version = this.#options.directoryVersion.read()
+      if (version !== this.#listed.version) this.#listed = { version, names: this.names() }
+      this.#version = this.#listed.names
         .map((name) => `${name} ${this.read(name, (reader) => reader.version())}`)
         .join()
       this.#versionEndsAt = now + FILES_CHECK_MS
@@ -90,7 +95,10 @@ export class LogFiles {
     for (const [name, reader] of this.#readers) {
       if (identityOf(this.#pathOf(name)) !== reader.identity) this.#forget(name, reader)
       else if (reader.isOutdated) {
-        this.#damage.report(name, 'its write-ahead log was removed while Mailroom ran; messages may be lost')
+        this.#options.damage.report(
+          name,
+          'its write-ahead log was removed while Mailroom ran; messages may be lost',
+        )
         this.#close(name, reader)
       }
     }
@@ -116,7 +124,7 @@ export class LogFiles {
       if (fault === 'gone' && !existsSync(this.#pathOf(name))) return undefined // Removed since.
       if (isUnavailable(error)) throw unreadable(`${name} cannot be read: ${(error as Error).message}`, error)
       if (fault !== 'damaged' && !isMailroomError(error, 'MR_DATA_VERSION')) throw error
-      this.#damage.report(name, (error as Error).message)
+      this.#options.damage.report(name, (error as Error).message)
       return undefined
     }
   }
@@ -124,7 +132,7 @@ export class LogFiles {
   /** Leaves out rows that are not what was written, and reports them. */
   intact<R extends { id: string; damaged: boolean }>(rows: readonly R[]): R[] {
     return rows.filter(({ id, damaged }) => {
-      if (damaged) this.#damage.reportText(id)
+      if (damaged) this.#options.damage.reportText(id)
       return !damaged
     })
   }
@@ -149,7 +157,7 @@ export class LogFiles {
     const youngest = reader.youngest()
     this.#close(name, reader)
     if (youngest !== undefined && youngest >= idAt(clock.ago(retentionMs)))
-      this.#damage.report(name, 'was removed while Mailroom ran; its messages are lost')
+      this.#options.damage.report(name, 'was removed while Mailroom ran; its messages are lost')
   }
 }
 

@@ -1,9 +1,9 @@
 /** The embedded backend: durable, on one machine, nothing to install. Its composition. */
 
-import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, HOUSEKEEPING_MS, LANES_POLL_MS, QUIET_PROBE_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
-import { isFull } from './guard.ts'
+import { DirectoryVersion, isFull } from './guard.ts'
 import { EmbeddedLog } from './log.ts'
 import { LogFiles } from './log-files.ts'
 import { LogWriter } from './log-writer.ts'
@@ -21,8 +21,9 @@ const SEGMENTS_PER_RETENTION = 8
  */
 export function openEmbedded(options: EmbeddedOptions): Backend {
   const { data, clock, logger, retentionMs, writer: number, onBroken = () => {} } = options
-  const damage = new Damage(data, logger)
-  const files = new LogFiles(options, damage)
+  const directoryVersion = new DirectoryVersion(data, clock)
+  const damage = new Damage(data, directoryVersion, logger)
+  const files = new LogFiles({ ...options, directoryVersion, damage })
   const segmentAgeMs = retentionMs / SEGMENTS_PER_RETENTION
   const writer =
     number === undefined ? undefined : new LogWriter({ ...options, writer: number, segmentAgeMs, onBroken })
@@ -54,7 +55,13 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
       () => queue.removeOld(),
       () => writer?.rotate(),
     ])
-  const watch = () => tryAll([() => writer?.watch(), () => files.watch(), () => queue.watch()])
+  let watched = { version: 0, at: Number.NEGATIVE_INFINITY }
+  const watch = () => {
+    const now = { version: directoryVersion.read(), at: clock.monotonic() }
+    const isQuiet = now.version === watched.version && now.at < watched.at + QUIET_PROBE_MS
+    if (!isQuiet) watched = now
+    return tryAll([() => writer?.watch(), () => isQuiet || files.watch(), () => queue.watch(isQuiet)])
+  }
   /** On a nearly full disk room is made at once. */
   const makeRoom = async () => {
     if (isFull(data)) await tryAll([keepHouse, () => writer?.checkpoint(), () => queue.checkpoint()])
@@ -67,6 +74,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
     clock.every(DISK_PROBE_MS, () => {
       looking = looking.then(watch).then(makeRoom)
     }),
+    clock.every(LANES_POLL_MS, () => queue.poll()),
   ]
 
   return {

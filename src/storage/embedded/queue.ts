@@ -99,9 +99,14 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
     return [...notHeld, ...[...this.held.values()].flatMap(({ unwritable = [] }) => unwritable)]
   }
 
-  /** Notices what became of the lanes' files. */
-  async watch(): Promise<void> {
-    await this.#inEach((held) => held.watch())
+  /** Notices what became of the lanes' files: of all, or only of those that cannot be written. */
+  async watch(onlyUnwritable: boolean): Promise<void> {
+    await this.#inEach((held) => held.watch(), onlyUnwritable)
+  }
+
+  /** Ends the waits of claims whose lanes may have something pending. */
+  poll(): void {
+    for (const held of this.held.values()) held.poll()
   }
 
   /** Gives the room of the write-ahead logs back. */
@@ -115,8 +120,9 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   }
 
   /** One lane after another; one that is released meanwhile is left out. */
-  async #inEach(work: (held: HeldLane) => Promise<void>): Promise<void> {
-    for (const lane of [...this.held.keys()]) {
+  async #inEach(work: (held: HeldLane) => Promise<void>, onlyUnwritable = false): Promise<void> {
+    for (const [lane, { unwritable }] of [...this.held]) {
+      if (onlyUnwritable && unwritable === undefined) continue
       await this.in(lane, work).catch((error) => {
         if (!isMailroomError(error, 'MR_LANE_ELSEWHERE')) throw error
       })

@@ -51,14 +51,16 @@ export class Claimer {
     const { clock } = this.#options
     const { lone } = this.#state
     const endAt = clock.monotonic() + waitMs
+    let isLast = false
     for (;;) {
       this.#state.refuseReleased()
       this.#woken = false
       const claimed = await this.#claimNow(maxCount, maxRetryCount)
       this.#state.refuseReleased()
       const leftMs = endAt - clock.monotonic()
-      if (claimed.length > 0 || leftMs <= 0) return claimed
+      if (claimed.length > 0 || leftMs <= 0 || isLast) return claimed
       await this.#park(Math.min(leftMs, Math.max(1, lone.nextDueInMs())))
+      isLast = this.#woken || this.#state.hasDeliveredByFormerHolder
     }
   }
 

@@ -115,6 +115,11 @@ export class LaneState {
     await this.dead.learn(ids.filter((id) => !delivered.has(id)))
   }
 
+  /** True when `takeDeliveredByFormerHolder` returns something. */
+  get hasDeliveredByFormerHolder(): boolean {
+    return this.#deliveredByFormerHolder.size > 0
+  }
+
   /** As `Queue.deliveredByFormerHolder`. */
   takeDeliveredByFormerHolder(): Delivered[] {
     const taken = [...this.#deliveredByFormerHolder.values()]

@@ -121,8 +121,7 @@ test('the term grows when a lane comes or goes', async () => {
 test('a page that overlaps a lane’s leaving is of one term or says it is not complete', async () => {
   const bench = new MessagesBench()
   const first = await bench.boot(1)
-  await bench.live(1)
-  await bench.add(1, 'moves')
+  let isLeaving = false
   const pages: StorePage[] = []
   const readers: Promise<void>[] = []
   const read = async (delay: number) => {
@@ -133,8 +132,12 @@ test('a page that overlaps a lane’s leaving is of one term or says it is not c
   const sleep = bench.clock.sleep.bind(bench.clock)
   bench.clock.sleep = async (...args) => {
     await sleep(...args)
+    if (!isLeaving) return
     for (let delay = 0; delay < 100; delay++) readers.push(read(delay))
   }
+  await bench.live(1)
+  await bench.add(1, 'moves')
+  isLeaving = true
   await bench.live(1, 2)
   await Promise.all(readers)
   const counts = new Map<number, number>()

@@ -1,12 +1,13 @@
 /** The embedded backend while clocks are set, and the file that keeps the node's time. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { createLogger } from '../../../src/runtime/logger.ts'
+import { createLogger, type Logger } from '../../../src/runtime/logger.ts'
 import { DAY_MS, MINUTE_MS, POST_DEADLINE_MS, RETRY_MAX_MS } from '../../../src/runtime/timings.ts'
-import { newestTime, readTime, storeTime } from '../../../src/storage/embedded/clock-file.ts'
+import { newestTime, readTime, timeStore } from '../../../src/storage/embedded/clock-file.ts'
+import { identityOf } from '../../../src/storage/embedded/guard.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
@@ -98,13 +99,24 @@ test('the node’s time is read as it was stored; what is damaged is as if it we
   const data = folder(context)
   assert.equal(readTime(data), undefined)
   const time = { at: 1.5, time: 2, pace: 0.5, leaps: [{ to: 3, by: 1 }], isSet: true, boot: 'b' }
-  assert.equal(storeTime(data, time), true)
+  const lines: string[] = []
+  const logger = { error: (_: object, line: string) => lines.push(line) } as unknown as Logger
+  const store = timeStore(data, identityOf(data), logger)
+  assert.equal(store(time), true)
   assert.deepEqual(readTime(data), time)
   for (const damaged of ['', '{}', '[]', JSON.stringify({ ...time, at: null }), '{"at":1']) {
     writeFileSync(join(data, 'clock.json'), damaged)
     assert.equal(readTime(data), undefined, damaged)
   }
-  assert.equal(storeTime(join(data, 'missing'), time), false)
+  const aside = `${data}-aside`
+  context.after(() => rmSync(aside, { recursive: true, force: true }))
+  renameSync(data, aside)
+  mkdirSync(data)
+  assert.deepEqual([store(time), store(time)], [false, false], 'the directory was replaced')
+  assert.deepEqual([readdirSync(data), lines], [[], ['clock.json cannot be written']], 'logged once')
+  rmSync(data, { recursive: true })
+  renameSync(aside, data)
+  assert.equal(store(time), true)
 })
 
 test('the newest instant of the log is that of all its files; a file that cannot be read has none', async (context) => {

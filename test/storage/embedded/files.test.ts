@@ -18,8 +18,9 @@ import { type TestContext, test } from 'node:test'
 import { systemClock as clock, systemRandom as random } from '../../../src/runtime/clock.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
+import { COARSE_TIME_MS } from '../../../src/runtime/timings.ts'
 import { GroupCommit } from '../../../src/storage/embedded/group-commit.ts'
-import { Gone, Guard } from '../../../src/storage/embedded/guard.ts'
+import { DirectoryVersion, Gone, Guard } from '../../../src/storage/embedded/guard.ts'
 import { Home } from '../../../src/storage/embedded/home.ts'
 import { takeLock } from '../../../src/storage/embedded/lock-file.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
@@ -33,6 +34,7 @@ import {
 } from '../../../src/storage/embedded/sqlite.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 
 function directory(context: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'files-'))
@@ -63,6 +65,35 @@ test('a guard names a file that was removed, replaced, or whose directory was, a
   renameSync(inner, join(at, 'other'))
   assert.throws(() => guard.check(), Gone)
   assert.equal(faultOf(new Gone('x')), 'gone')
+})
+
+test('the version of a directory changes with its names, and for a moment after each change; then it stays', async (context) => {
+  const path = directory(context)
+  const fake = new FakeClock()
+  const version = new DirectoryVersion(path, fake)
+  const settled = async () => {
+    version.read()
+    await fake.advance(2 * COARSE_TIME_MS)
+    version.read()
+    return version.read()
+  }
+  const changes: (() => void)[] = [
+    () => writeFileSync(join(path, 'new'), ''),
+    () => rmSync(join(path, 'new')),
+    () => renameSync(path, `${path}-aside`),
+    () => mkdirSync(path),
+  ]
+  for (const change of changes) {
+    const before = await settled()
+    change()
+    const [first, second] = [version.read(), version.read()]
+    assert.ok(before < first && first < second, 'two changes in one tick of the clock are told apart')
+  }
+  rmSync(`${path}-aside`, { recursive: true })
+  writeFileSync(join(path, 'kept'), '')
+  const before = await settled()
+  writeFileSync(join(path, 'kept'), 'longer')
+  assert.equal(await settled(), before)
 })
 
 test('a lock whose file was removed is taken anew; one that somebody else took meanwhile is lost', (context) => {

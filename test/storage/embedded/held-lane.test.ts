@@ -112,3 +112,22 @@ test('an idle lane does not read its files until one has changed, and then needs
     [ID],
   )
 })
+
+test('an idle claim ends with its wake-up, also when there is nothing, so that a lane is released at once', async (context) => {
+  const { queue } = await withWriter(context)
+  const claim = queue.claim(LANE, 9, 3_600_000)
+  await clock.sleep(20)
+  queue.wake(LANE)
+  assert.deepEqual(await claim, [])
+})
+
+test('a claim that waits finds a message whose wake-up was lost', async (context) => {
+  const { queue, logging } = await withWriter(context)
+  const claim = queue.claim(LANE, 9, 3_600_000)
+  const message = { id: ID, text: 'one' }
+  await logging.log.append({ lane: LANE, messages: [message], deadlineAt: clock.monotonic() + 3000 })
+  assert.deepEqual(
+    (await claim).map(({ id }) => id),
+    [ID],
+  )
+})
