@@ -99,8 +99,8 @@ export const INTERNAL_IDLE_SWEEP_MS = IDLE_SWEEP_MS / 2
 export const IDLE_CLOSE_MS = DRAIN_NOTICE_MS
 /** How often a facade compares its number of connections with the other facades of its node. */
 export const BALANCE_MS = 250
-/** When a node stops, each role has this long; together less than `DRAIN_MS`. */
-export const STOP_MS = { facade: 4500, logging: SECOND_MS, messages: 4400 }
+/** When a node stops, each role has this long; together, with `OUTPUT_END_MS` for each role, no more than `DRAIN_MS`. */
+export const STOP_MS = { facade: 4400, logging: 900, messages: 4400 }
 /** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
 export const DRAIN_MS = 10 * SECOND_MS
 /** `STREAM_DROP_MS` while the last facade stops: after the notice and two checks, and with the linger after it. */

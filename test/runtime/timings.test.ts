@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { DRAIN_MS, OUTPUT_END_MS, STOP_MS } from '../../src/runtime/timings.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -21,6 +22,11 @@ async function withSlowDeadline(args: readonly string[]): Promise<{ output: stri
   ])
   return { output: output.join(''), code }
 }
+
+test('a node that stops ends within 10 s, though each role takes all its time', () => {
+  const perRole = Object.values(STOP_MS).map((stopMs) => stopMs + OUTPUT_END_MS)
+  assert.ok(perRole.reduce((sum, ms) => sum + ms) <= DRAIN_MS, `${perRole}`)
+})
 
 test('a post deadline of 5 s moves all timings that depend on it', async () => {
   const show = "const t = await import('./src/runtime/timings.ts'); console.log(JSON.stringify(t))"

@@ -1,5 +1,5 @@
 /** What `/readyz` reports: what is missing to accept a message, what of the data is damaged, and warnings. */
-import { type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import type { Backend } from '../../storage/ports.ts'
 
@@ -29,8 +29,7 @@ export class Readiness {
     for (const role of ['logging', 'messages'] as const) {
       const actors = all.filter((actor) => actor.role === role)
       if (!actors.some(({ state }) => state === 'ready')) missing.push(`a ready ${role} actor`)
-      for (const { name, state } of actors) if (state === 'failed') missing.push(`${name}: it keeps crashing`)
-      for (const actor of actors) missing.push(...actor.missing.map((what) => `${actor.name}: ${what}`))
+      missing.push(...actors.flatMap(troublesOf))
     }
     if (!this.#wereAllLanesHeld) {
       const held = new Set(all.flatMap(({ lanes = {} }) => Object.keys(lanes)))
@@ -41,12 +40,20 @@ export class Readiness {
     return missing
   }
 
+  /** A facade that is away hinders nobody who reads this: another one answers. */
   warnings(): string[] {
-    return [...this.#clock.warnings(), ...skewsOf(this.#directory.actors())]
+    const actors = this.#directory.actors()
+    const facades = actors.filter(({ role }) => role === 'facade')
+    return [...this.#clock.warnings(), ...skewsOf(actors), ...facades.flatMap(troublesOf)]
   }
 
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
     return [...new Set([...this.#backend.damaged(), ...ofActors])]
   }
+}
+
+function troublesOf({ name, state, missing }: ActorEntry): string[] {
+  const troubles = state === 'failed' ? ['it keeps crashing', ...missing] : missing
+  return troubles.map((what) => `${name}: ${what}`)
 }

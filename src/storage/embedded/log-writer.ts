@@ -319,7 +319,7 @@ export class LogWriter {
 
   #openSegment(name: string): Segment {
     const path = join(this.#options.data, name)
-    this.#number = Number(name.split('.')[1])
+    this.#number = Math.max(this.#number, Number(name.split('.')[1]))
     return openToWrite(path, ({ database }) => {
       const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id']
       const last = database.prepare('SELECT max(seq) AS seq FROM log').get()?.['seq'] as number | null

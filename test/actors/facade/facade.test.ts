@@ -301,7 +301,11 @@ test('missing() names what is missing to accept a message', async () => {
   ])
   assert.deepEqual(facade.damaged(), ['log-1.1.db'])
   clock.off = ['the clock is off']
-  assert.deepEqual(facade.warnings(), ['the clock is off'])
+  directory.set(entryOf('facade-2', { missing: ['its process could not be started: EAGAIN'] }))
+  assert.deepEqual(facade.warnings(), [
+    'the clock is off',
+    'facade-2: its process could not be started: EAGAIN',
+  ])
   facade.announceDrain()
   assert.ok(facade.missing().includes('this node is draining'))
 })
