@@ -33,6 +33,11 @@ export function nodeTimeOf(scheduler: Scheduler, machine: Machine): number {
   return time === undefined ? wallClockOf(scheduler, machine) : Math.floor(timeAt(time, scheduler.now))
 }
 
+/** As `Clock.ago` of the processes of a machine. */
+export function agoOn(scheduler: Scheduler, machine: Machine, ms: number): number {
+  return beforeLeaps(nodeTimeOf(scheduler, machine), ms, machine.time?.leaps ?? [])
+}
+
 /** One process. */
 export class SimProcess {
   readonly name: string
@@ -159,7 +164,7 @@ function clockOf(process: SimProcess): NodeClock {
   }
   return {
     now: () => nodeTimeOf(scheduler, machine),
-    ago: (ms) => beforeLeaps(nodeTimeOf(scheduler, machine), ms, machine.time?.leaps ?? []),
+    ago: (ms) => agoOn(scheduler, machine, ms),
     problem: () => undefined,
     warnings: () => [],
     monotonic: () => scheduler.now,

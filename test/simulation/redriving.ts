@@ -5,7 +5,7 @@ import type { Clients } from './clients.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
 import { Losses, loggedIn } from './losses.ts'
 import type { SimNode } from './node.ts'
-import { nodeTimeOf } from './process.ts'
+import { agoOn } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Showing } from './showing.ts'
 import { passUntil, within } from './waiting.ts'
@@ -45,8 +45,11 @@ export class Redriving {
   async grow(): Promise<void> {
     const { scheduler } = this.#options
     const newestAt = Math.max(0, ...this.#logged().map(timeOf))
-    const endAt = newestAt + REDRIVE_AGE_MS + 1
-    await scheduler.pass(Math.max(0, endAt - this.#earliestNow()))
+    for (;;) {
+      const leftMs = newestAt - this.#youngestAt() + 1
+      if (leftMs <= 0) return
+      await scheduler.pass(leftMs)
+    }
   }
 
   /** Again and again while faults happen. */
@@ -62,7 +65,7 @@ export class Redriving {
     const { clients, showing, clocksAgree, onBug } = this.#options
     showing.ask()
     const { logCount, queueCount } = this.#losses
-    const old = this.#logged().filter((id) => timeOf(id) < this.#earliestNow() - REDRIVE_AGE_MS)
+    const old = this.#logged().filter((id) => timeOf(id) < this.#youngestAt())
     const told = await clients.redrive(goOn)
     if (told === undefined) return undefined
     if (this.#losses.queueCount === 0 && told.count > 0) onBug(`${told.count} put back, and nothing was lost`)
@@ -113,9 +116,9 @@ export class Redriving {
     return hazelcast === undefined ? [] : loggedIn(hazelcast.log)
   }
 
-  /** By the slowest clock. */
-  #earliestNow(): number {
+  /** What is older may be redriven by all nodes, by their clocks. */
+  #youngestAt(): number {
     const { nodes, scheduler } = this.#options
-    return Math.min(...nodes.map(({ machine }) => nodeTimeOf(scheduler, machine)))
+    return Math.min(...nodes.map(({ machine }) => agoOn(scheduler, machine, REDRIVE_AGE_MS)))
   }
 }
