@@ -147,19 +147,9 @@ export const BUGS: readonly Bug[] = [
   redriving('a redrive leaves out the last of a page', (queue) => (lane, messages) => {
     return queue.redrive(lane, messages.slice(0, -1))
   }),
-  distorted('a redrive trusts the memory of its holder', NAMES.leases, (map) => {
-    const own = new Map<string, string>()
-    return {
-      putIfAbsent: (key, value, ttlMs) => {
-        own.set(key, value)
-        return map.putIfAbsent(key, value, ttlMs)
-      },
-      get: async (key) => own.get(key),
-    }
-  }),
 ]
 
-/** One that needs more luck than 1,000 histories have, and the plan that shows it. */
+/** Those that need more luck than 1,000 histories have, and the plans that show them. */
 export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
   {
     ...embedded('writes of a killed writer count as durable', { disk: { opensWithoutSync: true } }),
@@ -168,6 +158,26 @@ export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
       faults: [
         { kind: 'a process dies at any moment', atMs: 478, forMs: 885, which: 333, strength: 0.11 },
         { kind: 'the power fails', atMs: 1181, forMs: 450, which: 988, strength: 0.57 },
+      ],
+    },
+  },
+  {
+    ...distorted('a redrive trusts the memory of its holder', NAMES.leases, (map) => {
+      const own = new Map<string, string>()
+      return {
+        putIfAbsent: (key, value, ttlMs) => {
+          own.set(key, value)
+          return map.putIfAbsent(key, value, ttlMs)
+        },
+        get: async (key) => own.get(key),
+      }
+    }),
+    plan: {
+      ...{ backend: 'hazelcast', seed: 29, handler: true },
+      faults: [
+        { kind: 'a cluster is away', atMs: 2241, forMs: 371, which: 941, strength: 0.16 },
+        { kind: 'a process dies at a call', atMs: 1083, forMs: 2137, which: 110, strength: 0.14 },
+        { kind: 'a cluster comes back empty', atMs: 1635, forMs: 1047, which: 518, strength: 0.97 },
       ],
     },
   },

@@ -28,7 +28,7 @@ export function wallClockOf({ now }: Scheduler, { clockOffsetMs }: Machine): num
 }
 
 /** What processes of a machine stamp with, in ms since 1970. */
-export function nodeTimeOf(scheduler: Scheduler, machine: Machine): number {
+function nodeTimeOf(scheduler: Scheduler, machine: Machine): number {
   const { time } = machine
   return time === undefined ? wallClockOf(scheduler, machine) : Math.floor(timeAt(time, scheduler.now))
 }
