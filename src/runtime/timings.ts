@@ -104,7 +104,7 @@ export const STOP_MS = { facade: 4400, logging: 900, messages: 4400 }
 /** An actor that is scaled away or restarted may drain for this long; then its process is killed. */
 export const DRAIN_MS = 10 * SECOND_MS
 /** `STREAM_DROP_MS` while the last facade stops: after the notice and two checks, and with the linger after it. */
-export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2500
+export const STREAM_DROP_STOP_MS = STOP_MS.facade - 2400
 /** The same while another facade replaces this one. */
 export const STREAM_DROP_DRAIN_MS = DRAIN_MS - 3 * SECOND_MS
 /** A handler must end within this time after its signal was aborted. */

@@ -86,9 +86,10 @@ export async function openDataDirectory(
       try {
         directory.check()
         lock!.keep()
-        if (recorded === undefined || (isRecorded && existsSync(join(data, NODE_FILE)))) return
-        writeNode(data, recorded)
-        isRecorded = true
+        if (recorded !== undefined && !(isRecorded && existsSync(join(data, NODE_FILE)))) {
+          writeNode(data, recorded)
+          isRecorded = true
+        }
         lastProblem = ''
       } catch (error) {
         const { message } = error as Error

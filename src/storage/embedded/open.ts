@@ -30,41 +30,53 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
   const queue = new EmbeddedQueue({ ...options, files, damage })
 
   let closed = false
-  let lastProblem = ''
+  /** By step: why it failed last, which is logged once. */
+  const problems = new Map<string, string>()
   /** Each step is tried, also when an earlier one failed. */
-  const tryAll = async (steps: readonly (() => unknown)[]) => {
-    for (const step of steps) {
+  const tryAll = async (steps: Record<string, () => unknown>) => {
+    for (const [name, step] of Object.entries(steps)) {
       if (closed) return
       try {
         await step()
+        problems.delete(name)
       } catch (error) {
         const { message } = error as Error
-        if (message !== lastProblem) logger.warn({ err: error }, 'housekeeping failed')
-        lastProblem = message
+        if (message !== problems.get(name)) logger.warn({ err: error, step: name }, 'housekeeping failed')
+        problems.set(name, message)
       }
     }
   }
   /** Removes what is older than the retention: first what needs no room. */
   const keepHouse = () =>
-    tryAll([
-      () => writer && removeOldSegments({ ...options, writer: number!, current: writer.current }),
-      () => {
+    tryAll({
+      'remove segments': () =>
+        writer && removeOldSegments({ ...options, writer: number!, current: writer.current }),
+      'discard the segment': () => {
         const name = writer?.current
         if (name !== undefined && isFull(data) && isRemovable({ name }, options)) writer!.discard()
       },
-      () => queue.removeOld(),
-      () => writer?.rotate(),
-    ])
+      'remove messages': () => queue.removeOld(),
+      'rotate the segment': () => writer?.rotate(),
+    })
   let watched = { version: 0, at: Number.NEGATIVE_INFINITY }
   const watch = () => {
     const now = { version: directoryVersion.read(), at: clock.monotonic() }
     const isQuiet = now.version === watched.version && now.at < watched.at + QUIET_PROBE_MS
     if (!isQuiet) watched = now
-    return tryAll([() => writer?.watch(), () => isQuiet || files.watch(), () => queue.watch(isQuiet)])
+    return tryAll({
+      'watch the segment': () => writer?.watch(),
+      'watch the log': () => isQuiet || files.watch(),
+      'watch the lanes': () => queue.watch(isQuiet),
+    })
   }
   /** On a nearly full disk room is made at once. */
   const makeRoom = async () => {
-    if (isFull(data)) await tryAll([keepHouse, () => writer?.checkpoint(), () => queue.checkpoint()])
+    if (!isFull(data)) return
+    await keepHouse()
+    await tryAll({
+      'checkpoint the segment': () => writer?.checkpoint(),
+      'checkpoint the lanes': () => queue.checkpoint(),
+    })
   }
   let looking = Promise.resolve()
   const timers = [

@@ -67,9 +67,10 @@ export class QueueAcceptor {
     const messages = messagesOf(known.batchKey, texts)
     if (known.done) return messages.map(({ id }) => ({ id, replayed: true }))
     const isOther = known.batchKey !== own.batchKey
+    const { clock } = this.#options
+    const at = timeOf(known.batchKey)
     // Of a node whose clock is far ahead, the age of a key is not known: the same steps again do no harm.
-    const ageMs = this.#options.clock.now() - timeOf(known.batchKey)
-    if (isOther && Math.abs(ageMs) < FIRST_RUN_MS) {
+    if (isOther && at > clock.ago(FIRST_RUN_MS) && at < clock.now() + FIRST_RUN_MS) {
       throw new MailroomError('MR_KEY_BUSY', { key: key.value })
     }
     const receipts = await this.#store({ ...batch, messages, lane }, append)
