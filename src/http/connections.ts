@@ -7,7 +7,7 @@ import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } 
 import type { Socket } from 'node:net'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { IDLE_CLOSE_MS, LINGER_MS } from '../runtime/timings.ts'
+import { BALANCE_MS, IDLE_CLOSE_MS, LINGER_MS } from '../runtime/timings.ts'
 import { problemOf, requestIds } from './problems.ts'
 
 /** The events of Node's server that carry a request. */
@@ -18,8 +18,8 @@ interface Options {
   clock: Clock
   random: Random
   keepAliveMs: number
-  /** Sends an idle connection to another facade. */
-  passOn: (connection: Socket) => void
+  /** Sends an idle connection to another facade. Resolves to false when it stays here. */
+  passOn: (connection: Socket) => Promise<boolean>
 }
 
 interface Connection {
@@ -166,8 +166,17 @@ export class Connections {
       if (this.#surplus === 0) return
       this.#surplus--
       this.#open.get(socket)!.isClosing = true
-      this.#options.passOn(socket)
+      void this.#leave(socket)
     }
+  }
+
+  /** Passes a connection on. One that stays is served again, and leaves later. */
+  async #leave(socket: Socket): Promise<void> {
+    const { clock, passOn } = this.#options
+    if (await passOn(socket)) return
+    const connection = this.#open.get(socket)
+    if (connection !== undefined) connection.isClosing = false
+    clock.after(BALANCE_MS, () => this.#schedule(), { unref: true })
   }
 
   #closeIfIdle(socket: Socket): void {

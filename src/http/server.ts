@@ -41,11 +41,12 @@ export interface PublicServer {
  * While `facade.draining`, all requests are still served. Unless the connections are passed on, every answer closes
  * its connection.
  *
- * @param passOn Sends an idle connection to another facade, or back to `adopt` when there is none.
+ * @param passOn Sends an idle connection to another facade, or back to `adopt` when there is none. Resolves to false
+ * when it stays here.
  * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
  */
 export async function servePublic(
-  options: Omit<ApiContext, 'draining' | 'closing'> & { passOn: (connection: Socket) => void },
+  options: Omit<ApiContext, 'draining' | 'closing'> & { passOn: (connection: Socket) => Promise<boolean> },
 ): Promise<PublicServer> {
   const { facade, config, clock, random, logger, passOn } = options
   const { keepAliveMs } = config
@@ -75,7 +76,19 @@ export async function servePublic(
   })
   // Node silently drops headers beyond its limit; `head.ts` refuses the request.
   server.maxHeadersCount = 0
-  const connections = new Connections(server, { clock, random, keepAliveMs, passOn })
+  const connections = new Connections(server, {
+    ...{ clock, random, keepAliveMs },
+    async passOn(connection) {
+      const hasLeft = await passOn(connection)
+      if (!hasLeft && draining()) keepConnections()
+      return hasLeft
+    },
+  })
+  /** In a drain: no other facade takes connections, so they are closed when idle. */
+  const keepConnections = () => {
+    isReplaced = false
+    connections.passOn(0)
+  }
   answerParseErrors(server, connections)
   let connectionCount = 0
   server.on('connection', () => {
@@ -130,10 +143,7 @@ export async function servePublic(
     connectionCount: () => connections.count,
     adopt(connection) {
       // It came back, or from a facade that did not know yet that this one drains: there is no other facade.
-      if (draining()) {
-        isReplaced = false
-        connections.passOn(0)
-      }
+      if (draining()) keepConnections()
       connections.adopt(connection)
     },
     passOn(count) {

@@ -33,3 +33,20 @@ test('an idle connection is passed on; one whose next request has begun is not',
   for (const connection of api.passedOn) connection.destroy()
   await until(() => api.server.connectionCount() === 0)
 })
+
+test('a connection that cannot be passed on is served on, and passed on later', async (t) => {
+  let hasRoom = false
+  const api = await startApi(t, { leaves: () => hasRoom })
+  const raw = await api.raw()
+  const asked = async (count: number) => {
+    raw.say('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await until(() => raw.heard.split('{"status":"ok"}').length === count + 1)
+  }
+  await asked(1)
+  api.server.passOn(Number.POSITIVE_INFINITY)
+  await asked(2)
+  hasRoom = true
+  await api.clock.advance(1000)
+  await until(() => api.passedOn.length === 1)
+  api.passedOn[0]!.destroy()
+})

@@ -274,7 +274,7 @@ export class SimNode {
       ...{ clock: process.clock, random: process.rng.next },
       scale: async () => this.entries(),
       restart: async () => this.entries(),
-      passOn() {},
+      passOn: async () => true,
       changed: () => {
         if (process.leaves()) scheduler.after(1, () => this.#receiveStatus(actor, process))
       },

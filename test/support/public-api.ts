@@ -45,7 +45,14 @@ interface Ask {
 /** Starts an API for one test, and ends it with the test. */
 export async function startApi(
   test: TestContext,
-  options: { token?: string; host?: string; level?: string; allowedHosts?: string[] } = {},
+  options: {
+    token?: string
+    host?: string
+    level?: string
+    allowedHosts?: string[]
+    /** Whether a connection leaves that is passed on. */
+    leaves?: () => boolean
+  } = {},
 ): Promise<Api> {
   const clock = new FakeClock()
   const facade = new FakeFacade(clock, () => 0.5)
@@ -80,7 +87,11 @@ export async function startApi(
     { write: (line: string) => logged.push(JSON.parse(line)) },
   )
   const passedOn: Socket[] = []
-  const passOn = (connection: Socket) => passedOn.push(connection)
+  const passOn = async (connection: Socket) => {
+    const leaves = options.leaves?.() ?? true
+    if (leaves) passedOn.push(connection)
+    return leaves
+  }
   const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here', passOn })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []

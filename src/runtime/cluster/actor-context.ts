@@ -35,8 +35,11 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   restart(role: Role): Promise<readonly ActorEntry[]>
   /** Sends this actor's status to the primary now instead of with the next heartbeat. */
   changed(): void
-  /** Passes an idle connection on: to another facade of this node, or back to `adopt` when there is none. */
-  passOn(connection: Socket): void
+  /**
+   * Passes an idle connection on: to another facade of this node, or back to `adopt` when there is none. Resolves to
+   * false when it stays here, because the primary can open no more files.
+   */
+  passOn(connection: Socket): Promise<boolean>
   /** Ends this process because of a bug or a lost resource; its supervisor starts it anew. Never returns. */
   fail(error: unknown): never
 }

@@ -7,6 +7,7 @@ import { Socket } from 'node:net'
 
 /** A connection that nobody reads. Unless it is passed on, it must be closed. */
 export interface ConnectionHandle {
+  readStart(): void
   readStop(): void
   close(): void
 }

@@ -13,6 +13,8 @@
  */
 
 import cluster from 'node:cluster'
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -25,6 +27,8 @@ import { applyStatus, SupervisedActor } from './supervised-actor.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
+/** So many files must still be free for the primary to receive a connection. */
+const SPARE_FILES = 8
 /**
  * By default V8 lets the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260 MB, without
  * being faster (measured with `bench/stream.ts`). The heap itself is not limited, as a handler may need it.
@@ -312,6 +316,9 @@ export class Supervisor {
         if (actor?.process !== from) break
         if (applyStatus(actor, message.status)) this.#changed()
         break
+      case 'room':
+        from.send({ kind: 'room', hasRoom: hasRoomForFiles() })
+        break
       case 'connection':
         if (handle !== undefined) this.#passOn(handle, from)
         break
@@ -448,4 +455,17 @@ export class Supervisor {
 /** Selects the actor that asked for an operation. */
 function isAsker(asker: WorkerProcess | undefined): (actor: SupervisedActor) => boolean {
   return ({ process }) => asker !== undefined && process === asker
+}
+
+/** True when this process may open some more files: each of several facades may be about to send a connection. */
+function hasRoomForFiles(): boolean {
+  const files: number[] = []
+  try {
+    while (files.length < SPARE_FILES) files.push(openSync(devNull, 'r'))
+    return true
+  } catch {
+    return false
+  } finally {
+    for (const file of files) closeSync(file)
+  }
 }

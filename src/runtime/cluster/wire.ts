@@ -36,6 +36,8 @@ export type ToWorker =
   /** `replaced`: another facade of this node can take the connections of this one. */
   | { kind: 'drain'; replaced: boolean }
   | { kind: 'connection' }
+  /** Whether the primary can receive a connection now. */
+  | { kind: 'room'; hasRoom: boolean }
   | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
 
 /** From a worker to the primary. */
@@ -48,6 +50,8 @@ export type ToPrimary =
   | { kind: 'status'; status: ActorStatus }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
+  /** Asks for `room`, before a connection is sent: a process that may open no more files would lose it. */
+  | { kind: 'room' }
   | { kind: 'connection' }
   /** This worker got an end signal. The primary decides what follows. */
   | { kind: 'signalled'; signal: string }

@@ -53,6 +53,28 @@ class Requests {
   }
 }
 
+/** Asks the primary for room for one connection after another, so that one answer is for one connection. */
+class Room {
+  #last: Promise<unknown> = Promise.resolve()
+  #answer: (hasRoom: boolean) => void = () => {}
+
+  ask(): Promise<boolean> {
+    const answer = this.#last.then(
+      () =>
+        new Promise<boolean>((resolve) => {
+          this.#answer = resolve
+          send({ kind: 'room' })
+        }),
+    )
+    this.#last = answer
+    return answer
+  }
+
+  answer(hasRoom: boolean): void {
+    this.#answer(hasRoom)
+  }
+}
+
 /**
  * Runs this process as a worker. When the primary dies, node:cluster ends the process at once.
  *
@@ -62,6 +84,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
   const directory = new ReceivedDirectory()
   const clock = new WorkerClock()
   const requests = new Requests()
+  const room = new Room()
   const begun = Promise.withResolvers<void>()
   const predecessorEnded = () => {
     send({ kind: 'prepared' })
@@ -77,6 +100,7 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
           clock,
           directory,
           requests,
+          room,
           predecessorEnded,
         })
         break
@@ -91,6 +115,9 @@ export function bootWorker<C extends RuntimeConfig>(catalog: Catalog<C>): void {
         break
       case 'answer':
         requests.settle(message)
+        break
+      case 'room':
+        room.answer(message.hasRoom)
         break
       case 'ping':
         send({ kind: 'status', status: (await hosted)!.status() })
@@ -114,11 +141,13 @@ async function boot<C extends RuntimeConfig>(
     clock,
     directory,
     requests,
+    room,
     predecessorEnded,
   }: {
     clock: WorkerClock
     directory: Directory
     requests: Requests
+    room: Room
     predecessorEnded: () => Promise<void>
   },
 ): Promise<BootedActor> {
@@ -152,8 +181,13 @@ async function boot<C extends RuntimeConfig>(
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: sendStatus,
-    passOn(connection) {
-      send({ kind: 'connection' }, () => connection.destroy(), handleOf(connection))
+    async passOn(connection) {
+      const handle = handleOf(connection)
+      const hasRoom = await room.ask()
+      if (connection.destroyed) return true
+      if (hasRoom) send({ kind: 'connection' }, () => connection.destroy(), handle)
+      else handle.readStart()
+      return hasRoom
     },
     fail,
   }
