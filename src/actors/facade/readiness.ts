@@ -40,7 +40,7 @@ export class Readiness {
     return missing
   }
 
-  /** A facade that is away hinders nobody who reads this: another one answers. */
+  /** A facade that cannot start is a warning only: the facade that answers this takes posts. */
   warnings(): string[] {
     const actors = this.#directory.actors()
     const facades = actors.filter(({ role }) => role === 'facade')

@@ -27,8 +27,9 @@ import { applyStatus, SupervisedActor } from './supervised-actor.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
 import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 
-/** So many files must still be free for the primary to receive a connection. */
+/** The primary receives a connection only while it can open this many more files. */
 const SPARE_FILES = 8
+
 /**
  * By default V8 lets the garbage of a busy process grow with the machine's memory: to 350 MB instead of 260 MB, without
  * being faster (measured with `bench/stream.ts`). The heap itself is not limited, as a handler may need it.
@@ -457,7 +458,7 @@ function isAsker(asker: WorkerProcess | undefined): (actor: SupervisedActor) => 
   return ({ process }) => asker !== undefined && process === asker
 }
 
-/** True when this process may open some more files: each of several facades may be about to send a connection. */
+/** True when this process can open `SPARE_FILES` more files, as several facades may send a connection at once. */
 function hasRoomForFiles(): boolean {
   const files: number[] = []
   try {
