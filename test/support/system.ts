@@ -1,15 +1,19 @@
 /** The real program as a child process: `mailroom start` on a data directory of its own. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { freePort } from '../../tools/free-port.ts'
 import { RunningSystem } from './running-system.ts'
 
 const OUTPUT_CHARACTERS = 100_000
+const MARK = 'TEST_SYSTEM'
+/** A worker ends with its primary; one that a loaded machine gives no time may take this long. */
+const WORKERS_END_MS = 15_000
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
 interface SystemOptions {
@@ -33,6 +37,8 @@ export class System extends RunningSystem {
   /** Where the log lines of the next process go; `stdout` without it. */
   logFile: string | undefined
   #output = ''
+  /** In the environment of every process of this node, those of earlier primaries too. */
+  readonly #mark = randomUUID()
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
   exited!: Promise<[number | null, NodeJS.Signals | null]>
@@ -75,6 +81,7 @@ export class System extends RunningSystem {
     context.after(async () => {
       system.kill()
       await system.exited
+      await system.workersEnded()
       rmSync(system.data, { recursive: true, force: true })
     })
     system.spawn()
@@ -94,7 +101,7 @@ export class System extends RunningSystem {
     const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
     const stdout = this.logFile === undefined ? this.#stdout : openSync(this.logFile, 'a')
     this.primary = spawn(command, rest, {
-      env: { ...process.env, ...this.#env },
+      env: { ...process.env, ...this.#env, [MARK]: this.#mark },
       stdio: ['ignore', stdout, 'pipe'],
     })
     if (stdout !== this.#stdout) closeSync(stdout as number)
@@ -116,6 +123,15 @@ export class System extends RunningSystem {
     if (this.primary.exitCode === null && this.primary.signalCode === null) this.primary.kill(signal)
   }
 
+  /** Waits until no process of a primary that has ended is left: until then they write into its data. */
+  async workersEnded(): Promise<void> {
+    const until = performance.now() + WORKERS_END_MS
+    for (let left = marked(this.#mark); left.length > 0; left = marked(this.#mark)) {
+      assert.ok(performance.now() < until, `outlived their primary: ${left.join('; ')}`)
+      await sleep(50)
+    }
+  }
+
   /** Waits until `GET /readyz` answers 200. */
   async ready(): Promise<void> {
     await this.until('it is ready', async () => {
@@ -123,6 +139,22 @@ export class System extends RunningSystem {
       return (await fetch(`${this.url}/readyz`)).ok
     })
   }
+}
+
+/** The Node.js processes with this mark in their environment, as `pid state command`. */
+function marked(mark: string): string[] {
+  if (process.platform !== 'linux') return []
+  return readdirSync('/proc').flatMap((pid) => {
+    try {
+      if (!/^\d+$/.test(pid) || !readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}`))
+        return []
+      const [command = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
+      const state = /^State:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
+      return basename(command).startsWith('node') ? [`${pid} ${state} ${args.join(' ')}`] : []
+    } catch {
+      return [] // It has just ended.
+    }
+  })
 }
 
 const withoutRequests = (lines: string) => lines.replaceAll(/^.*"msg":"request".*\n/gm, '')
