@@ -158,9 +158,26 @@ test('a home, a log file, write-ahead logs removed under a running node: named, 
   await allReady(system)
   const logged = await logOf(system)
   assert.ok(answers.every(({ id }) => logged.includes(id)))
+  for (let n = 0; n < 10; n++) await post(system, `again ${n}`)
   await remove(context, system, /-wal$/, /logging-1: log-1\.1\.db-wal was removed/)
   await assertPostsRefused(system)
+  // Their successors find an index, which readers hold open, of a write-ahead log that is not there.
+  for (const name of ['logging-1', 'logging-2', 'messages-1']) {
+    const { pid } = await system.actor(name)
+    process.kill(pid, 'SIGKILL')
+    await system.until(`${name} has started again`, async () => {
+      const actor = await system.actor(name)
+      assert.notEqual(actor.state, 'failed')
+      return actor.pid !== pid && actor.state === 'ready'
+    })
+  }
+  const later = await Promise.all(Array.from({ length: 10 }, (_, n) => post(system, `later ${n}`)))
   await drains(system)
+  await system.begin()
+  await allReady(system)
+  const afterwards = await logOf(system)
+  assert.ok(later.every(({ status, id }) => (status === 201 ? afterwards.includes(id) : status === 503)))
+  assert.equal((await post(system, 'well again')).status, 201)
 })
 
 test('the data directory replaced under a running node: named, nothing in the new one is touched; put back, posts are taken', async (context) => {

@@ -8,6 +8,9 @@ import { DISK_HEADROOM_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 /** A file, or its directory, was removed or replaced while it was open. */
 export class Gone extends Error {}
 
+/** How each message about such a file ends. */
+export const REMEDY = 'while Mailroom runs: put it back, or restart Mailroom'
+
 /** What tells a file from any other, as long as it is open; undefined when there is none under this name. */
 export function identityOf(path: string): string | undefined {
   const stat = statSync(path, { throwIfNoEntry: false })
@@ -36,10 +39,7 @@ export class Guard {
   check(): void {
     for (const file of this.#files) {
       const problem = this.#problemOf(file)
-      if (problem !== undefined)
-        throw new Gone(
-          `${basename(file.path)} ${problem} while Mailroom runs: put it back, or restart Mailroom`,
-        )
+      if (problem !== undefined) throw new Gone(`${basename(file.path)} ${problem} ${REMEDY}`)
     }
   }
 

@@ -12,7 +12,7 @@ import { crc32 } from 'node:zlib'
 import { MailroomError } from '../../runtime/errors.ts'
 import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { TEXT_MAX_BYTES, WAL_MAX_BYTES } from '../limits.ts'
-import { freeBytes, Gone, Guard } from './guard.ts'
+import { freeBytes, Gone, Guard, REMEDY } from './guard.ts'
 
 /** The version of the files' layout. A file of another version is refused. */
 export const FORMAT_VERSION = 1
@@ -37,6 +37,8 @@ const FAULTS: Record<number, Fault> = {
 const REFUSED_WRITES = new Set([778, 4618, 4874])
 const UNWRITABLE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM'])
 const SQL_ERROR = 1
+/** SQLITE_IOERR_SHORT_READ. The index that other processes hold open knows more than the write-ahead log has. */
+const SHORT_READ = 522
 /** SQLite's default. */
 const PAGE_BYTES = 4096
 
@@ -112,7 +114,8 @@ export function openToRead<T>(path: string, prepare: (open: OpenFile) => T): T {
     return checked(path, new DatabaseSync(path, options), '', prepare)
   } catch (error) {
     const fault = faultOf(error)
-    if ((fault !== 'unwritable' && fault !== 'gone') || isBeingWritten(path) || !existsSync(path)) throw error
+    const isRefused = fault === 'unwritable' || (fault === 'gone' && !(error instanceof Gone))
+    if (!isRefused || isBeingWritten(path) || !existsSync(path)) throw error
     // Nobody writes it, and there is no room or no right for the index that SQLite puts beside it.
     const url = pathToFileURL(path)
     url.searchParams.set('immutable', '1')
@@ -218,6 +221,8 @@ function checked<T>(
   } catch (error) {
     database.close()
     const { errcode, message } = error as Error & { errcode?: number }
+    if (errcode === SHORT_READ)
+      throw new Gone(`${basename(path)}-wal was removed or cut ${REMEDY}`, { cause: error })
     throw errcode === SQL_ERROR ? new NotOurs(message, { cause: error }) : error
   }
 }

@@ -53,3 +53,14 @@ for (const open of [openToRead, openToWrite]) {
     assert.deepEqual(syncedBefore, [`${path}-wal`])
   })
 }
+
+for (const open of [openToRead, openToWrite]) {
+  test(`${open.name} names a write-ahead log that was removed while others have the file open`, (context) => {
+    const path = written(context)
+    fs.rmSync(`${path}-wal`)
+    const words = 'log-1.1.db-wal was removed or cut while Mailroom runs: put it back, or restart Mailroom'
+    assert.throws(() => open(path, ({ database }) => database.prepare('SELECT * FROM log').all()), {
+      message: words,
+    })
+  })
+}
