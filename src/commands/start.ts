@@ -12,6 +12,7 @@ import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger, type Logger } from '../runtime/logger.ts'
 import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
+import { PORT_CHECK_MS, PORT_WAIT_MS } from '../runtime/timings.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
 import { serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
@@ -126,20 +127,28 @@ async function publicPort({ counts, host, port, internalHost, internalPort }: Co
   return counts.facade === 0 ? port : freePort('', host, port)
 }
 
+/** Waits for the workers of a primary that was killed a moment ago: they end by themselves. */
 async function freePort(prefix: '' | 'internal-', host: string, port: number): Promise<number> {
-  const server = createServer().listen({ host, port })
-  try {
-    await once(server, 'listening')
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    const where = `port ${port} of ${host}`
-    const problem =
-      code === 'EADDRINUSE'
-        ? `Expected \`--${prefix}port\` to be free, but something listens on ${where} already`
-        : `Expected \`--${prefix}host\` and \`--${prefix}port\` to be ours to listen on, got ${code} for ${where}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause })
+  const endAt = clock.monotonic() + PORT_WAIT_MS
+  for (;;) {
+    const server = createServer().listen({ host, port })
+    try {
+      await once(server, 'listening')
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
+      if (code === 'EADDRINUSE' && clock.monotonic() < endAt) {
+        await clock.sleep(PORT_CHECK_MS)
+        continue
+      }
+      const where = `port ${port} of ${host}`
+      const problem =
+        code === 'EADDRINUSE'
+          ? `Expected \`--${prefix}port\` to be free, but something listens on ${where} already`
+          : `Expected \`--${prefix}host\` and \`--${prefix}port\` to be ours to listen on, got ${code} for ${where}`
+      throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause })
+    }
+    const address = server.address() as AddressInfo
+    await new Promise((resolve) => server.close(resolve))
+    return address.port
   }
-  const address = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return address.port
 }

@@ -118,6 +118,11 @@ export const SIGNAL_GRACE_MS = 300
 
 // ── Supervision ─────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A start waits this long for a port that is taken: workers of a primary that was killed hold it until they end. */
+export const PORT_WAIT_MS = 3 * SECOND_MS
+/** How often a start checks a port that is taken. */
+export const PORT_CHECK_MS = 100
+
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
 /** A worker is pinged after this much silence: two lost heartbeats. */

@@ -1,13 +1,15 @@
 /** The processes of a node: forks that fail, handlers that do not load, signals, and what a process says at its end. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { run } from '../support/command.ts'
 import type { Actor } from '../support/running-system.ts'
-import { isAlive, System } from '../support/system.ts'
+import { isAlive, System, sleep } from '../support/system.ts'
 
 const GOOD = 'export default async () => {}\n'
 const BROKEN = 'export default async () => {\n  this is not JavaScript\n}\n'
@@ -104,4 +106,18 @@ test('processes', async (context) => {
       assert.match(system.output.trimEnd().split('\n').at(-1)!, /"msg":"drained"/)
     },
   )
+})
+
+test('a port that is taken for a moment, as by workers of a killed primary, is waited for', async (context) => {
+  const system = await System.start(context, ['--logging', '1', '--messages', '1'])
+  system.kill()
+  await system.exited
+  await system.workersEnded()
+  const holder = createServer().listen(system.port, '127.0.0.1')
+  context.after(() => holder.close())
+  await once(holder, 'listening')
+  system.spawn()
+  await sleep(1000)
+  holder.close()
+  await system.ready()
 })

@@ -13,7 +13,7 @@ import { RunningSystem } from './running-system.ts'
 const OUTPUT_CHARACTERS = 100_000
 const MARK = 'TEST_SYSTEM'
 /** A worker ends with its primary; one that a loaded machine gives no time may take this long. */
-const WORKERS_END_MS = 15_000
+const WORKERS_END_MS = 60_000
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
 interface SystemOptions {
@@ -150,11 +150,24 @@ function marked(mark: string): string[] {
         return []
       const [command = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
       const state = /^State:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
-      return basename(command).startsWith('node') ? [`${pid} ${state} ${args.join(' ')}`] : []
+      return basename(command).startsWith('node')
+        ? [`${pid} ${state} ${args.join(' ')} ${threadsOf(pid)}`]
+        : []
     } catch {
       return [] // It has just ended.
     }
   })
+}
+
+/** What each thread does, for the message of an assertion. */
+function threadsOf(pid: string): string {
+  const tasks = `/proc/${pid}/task`
+  const read = (id: string, name: string) => readFileSync(`${tasks}/${id}/${name}`, 'latin1').trim()
+  return readdirSync(tasks)
+    .map(
+      (id) => `[${read(id, 'comm')}: ${read(id, 'stat').split(') ')[1]!.slice(0, 90)}; ${read(id, 'wchan')}]`,
+    )
+    .join(' ')
 }
 
 const withoutRequests = (lines: string) => lines.replaceAll(/^.*"msg":"request".*\n/gm, '')
