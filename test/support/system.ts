@@ -37,8 +37,9 @@ export class System extends RunningSystem {
   /** Where the log lines of the next process go; `stdout` without it. */
   logFile: string | undefined
   #output = ''
-  /** In the environment of every process of this node, those of earlier primaries too. */
-  readonly #mark = randomUUID()
+  /** In the environment of every process of this node. */
+  readonly #node = randomUUID()
+  #starts = 0
   primary!: ChildProcess
   /** Exit code and signal of the primary last started. */
   exited!: Promise<[number | null, NodeJS.Signals | null]>
@@ -92,11 +93,19 @@ export class System extends RunningSystem {
   async begin(args = this.#args): Promise<void> {
     this.#args = args
     this.spawn()
+    // Facades of a primary that was killed may answer for a moment.
+    await this.#ended((mark) => mark !== this.#mark)
     await this.ready()
+  }
+
+  /** Of the processes of the primary last started. */
+  get #mark(): string {
+    return `${this.#node}.${this.#starts}`
   }
 
   /** Starts the primary without waiting. */
   spawn(): void {
+    this.#starts++
     const flags = ['--port', String(this.port), '--data', this.data, ...this.#args]
     const [command, ...rest] = [...this.#wrap, process.execPath, CLI, 'start', ...flags] as [string]
     const stdout = this.logFile === undefined ? this.#stdout : openSync(this.logFile, 'a')
@@ -123,11 +132,16 @@ export class System extends RunningSystem {
     if (this.primary.exitCode === null && this.primary.signalCode === null) this.primary.kill(signal)
   }
 
-  /** Waits until no process of a primary that has ended is left: until then they write into its data. */
-  async workersEnded(): Promise<void> {
+  /** Waits until no process is left, of earlier primaries neither: until then they write into the data. */
+  workersEnded(): Promise<void> {
+    return this.#ended(() => true)
+  }
+
+  async #ended(isMeant: (mark: string) => boolean): Promise<void> {
     const until = performance.now() + WORKERS_END_MS
-    for (let left = marked(this.#mark); left.length > 0; left = marked(this.#mark)) {
-      assert.ok(performance.now() < until, `outlived their primary: ${left.join('; ')}`)
+    const left = () => marked(this.#node).flatMap(({ mark, what }) => (isMeant(mark) ? [what] : []))
+    for (let some = left(); some.length > 0; some = left()) {
+      assert.ok(performance.now() < until, `outlived their primary: ${some.join('; ')}`)
       await sleep(50)
     }
   }
@@ -141,18 +155,18 @@ export class System extends RunningSystem {
   }
 }
 
-/** The Node.js processes with this mark in their environment, as `pid state command`. */
-function marked(mark: string): string[] {
+/** The Node.js processes of a node under test, with their marks, as `pid state command threads`. */
+function marked(node: string): { mark: string; what: string }[] {
   if (process.platform !== 'linux') return []
+  const pattern = new RegExp(`${MARK}=(${node}\\.\\d+)`)
   return readdirSync('/proc').flatMap((pid) => {
     try {
-      if (!/^\d+$/.test(pid) || !readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}`))
-        return []
+      if (!/^\d+$/.test(pid)) return []
+      const mark = pattern.exec(readFileSync(`/proc/${pid}/environ`, 'latin1'))?.[1]
       const [command = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
       const state = /^State:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
-      return basename(command).startsWith('node')
-        ? [`${pid} ${state} ${args.join(' ')} ${threadsOf(pid)}`]
-        : []
+      if (mark === undefined || !basename(command).startsWith('node')) return []
+      return [{ mark, what: `${pid} ${state} ${args.join(' ')} ${threadsOf(pid)}` }]
     } catch {
       return [] // It has just ended.
     }
