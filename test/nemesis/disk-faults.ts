@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { chmodSync, chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FragileDisk, fill } from '../support/small-disk.ts'
-import { isAlive, type System, sleep } from '../support/system.ts'
+import { childrenOf, isAlive, type System, sleep } from '../support/system.ts'
 import type { Dice } from './dice.ts'
 import {
   anyOf,
@@ -131,10 +131,6 @@ const tooLarge: Fault = {
       limit(pid, 'fsize', 'unlimited')
     return performance.now()
   },
-}
-
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
 }
 
 /** One file of the log or of a lane, with what belongs to it or without; or the write-ahead logs of all. */

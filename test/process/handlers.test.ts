@@ -1,11 +1,11 @@
 /** Handlers that do what handlers should not: only their own messages fail, and all else goes on. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Lists } from '../support/running-system.ts'
-import { isAlive, System } from '../support/system.ts'
+import { childrenOf, isAlive, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).href
 const GOOD = `export { default } from ${JSON.stringify(HANDLER)}\n`
@@ -130,7 +130,9 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
     async () => {
       writeFileSync(file, 'const a = 1\nthis is no code\n')
       // The successor of the worker that was killed may have loaded the file as it was.
-      for (const pid of childrenOf((await system.actor('messages-1')).pid)) process.kill(pid, 'SIGKILL')
+      for (const pid of childrenOf((await system.actor('messages-1')).pid)) {
+        if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+      }
       await system.until('it is named', async () => (await readiness(system)).includes(`(${file}:2)`))
       assert.equal((await fetch(`${system.url}/messages?limit=1`)).status, 200)
       writeFileSync(file, GOOD)
@@ -254,13 +256,4 @@ async function readiness(system: System): Promise<string> {
 
 function pidsIn(output: string, pattern: RegExp): number[] {
   return [...output.matchAll(pattern)].map(([, pid]) => Number(pid))
-}
-
-function childrenOf(pid: number): number[] {
-  try {
-    const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()
-    return pids === '' ? [] : pids.split(' ').map(Number)
-  } catch {
-    return [] // It has just ended.
-  }
 }

@@ -190,6 +190,16 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
+/** The pids of the processes that a process has started, on Linux; none when it has ended. */
+export function childrenOf(pid: number): number[] {
+  try {
+    const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim()
+    return pids === '' ? [] : pids.split(' ').map(Number)
+  } catch {
+    return []
+  }
+}
+
 /** True while a process with this pid runs: one that has ended may wait for a while to be buried. */
 export function isAlive(pid: number): boolean {
   try {
