@@ -21,17 +21,16 @@ ENV NODE_ENV=production \
     MAILROOM_DATA=/data \
     MAILROOM_INTERNAL_PORT=7100
 WORKDIR /mailroom
-# A new volume takes over the owner of what it covers.
+# A new volume takes over the owner of what it covers. No VOLUME: each container would leave an anonymous one behind.
 RUN install -d -o node -g node /data
 COPY --link package.json ./
 COPY --link --from=dependencies /mailroom/node_modules node_modules
 COPY --link --from=build /mailroom/dist dist
 USER node
-VOLUME /data
 EXPOSE 8080
-# Ready: this node can do its part.
+# Health is about this node alone: its own actors run and answer.
 HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 CMD ["node", "-e", "\
-  require('node:http').get('http://127.0.0.1:' + process.env.MAILROOM_INTERNAL_PORT + '/readyz', ({ statusCode }) => \
+  require('node:http').get('http://127.0.0.1:' + process.env.MAILROOM_INTERNAL_PORT + '/healthz', ({ statusCode }) => \
   process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 # Node itself, not npm, so that it gets the signals. Run it with --init (compose.yaml does): that reaps what is left of
 # programs that a handler started.

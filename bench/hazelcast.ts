@@ -3,13 +3,8 @@
  * by 64 keep-alive connections through the whole of Mailroom, as a ratio to the protocol's own ceiling: the same
  * writes and reads in the same batch sizes by one process, without HTTP. CPU per message of services and members.
  *
- *   npm run bench:hazelcast
+ *   npm run bench -- hazelcast
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
-import autocannon from 'autocannon'
 import { systemClock as clock, systemRandom as random } from '../src/runtime/clock.ts'
 import { createLogger } from '../src/runtime/logger.ts'
 import { HazelcastCluster } from '../src/storage/hazelcast/client.ts'
@@ -17,6 +12,13 @@ import { openHazelcast } from '../src/storage/hazelcast/open.ts'
 import { idGenerator } from '../src/storage/ids.ts'
 import type { Backend } from '../src/storage/ports.ts'
 import { type Cluster, HEAP_MIB, startCluster } from '../tools/hazelcast/cluster.ts'
+import { shown } from './lib/figures.ts'
+import { Generator, SIZE } from './lib/load.ts'
+import { Mailroom } from './lib/mailroom.ts'
+import { Meter } from './lib/meter.ts'
+import { usageOf } from './lib/processes.ts'
+import { save } from './lib/results.ts'
+import { mustEqual } from './lib/texts.ts'
 
 const CONNECTIONS = 64
 /** As a facade has it. */
@@ -25,45 +27,36 @@ const BATCH_COUNT = CONNECTIONS / IN_FLIGHT
 const LANES = 16
 const ROUND_SECONDS = 10
 const WARM_UP_SECONDS = 3
-const TEXT = 'x'.repeat(400)
-/** Clock ticks of /proc/<pid>/stat. */
-const TICK_MS = 10
+const TEXT = 'x'.repeat(SIZE)
 
 interface Round {
-  acknowledged: number
-  delivered: number
-  seconds: number
-  servicesCpuMs: number
-  membersCpuMs: number
+  acknowledgedPerSecond: number
+  deliveredPerSecond: number
+  /** CPU time a message, in microseconds. */
+  servicesCpuUs: number
+  membersCpuUs: number
 }
 
 const logger = createLogger('warn', {})
 const say = (what: string) => console.log(what)
-const logging = await startCluster({ name: 'logging', ports: 3, heapMiB: HEAP_MIB, say })
-const queue = await startCluster({ name: 'queue', ports: 1, heapMiB: HEAP_MIB, say })
+const logging = await startCluster({ name: 'logging', ports: 3, heapMiB: HEAP_MIB, isLasting: true, say })
+const queue = await startCluster({ name: 'queue', ports: 1, heapMiB: HEAP_MIB, isLasting: true, say })
 const memberPids = [...logging.members, ...queue.members].map((member) => member.pid!)
 try {
-  say(
-    `${cpus()[0]?.model} x ${cpus().length}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`,
-  )
   say(
     `members: 3 for the log, 1 for the queue; texts of ${TEXT.length} bytes; batches of ${BATCH_COUNT}, ${IN_FLIGHT} in flight`,
   )
   const ceiling = await runProtocol()
-  tell('protocol alone', ceiling)
   const whole = await runMailroom()
-  tell('Mailroom', whole)
-  const ratio = whole.delivered / whole.seconds / (ceiling.delivered / ceiling.seconds)
-  say(`Mailroom / protocol alone: ${ratio.toFixed(2)} of the messages a second`)
+  const ratio = whole.deliveredPerSecond / ceiling.deliveredPerSecond
+  const cells = ({ acknowledgedPerSecond, deliveredPerSecond, servicesCpuUs, membersCpuUs }: Round) =>
+    [acknowledgedPerSecond, deliveredPerSecond, servicesCpuUs, membersCpuUs].map((value) => shown(value))
+  const caption = `Mailroom / protocol alone: ${shown(ratio, 2)} of the messages delivered a second. CPU us: microseconds of CPU time a message.`
+  const head = ['', 'acknowledged a second', 'delivered a second', 'CPU us services', 'CPU us members']
+  const rows = [head, ['protocol alone', ...cells(ceiling)], ['Mailroom', ...cells(whole)]]
+  save('hazelcast', { tables: [{ caption, rows }], ceiling, whole, ratio })
 } finally {
   await Promise.all([logging.end(), queue.end()])
-}
-
-function tell(name: string, { acknowledged, delivered, seconds, servicesCpuMs, membersCpuMs }: Round): void {
-  const each = (ms: number) => `${Math.round((ms * 1000) / delivered)} us`
-  say(
-    `${name.padEnd(15)} ${Math.round(acknowledged / seconds)} acknowledged/s, ${Math.round(delivered / seconds)} delivered/s; CPU a message: services ${each(servicesCpuMs)}, members ${each(membersCpuMs)}`,
-  )
 }
 
 /** The protocol in this process: accepts in batches, holds all lanes, claims and settles. */
@@ -102,17 +95,18 @@ async function runProtocol(): Promise<Round> {
     acknowledged,
     delivered,
     cpu: process.cpuUsage(),
-    membersCpuMs: cpuOf(memberPids),
+    membersCpuSeconds: usageOf(memberPids).cpuSeconds,
     at: performance.now(),
   }
   await clock.sleep(ROUND_SECONDS * 1000)
   const { user, system } = process.cpuUsage(before.cpu)
+  const seconds = (performance.now() - before.at) / 1000
+  const consumed = delivered - before.delivered
   const round: Round = {
-    acknowledged: acknowledged - before.acknowledged,
-    delivered: delivered - before.delivered,
-    seconds: (performance.now() - before.at) / 1000,
-    servicesCpuMs: (user + system) / 1000,
-    membersCpuMs: cpuOf(memberPids) - before.membersCpuMs,
+    acknowledgedPerSecond: (acknowledged - before.acknowledged) / seconds,
+    deliveredPerSecond: consumed / seconds,
+    servicesCpuUs: (user + system) / consumed,
+    membersCpuUs: ((usageOf(memberPids).cpuSeconds - before.membersCpuSeconds) * 1e6) / consumed,
   }
   writing = false
   await Promise.all(writers)
@@ -123,88 +117,28 @@ async function runProtocol(): Promise<Round> {
   return round
 }
 
-/** The real program, one node. Every message that was acknowledged must be delivered. */
+/** The real program, one node. Every message that was acknowledged must be delivered, once. */
 async function runMailroom(): Promise<Round> {
-  const port = 20_000 + (process.pid % 10_000)
-  const url = `http://127.0.0.1:${port}`
   const at = ({ name, addresses }: Cluster) => `${name}@${addresses.join()}`
-  const child = spawn(
-    process.execPath,
-    [
-      ...[new URL('../src/cli.ts', import.meta.url).pathname, 'start', '--port', String(port)],
-      ...['--backend', 'hazelcast', '--log-level', 'warn'],
-      ...['--hazelcast-logging', at(logging), '--hazelcast-queue', at(queue)],
-    ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
-  )
-  try {
-    await ready(child, url)
-    await post(url, WARM_UP_SECONDS)
-    await settled(url)
-    const before = await handledBy(url)
-    const pids = [child.pid!, ...before.pids]
-    const cpuBefore = { services: cpuOf(pids), members: cpuOf(memberPids) }
-    const startedAt = performance.now()
-    const acknowledged = await post(url, ROUND_SECONDS)
-    await settled(url)
-    const seconds = (performance.now() - startedAt) / 1000
-    const delivered = (await handledBy(url)).delivered - before.delivered
-    // The generator ends its connections with requests under way: stored, though it did not hear of it.
-    if (delivered < acknowledged || delivered > acknowledged + CONNECTIONS) {
-      throw new Error(`${acknowledged} were acknowledged, ${delivered} delivered`)
-    }
-    return {
-      ...{ acknowledged, delivered, seconds },
-      servicesCpuMs: cpuOf(pids) - cpuBefore.services,
-      membersCpuMs: cpuOf(memberPids) - cpuBefore.members,
-    }
-  } finally {
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  }
-}
-
-async function post(url: string, seconds: number): Promise<number> {
-  const result = await autocannon({
-    ...{ url: `${url}/messages`, connections: CONNECTIONS, duration: seconds, method: 'POST' },
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ text: TEXT }),
-  })
-  if (result.non2xx > 0 || result.errors > 0)
-    throw new Error(`${result.non2xx} not 2xx, ${result.errors} errors`)
-  return result['2xx']
-}
-
-interface ShownActor {
-  role: string
-  pid: number
-  handled: number
-  waiting?: number
-}
-
-async function actorsOf(url: string): Promise<ShownActor[]> {
-  return (await (await fetch(`${url}/actors`)).json()) as ShownActor[]
-}
-
-async function handledBy(url: string): Promise<{ pids: number[]; delivered: number }> {
-  // As told with each heartbeat, so wait for one.
-  await clock.sleep(1500)
-  const actors = await actorsOf(url)
-  const messages = actors.filter(({ role }) => role === 'messages')
+  const mailroom = await Mailroom.start([
+    ...['--backend', 'hazelcast', '--hazelcast-logging', at(logging), '--hazelcast-queue', at(queue)],
+  ])
+  const ofProtocol = await mailroom.tally()
+  const generator = await Generator.start()
+  const meter = new Meter(mailroom, generator)
+  await meter.measure({ connections: CONNECTIONS, seconds: WARM_UP_SECONDS })
+  const membersBefore = usageOf(memberPids).cpuSeconds
+  const one = await meter.measure({ connections: CONNECTIONS, seconds: ROUND_SECONDS })
+  const membersCpuSeconds = usageOf(memberPids).cpuSeconds - membersBefore
+  meter.acknowledged.join(ofProtocol)
+  mustEqual('Mailroom', meter.acknowledged, await mailroom.tally())
+  await generator.end()
+  await mailroom.end()
   return {
-    pids: actors.map(({ pid }) => pid),
-    delivered: messages.reduce((sum, { handled }) => sum + handled, 0),
-  }
-}
-
-async function settled(url: string): Promise<void> {
-  while ((await actorsOf(url)).some(({ waiting = 0 }) => waiting > 0)) await clock.sleep(50)
-}
-
-async function ready(child: ChildProcess, url: string): Promise<void> {
-  while (!(await fetch(`${url}/readyz`).catch(() => undefined))?.ok) {
-    if (child.exitCode !== null) throw new Error(`Mailroom ended with ${child.exitCode}`)
-    await clock.sleep(50)
+    acknowledgedPerSecond: one.perSecond,
+    deliveredPerSecond: one.messages / (one.seconds + one.behindSeconds),
+    servicesCpuUs: one.cpuUs,
+    membersCpuUs: (membersCpuSeconds * 1e6) / one.messages,
   }
 }
 
@@ -218,19 +152,4 @@ async function connect(store: 'log' | 'queue', { name, addresses }: Cluster): Pr
 
 async function closeAll(backends: Backend[]): Promise<void> {
   await Promise.all(backends.map((backend) => backend.close()))
-}
-
-/** CPU time (ms) of processes since they began. */
-function cpuOf(pids: readonly number[]): number {
-  let ticks = 0
-  for (const pid of pids) {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const [user = 0, system = 0] = stat
-      .slice(stat.lastIndexOf(')') + 2)
-      .split(' ')
-      .slice(11, 13)
-      .map(Number)
-    ticks += user + system
-  }
-  return ticks * TICK_MS
 }

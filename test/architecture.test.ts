@@ -21,7 +21,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/handler-process.ts': ['src/actors/messages/handler.ts', 'src/runtime/'],
   'src/commands/': [
     ...['src/nodes/', 'src/settings/', 'src/http/api-client.ts', 'src/runtime/', 'src/runtime/cluster/'],
-    ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts', ...STORAGE_WORDS],
+    ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts'],
+    ...['src/storage/hazelcast/clusters-file.ts', ...STORAGE_WORDS],
   ],
   'src/nodes/': ['src/http/internal/', 'src/settings/', 'src/runtime/', 'src/runtime/cluster/'],
   'src/http/': ['src/http/routes/', 'src/http/internal/secret.ts', ...ofHttp()],
@@ -30,7 +31,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/facade/': ofActors(),
   'src/actors/logging/': ofActors(),
   'src/actors/messages/': ofActors(),
-  'src/actors/': ['src/runtime/cluster/directory.ts', ...STORAGE_WORDS],
+  'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/ids.ts', 'src/storage/limits.ts'],
@@ -55,7 +56,9 @@ function ofActors(): string[] {
 }
 
 function ofStorage(): string[] {
-  return ['clock', 'errors', 'logger', 'node-time', 'timings'].map((name) => `src/runtime/${name}.ts`)
+  return ['clock', 'errors', 'logger', 'losses', 'node-time', 'timings'].map(
+    (name) => `src/runtime/${name}.ts`,
+  )
 }
 
 /** Dependency -> the only files (prefixes) that may import it. */

@@ -4,7 +4,18 @@
  * `runtime/errors.ts`).
  */
 import type { ActorEntry, Role } from '../runtime/cluster/directory.ts'
-import type { Dead, LaneBatch, Logged, Message, Range, Receipt, Whereabouts } from '../storage/ports.ts'
+import type { Loss } from '../runtime/losses.ts'
+import type {
+  ClusterState,
+  Dead,
+  LaneBatch,
+  Logged,
+  Message,
+  Range,
+  Receipt,
+  Stored,
+  Whereabouts,
+} from '../storage/ports.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
@@ -12,6 +23,12 @@ export interface Logging {
   append(batch: LaneBatch, leftMs: number | null): Promise<Receipt[]>
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /** As `Log.restore`. */
+  restore(lane: number, messages: readonly Stored[]): Promise<string[]>
+  /** How the cluster of the log is; null on the embedded backend. */
+  cluster(): Promise<ClusterState | null>
+  /** As `Backend.confirmLosses`, of the log's cluster. */
+  confirmLosses(losses: readonly Loss[]): Promise<void>
 }
 
 /** A page of one messages actor's store. */
@@ -38,6 +55,8 @@ export interface Messages {
   purge(id: string): Promise<boolean>
   /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
+  /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
+  stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
 }
 
 /** One list of `GET /messages`, read page by page, ascending by id. */
@@ -69,6 +88,18 @@ export interface Redriven {
   redriven: number
   /** The last id checked; null at the end of the log. */
   last: string | null
+}
+
+/** The result of restoring a range of the queue into the log. */
+export interface Restored {
+  /** Messages of the queue that were looked for in the log. */
+  checked: number
+  /** Those that the log had lost; they are in it again. */
+  restored: number
+  /** Those that the log had lost, and whose text is nowhere: their dead letters were purged. */
+  lost: number
+  /** Where to go on; null at the end of the last lane. */
+  next: { lane: number; after: string } | null
 }
 
 /** The facade actor: what the public API calls. Deadlines are instants of the machine's monotonic clock. */
@@ -106,8 +137,27 @@ export interface Facade {
    * Handlers of messages that the queue had lost may run again. Safe to repeat.
    */
   redrive(range: { after?: string; limit: number }): Promise<Redriven>
-  /** What is missing to accept a message, human-readable; empty when the facade is ready. */
+  /**
+   * Puts into the log what it lacks of the queue's messages. Begins in `lane` after `after`; each later lane begins after
+   * `since`. Up to `limit` messages (1 to 1,000), for up to `REDRIVE_SLICE_MS`. Safe to repeat. On the embedded backend
+   * there is nothing to do.
+   */
+  restore(range: { lane: number; after?: string; since?: string; limit: number }): Promise<Restored>
+  /** How both clusters are, the log's first. @throws `MR_NOT_FOUND` on the embedded backend. */
+  clusters(): Promise<ClusterState[]>
+  /** What clusters have lost, and nobody has confirmed: the log's first, oldest first. */
+  losses(): Loss[]
+  /**
+   * Confirms these losses, for all nodes. Safe to repeat.
+   *
+   * @returns The losses that were confirmed.
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE` when a cluster is unreachable; the losses of the other are confirmed.
+   */
+  confirmLosses(): Promise<Loss[]>
+  /** What keeps posts from being taken now, human-readable; empty when the facade is ready. */
   missing(): string[]
+  /** What is missing while posts are taken, human-readable. */
+  degraded(): string[]
   /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
   /** What is wrong around the node, human-readable; the node works with it. */

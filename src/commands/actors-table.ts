@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import { systemClock as clock } from '../runtime/clock.ts'
 import type { Role } from '../runtime/cluster/directory.ts'
+import { table } from './terminal.ts'
 
 /** An actor as `GET /actors` shows it. */
 export interface ShownActor {
@@ -31,7 +32,6 @@ const COLUMNS: Column[] = [
   ['OLDEST', ({ oldestAt }) => ageOf(oldestAt)],
   ['DEAD', ({ dead }) => String(dead ?? '-')],
 ]
-/** The first columns are words, aligned left; the others are numbers, aligned right. */
 const WORD_COLUMNS = 2
 
 /**
@@ -45,18 +45,8 @@ export function actorsTable(actors: readonly ShownActor[], rates?: ReadonlyMap<s
     columns.push(['PER SECOND', ({ name }) => String(Math.round(rates.get(name) ?? 0))])
   const rows = actors.map((actor) => columns.map(([, cell]) => cell(actor)))
   const titles = columns.map(([title]) => title)
-  const widths = titles.map((title, column) =>
-    Math.max(title.length, ...rows.map((cells) => cells[column]!.length)),
-  )
-  const line = (cells: string[]) =>
-    cells
-      .map((cell, column) =>
-        column < WORD_COLUMNS ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
-      )
-      .join('  ')
-      .trimEnd()
-  const lines = rows.map((cells, index) => coloured(actors[index]!.state, line(cells)))
-  return [styleText('bold', line(titles)), ...lines].join('\n')
+  const colour = (row: number, line: string) => coloured(actors[row]!.state, line)
+  return table(titles, rows, { wordColumns: WORD_COLUMNS, colour })
 }
 
 function coloured(state: string, line: string): string {

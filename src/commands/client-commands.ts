@@ -53,6 +53,17 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     run: async (client, _, config) => (await import('./status.ts')).status(client, config),
   },
   {
+    usage: 'cluster',
+    summary: 'show both Hazelcast clusters; exit code 0 when a member may be stopped',
+    flags: ['wait', 'json'],
+    examples: [
+      ['cluster', 'members, whether all is copied, how full they are'],
+      ['cluster --wait 2m', 'between two members of a rolling restart'],
+      ["cluster --json | jq '.clusters[].problems'", 'for a script'],
+    ],
+    run: async (client, _, config) => (await import('./cluster.ts')).cluster(client, config),
+  },
+  {
     usage: 'send [text]',
     summary: 'send messages; retries until each is stored, once',
     operands: { text: 'one message; - for standard input, one message a line' },
@@ -73,13 +84,23 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   },
   {
     usage: 'redrive',
-    summary: "put messages back that the queue's cluster has lost; handlers may run AGAIN",
+    summary: 'put back what one cluster has lost, from the other; handlers may run AGAIN',
     flags: ['since', 'json'],
     examples: [
-      ['redrive', 'after a whole queue cluster restarted empty; may be repeated'],
+      ['redrive', 'after a whole cluster restarted empty; may be repeated'],
       [`redrive --since ${SOME_ID}`, 'only messages younger than this id'],
     ],
     run: async (client, _, config) => (await import('./redrive.ts')).redrive(client, config),
+  },
+  {
+    usage: 'loss',
+    summary: 'show what a Hazelcast cluster has lost, until it is confirmed',
+    flags: ['confirm', 'json'],
+    examples: [
+      ['loss', 'what, about how much, since when, the next step; the exit code is 1 while there is a loss'],
+      ['loss --confirm', 'has been seen to: no node reports it any more'],
+    ],
+    run: async (client, _, config) => (await import('./loss.ts')).loss(client, config),
   },
 ]
 

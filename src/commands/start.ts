@@ -5,18 +5,20 @@ import { type AddressInfo, createServer } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createNode } from '../nodes/node.ts'
-import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
+import { type Cancel, systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
+import { ClusterMemory, NOWHERE } from '../runtime/cluster/cluster-memory.ts'
 import { addressOf, EVERY_ADDRESS, ROLES } from '../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger, type Logger } from '../runtime/logger.ts'
 import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
-import { PORT_CHECK_MS, PORT_WAIT_MS } from '../runtime/timings.ts'
+import { MISSING_CHECK_MS, PORT_CHECK_MS, PORT_WAIT_MS, UNREADY_LOG_MS } from '../runtime/timings.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
 import { serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
+import { ClustersFile } from '../storage/hazelcast/clusters-file.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
 
 /**
@@ -34,6 +36,7 @@ export async function start(config: Config): Promise<void> {
     config.backend === 'embedded'
       ? await openDataDirectory(config.data, { lanes: config.lanes, clock, logger })
       : undefined
+  const clusters = config.backend === 'hazelcast' ? new ClustersFile({ ...config, clock, logger }) : undefined
   try {
     const settled: NodeConfig = {
       ...config,
@@ -48,14 +51,17 @@ export async function start(config: Config): Promise<void> {
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
       ...{ config: settled, node: config.node, clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
+      memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger),
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
     const { supervisor } = node
     const ended = Promise.withResolvers<void>()
+    let stopLogging: Cancel = () => {}
     onEndSignal(clock, {
       first(signal) {
         logger.info({ signal }, 'draining; a second signal ends at once')
+        stopLogging()
         ended.resolve(supervisor.stop())
       },
       atOnce(signal) {
@@ -66,7 +72,10 @@ export async function start(config: Config): Promise<void> {
     try {
       await node.join()
       await supervisor.start()
-      announce(settled, url, logger)
+      stopLogging = logReadiness(() => node.missing(), {
+        logger,
+        announce: () => announce(settled, url, logger),
+      })
     } catch (error) {
       if (!isMailroomError(error, 'MR_DRAINING')) {
         await supervisor.kill()
@@ -79,6 +88,7 @@ export async function start(config: Config): Promise<void> {
     await node.leave()
     logger.info('drained')
   } finally {
+    await clusters?.close()
     data?.close()
   }
   exit(0)
@@ -93,6 +103,31 @@ function timeKeeperOf({ backend, data, dataIdentity, retentionMs }: NodeConfig, 
     newest: isEmbedded ? newestTime(data) : undefined,
     store: isEmbedded ? timeStore(data, dataIdentity, logger) : () => true,
   })
+}
+
+/** Announces the node when it is ready; logs what it lacks for longer than `UNREADY_LOG_MS`, once until that changes. */
+function logReadiness(
+  missing: () => string[],
+  { logger, announce }: { logger: Logger; announce: () => void },
+): Cancel {
+  let isAnnounced = false
+  let readyAt = clock.monotonic()
+  let logged = ''
+  const check = () => {
+    const lacking = missing().join('; ')
+    if (lacking === '') {
+      if (!isAnnounced) announce()
+      else if (logged !== '') logger.info('Mailroom is ready again')
+      isAnnounced = true
+      readyAt = clock.monotonic()
+      logged = ''
+    } else if (lacking !== logged && clock.monotonic() > readyAt + UNREADY_LOG_MS) {
+      logger.warn(`Mailroom is not ready: ${lacking}`)
+      logged = lacking
+    }
+  }
+  check()
+  return clock.every(MISSING_CHECK_MS, check)
 }
 
 function announce(config: NodeConfig, url: string, logger: Logger): void {

@@ -12,6 +12,7 @@ import { print, report, Screen } from './terminal.ts'
 interface Readiness {
   status: string
   missing: string[]
+  degraded?: string[]
   damaged?: string[]
   warnings?: string[]
 }
@@ -77,11 +78,12 @@ async function poll(
 }
 
 function wordsOf(now: Snapshot, before?: Snapshot): string {
-  const { status, missing, damaged = [], warnings = [] } = now.readiness
+  const { status, missing, degraded = [], damaged = [], warnings = [] } = now.readiness
   const lines =
     status === 'ready'
       ? [styleText('green', 'Ready')]
       : [styleText('red', `Not ready${missing.length > 0 ? `: ${missing.join('; ')}` : ''}`)]
+  if (degraded.length > 0) lines.push(styleText('yellow', `Degraded: ${degraded.join('; ')}`))
   if (damaged.length > 0) lines.push(styleText('red', `Damaged: ${damaged.join('; ')}`))
   if (warnings.length > 0) lines.push(styleText('yellow', `Warnings: ${warnings.join('; ')}`))
   return [...lines, '', actorsTable(now.actors, before && ratesOf(now, before))].join('\n')

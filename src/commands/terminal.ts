@@ -1,6 +1,6 @@
 /** Output for people: lines, a progress bar, a screen that is redrawn in place. */
 
-import { stripVTControlCharacters } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import { systemClock as clock } from '../runtime/clock.ts'
 import { REDRAW_MS } from '../runtime/timings.ts'
 
@@ -12,6 +12,36 @@ export function print(line: string): void {
 /** `1 message`, `2 messages`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/**
+ * A table, its titles bold on a terminal; no line feed at its end.
+ *
+ * @param wordColumns The first columns are words, aligned left; the others are numbers, aligned right.
+ * @param colour Colours the line of a row.
+ */
+export function table(
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  { wordColumns, colour = (_, line) => line }: TableOptions,
+): string {
+  const widths = titles.map((title, column) =>
+    Math.max(title.length, ...rows.map((cells) => cells[column]!.length)),
+  )
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) =>
+        column < wordColumns ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd()
+  const lines = rows.map((cells, index) => colour(index, line(cells)))
+  return [styleText('bold', line(titles)), ...lines].join('\n')
+}
+
+interface TableOptions {
+  wordColumns: number
+  colour?: (row: number, line: string) => string
 }
 
 /** The bar that is drawn now. */

@@ -53,17 +53,21 @@ function createHostCheck({
   const names = new Set([...(allowedHosts ?? []), host, hostname()].map((name) => name.toLowerCase()))
   const suffixes = [...names].filter((name) => name.startsWith('*.')).map((name) => name.slice(1))
   if (names.has('*')) return () => true
+  // Nearly all requests name the same host.
+  let lastAllowed: string | undefined
   return (authority) => {
+    if (authority === lastAllowed) return true
     const name = authority
       .replace(/:\d*$/, '')
       .replace(/^\[(.*)\]$/, '$1')
       .replace(/\.$/, '')
       .toLowerCase()
-    return (
+    const isAllowed =
       // Names under .localhost resolve to loopback (RFC 6761).
       [isIP(name) !== 0, isLoopback(name), name.endsWith('.localhost'), names.has(name)].includes(true) ||
       suffixes.some((suffix) => name.endsWith(suffix))
-    )
+    if (isAllowed) lastAllowed = authority
+    return isAllowed
   }
 }
 

@@ -67,9 +67,14 @@ export function readBody(
   response: ServerResponse,
   { what, limitBytes, clock }: { what: string; limitBytes: number; clock: Clock },
 ): Promise<Buffer> {
+  const tooLarge = () => new MailroomError('MR_TOO_LARGE', { what, limitBytes })
+  const { complete, readableLength } = request
+  if (Math.max(readableLength, Number(request.headers['content-length'] ?? 0)) > limitBytes) {
+    return Promise.reject(tooLarge())
+  }
+  // Most bodies come with the head and are small. Such a one is there by now: it needs no listeners and no timer.
+  if (complete && readableLength > 0) return Promise.resolve(request.read() as Buffer)
   return new Promise((resolve, reject) => {
-    const tooLarge = () => new MailroomError('MR_TOO_LARGE', { what, limitBytes })
-    if (Number(request.headers['content-length'] ?? 0) > limitBytes) return reject(tooLarge())
     const buffer = new ByteBuffer()
     const finish = (error?: Error) => {
       cancel()

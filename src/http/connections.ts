@@ -240,15 +240,3 @@ function parsersOf(server: Server): ParserList {
   const symbol = symbols.find(({ description }) => description === 'http.server.connections')!
   return (server as unknown as Record<symbol, ParserList>)[symbol]!
 }
-
-/**
- * How many connections a facade passes on.
- *
- * @param own Connections of this facade.
- * @param others Connections of each other facade of this node.
- */
-export function surplusOf(own: number, others: readonly number[]): number {
-  if (others.length === 0) return 0
-  const share = [own, ...others].reduce((sum, count) => sum + count, 0) / (others.length + 1)
-  return Math.max(own - Math.ceil(share), own > share && own - Math.min(...others) >= 2 ? 1 : 0)
-}

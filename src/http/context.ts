@@ -22,6 +22,8 @@ export interface ApiContext {
   draining(): boolean
   /** True once this server drains and no other facade takes its connections: every answer closes its connection. */
   closing(): boolean
+  /** True while admission control refuses some posts. */
+  overloaded(): boolean
 }
 
 /** The query parameters of a request that were given. */

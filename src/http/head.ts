@@ -43,7 +43,7 @@ export function createHeadReader(
   const checkCaller = createAuth(config)
   return (request) => {
     const { method, url = '', headers } = request
-    const [, scheme, authority, rest] = ABSOLUTE_FORM.exec(url) ?? []
+    const [, scheme, authority, rest] = (url.startsWith('/') ? undefined : ABSOLUTE_FORM.exec(url)) ?? []
     if (rest !== undefined) request.url = rest.startsWith('/') ? rest : `/${rest}`
     const [path = '', ...query] = request.url!.split('?')
     const plain = plainPath(path)
@@ -72,6 +72,7 @@ export function mediaTypeIn(header = ''): string {
 
 /** Undoes the escapes of letters, digits and `-._~`, which mean the same without (RFC 3986, 6.2.2.2). */
 function plainPath(path: string): string {
+  if (!path.includes('%')) return path
   return path.replace(/%(2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/gi, (_, hex) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )

@@ -30,9 +30,13 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<vo
  * Puts admission control and the slice queue in front of `answer` (Koa), for posts. A refusal here costs a third
  * of an answer by Koa.
  */
-export function protectFromOverload(api: ApiContext, slices: SliceQueue, answer: Answer): Listener {
+export function protectFromOverload(
+  api: ApiContext,
+  admission: Admission,
+  slices: SliceQueue,
+  answer: Answer,
+): Listener {
   const { clock, random, logger, closing } = api
-  const admission = new Admission(clock)
   const nextId = requestIds(random, 'refused-')
   let refusedCount = 0
   let wasOverloaded = false
@@ -133,7 +137,8 @@ export class Admission {
 
   /** True while new posts may be refused. */
   get overloaded(): boolean {
-    return this.#refusedAt !== undefined
+    const refusedAt = this.#refusedAt
+    return refusedAt !== undefined && this.#clock.monotonic() - refusedAt < OVERLOAD_WINDOW_MS
   }
 
   /** Admits one post; undefined when it is refused. O(1). */

@@ -10,6 +10,7 @@ import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { healthRoutes } from './routes/health.ts'
 import { logRoutes } from './routes/log.ts'
+import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
@@ -24,6 +25,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...logRoutes(api, readers),
     ...actorRoutes(api, readers),
     ...deadRoutes(api),
+    ...lossRoutes(api),
     ...healthRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })

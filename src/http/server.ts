@@ -8,7 +8,7 @@ import { Connections, REQUEST_EVENTS } from './connections.ts'
 import type { ApiContext } from './context.ts'
 import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
-import { protectFromOverload, SliceQueue } from './overload.ts'
+import { Admission, protectFromOverload, SliceQueue } from './overload.ts'
 import { answerParseErrors, HEAD_MAX_BYTES } from './parse-errors.ts'
 import { createRouter } from './router.ts'
 
@@ -46,21 +46,29 @@ export interface PublicServer {
  * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
  */
 export async function servePublic(
-  options: Omit<ApiContext, 'draining' | 'closing'> & { passOn: (connection: Socket) => Promise<boolean> },
+  options: Omit<ApiContext, 'draining' | 'closing' | 'overloaded'> & {
+    passOn: (connection: Socket) => Promise<boolean>
+  },
 ): Promise<PublicServer> {
   const { facade, config, clock, random, logger, passOn } = options
   const { keepAliveMs } = config
   let stopped: Promise<void> | undefined
   let isReplaced = false
   const draining = () => facade.draining || stopped !== undefined
-  const api: ApiContext = { ...options, draining, closing: () => !isReplaced && draining() }
+  const admission = new Admission(clock)
+  const api: ApiContext = {
+    ...options,
+    draining,
+    closing: () => !isReplaced && draining(),
+    overloaded: () => admission.overloaded,
+  }
   const { routes, unrouted } = createRouter(api)
   const app = new Koa()
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
   const slices = new SliceQueue(clock)
   const readHead = createHeadReader(config)
-  const answer = protectFromOverload(api, slices, app.callback())
+  const answer = protectFromOverload(api, admission, slices, app.callback())
 
   const server = createServer({
     headersTimeout: HEAD_TIMEOUT_MS,

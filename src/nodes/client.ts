@@ -84,6 +84,9 @@ function directoryOf(where: string, status: number, text: string): NodeDirectory
   } catch {
     throw invalid('JSON')
   }
+  if (status === 403) {
+    throw new MailroomError('MR_FORBIDDEN', { reason: "its secret (--secret) is not this node's" })
+  }
   if (status !== 200) throw fromWire(value)
   const { success, data } = DirectoryAnswer.safeParse(value)
   if (!success) throw invalid('the directory of a node of the same version')

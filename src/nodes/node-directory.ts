@@ -27,16 +27,14 @@ export function nodeDirectory(
  *
  * @param host The node's address.
  * @param options.isUnreachable Then its `ready` actors count as `restarting`.
- * @param options.skewMs How far its clock is ahead of this node's; absent: not by much.
  */
 export function entriesAt(
   { actors }: NodeDirectory,
   host: string,
-  { isUnreachable, skewMs }: { isUnreachable: boolean; skewMs?: number | undefined },
+  { isUnreachable }: { isUnreachable: boolean },
 ): ActorEntry[] {
-  return actors.map(({ port, state, skewMs: _, ...actor }) => ({
+  return actors.map(({ port, state, ...actor }) => ({
     ...actor,
-    ...(skewMs !== undefined && { skewMs }),
     state: isUnreachable && state === 'ready' ? 'restarting' : state,
     address: port === null ? null : addressOf({ host, port }),
   }))
@@ -45,6 +43,17 @@ export function entriesAt(
 /** True when the names of a node's actors contain the node's name, as they must with several nodes. */
 export function hasNodeInNames({ node, actors }: NodeDirectory): boolean {
   return actors.every(({ role, name }) => name === actorName(role, actorNumber(name), node))
+}
+
+/**
+ * The actors of a node that do not run, human-readable; empty when the node is healthy. An actor that drains does what
+ * it was told to. An actor that does not answer is killed and counts as `restarting` (`worker-process.ts`).
+ */
+export function notRunning(actors: readonly ActorEntry[]): string[] {
+  if (actors.length === 0) return ['this node is starting']
+  return actors.flatMap(({ name, state, missing }) =>
+    state === 'ready' || state === 'draining' ? [] : [`${name}: ${[state, ...missing].join(', ')}`],
+  )
 }
 
 /** What a node lacks to work, human-readable; empty when it lacks nothing. */

@@ -1,21 +1,22 @@
 /** Puts a node together: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
-import { skewsOf } from '../runtime/cluster/directory.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
 import { timeAt } from '../runtime/node-time.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
 import { isOneOfSeveral, type NodeConfig } from '../settings/config.ts'
 import { NodeClient } from './client.ts'
-import { missingOf, nodeDirectory } from './node-directory.ts'
+import { missingOf, nodeDirectory, notRunning } from './node-directory.ts'
 import { Nodes } from './nodes.ts'
 import { serveNode } from './server.ts'
 
-type NodeOptions = Omit<SupervisorOptions, 'others' | 'isOneOfSeveral'> & { config: NodeConfig }
+type NodeOptions = Omit<SupervisorOptions, 'others' | 'warnings' | 'isOneOfSeveral'> & { config: NodeConfig }
 
 /** A node that has not been started. */
 export interface Node {
   supervisor: Supervisor
+  /** What keeps the node from its part, human-readable; of a node with facades: what keeps posts from being taken. */
+  missing(): string[]
   /** Starts the node's internal server, when it has a port, and polls the other nodes. */
   join(): Promise<void>
   /** Stops the server and the polls after the other nodes have seen that the actors have drained. */
@@ -33,10 +34,12 @@ export function createNode(options: NodeOptions): Node {
   const network = new NodeClient({ secret, clock })
   const onChange = () => supervisor.othersChanged()
   const nodes = new Nodes({ peers: config.peers, self, network, clock, logger, onChange })
+  const warnings = () => [...nodes.warnings(), ...options.memory.warnings()]
   const supervisor = new Supervisor({
     ...options,
     isOneOfSeveral: isOneOfSeveral(config),
     others: () => nodes.actors(),
+    warnings,
   })
   let server: Awaited<ReturnType<typeof serveNode>> | undefined
   const close = async () => {
@@ -45,13 +48,21 @@ export function createNode(options: NodeOptions): Node {
   }
   return {
     supervisor,
+    missing() {
+      const actors = supervisor.actors()
+      const facades = actors.filter(({ role }) => role === 'facade')
+      const isTaking = facades.some(({ state, missing }) => state === 'ready' && missing.length === 0)
+      return isTaking ? [] : missingOf(facades.length > 0 ? facades : actors)
+    },
     async join() {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
           directory: () => nodeDirectory({ ...self, now: clock.now() }, supervisor.actors()),
-          missing: () => [...missingOf(supervisor.actors()), ...nodes.problems()],
-          warnings: () => skewsOf(nodes.actors()),
+          notRunning: () => notRunning(supervisor.actors()),
+          missing: () => missingOf(supervisor.actors()),
+          warnings,
+          onRefused: (host) => nodes.refused(host),
         })
       }
       nodes.start()

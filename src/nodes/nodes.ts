@@ -7,6 +7,8 @@
  *
  * The actors of an unreachable node are `restarting`: they are not called, and they keep their lanes. Silence is
  * counted in polls, not in seconds, so that a freeze of this process does not make the others look silent.
+ *
+ * A node that cannot prove with the secret that it belongs to the system is no peer: it is named, and nothing else.
  */
 
 import type { Cancel, Clock } from '../runtime/clock.ts'
@@ -19,10 +21,12 @@ import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
 /** After this many unanswered polls in a row the node is unreachable. */
 const UNREACHABLE_POLLS = 3
-/** After this many it is forgotten and no longer polled. */
+/** After this many its actors are forgotten. The address is polled for as long as a name resolves to it. */
 const FORGET_POLLS = 5
 /** Two processes with one node name that both answer this many polls in a row are two nodes, not a restart of one. */
 const CLASH_ANSWERS = 4
+/** So many addresses that call with another secret are named. */
+const STRANGERS_MAX = 16
 
 /** How other nodes are reached. */
 export interface Network {
@@ -39,6 +43,10 @@ export interface Network {
 /** What is known about one address. */
 interface PolledAddress {
   readonly address: HostPort
+  /** The name or address in `--peers` that it belongs to. */
+  readonly peer: string
+  /** Polls since a name last resolved to it. */
+  unnamedPolls: number
   isAsking: boolean
   answer: NodeDirectory | undefined
   /** Answers in a row from the same process of the node. */
@@ -70,6 +78,10 @@ export class Nodes {
   readonly #resolving = new Set<string>()
   /** The last line logged about each name or address. A repeat of it is not logged. */
   readonly #lastLogged = new Map<string, string>()
+  /** Names of `--peers` without an address -> why. */
+  readonly #unresolved = new Map<string, string>()
+  /** Addresses that called with another secret -> polls since then. */
+  readonly #strangers = new Map<string, number>()
   #cancel: Cancel = () => {}
 
   constructor(options: NodesOptions) {
@@ -97,23 +109,45 @@ export class Nodes {
       if (node !== this.#options.self.node && (other === undefined || isPreferred(polled, other)))
         byName.set(node, polled)
     }
-    return [...byName.values()].flatMap(({ answer, address, unansweredPolls, skewMs }) =>
-      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS, skewMs }),
+    return [...byName.values()].flatMap(({ answer, address, unansweredPolls }) =>
+      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS }),
     )
   }
 
-  /** Problems of the other nodes, human-readable. */
-  problems(): string[] {
-    const refusals = [...this.#addresses.values()]
-      .filter(({ failure }) => isRefusal(failure))
-      .map(({ address, failure }) => `node at ${addressOf(address)}: ${reasonOf(failure)}`)
-    return [...this.#clashes(), ...refusals]
+  /** What is wrong with other nodes and with `--peers`, as sentences for people. This node works with it. */
+  warnings(): string[] {
+    const polled = [...this.#addresses.values()]
+    return [
+      ...this.#clashes(),
+      ...this.#unresolved.values(),
+      ...polled.flatMap((one) => problemOf(one) ?? []),
+      ...[...this.#strangers.keys()].map(strangerAt),
+      ...new Set(this.#others().flatMap((other) => skewIn(other) ?? [])),
+    ]
+  }
+
+  /** A caller at this address does not know the secret. The address is named, unless it is polled and named by that. */
+  refused(host: string): void {
+    const isPolled = [...this.#addresses.values()].some(({ address }) => address.host === host)
+    if (isPolled || (this.#strangers.size >= STRANGERS_MAX && !this.#strangers.has(host))) return
+    this.#strangers.set(host, 0)
+    this.#logOnce('warn', `caller ${host}`, strangerAt(host))
+    this.#options.onChange()
   }
 
   #poll(): void {
     for (const [key, polled] of this.#addresses) {
-      if (++polled.unansweredPolls >= FORGET_POLLS) this.#forget(key, polled)
-      else void this.#ask(polled)
+      if (++polled.unansweredPolls === FORGET_POLLS) this.#forget(key, polled)
+      if (++polled.unnamedPolls > FORGET_POLLS && polled.unansweredPolls >= FORGET_POLLS) {
+        this.#addresses.delete(key)
+        this.#lastLogged.delete(key)
+      } else void this.#ask(polled)
+    }
+    for (const [host, polls] of this.#strangers) {
+      this.#strangers.set(host, polls + 1)
+      if (polls < FORGET_POLLS) continue
+      this.#strangers.delete(host)
+      this.#lastLogged.delete(`caller ${host}`)
     }
     for (const peer of this.#options.peers) void this.#resolve(peer)
     for (const clash of this.#clashes()) this.#logOnce('error', clash, clash)
@@ -125,21 +159,29 @@ export class Nodes {
     this.#resolving.add(key)
     try {
       for (const host of await this.#options.network.addressesOf(peer.host)) {
-        this.#add({ host, port: peer.port })
+        this.#add({ host, port: peer.port }, key)
       }
+      this.#unresolved.delete(key)
       this.#lastLogged.delete(peer.host)
     } catch (error) {
-      this.#logOnce('info', peer.host, `${peer.host} has no address: ${reasonOf(error)}`)
+      const line = `${peer.host} (--peers) has no address: ${reasonOf(error)}`
+      this.#unresolved.set(key, line)
+      this.#logOnce('warn', peer.host, line)
     } finally {
       this.#resolving.delete(key)
     }
+    this.#options.onChange()
   }
 
-  #add(address: HostPort): void {
+  #add(address: HostPort, peer: string): void {
     const key = addressOf(address)
-    if (this.#addresses.has(key)) return
+    const known = this.#addresses.get(key)
+    if (known !== undefined) {
+      known.unnamedPolls = 0
+      return
+    }
     const polled: PolledAddress = {
-      ...{ address, isAsking: false, answer: undefined, failure: undefined },
+      ...{ address, peer, unnamedPolls: 0, isAsking: false, answer: undefined, failure: undefined },
       ...{ answerCount: 0, unansweredPolls: 0, skewMs: undefined },
     }
     this.#addresses.set(key, polled)
@@ -167,15 +209,17 @@ export class Nodes {
     } catch (error) {
       polled.failure = error
       polled.answerCount = 0
-      if (isRefusal(error)) this.#logOnce('warn', key, `node at ${key}: ${reasonOf(error)}`)
+      const problem = problemOf(polled)
+      if (problem !== undefined) this.#logOnce('warn', key, problem)
     } finally {
       polled.isAsking = false
     }
     onChange()
   }
 
-  #forget(key: string, { answer }: PolledAddress): void {
-    this.#addresses.delete(key)
+  #forget(key: string, polled: PolledAddress): void {
+    const { answer } = polled
+    polled.answer = undefined
     if (answer === undefined || this.#isSelf(answer)) return
     this.#options.logger.warn(
       { peer: key, peerNode: answer.node },
@@ -226,6 +270,26 @@ function isPreferred(one: PolledAddress, other: PolledAddress): boolean {
 function skewOf(theirs: number, before: number, after: number): number | undefined {
   const isSurely = theirs - after > CLOCK_SKEW_MS || before - theirs > CLOCK_SKEW_MS
   return isSurely ? Math.round((theirs - (before + after) / 2) / 100) * 100 : undefined
+}
+
+/** What is wrong at an address, as a sentence for people. */
+function problemOf({ address, peer, failure, unansweredPolls }: PolledAddress): string | undefined {
+  const key = addressOf(address)
+  const where = `node at ${key}${key === peer ? '' : ` (${peer})`}`
+  if (isRefusal(failure)) return `${where} is no peer: ${reasonOf(failure)}`
+  if (failure === undefined || unansweredPolls < UNREACHABLE_POLLS) return undefined
+  return `${where} does not answer: ${reasonOf(failure)}`
+}
+
+function strangerAt(host: string): string {
+  return `the node at ${host} is no peer: it calls with another secret (--secret) than this node's`
+}
+
+/** Names a node whose clock differs from this node's by over `CLOCK_SKEW_MS`. */
+function skewIn({ answer, skewMs }: PolledAddress): string | undefined {
+  if (skewMs === undefined) return undefined
+  const seconds = (Math.abs(skewMs) / 1000).toFixed(1)
+  return `the clock of node ${answer!.node} is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} this node's`
 }
 
 /** True when the address answered but belongs to no node of this system, so a retry cannot help. */

@@ -3,7 +3,7 @@
  * health.
  */
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -15,21 +15,25 @@ interface NodeServerOptions {
   secret: string
   logger: Logger
   directory(): NodeDirectory
+  /** The actors of this node that do not run, for people; empty when the node is healthy. */
+  notRunning(): string[]
   /** What this node lacks to be ready, for people; empty when it is ready. */
   missing(): string[]
   /** What is wrong around it, human-readable; it is ready nevertheless. */
   warnings(): string[]
+  /** A caller at this address asked for the directory without the secret. */
+  onRefused(host: string): void
 }
 
 /**
- * Serves `GET /directory` (with the secret), `/readyz` and `/livez`.
+ * Serves `GET /directory` (with the secret), `/healthz`, `/readyz` and `/livez`.
  *
  * @returns When it listens. `close` also closes all connections.
  */
 export async function serveNode(
   options: NodeServerOptions,
 ): Promise<{ port: number; close: () => Promise<void> }> {
-  const { host, port, secret, directory, missing, warnings, logger } = options
+  const { host, port, secret, directory, notRunning, missing, warnings, onRefused, logger } = options
   const check = createSystemCheck(secret)
   // Health checks of load balancers may send no Host.
   const server = createServer({ requireHostHeader: false }, (request, response) => {
@@ -40,6 +44,12 @@ export async function serveNode(
           check(String(request.headers[SECRET_HEADER] ?? ''))
           reply(response, 200, directory())
           break
+        case '/healthz': {
+          const wrong = notRunning()
+          const isHealthy = wrong.length === 0
+          reply(response, isHealthy ? 200 : 503, { status: isHealthy ? 'healthy' : 'unhealthy', wrong })
+          break
+        }
         case '/readyz': {
           const lacking = missing()
           const isReady = lacking.length === 0
@@ -57,6 +67,7 @@ export async function serveNode(
           throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
       }
     } catch (error) {
+      if (isMailroomError(error, 'MR_FORBIDDEN')) onRefused(hostOf(request))
       if (!isMailroomError(error)) logger.error({ err: error, path: request.url }, 'bug')
       reply(response, statusOf(error), toWire(error))
     }
@@ -72,6 +83,11 @@ export async function serveNode(
       await closed
     },
   }
+}
+
+/** The address of a caller; an IPv4 address without the prefix that it has on a socket for both. */
+function hostOf({ socket }: IncomingMessage): string {
+  return (socket.remoteAddress ?? '').replace(/^::ffff:/, '')
 }
 
 function reply(response: ServerResponse, status: number, body: object): void {

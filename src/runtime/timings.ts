@@ -15,6 +15,8 @@ export const POST_DEADLINE_MS = 3 * SECOND_MS
 export const APPEND_ATTEMPT_MS = Math.floor(POST_DEADLINE_MS / 3)
 /** A facade waits this long for a logging actor whose last call failed, while another one is healthy. */
 export const APPEND_PROBE_MS = Math.floor(APPEND_ATTEMPT_MS / 5)
+/** After a failed call, a facade asks each logging actor whether it answers within this time, and repeats it so often. */
+export const LOGGING_PROBE_MS = Math.floor(APPEND_ATTEMPT_MS / 2)
 /** When all logging actors were unreachable, the facade pauses this long. */
 export const APPEND_RETRY_MS = 25
 /** A read of the log takes as long as a POST at most, over all logging actors. */
@@ -125,6 +127,10 @@ export const PORT_CHECK_MS = 100
 
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
+/** How often a worker checks what it lacks: it sends a change at once. `/readyz` follows within this time. */
+export const MISSING_CHECK_MS = HEARTBEAT_MS / 4
+/** What a node lacks for longer than this is logged. */
+export const UNREADY_LOG_MS = SECOND_MS
 /** A worker is pinged after this much silence: two lost heartbeats. */
 export const SILENT_MS = 2 * HEARTBEAT_MS
 /** A worker that does not answer a ping within this time is killed. */
@@ -174,6 +180,8 @@ export const ASK_RETRY_MS = 50
 export const WAKE_TIMEOUT_MS = SECOND_MS
 /** The server of an actor that drains answers for this long: by then every caller of the node has the new directory. */
 export const INTERNAL_CLOSE_NOTICE_MS = 2 * DIRECTORY_PERIOD_MS
+/** A caller ends its exchange within this time after the actor asked for it; else the actor ends it. */
+export const EXCHANGE_CLOSE_MS = 4 * DIRECTORY_PERIOD_MS
 /** A connection between actors may be idle for this long. The calling end closes it 2 s before that. */
 export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 /** A connection to another actor must be established within this time. */
@@ -189,6 +197,8 @@ export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
 
 // ── Consuming ───────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Under load, a facade keeps a lane and wakes its holder, and a holder claims from it, once in this time; after a pause at once. */
+export const DELIVERY_MS = 20
 /** A claim waits at most this long for a first message. Its wake-up ends it; should that be lost, its backend does. */
 export const CLAIM_WAIT_MS = 10 * SECOND_MS
 /** A failed handler is retried after this time, up to a half shorter; it doubles with each failure. */
@@ -220,6 +230,8 @@ export const QUIET_PROBE_MS = 20 * DISK_PROBE_MS
 export const COARSE_TIME_MS = 50
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
+/** How often homes whose last transactions only said "delivered" are synced: a power cut undoes no more than that. */
+export const HOME_SYNC_MS = SECOND_MS
 /** How often an actor checks for all its idle lanes whether log files have changed: a lost wake-up costs this time. */
 export const LANES_POLL_MS = 500
 /** The lanes share the result of such a check for this long. A wake-up does not wait for it. */
@@ -238,7 +250,7 @@ export const CLUSTER_RETRY_MS = SECOND_MS
 /** hazelcast-client tries to reconnect for this long; then Mailroom creates a new client. */
 export const CLUSTER_GIVE_UP_MS = 20 * SECOND_MS
 /** A client's connection to a member must be established within this time. */
-export const MEMBER_CONNECT_MS = 2 * SECOND_MS
+export const MEMBER_CONNECT_MS = SECOND_MS
 /** Pause before a client tries all members again; it grows by half with each try. */
 export const MEMBER_RETRY_MIN_MS = 250
 /** The longest such pause. */
@@ -249,11 +261,15 @@ export const MEMBER_HEARTBEAT_MS = SECOND_MS
 export const MEMBER_SILENCE_MS = 5 * MEMBER_HEARTBEAT_MS
 /** Pause before a client repeats a call that a member refused for a moment. */
 export const MEMBER_CALL_RETRY_MS = 200
+/** A member reports its state within this time, so that a logging actor can pass it on within an attempt. */
+export const MEMBER_REPORT_MS = APPEND_ATTEMPT_MS - 200
 /** How often an open circuit breaker probes the cluster. */
 export const CLUSTER_PROBE_MS = 500
 /** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */
 export const EPOCH_CHECK_MS = 2 * SECOND_MS
-/** How often each process checks how full the cluster's maps are. */
+/** How often what is known of the clusters is stored in `--data`, and reported to the other actors. */
+export const KNOWN_PERIOD_MS = 10 * SECOND_MS
+/** How often each process checks how much the cluster's members hold. They measure it once a second. */
 export const BOUND_CHECK_MS = SECOND_MS
 /** The cluster ends a lease after this time, unless it was renewed. */
 export const LEASE_MS = 5 * SECOND_MS

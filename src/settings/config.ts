@@ -93,7 +93,9 @@ const nodeSchema = z.object({
       .describe('where messages are kept: embedded (in --data, one node) or hazelcast (two clusters)'),
     hazelcastLogging: cluster.prefault('logging@127.0.0.1:5701').describe('cluster of the log'),
     hazelcastQueue: cluster.prefault('queue@127.0.0.1:5702').describe('cluster of the queue'),
-    data: directory.prefault('./data').describe('data directory of the embedded backend'),
+    data: directory
+      .prefault('./data')
+      .describe('data directory: the messages (embedded), or what is known of the clusters (hazelcast)'),
     /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
     lanes: optional(wholeNumber(1, 256)).describe(
       'lanes of a new data directory or cluster (16), the most messages actors there can be',
@@ -145,6 +147,9 @@ const clientSchema = z.object({
   ),
   json: yesNo.describe('print JSON, for scripts'),
   watch: yesNo.describe('repeat every second, with rates, until q or Ctrl-C'),
+  waitMs: duration('0s', '1d')
+    .prefault('0s')
+    .describe('how long to ask again while the clusters are not safe'),
   file: optional(inputFile).describe('send a file, one message a line, byte for byte; - for standard input'),
   whole: yesNo.describe('send the whole input as one message'),
   skipEmpty: yesNo.describe('skip empty lines, which are no messages'),
@@ -154,6 +159,7 @@ const clientSchema = z.object({
     .describe('how long to retry while the node is unreachable or overloaded'),
   all: yesNo.describe('all dead letters'),
   yes: yesNo.describe('delete without asking'),
+  confirm: yesNo.describe('confirm the losses: no node reports them any more'),
   since: optional(messageId).describe('only messages younger than this one'),
 })
 

@@ -81,7 +81,7 @@ export function floorAt(time: number, after = MIN_ID): string {
 
 /** The key of the batch an id belongs to: the id with `00` as its last two characters. */
 export function batchKeyOf(id: string): string {
-  return `${id.slice(0, -2)}00`
+  return `${id.slice(0, TIME_LENGTH + CHANCE_LENGTH)}00`
 }
 
 /** The id at a place (1 to 1,000) of a batch. */

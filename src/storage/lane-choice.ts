@@ -1,18 +1,21 @@
 /** Chooses the lane of the next batch. */
 
 import type { Clock } from '../runtime/clock.ts'
-import { BACKLOG_PERIOD_MS } from '../runtime/timings.ts'
+import { BACKLOG_PERIOD_MS, DELIVERY_MS } from '../runtime/timings.ts'
 
 /** By lane: its holder, and its pending messages as of the holder's last heartbeat. */
 export type LaneReport = () => readonly { holder: string | null; waiting: number }[]
 
-/** Chooses a lane of the holder with the smallest backlog, in rotation. */
+/** Chooses a lane of the holder with the smallest backlog, in rotation, and keeps it for `DELIVERY_MS`. */
 export class LaneChoice {
   readonly #clock: Clock
   readonly #report: LaneReport
   readonly #sent = new Map<string | null, number>()
   #sentSince: number
   #last = -1
+  /** Of the last lane. */
+  #holder: string | null = null
+  #keptUntil = Number.NEGATIVE_INFINITY
 
   /** @param report Without one all lanes count alike. */
   constructor(clock: Clock, laneCount: number, report?: LaneReport) {
@@ -30,6 +33,10 @@ export class LaneChoice {
       this.#sentSince = now
     }
     const lanes = this.#report()
+    if (now < this.#keptUntil && lanes[this.#last]!.holder === this.#holder) {
+      this.#sent.set(this.#holder, (this.#sent.get(this.#holder) ?? 0) + count)
+      return this.#last
+    }
     const loads = new Map<string | null, number>()
     for (const { holder, waiting } of lanes) {
       loads.set(holder, (loads.get(holder) ?? this.#sent.get(holder) ?? 0) + waiting)
@@ -40,6 +47,8 @@ export class LaneChoice {
       const { holder } = lanes[lane]!
       if (loads.get(holder) !== least) continue
       this.#last = lane
+      this.#holder = holder
+      this.#keptUntil = now + DELIVERY_MS
       this.#sent.set(holder, (this.#sent.get(holder) ?? 0) + count)
       return lane
     }

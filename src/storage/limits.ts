@@ -23,3 +23,5 @@ export const DISK_HEADROOM_BYTES = WAL_MAX_BYTES + 8 * BATCH_MAX_BYTES
 export const MAX_STARTS = 5
 /** The lanes of a new data directory or cluster: the most messages actors it can ever have. */
 export const DEFAULT_LANES = 16
+/** Hazelcast: the part of a member's heap that an idle member takes, and a little more. */
+export const IDLE_MEMBER_BYTES = 32 * MiB

@@ -1,9 +1,7 @@
-/** Opens the backend of `--backend` for one process. */
+/** Opens the backend of `--backend` for one process. Only that one's modules are loaded. */
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { openEmbedded } from './embedded/open.ts'
-import { HazelcastCluster } from './hazelcast/client.ts'
-import { openHazelcast } from './hazelcast/open.ts'
+import type { ClusterReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
 import type { LaneReport } from './lane-choice.ts'
 import type { Backend, LaneBatch } from './ports.ts'
 
@@ -27,8 +25,14 @@ export interface BackendOptions {
   clock: Clock
   random: Random
   logger: Logger
+  /** What the node knows of the clusters, what learns more of them, and what other actors report of them. */
+  known: KnownClusters
+  remember: (known: KnownCluster) => void
+  reports: () => readonly ClusterReport[]
   /** The embedded log cannot be written any more by this process, which must end. */
   onBroken: (error: unknown) => void
+  /** Actors of this one's role in the system. */
+  writerCount: () => number
   /** True while the directory says that another actor holds a lane. */
   isElsewhere: (lane: number) => boolean
   /** Of a facade: the backlog of each lane, and how to tell a lane's holder that a message is pending. */
@@ -39,12 +43,23 @@ export interface BackendOptions {
 }
 
 /** @throws {MailroomError} `MR_DATA_LOCKED` when another process writes this logging actor's files. */
-export function openBackend(options: BackendOptions): Backend {
+export async function openBackend(options: BackendOptions): Promise<Backend> {
   const { backend, store, number, owner, clock, logger, onBroken, ...rest } = options
   if (backend === 'embedded') {
+    const { openEmbedded } = await import('./embedded/open.ts')
     return openEmbedded({ ...rest, clock, logger, ...(store === 'log' && { writer: number, onBroken }) })
   }
+  const { HazelcastCluster } = await import('./hazelcast/client.ts')
+  const { openHazelcast } = await import('./hazelcast/open.ts')
   const address = store === 'log' ? options.hazelcastLogging : options.hazelcastQueue
   const cluster = new HazelcastCluster({ ...address, store, instanceName: owner, clock, logger })
-  return openHazelcast({ ...rest, clock, logger, owner, [store]: cluster })
+  return openHazelcast({
+    ...rest,
+    clock,
+    logger,
+    owner,
+    clusterName: address.clusterName,
+    address,
+    [store]: cluster,
+  })
 }

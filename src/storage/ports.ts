@@ -7,6 +7,8 @@
  * pending messages, *starts* each (an attempt, counted durably) and *settles* it (records the outcome).
  */
 
+import type { ClusterReport, Loss } from '../runtime/losses.ts'
+
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
   id: string
@@ -73,6 +75,15 @@ export interface Log {
   /** One page by id; cost grows with `limit`, not with the log or the depth. */
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /**
+   * Puts those of these messages into the log that it lacks, where their text is known, durably when it resolves.
+   * Idempotent. On the embedded backend it has nothing to do: the log row is the queue's entry.
+   *
+   * @param messages Of one lane, ascending, at most 1,000.
+   * @returns The ids of those that it lacked.
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`; some of them may be in the log by then.
+   */
+  restore(lane: number, messages: readonly Stored[]): Promise<string[]>
 }
 
 /** A message that its lane's holder has claimed. */
@@ -108,6 +119,12 @@ export interface Dead extends Message {
   lastError: string
   /** ms since 1970 */
   deadAt: number
+}
+
+/** A message that a queue has. `text` is null when its dead letter was purged: the text is in the log only. */
+export interface Stored {
+  id: string
+  text: string | null
 }
 
 /** The state of a message, as its lane's holder knows it. */
@@ -165,7 +182,8 @@ export interface Queue {
   /** Counts an attempt of each message, durably when it resolves. Call it before the handler runs. */
   start(lane: number, ids: readonly string[]): Promise<void>
   /**
-   * Records the outcomes of claimed messages, durably when it resolves. Idempotent.
+   * Records the outcomes of claimed messages, durably when it resolves. Idempotent. On the embedded backend a power cut
+   * may undo the outcome `done` of a message that was never started: it is claimed again.
    *
    * @returns The messages that this call put into the delivered list, ascending: show these.
    */
@@ -195,6 +213,43 @@ export interface Queue {
    * @returns How many are pending again.
    */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
+  /**
+   * One page of all that a held lane has: pending, delivered, dead and purged messages, oldest first. On the embedded
+   * backend it is empty: the log has it all.
+   *
+   * @param range.after Exclusive.
+   */
+  stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
+}
+
+/** How a Hazelcast cluster is. `null`: it is not known, because the member does not answer, or does not report it. */
+export interface ClusterState {
+  store: 'log' | 'queue'
+  /** The cluster's name. */
+  name: string
+  /** All members are there, each partition has its backups, and none migrates: a member may be stopped. */
+  safe: boolean
+  /** Why it is not safe, human-readable. */
+  problems: string[]
+  warnings: string[]
+  members: {
+    /** `host:port` */
+    address: string
+    /** `active`, or why not. */
+    state: string | null
+    /** It knows that every backup is made, and no partition migrates. */
+    safe: boolean | null
+    /** Partitions of which it has the primary replica. */
+    partitions: number | null
+    /** Migrations that wait. */
+    migrations: number | null
+    heapBytes: number | null
+    /** Of the heap, garbage included. */
+    usedBytes: number | null
+  }[]
+  /** One copy of all that the cluster holds, about, and the most it may be: then posts are refused. */
+  heldBytes: number | null
+  limitBytes: number | null
 }
 
 /** A backend: both ports. */
@@ -205,6 +260,16 @@ export interface Backend {
   missing(): string[]
   /** Damaged data, as sentences for people. The backend works without it. */
   damaged(): string[]
+  /** How the cluster of this process is; absent on the embedded backend. Never rejects. */
+  cluster?(): Promise<ClusterState>
+  /** What it knows of the clusters it uses; the embedded backend uses none. */
+  reports(): ClusterReport[]
+  /**
+   * Records, for all nodes, that an operator has seen these losses, those of clusters that it uses. Idempotent.
+   *
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE` while such a cluster is unreachable.
+   */
+  confirmLosses(losses: readonly Loss[]): Promise<void>
   /** Releases all lanes and files. Idempotent. */
   close(): Promise<void>
 }

@@ -141,6 +141,8 @@ test('client commands take every flag in every documented form', async (context)
     check(['send'], ['file', 'skip-empty', 'json'], /^\{"line":1,"id".*\n\{"line":3,"id".*\n$/),
     check(['send'], ['file', 'whole', 'ids'], /^[0-9A-Z]{26}\n$/),
     check(['redrive'], ['since', 'json'], /^\{"checked":\d+,"redriven":0\}\n$/),
+    check(['cluster'], ['wait', 'json'], /^\{"safe":true,"clusters":\[\]\}\n$/),
+    check(['loss'], ['confirm', 'json'], /^\[\]\n$/),
   ])
   await check(['dead', 'replay'], ['all'], /^\d+ messages? (is|are) pending again\n$/)
   await check(['dead', 'purge'], ['all', 'yes'], /^Deleted \d+ dead letters?; /)

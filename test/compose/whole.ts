@@ -1,5 +1,8 @@
-/** The exercise as a user runs it: `docker compose up`, other numbers of actors, crashes, and stop. */
+/** compose.yaml as people operate it: start, scale, upgrade, restart members, crashes, stop. */
 import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { before } from 'node:test'
 import { assertNothingWrong } from '../support/checker.ts'
 import { Compose } from '../support/compose.ts'
@@ -12,22 +15,26 @@ let compose: Compose
 const history = new History()
 
 before(async () => {
-  compose = await Compose.built()
+  compose = await Compose.built('test')
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   process.once('exit', (code) => {
     if (code !== 0) process.stderr.write(compose.logs())
     compose.down()
   })
+})
+
+test('Mailroom starts before its members, says so in /readyz, and works when they are there', async () => {
+  await compose.up('facade', 'logging', 'messages')
+  await compose.until('/readyz names the members', async () => {
+    const response = await fetch(`${compose.url}/readyz`)
+    return response.status === 503 && /queue.*not connected/.test(await response.text())
+  })
   await compose.up()
+  await post('the first post')
 })
 
 test('ten messages: each read of the log shows all ten, the messages actors together have all ten', async () => {
-  for (let number = 1; number <= 10; number++) {
-    const text = `msg${number}`
-    const { id } = await compose.send<{ id: string }>('POST', '/messages', { text })
-    history.attempted.add(text)
-    history.acknowledge(id, text, Date.now())
-  }
+  for (let number = 2; number <= 10; number++) await post(`msg${number}`)
   await compose.until('all ten are delivered', async () => {
     const { stores } = await compose.lists()
     return [...stores.values()].flat().length === 10
@@ -46,21 +53,113 @@ test('ten messages: each read of the log shows all ten, the messages actors toge
   assert.deepEqual([...seen.values()].flat().sort(), [...history.acknowledged.keys()])
 })
 
-test('five logging and four messages actors: the same messages, and new ones go to all of them', async (context) => {
-  await compose.up({ LOGGING: '5', MESSAGES: '4' })
-  await compose.until('all are there', async () => {
-    const roles = (await compose.actors()).filter(({ state }) => state === 'ready').map(({ role }) => role)
-    return (
-      roles.filter((role) => role === 'logging').length === 5 &&
-      roles.filter((role) => role === 'messages').length === 4
-    )
-  })
-  const load = new Load(context, compose.url, { connections: 8, label: 'scaled' })
+test('two facades, five logging and four messages actors, and back: no post fails, new ones go to all', async (context) => {
+  const [facade] = await compose.containers('facade')
+  const members = await compose.members()
+  const load = new Load(context, compose.url, { connections: 8, label: 'scaled', pauseMs: 5 })
+  compose.set({ FACADE: '2', LOGGING: '5', MESSAGES: '4' })
+  await compose.up()
+  for (const [role, count] of [
+    ['facade', 2],
+    ['logging', 5],
+    ['messages', 4],
+  ] as const)
+    await compose.until(`${count} ${role} actors are ready`, async () => {
+      const actors = await compose.actors()
+      return actors.filter((actor) => actor.role === role && actor.state === 'ready').length === count
+    })
+  await load.more(200)
+  assert.deepEqual(
+    (await compose.containers('facade')).filter(({ id }) => id === facade!.id),
+    [facade],
+  )
+  await compose.until('each actor has had some', async () =>
+    (await compose.actors()).every(({ handled, state }) => state !== 'ready' || handled > 0),
+  )
+  compose.set({ FACADE: '1', LOGGING: '2', MESSAGES: '1' })
+  await compose.up()
   await load.more(200)
   assert.deepEqual(add(await load.stop()), [])
-  const { stores } = await assertNothingWrong(compose, history)
-  assert.equal(stores.size, 4)
-  for (const [name, items] of stores) assert.ok(items.length > 0, `${name} has some`)
+  assert.deepEqual(await compose.members(), members)
+  await assertNothingWrong(compose, history, 60_000)
+})
+
+test('MEMBER_HEAP is refused, in the shell and in .env, with a message that says where the heap is', async () => {
+  const refusal = /unset it.*java\.options.*restart-members/s
+  await assert.rejects(compose.run('env', ['MEMBER_HEAP=1g', 'docker', 'compose', 'up', '--wait']), refusal)
+  const copy = copyOfProject()
+  writeFileSync(join(copy, '.env'), 'MEMBER_HEAP=1g\n')
+  await assert.rejects(compose.run('docker', ['compose', 'up', '--wait'], { cwd: copy }), refusal)
+})
+
+test('no up recreates a member: forgotten files and variables, another directory, --build, --force-recreate', async () => {
+  const members = await compose.members()
+  const up = ['compose', '-p', compose.project, 'up', '--detach', '--wait']
+  const ways: [string, string[], string][] = [
+    ['a forgotten -f', up, '.'],
+    ['--build', [...up, '--build'], '.'],
+    ['another checkout', up, copyOfProject()],
+    ['--force-recreate', [...up, '--force-recreate', 'facade', 'logging', 'messages'], '.'],
+  ]
+  for (const [way, args, cwd] of ways) {
+    await compose.run('docker', args, { cwd })
+    assert.deepEqual(await compose.members(), members, way)
+  }
+  const hashes = async (...files: string[]) => {
+    const options = files.flatMap((file) => ['-f', file])
+    const lines = (await compose.run('docker', ['compose', ...options, 'config', '--hash', '*'])).split('\n')
+    return lines.filter((line) => line.startsWith('hz-'))
+  }
+  const whole = await hashes('compose.yaml')
+  const small = await hashes('compose.yaml', 'compose.small.yaml')
+  assert.equal(small.length, 2)
+  assert.deepEqual(
+    small.filter((line) => !whole.includes(line)),
+    [],
+  )
+  await assertNothingWrong(compose, history, 60_000)
+})
+
+test('deploy/compose/upgrade replaces all containers of Mailroom, and no post fails', async (context) => {
+  const idsOf = async () =>
+    new Set((await compose.containers('facade', 'logging', 'messages')).map(({ id }) => id))
+  const before = await idsOf()
+  const members = await compose.members()
+  const load = new Load(context, compose.url, { connections: 8, label: 'upgrade', pauseMs: 5 })
+  await load.more(50)
+  await compose.script('upgrade')
+  await load.more(50)
+  assert.deepEqual(add(await load.stop()), [])
+  const after = await idsOf()
+  assert.equal(after.size, before.size)
+  assert.deepEqual(
+    [...after].filter((id) => before.has(id)),
+    [],
+  )
+  assert.deepEqual(await compose.members(), members)
+  await assertNothingWrong(compose, history, 60_000)
+
+  // It stops when the files of the project, or its secret, are forgotten.
+  const running = await compose.containers('facade', 'logging', 'messages')
+  await assert.rejects(compose.run('deploy/compose/upgrade', ['-p', compose.project]), /-f compose\.yaml -f /)
+  compose.set({ MAILROOM_SECRET: 'another-secret-than-before' })
+  await assert.rejects(compose.script('upgrade'), /MAILROOM_SECRET is not what/)
+  compose.set({ MAILROOM_SECRET: '' })
+  assert.deepEqual(await compose.containers('facade', 'logging', 'messages'), running)
+})
+
+test('deploy/compose/restart-members gives a member another heap, and nothing is lost', async (context) => {
+  compose.giveHeap(320)
+  const members = await compose.members()
+  const load = new Load(context, compose.url, { connections: 8, label: 'members', pauseMs: 5 })
+  await load.more(50)
+  await compose.script('restart-members', 'hz-queue-2')
+  await load.more(50)
+  add(await load.stop())
+  assert.equal((await compose.members()).filter((id) => !members.includes(id)).length, 1)
+  const java = 'java -XshowSettings:vm -version 2>&1'
+  assert.match(await compose.docker('exec', 'hz-queue-2', 'sh', '-c', java), /Max\. Heap Size: 320/)
+  await assertNothingWrong(compose, history, 60_000)
 })
 
 for (const service of ['logging', 'messages', 'hz-logging-2', 'hz-queue-1']) {
@@ -85,7 +184,65 @@ test('docker compose stop: each container of Mailroom drains and ends with exit 
   }
   // One after the other: the facade, then the others; each has 10 s.
   assert.ok(tookMs < 25_000, `${tookMs} ms`)
+  compose.down()
 })
+
+test('one member a cluster, with a handler: the first post is taken and handled; down leaves no anonymous volume', async (context) => {
+  const volumes = await volumeNames()
+  const small = await Compose.built('small', 'compose.small.yaml', 'deploy/compose/handler.yaml')
+  context.after(() => small.down())
+  small.set({ FORWARD_TO: 'http://receiver:3000/', LOGGING: '1', MESSAGES: '1' })
+  await small.up()
+  const receiver = `${small.project}-receiver`
+  const network = ['--network', `${small.project}_services`, '--network-alias', 'receiver']
+  const program = `require('node:http').createServer((request, response) => {
+    request.setEncoding('utf8').on('data', console.log)
+    response.end()
+  }).listen(3000)`
+  const { id } = await small.send<{ id: string }>('POST', '/messages', { text: 'to be handled' })
+  await small.run('docker', [
+    'run',
+    '--rm',
+    '-d',
+    '--name',
+    receiver,
+    ...network,
+    '--entrypoint',
+    'node',
+    'mailroom',
+    '-e',
+    program,
+  ])
+  context.after(() => small.run('docker', ['rm', '--force', receiver]))
+  const { state } = await small.get<{ state: string }>(`/messages/${id}?wait=30`)
+  assert.equal(state, 'delivered')
+  assert.equal(await small.run('docker', ['logs', receiver]), 'to be handled\n')
+  await small.run('docker', ['rm', '--force', receiver])
+  await small.docker('down', '--timeout', '2')
+  const left = (await volumeNames()).filter((name) => !volumes.includes(name))
+  assert.deepEqual(
+    left.filter((name) => !name.startsWith(`${small.project}_`)),
+    [],
+  )
+})
+
+/** Posts one message, which must be taken. */
+async function post(text: string): Promise<void> {
+  history.attempted.add(text)
+  const { id } = await compose.send<{ id: string }>('POST', '/messages', { text })
+  history.acknowledge(id, text, Date.now())
+}
+
+/** What Compose reads, in a directory of its own. */
+function copyOfProject(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'checkout-'))
+  for (const name of ['compose.yaml', 'config', 'deploy']) cpSync(name, join(copy, name), { recursive: true })
+  return copy
+}
+
+async function volumeNames(): Promise<string[]> {
+  return (await compose.run('docker', ['volume', 'ls', '--quiet'])).trim().split('\n')
+}
 
 /** Adds what a load was told to all that was posted; what failed. */
 function add({ attempted, acknowledged, failures }: History): History['failures'] {

@@ -67,6 +67,12 @@ function contractOn(suite: string, options: { config?: string }): void {
         await cluster.queue(mailOf(lane)).drain(1000)
         await cluster.close()
       },
+      async forgetLog() {
+        const cluster = await connect('log')
+        const map = cluster.map(NAMES.log)
+        for (const key of await map.keys('0', '~')) await map.delete(key)
+        await cluster.close()
+      },
       // Its leases stay, as those of a process that was killed do.
       async die(backend) {
         await Promise.all(opened.get(backend)!.map((cluster) => cluster.close()))

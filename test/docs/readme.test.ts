@@ -127,6 +127,8 @@ test('every npm script that a page names exists', () => {
     'CONTRIBUTING.md',
     'docs/architecture.md',
     'docs/operations.md',
+    'docs/performance.md',
+    'docs/reliability.md',
     'docs/config.md',
   ]
   const named = pages.flatMap((path) =>

@@ -17,6 +17,8 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getLog: { status: 200 },
   redriveLog: { status: 200 },
   getActors: { status: 200 },
+  // The embedded backend has no cluster.
+  getCluster: { status: 404 },
   getStore: { status: 200 },
   putActors: { status: 200, body: '{"count":3}' },
   restartActors: { status: 200 },
@@ -24,6 +26,8 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },
+  getLosses: { status: 200 },
+  confirmLosses: { status: 200 },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

@@ -1,7 +1,7 @@
 /** Which connections of clients are passed on, and how many. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { surplusOf } from '../../src/http/connections.ts'
+import { surplusOf } from '../../src/runtime/cluster/directory.ts'
 import { startApi, until } from '../support/public-api.ts'
 
 test('a facade passes on what is above its share, then one at a time until no move would help', () => {

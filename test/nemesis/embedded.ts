@@ -1,11 +1,12 @@
 /** The nemesis' arena on the embedded backend. */
 import { chownSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import type { History } from '../support/history.ts'
 import { readOnlyDisk, smallDisk } from '../support/small-disk.ts'
 import { System } from '../support/system.ts'
 import { diskFaults } from './disk-faults.ts'
 import { FAULTS } from './faults.ts'
-import type { Loss } from './losses.ts'
+import { excusedOf, type Loss } from './losses.ts'
 import type { Arena, Ended } from './nemesis.ts'
 
 /** Enough for a deal: the write-ahead logs of 19 files take up to 16 MiB each before they are checkpointed. */
@@ -29,5 +30,6 @@ export async function embeddedArena(context: Ended): Promise<Arena> {
   for (const path of [data, logFile]) chownSync(path, NOBODY, NOBODY)
   const losses: Loss[] = []
   const system = await System.start(context, ARGS, { data, logFile, wrap: AS_NOBODY })
-  return { system, faults: [...FAULTS, ...diskFaults({ data: disk!, log, logFile }, losses)], losses }
+  const excused = (history: History) => excusedOf(history, losses)
+  return { system, faults: [...FAULTS, ...diskFaults({ data: disk!, log, logFile }, losses)], excused }
 }

@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { batchKeyOf, idAtPlace, placeOf } from '../../src/storage/ids.ts'
 import type { Excused } from '../support/checker.ts'
 import type { History } from '../support/history.ts'
 
@@ -12,10 +13,8 @@ export interface Loss {
   endedAt: number
   /** Ids that are in no log file any more. */
   logged: ReadonlySet<string>
-  /** Ids that are in no delivered list any more. */
+  /** Ids that no delivered list shows any more: its record was lost, or its text with the log. */
   delivered: ReadonlySet<string>
-  /** Ids of `logged` that are still in a delivered list, ascending. */
-  kept: readonly string[]
 }
 
 /**
@@ -38,6 +37,7 @@ export function excusedOf({ acknowledged, postedAt }: History, losses: readonly 
 
 const LOG = /^log-\d+\.\d+\.db$/
 const HOME = /^home-\d+\.db$/
+const SQLITE_CORRUPT = 11
 
 /** Removes files under a running node, and remembers what was in them. */
 export class Removal {
@@ -71,42 +71,77 @@ export class Removal {
   /** What was lost. To be called once, while no process of the node runs. */
   loss(): Loss {
     const inData = readdirSync(this.#data)
-    const idsOf = (directory: string, bases: readonly string[], table: string) =>
-      new Set(bases.flatMap((base) => this.#idsIn(join(directory, base), table)))
+    const idsOf = (bases: readonly string[], table: string) =>
+      new Set(bases.flatMap((base) => this.#idsLeftIn(base, table)))
+    const removedIdsOf = (bases: readonly string[], table: string) =>
+      new Set(bases.flatMap((base) => this.#removedIdsIn(base, table)))
     const [left, home] = [LOG, HOME].map((pattern) => inData.filter((name) => pattern.test(name)))
     const [logged, delivered] = [LOG, HOME].map((pattern) => this.#bases.filter((name) => pattern.test(name)))
-    const stillLogged = idsOf(this.#data, left!, 'log')
-    const stillDelivered = idsOf(this.#data, home!, 'message')
-    const lost = [...idsOf(this.#aside, logged!, 'log')].filter((id) => !stillLogged.has(id))
-    const undelivered = [...idsOf(this.#aside, delivered!, 'message')].filter((id) => !stillDelivered.has(id))
+    const stillLogged = idsOf(left!, 'batch')
+    const stillDelivered = idsOf(home!, 'delivered')
+    const lost = [...removedIdsOf(logged!, 'batch')].filter((id) => !stillLogged.has(id))
+    const undelivered = [...removedIdsOf(delivered!, 'delivered')].filter((id) => !stillDelivered.has(id))
     const loss = {
       beganAt: this.#beganAt,
       endedAt: this.#endedAt,
       logged: new Set(lost),
-      delivered: new Set(undelivered),
-      kept: lost.filter((id) => stillDelivered.has(id)).sort(),
+      delivered: new Set([...undelivered, ...lost]),
     }
     rmSync(this.#aside, { recursive: true })
     return loss
   }
 
+  #removedIdsIn(base: string, table: string): string[] {
+    const wal = join(this.#aside, `${base}-wal`)
+    try {
+      return this.#idsIn(join(this.#aside, base), wal, table)
+    } catch (error) {
+      // Where only the write-ahead log was removed, its writer may have moved pages to the file since, and begun it anew.
+      if (!isMalformed(error)) throw error
+      return this.#idsIn(join(this.#data, base), wal, table)
+    }
+  }
+
+  /** None of a file whose log was removed half way through a checkpoint: SQLite finds it damaged, as Mailroom will. */
+  #idsLeftIn(base: string, table: string): string[] {
+    const path = join(this.#data, base)
+    try {
+      return this.#idsIn(path, `${path}-wal`, table)
+    } catch (error) {
+      if (!isMalformed(error)) throw error
+      return []
+    }
+  }
+
   /** Reads a copy, so that the file and its write-ahead log stay as they are. */
-  #idsIn(path: string, table: string): string[] {
+  #idsIn(path: string, wal: string, table: string): string[] {
     if (!existsSync(path)) return [] // Only its write-ahead log was left, by an earlier removal.
     const copies = join(this.#aside, 'copies')
     rmSync(copies, { recursive: true, force: true })
     mkdirSync(copies)
-    for (const suffix of ['', '-wal']) {
-      if (existsSync(path + suffix)) copyFileSync(path + suffix, join(copies, basename(path) + suffix))
-    }
-    const database = new DatabaseSync(join(copies, basename(path)))
+    const copy = join(copies, basename(path))
+    copyFileSync(path, copy)
+    if (existsSync(wal)) copyFileSync(wal, `${copy}-wal`)
+    const database = new DatabaseSync(copy)
     try {
       return database
-        .prepare(`SELECT id FROM ${table}`)
+        .prepare(`SELECT id, count FROM ${table}`)
         .all()
-        .map(({ id }) => id as string)
+        .flatMap((row) => idsFrom(row as unknown as { id: string; count: number }))
     } finally {
       database.close()
     }
   }
+}
+
+/** Of a message and those after it in its batch. */
+function idsFrom({ id, count }: { id: string; count: number }): string[] {
+  const others = Array.from({ length: count - 1 }, (_, index) =>
+    idAtPlace(batchKeyOf(id), placeOf(id) + 1 + index),
+  )
+  return [id, ...others]
+}
+
+function isMalformed(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === SQLITE_CORRUPT
 }

@@ -6,8 +6,12 @@ import { nemesis } from './nemesis.ts'
 import { emptyRow, tableOf } from './table.ts'
 
 const SEED = Math.floor(Math.random() * 2 ** 31)
+/** A deal takes about four minutes; how long depends on the seed. */
+const DEAL_MS = 400_000
 
-test('under every fault nothing acknowledged is lost, nothing shows twice, nothing is torn', async (context) => {
+test('under every fault nothing acknowledged is lost, nothing shows twice, nothing is torn', {
+  timeout: DEAL_MS,
+}, async (context) => {
   context.diagnostic(`seed ${SEED}`)
   const rows = await nemesis(context, { begin: embeddedArena, pairs: 2, seed: SEED, minutes: 0 })
   for (const line of tableOf(rows).split('\n')) context.diagnostic(line)

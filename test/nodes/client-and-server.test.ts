@@ -17,18 +17,22 @@ const HOST = '127.0.0.1'
 const DIRECTORY = nodeOf('a', ['logging-1'], { more: { lanes: { 3: 1 }, damaged: ['a file'] } })
 
 async function open(context: TestContext, { secret = 'secret', directory = DIRECTORY } = {}) {
+  const wrong: string[] = []
   const missing: string[] = []
   const warnings: string[] = []
+  const refused: string[] = []
   const logger = createLogger('silent', {})
   const server = await serveNode({
     ...{ host: HOST, port: 0, secret: 'secret', logger },
     directory: () => directory,
+    notRunning: () => wrong,
     missing: () => missing,
     warnings: () => warnings,
+    onRefused: (host) => refused.push(host),
   })
   const client = new NodeClient({ secret, clock })
   context.after(() => Promise.all([client.close(), server.close()]))
-  return { client, server, missing, warnings, address: { host: HOST, port: server.port } }
+  return { client, server, refused, wrong, missing, warnings, address: { host: HOST, port: server.port } }
 }
 
 const ask = (port: number, path: string, options: RequestInit = {}) =>
@@ -40,12 +44,24 @@ test('a directory arrives as it was sent', async (t) => {
 })
 
 test('the directory needs the secret; health does not', async (t) => {
-  const { client, address, missing, warnings } = await open(t, { secret: 'another' })
-  await assert.rejects(client.directoryAt(address, 1000), { code: 'MR_FORBIDDEN', retryable: false })
+  const { client, address, refused, wrong, missing, warnings } = await open(t, { secret: 'another' })
+  await assert.rejects(client.directoryAt(address, 1000), {
+    ...{ code: 'MR_FORBIDDEN', retryable: false },
+    message: "its secret (--secret) is not this node's",
+  })
   for (const headers of [{}, { 'x-mailroom-secret': 'secres' }, { 'x-mailroom-secret': '' }]) {
     assert.equal((await ask(address.port, '/directory', { headers })).status, 403)
   }
+  assert.deepEqual(refused, Array(4).fill(HOST))
   assert.deepEqual(await (await ask(address.port, '/livez')).json(), { status: 'ok' })
+  const healthy = await ask(address.port, '/healthz')
+  assert.deepEqual([healthy.status, await healthy.json()], [200, { status: 'healthy', wrong: [] }])
+  wrong.push('logging-1: failed')
+  const unhealthy = await ask(address.port, '/healthz')
+  assert.deepEqual(
+    [unhealthy.status, await unhealthy.json()],
+    [503, { status: 'unhealthy', wrong: ['logging-1: failed'] }],
+  )
   const ready = await ask(address.port, '/readyz')
   assert.deepEqual([ready.status, await ready.json()], [200, { status: 'ready', missing: [] }])
   warnings.push('a clock')
@@ -65,7 +81,7 @@ test('the directory needs the secret; health does not', async (t) => {
 
 test('health is answered over HTTP/1.1 without a Host, as the checks of load balancers send it', async (t) => {
   const { address } = await open(t)
-  for (const path of ['/livez', '/readyz']) {
+  for (const path of ['/livez', '/healthz', '/readyz']) {
     const socket = connect(address.port, HOST).end(`GET ${path} HTTP/1.1\r\nConnection: close\r\n\r\n`)
     assert.match(await text(socket), /^HTTP\/1\.1 200 /)
   }
@@ -73,7 +89,7 @@ test('health is answered over HTTP/1.1 without a Host, as the checks of load bal
 
 test('other paths and methods are 404', async (t) => {
   const { address } = await open(t)
-  for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1']) {
+  for (const path of ['/', '/messages', '/ask/append', '/directory/', '/readyz?x=1', '/healthz/']) {
     assert.equal((await ask(address.port, path)).status, 404, path)
   }
   assert.equal((await ask(address.port, '/livez', { method: 'POST' })).status, 404)

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { entriesAt, hasNodeInNames, missingOf, nodeDirectory } from '../../src/nodes/node-directory.ts'
+import {
+  entriesAt,
+  hasNodeInNames,
+  missingOf,
+  nodeDirectory,
+  notRunning,
+} from '../../src/nodes/node-directory.ts'
 import { entryOf } from '../support/actor-context.ts'
 
 const SELF = { node: 'a', startId: '1', now: 0 }
@@ -54,4 +60,20 @@ test('a node lacks what its actors lack and every actor that is not ready', () =
   ])
   assert.deepEqual(missingOf([entryOf('logging-1')]), [])
   assert.deepEqual(missingOf([]), ['this node is starting'])
+})
+
+test('a node is healthy while its own actors run, whatever they lack', () => {
+  const away = entryOf('logging-1', { missing: ["the log's Hazelcast cluster: not connected"] })
+  assert.deepEqual(notRunning([away, entryOf('messages-1', { state: 'draining' })]), [])
+  const noFork = entryOf('messages-2', { state: 'restarting', missing: ['its process could not be started'] })
+  assert.deepEqual(
+    notRunning([
+      away,
+      noFork,
+      entryOf('messages-3', { state: 'failed' }),
+      entryOf('x-4', { state: 'starting' }),
+    ]),
+    ['messages-2: restarting, its process could not be started', 'messages-3: failed', 'x-4: starting'],
+  )
+  assert.deepEqual(notRunning([]), ['this node is starting'])
 })

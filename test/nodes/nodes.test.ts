@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import { pino } from 'pino'
 import { Nodes } from '../../src/nodes/nodes.ts'
-import { skewsOf } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { FakeClock, settle } from '../support/fake-clock.ts'
 import { FakeNetwork, nodeOf } from '../support/fake-network.ts'
@@ -24,12 +23,13 @@ beforeEach(() => {
   nodes = create()
 })
 
-function create(): Nodes {
-  const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(JSON.parse(line)) })
-  const peers = [
+function create(
+  peers = [
     { host: 'logging', port: 7100 },
     { host: 'messages', port: 7200 },
-  ]
+  ],
+): Nodes {
+  const logger = pino({ level: 'info' }, { write: (line: string) => logged.push(JSON.parse(line)) })
   return new Nodes({ peers, self: SELF, network, clock, logger, onChange: () => changeCount++ })
 }
 
@@ -37,6 +37,8 @@ afterEach(() => nodes.stop())
 
 const names = () => nodes.actors().map(({ name }) => name)
 const seen = () => nodes.actors().map(({ name, state, address }) => ({ name, state, address }))
+/** Warnings, but for those of names that a test gives no address. */
+const warnings = () => nodes.warnings().filter((line) => !line.includes('has no address'))
 const linesOf = (pattern: RegExp) => logged.filter(({ msg }) => pattern.test(msg))
 
 test('a name with several addresses is several nodes; an actor has the address its node was reached at', async () => {
@@ -54,7 +56,7 @@ test('a name with several addresses is several nodes; an actor has the address i
     { name: 'messages-1@c', state: 'ready', address: '10.0.0.1:9001' },
   ])
   assert.ok(changeCount > 0)
-  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(warnings(), [])
 })
 
 test('every actor has the status that its node reports; one without a server has no address', async () => {
@@ -79,13 +81,13 @@ test('a node whose clock differs by more than a second is named, until it does n
   network.skewsMs.set('10.0.0.3:7100', 1000)
   nodes.start()
   await settle()
-  assert.deepEqual(skewsOf(nodes.actors()), [
+  assert.deepEqual(warnings(), [
     "the clock of node a is 4.0 s ahead of this node's",
     "the clock of node b is 1.0 s behind this node's",
   ])
   network.skewsMs.clear()
   await clock.advance(1000)
-  assert.deepEqual(skewsOf(nodes.actors()), [])
+  assert.deepEqual(warnings(), [])
 })
 
 test('a node ignores itself under each of its addresses', async () => {
@@ -96,7 +98,7 @@ test('a node ignores itself under each of its addresses', async () => {
   nodes.start()
   await clock.advance(10_000)
   assert.deepEqual(names(), [])
-  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(warnings(), [])
   assert.deepEqual(linesOf(/node/), [])
 })
 
@@ -108,7 +110,7 @@ test('a node with two addresses counts once', async () => {
   nodes.start()
   await clock.advance(10_000)
   assert.deepEqual(names(), ['logging-1@a'])
-  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(warnings(), [])
 })
 
 test('names are looked up every second: a new address is a new node', async () => {
@@ -168,7 +170,16 @@ test('nodes that answer are kept while their name cannot be resolved', async () 
   network.names.delete('logging')
   await clock.advance(60_000)
   assert.deepEqual(names(), ['logging-1@a'])
-  assert.equal(linesOf(/^logging has no address/).length, 1)
+  assert.equal(linesOf(/^logging \(--peers\) has no address/).length, 1)
+  assert.deepEqual(nodes.warnings(), [
+    'messages (--peers) has no address: ENOTFOUND messages',
+    'logging (--peers) has no address: ENOTFOUND logging',
+  ])
+  network.names.set('logging', ['10.0.0.1'])
+  network.names.set('messages', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7200', nodeOf('c', ['messages-1']))
+  await clock.advance(1000)
+  assert.deepEqual(nodes.warnings(), [])
 })
 
 test('a lookup that hangs is not repeated and delays no other', async () => {
@@ -230,7 +241,7 @@ test('a restarted node replaces its former start at once', async () => {
   await clock.advance(1000)
   assert.deepEqual(seen(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.9:9001' }])
   await clock.advance(10_000)
-  assert.deepEqual(nodes.problems(), [])
+  assert.deepEqual(warnings(), [])
   assert.deepEqual(linesOf(/named/), [])
 })
 
@@ -248,7 +259,7 @@ test('of two live nodes with one name, all nodes choose the same one and name th
     assert.deepEqual(seen(), [{ name: 'logging-1@a', state: 'ready', address: '10.0.0.2:9001' }])
   }
   const problem = '2 nodes are named a: give each its own name with --node'
-  assert.deepEqual(nodes.problems(), [problem])
+  assert.deepEqual(warnings(), [problem])
   assert.deepEqual(
     logged.filter(({ level }) => level === 50).map(({ msg }) => msg),
     [problem],
@@ -261,24 +272,86 @@ test('another node with this one’s name is ignored and named as a problem', as
   nodes.start()
   await clock.advance(6000)
   assert.deepEqual(names(), [])
-  assert.match(nodes.problems()[0] ?? '', /^2 nodes are named here/)
+  assert.match(warnings()[0] ?? '', /^2 nodes are named here/)
 })
 
-for (const address of ['10.0.0.1', 'logging']) {
-  test(`a stranger that answers at ${address} is named as a problem and logged once`, async () => {
-    network.names.set('logging', [address])
-    const refusal = new MailroomError('MR_FORBIDDEN', { reason: 'Another secret' })
-    network.listeners.set(`${address}:7100`, refusal)
-    nodes.start()
-    await clock.advance(30_000)
-    assert.deepEqual(nodes.problems(), [`node at ${address}:7100: Another secret`])
-    assert.equal(linesOf(/Another secret/).length, 1)
-    network.listeners.set(`${address}:7100`, nodeOf('a', ['logging-1']))
+test('of several addresses of a name, one has another secret: it is no peer, named and logged once; the others are peers', async () => {
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2'])
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
+  network.listeners.set(
+    '10.0.0.2:7100',
+    new MailroomError('MR_FORBIDDEN', { reason: 'its secret is another' }),
+  )
+  const problem = 'node at 10.0.0.2:7100 (logging:7100) is no peer: its secret is another'
+  nodes.start()
+  await settle()
+  // It calls us, too.
+  nodes.refused('10.0.0.2')
+  for (let second = 0; second < 30; second++) {
+    assert.deepEqual([warnings(), names()], [[problem], ['logging-1@a']])
     await clock.advance(1000)
-    assert.deepEqual(nodes.problems(), [])
-    assert.deepEqual(names(), ['logging-1@a'])
-  })
-}
+  }
+  assert.equal(linesOf(/secret/).length, 1)
+  network.listeners.set('10.0.0.2:7100', nodeOf('b', ['logging-1']))
+  await clock.advance(1000)
+  assert.deepEqual([warnings(), names()], [[], ['logging-1@a', 'logging-1@b']])
+  // Restarted with another secret: its actors are called no more, as when it does not answer.
+  network.listeners.set(
+    '10.0.0.2:7100',
+    new MailroomError('MR_FORBIDDEN', { reason: 'its secret is another' }),
+  )
+  await clock.advance(5000)
+  assert.deepEqual([warnings(), names()], [[problem], ['logging-1@a']])
+  assert.equal(linesOf(/secret/).length, 2)
+})
+
+test('a stranger that answers at an address of --peers is named by the address and logged once', async () => {
+  nodes.stop()
+  nodes = create([{ host: '10.0.0.1', port: 7100 }])
+  network.names.set('10.0.0.1', ['10.0.0.1'])
+  network.listeners.set('10.0.0.1:7100', new MailroomError('MR_NOT_FOUND', { what: 'directory' }))
+  nodes.start()
+  await clock.advance(30_000)
+  assert.deepEqual(nodes.warnings(), ['node at 10.0.0.1:7100 is no peer: There is no directory'])
+  assert.equal(linesOf(/no peer/).length, 1)
+})
+
+test('an address of --peers where nobody answers is named after 3 s and logged once, until somebody answers', async () => {
+  network.names.set('logging', ['10.0.0.1'])
+  nodes.start()
+  await clock.advance(2000)
+  assert.deepEqual(warnings(), [])
+  await clock.advance(1000)
+  const problem = 'node at 10.0.0.1:7100 (logging:7100) does not answer: Lost 10.0.0.1:7100: refused'
+  for (let second = 0; second < 10; second++) {
+    assert.deepEqual(warnings(), [problem])
+    await clock.advance(1000)
+  }
+  assert.equal(linesOf(/does not answer/).length, 1)
+  network.listeners.set('10.0.0.1:7100', nodeOf('a', ['logging-1']))
+  await clock.advance(1000)
+  assert.deepEqual([warnings(), names()], [[], ['logging-1@a']])
+  // Scaled away: its name no longer has the address.
+  network.listeners.delete('10.0.0.1:7100')
+  network.names.set('logging', [])
+  await clock.advance(10_000)
+  assert.deepEqual([warnings(), names()], [[], []])
+})
+
+test('a caller with another secret that no name leads to is named and logged once, while it calls', async () => {
+  nodes.start()
+  for (let second = 0; second < 10; second++) {
+    nodes.refused('10.0.0.9')
+    await clock.advance(1000)
+  }
+  const line = "the node at 10.0.0.9 is no peer: it calls with another secret (--secret) than this node's"
+  assert.deepEqual(warnings(), [line])
+  assert.equal(linesOf(/secret/).length, 1)
+  for (let host = 0; host < 100; host++) nodes.refused(`10.0.1.${host}`)
+  assert.equal(warnings().length, 16)
+  await clock.advance(6000)
+  assert.deepEqual(warnings(), [])
+})
 
 test('a node without peers polls no one', async () => {
   const alone = new Nodes({

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { begin, run } from '../support/command.ts'
+import { startRelay } from '../support/relay.ts'
 import { System } from '../support/system.ts'
 
 const DEAD_COUNT = 600
@@ -42,10 +43,11 @@ describe('commands', { concurrency: 2 }, () => {
     await system.until('all are dead', async () => (await deadCount()) === DEAD_COUNT)
     writeFileSync(mended, '')
 
-    const firstId = async () => (await system.get<{ items: { id: string }[] }>('/dead?limit=1')).items[0]?.id
-    const first = await firstId()
-    const purge = begin(['dead', 'purge', '--all', '--yes'], { env })
-    while ((await firstId()) === first);
+    const leftCount = async () => (await system.get<{ items: object[] }>('/dead?limit=1000')).items.length
+    // Over a slow network, so that it is interrupted before its end.
+    const slow = `http://127.0.0.1:${await startRelay(context, system.port, 20)}`
+    const purge = begin(['dead', 'purge', '--all', '--yes'], { env: { MAILROOM_URL: slow } })
+    while ((await leftCount()) > DEAD_COUNT - 64);
     purge.child.kill('SIGINT')
     const { signal, stdout, stderr } = await purge.ended
     assert.deepEqual([signal, stdout], ['SIGINT', ''])
@@ -60,12 +62,15 @@ describe('commands', { concurrency: 2 }, () => {
     const restart = await run(['restart', 'messages'], { env })
     assert.equal(restart.code, 0, restart.stderr)
     const replayed = await replay.ended
-    assert.deepEqual(
-      [replayed.code, replayed.stdout],
-      [0, `${left} messages are pending again\n`],
-      replayed.stderr,
-    )
+    assert.equal(replayed.code, 0, replayed.stderr)
+    const again = Number(/^(\d+) messages are pending again\n$/.exec(replayed.stdout)?.[1])
+    // Deletions that were on their way at the interrupt may have come after the list.
+    assert.ok(again <= left && again >= left - 16 + unsaid, `${again} of ${left} replayed, ${unsaid} unsaid`)
     assert.equal((await run(['dead', 'list'], { env })).stdout, '')
+    await system.until('each that was replayed is delivered', async () => {
+      const { stores } = await system.lists()
+      return [...stores.values()].reduce((sum, items) => sum + items.length, 0) === again
+    })
   })
 
   test('Kubernetes service variables are ignored and named; a typo is refused', async (context) => {

@@ -79,17 +79,26 @@ const SMALL = ['--logging', '1', '--messages', '1']
 
 test('a stream through a restart of the facade ends with a line that every client can read', async (context) => {
   const system = await System.start(context, SMALL)
-  const clients = Object.keys(COMMANDS).map((name) => new Client(name, `${system.url}/messages`))
+  const names = Object.keys(COMMANDS)
+  const clients = names.map((name) => new Client(name, `${system.url}/messages`))
   const pulse = setInterval(() => {
-    for (const client of clients) client.write('{"text":"a"}\n')
+    for (const [index, client] of clients.entries()) client.write(`{"text":"${names[index]}"}\n`)
   }, 10)
+  context.after(() => {
+    clearInterval(pulse)
+    for (const { process } of clients) process.kill()
+  })
+  // One that starts late would send to the new facade.
   await system.until('all three send', async () => {
-    const { items } = await system.get<{ items: object[] }>('/log?limit=1000')
-    return items.length > 300 && clients.every(({ process }) => process.exitCode === null)
+    const { items } = await system.get<{ items: { text: string }[] }>('/log?limit=1000')
+    return names.every((name) => items.some(({ text }) => text === name))
   })
   await sleep(1500)
   const restarted = system.send('POST', '/actors/facade/restart')
-  await system.until('streams are cut', async () => system.output.includes('a stream was cut short'))
+  await system.until(
+    'all streams are cut',
+    async () => system.output.split('a stream was cut short').length > clients.length,
+  )
   await sleep(1000)
   clearInterval(pulse)
   for (const { process } of clients) process.stdin.end()

@@ -12,7 +12,7 @@ import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
-import type { Message, Queue, Range } from '../../src/storage/ports.ts'
+import type { Backend, Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
 import type { SimProcess } from './process.ts'
@@ -96,6 +96,7 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
     replay: (id: string) => actor.replay(id),
     purge: (id: string) => actor.purge(id),
     redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
+    restore: (range: { lane: number; after: string; limit: number }) => actor.restore(range),
   }
 }
 
@@ -111,11 +112,11 @@ async function bootLogging(
   { network, backend: model }: BootOptions,
 ) {
   const backend = model.open(world, process, {})
-  const actor = new LoggingActor(world, backend.log)
+  const actor = new LoggingActor(world, backend)
   const close = network.serve(process.name, process, methodsOfLogging(actor))
   return {
     address: process.name,
-    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
+    status: () => ({ ...actor.status(), ...healthOf(backend) }),
     async drain() {
       close()
       await actor.drain()
@@ -143,13 +144,17 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
   await actor.start()
   return {
     address: process.name,
-    status: () => ({ ...actor.status(), missing: backend.missing(), damaged: backend.damaged() }),
+    status: () => ({ ...actor.status(), ...healthOf(backend) }),
     async drain() {
       await actor.drain()
       close()
       await backend.close()
     },
   }
+}
+
+function healthOf(backend: Backend) {
+  return { missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() }
 }
 
 /** Tells of all that comes into the list of who holds lanes: what it settles, finds settled, or reads of a lane. */

@@ -3,7 +3,7 @@
  * (repeated until the outcome is known), read both lists, follow the log, and record every answer.
  */
 
-import type { Found, Redriven } from '../../src/actors/protocol.ts'
+import type { Found, Redriven, Restored } from '../../src/actors/protocol.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
@@ -103,6 +103,20 @@ export class Clients {
       }
     }
     return told
+  }
+
+  /** What the queue has and the log lacks, page after page, as the command does. @returns False when it did not go on. */
+  async restore(goOn: () => boolean): Promise<boolean> {
+    for (let next: Restored['next'] = { lane: 0, after: MIN_ID }; next !== null; ) {
+      try {
+        next = ((await this.#ask('restore', [{ ...next, limit: REDRIVE_LIMIT.max }])) as Restored).next
+      } catch (error) {
+        if (!isMailroomError(error)) throw error
+        if (!goOn()) return false
+        await this.pause(PAUSE_MS)
+      }
+    }
+    return true
   }
 
   /** Ids of all dead letters; undefined when they cannot be had now. */

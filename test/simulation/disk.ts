@@ -1,7 +1,7 @@
 /**
  * A simulated disk with the files of the embedded backend: a log file a logging actor, a home a lane. What a
- * transaction wrote is durable only after its fdatasync; a power loss takes the rest. A process that dies in a
- * transaction leaves it whole or not at all.
+ * transaction wrote is durable only after its fdatasync, or a later one of the same file; a power loss takes the rest,
+ * always the last transactions of a file. A process that dies in a transaction leaves it whole or not at all.
  */
 import { SimulatedFault } from './node.ts'
 import type { SimProcess } from './process.ts'
@@ -25,24 +25,30 @@ export class DiskError extends SimulatedFault {
 
 /** What a file's changes since its last fdatasync were, so that they can be undone. */
 export class Journal {
-  #undo: (() => void)[] = []
+  readonly #undo: (() => void)[] = []
+  #durable = 0
 
   note(undo: () => void): void {
     this.#undo.push(undo)
   }
 
-  synced(): void {
-    this.#undo = []
+  /** All changes so far, of which the first `durable` outlive a power loss. */
+  get length(): number {
+    return this.#durable + this.#undo.length
   }
 
-  /** Changes since the last fdatasync. */
-  get length(): number {
-    return this.#undo.length
+  get durable(): number {
+    return this.#durable
+  }
+
+  /** The first `length` changes are durable. */
+  synced(length = this.length): void {
+    this.#durable += this.#undo.splice(0, Math.max(0, length - this.#durable)).length
   }
 
   /** Undoes all changes after the first `length`. */
-  revert(length = 0): void {
-    for (const undo of this.#undo.splice(length).reverse()) undo()
+  revert(length = this.#durable): void {
+    for (const undo of this.#undo.splice(Math.max(0, length - this.#durable)).reverse()) undo()
   }
 }
 
@@ -121,8 +127,18 @@ export class Disk {
     }
   }
 
-  /** One transaction, during which the process stands still. `end` hears of its error. */
-  commit(process: SimProcess, journal: Journal, write: () => void, end: (error?: DiskError) => void): void {
+  /**
+   * One transaction, during which the process stands still. `end` hears of its error.
+   *
+   * @param isDurable False: without fdatasync.
+   */
+  commit(
+    process: SimProcess,
+    journal: Journal,
+    write: () => void,
+    end: (error?: DiskError) => void,
+    isDurable = true,
+  ): void {
     if (!process.leaves()) return
     if (this.full) {
       this.refusedCount++
@@ -151,19 +167,44 @@ export class Disk {
       forget()
       this.writing--
       process.inFlight--
-      if (this.failingSyncs === 0) {
-        this.#sync(journal)
-        return end()
-      }
-      this.failingSyncs--
-      process.scheduler.note(`${process.name}: fdatasync fails`)
-      this.onFailedSync()
-      // A second one reports success, and the data stays where it was: nowhere but in memory.
-      if (this.#bugs.retriesFailedSync) return end()
-      if (this.#rng.chance(0.5)) journal.synced()
-      else journal.revert(before)
-      end(new DiskError('disk I/O error', IO_ERROR))
+      if (isDurable) this.#syncOrFail(process, journal, journal.length, before, end)
+      else end()
     })
+  }
+
+  /** An fdatasync while the process goes on: what was written by now is durable when it ends. */
+  sync(process: SimProcess, journal: Journal, end: (error?: DiskError) => void): void {
+    if (!process.leaves()) return
+    const { length, durable } = journal
+    process.clock.after(this.#rng.between(0.1, SYNC_MS), () =>
+      this.#syncOrFail(process, journal, length, durable, end),
+    )
+  }
+
+  /** @param from What may be lost when it fails: the changes after these. */
+  #syncOrFail(
+    process: SimProcess,
+    journal: Journal,
+    length: number,
+    from: number,
+    end: (error?: DiskError) => void,
+  ): void {
+    if (this.failingSyncs === 0) {
+      this.#sync(journal, length)
+      end()
+      return
+    }
+    this.failingSyncs--
+    process.scheduler.note(`${process.name}: fdatasync fails`)
+    this.onFailedSync()
+    // A second one reports success, and the data stays where it was: nowhere but in memory.
+    if (this.#bugs.retriesFailedSync) {
+      end()
+      return
+    }
+    if (this.#rng.chance(0.5)) journal.synced()
+    else journal.revert(from)
+    end(new DiskError('disk I/O error', IO_ERROR))
   }
 
   /** A file is opened: what a killed writer left in it becomes durable before anybody sees it. */
@@ -176,7 +217,7 @@ export class Disk {
     for (const journal of this.#journals.keys()) journal.revert()
   }
 
-  #sync(journal: Journal): void {
-    if (this.#journals.get(journal) !== 'log' || !this.#bugs.logWithoutSync) journal.synced()
+  #sync(journal: Journal, length = journal.length): void {
+    if (this.#journals.get(journal) !== 'log' || !this.#bugs.logWithoutSync) journal.synced(length)
   }
 }

@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { actorNumber } from '../../src/runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
-import { LANES_POLL_MS } from '../../src/runtime/timings.ts'
+import { HOME_SYNC_MS, LANES_POLL_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Damage } from '../../src/storage/embedded/damage.ts'
 import { HeldLane } from '../../src/storage/embedded/held-lane.ts'
@@ -68,20 +68,22 @@ export class EmbeddedModel implements BackendModel {
       queue,
       missing: () => (writer !== undefined && this.disk.full ? ['room on the disk'] : []),
       damaged: () => [],
+      reports: () => [],
+      confirmLosses: async () => {},
       close: async () => close(),
     }
   }
 
   /** The instant of the newest id of the log. */
   newest(): number | undefined {
-    const ids = [...this.#logs.values()].flatMap((log) => log.rows().map(({ id }) => id))
+    const ids = [...this.#logs.values()].flatMap((log) => log.messages().map(({ id }) => id))
     return ids.length === 0 ? undefined : timeOf(ids.sort().at(-1)!)
   }
 
   pending(): string[] {
     const pending: string[] = []
     for (const log of this.#logs.values()) {
-      for (const { id, lane } of log.rows()) {
+      for (const { id, lane } of log.messages()) {
         const { message, dead } = this.#homes[lane]!
         if (!message.has(id) && !dead.has(id)) pending.push(id)
       }
@@ -124,6 +126,11 @@ export class EmbeddedModel implements BackendModel {
       names,
       read: <T>(name: string, read: (file: SimLogFile) => T): T => read(this.#logs.get(name)!),
       intact: <T>(rows: readonly T[]): T[] => [...rows],
+      textsAt: ({ file, seq }: { file: string; seq: number }, id: string) => {
+        const own = [...this.#logs.values()].find((log) => log.file === file)?.textsAt(seq) ?? new Map()
+        if (own.has(id)) return own
+        return [...this.#logs.values()].map((log) => log.textsOf(id)).find((texts) => texts.has(id)) ?? own
+      },
     } satisfies Partial<Record<keyof LogFiles | keyof Damage, unknown>>
   }
 
@@ -186,19 +193,23 @@ export class EmbeddedModel implements BackendModel {
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
       deliveredByFormerHolder: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
-      delivered: (lane, range) =>
-        inLane(lane, ({ home }) => home.delivered(range).map(({ damaged: _, ...message }) => message)),
+      delivered: (lane, range) => inLane(lane, (holding) => holding.delivered(range)),
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
       replay: (lane, id) => inLane(lane, (holding) => holding.replay(id)),
       purge: (lane, id) => inLane(lane, (holding) => holding.purge(id)),
       redrive: (lane) => inLane(lane, () => 0),
+      stored: (lane) => inLane(lane, () => []),
     }
     const cancelPolls = clock.every(this.#bugs.sleepsMs ?? LANES_POLL_MS, () => {
       for (const holding of held.values()) holding.poll()
     })
+    const cancelSyncs = clock.every(HOME_SYNC_MS, () => {
+      for (const lane of held.keys()) void inLane(lane, (holding) => holding.sync()).catch(() => {})
+    })
     const close = () => {
       cancelPolls()
+      cancelSyncs()
       for (const holding of held.values()) holding.release()
       held.clear()
     }

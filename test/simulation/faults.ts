@@ -35,12 +35,16 @@ export const DISK_KINDS = ['the power fails', 'the disk is full', 'fdatasync fai
 export const CLUSTER_KINDS = [
   'a cluster is away',
   'a cluster comes back empty',
+  'all restart with a cluster',
   'a member dies',
   'a member freezes',
   'calls to a cluster are lost',
   'copies stay out',
   'calls to a cluster straggle',
 ] as const
+
+/** Faults that lose what was acknowledged. */
+export const LOSING_KINDS: readonly string[] = ['a cluster comes back empty', 'all restart with a cluster']
 
 export type FaultKind = (typeof COMMON_KINDS | typeof DISK_KINDS | typeof CLUSTER_KINDS)[number]
 
@@ -221,12 +225,16 @@ const EFFECTS: Record<FaultKind, Effect> = {
     return () => hit
   },
   'a cluster comes back empty': (world, { which, forMs }) => {
-    const cluster = clusterOf(world, which)
-    const hit = cluster.inFlight > 0
-    world.hazelcast!.empty(cluster)
-    const awayMs = Math.max(MEMBER_START_MS, Math.min(forMs, world.calmAt - world.scheduler.now))
-    disturb(world, awayMs)
-    world.scheduler.after(awayMs, () => cluster.comeBack())
+    return clustersRestart(world, [clusterOf(world, which)], forMs, () => {})
+  },
+  'all restart with a cluster': (world, { which, forMs }) => {
+    const { log, queue } = world.hazelcast!
+    const hit = [log, queue].some(({ inFlight }) => inFlight > 0)
+    for (const node of world.nodes) node.crash()
+    clustersRestart(world, [[log], [queue], [log, queue]][which % 3]!, forMs, () => {
+      for (const node of world.nodes) node.start()
+      disturb(world)
+    })
     return () => hit
   },
   'a member dies': (world, { which }) => {
@@ -295,6 +303,24 @@ function nodeDies(world: Faulty, { which, forMs }: Fault): () => boolean {
   world.scheduler.after(downMs, () => {
     node.start()
     disturb(world)
+  })
+  return () => hit
+}
+
+/** All members of these clusters stop; when they are back, so is all that stopped with them. */
+function clustersRestart(
+  world: Faulty,
+  clusters: readonly SimCluster[],
+  forMs: number,
+  back: () => void,
+): () => boolean {
+  const hit = clusters.some(({ inFlight }) => inFlight > 0)
+  for (const cluster of clusters) world.hazelcast!.empty(cluster)
+  const awayMs = Math.max(MEMBER_START_MS, Math.min(forMs, world.calmAt - world.scheduler.now))
+  disturb(world, awayMs)
+  world.scheduler.after(awayMs, () => {
+    for (const cluster of clusters) cluster.comeBack()
+    back()
   })
   return () => hit
 }

@@ -1,14 +1,15 @@
 /** The Hazelcast backend on two simulated clusters: all of its protocol runs unchanged. */
 
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
-import { isHeldElsewhere } from '../../src/runtime/cluster/directory.ts'
+import { isHeldElsewhere, reportsOf } from '../../src/runtime/cluster/directory.ts'
+import { openLosses } from '../../src/runtime/losses.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
 import type { Backend } from '../../src/storage/ports.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
-import { Losses, loggedIn, queuedIn } from './losses.ts'
+import { Losses, loggedIn, purgedIn, queuedIn } from './losses.ts'
 import { withMap } from './other-cluster.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
@@ -26,13 +27,19 @@ export interface HazelcastBugs {
   repairsNothing?: boolean
 }
 
-/** A process that knows a cluster by its mark, and so has to tell when it comes back empty. */
+/** A process and the cluster it uses. */
 interface Witness {
   process: SimProcess
   cluster: SimCluster
   backend: Backend
-  knows: boolean
-  hasToTell: boolean
+}
+
+/** What became of one cluster. */
+interface Fate {
+  /** A process has learned the epoch of the cluster that is there: that is remembered, whatever ends. */
+  isKnown: boolean
+  /** So many clusters that somebody knew have gone: all processes must report as many. */
+  lostCount: number
 }
 
 /** Both clusters, as they survive all processes. */
@@ -42,6 +49,7 @@ export class HazelcastModel implements BackendModel {
   readonly losses = new Losses()
   readonly #bugs: HazelcastBugs
   readonly #witnesses: Witness[] = []
+  readonly #fates = new Map<SimCluster, Fate>()
 
   constructor(laneCount: number, scheduler: Scheduler, rng: Rng, bugs: HazelcastBugs) {
     this.#bugs = bugs
@@ -49,7 +57,10 @@ export class HazelcastModel implements BackendModel {
     this.queue = new SimCluster('queue', scheduler, rng, bugs.cluster ?? {})
     // Both have been in use for long.
     const begun = JSON.stringify({ epoch: 'first', lanes: laneCount })
-    for (const { partitions } of [this.log, this.queue]) partitions.seed(`${NAMES.meta}|begun`, begun)
+    for (const cluster of [this.log, this.queue]) {
+      cluster.partitions.seed(`${NAMES.meta}|begun`, begun)
+      this.#fates.set(cluster, { isKnown: false, lostCount: 0 })
+    }
   }
 
   open(world: ActorContext<NodeConfig>, process: SimProcess, { depths, repair }: BackendHooks): Backend {
@@ -57,16 +68,18 @@ export class HazelcastModel implements BackendModel {
     const { name: owner, role, config, clock, random, logger } = world
     const half = role === 'logging' ? 'log' : 'queue'
     const cluster = this[half]
-    const witness = { process, cluster, knows: false, hasToTell: false }
-    const seen = distort(knowing(cluster.connect(process), witness), world)
+    const seen = distort(knowing(cluster.connect(process), this.#fates.get(cluster)!), world)
     const backend = openHazelcast({
       [half]: seen,
       ...{ owner, laneCount: config.lanes, clock, random, logger, retentionMs: config.retentionMs },
+      ...{ known: world.known, remember: (known) => world.remember(known) },
+      reports: () => reportsOf(world.directory),
       isElsewhere: isHeldElsewhere(world),
+      address: { clusterName: half, members: [] },
       ...(depths && { depths }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })
-    this.#witnesses.push(Object.assign(witness, { backend }))
+    this.#witnesses.push({ process, cluster, backend })
     return wrap(backend, world)
   }
 
@@ -74,25 +87,34 @@ export class HazelcastModel implements BackendModel {
   empty(cluster: SimCluster): void {
     if (cluster === this.log) this.losses.ofLog(cluster)
     else this.losses.ofQueue(cluster)
-    for (const witness of this.#witnesses) witness.hasToTell ||= witness.knows && witness.cluster === cluster
+    const fate = this.#fates.get(cluster)!
+    if (fate.isKnown) fate.lostCount++
+    fate.isKnown = false
     cluster.stop()
   }
 
-  /** Processes that live and do not tell of a loss that they lived through, or tell of one that was not. */
+  /** Processes that live and report fewer or more losses than there were. */
   untrue(): string[] {
-    return this.#witnesses
-      .filter(
-        ({ process, backend, hasToTell }) => process.alive && backend.damaged().length > 0 !== hasToTell,
-      )
-      .map(
-        ({ process: { name }, hasToTell }) => `${name} ${hasToTell ? 'does not tell of' : 'tells of'} a loss`,
-      )
+    return this.#witnesses.flatMap(({ process, cluster, backend }) => {
+      const told = openLosses(backend.reports()).length
+      const { lostCount } = this.#fates.get(cluster)!
+      const isWrong = process.alive && told !== lostCount
+      return isWrong
+        ? [`${process.name} reports ${told} losses of ${cluster.name} instead of ${lostCount}`]
+        : []
+    })
   }
 
   /** Ids of messages that are in the log, and neither pending, delivered nor dead. */
   nowhere(): string[] {
     const queued = queuedIn(this.queue)
     return loggedIn(this.log).filter((id) => !queued.has(id))
+  }
+
+  /** Ids of messages that are in the queue, with their texts, and not in the log. */
+  unlogged(): string[] {
+    const without = new Set([...loggedIn(this.log), ...purgedIn(this.queue)])
+    return [...queuedIn(this.queue)].filter((id) => !without.has(id))
   }
 
   pending(): string[] {
@@ -109,20 +131,18 @@ export class HazelcastModel implements BackendModel {
   }
 }
 
-/** Notes when a process has learned a cluster's mark. */
-function knowing(cluster: Cluster, witness: { knows: boolean }): Cluster {
-  const learn = <T>(isLearned: boolean, answer: T): T => {
-    witness.knows ||= isLearned
-    return answer
-  }
+/** Notes when a process has learned a cluster's epoch. */
+function knowing(cluster: Cluster, fate: Fate): Cluster {
   return withMap(cluster, NAMES.meta, (map) => ({
     putIfAbsent: async (key, value, ttlMs) => {
       const found = await map.putIfAbsent(key, value, ttlMs)
-      return learn(found === undefined, found)
+      if (key === 'begun') fate.isKnown ||= found === undefined
+      return found
     },
     replaceIfSame: async (key, value, next, ttlMs) => {
-      const done = await map.replaceIfSame(key, value, next, ttlMs)
-      return learn(done, done)
+      const isDone = await map.replaceIfSame(key, value, next, ttlMs)
+      if (key === 'begun') fate.isKnown ||= isDone
+      return isDone
     },
   }))
 }

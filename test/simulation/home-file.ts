@@ -3,15 +3,18 @@
  * transaction of the simulated disk.
  */
 
-import { MAX_ID, MIN_ID } from '../../src/storage/ids.ts'
+import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
+import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
-import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../../src/storage/ports.ts'
+import type { Dead, Range, Settlement, Whereabouts } from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
 interface Start {
   text: string
+  file: string
+  seq: number
   starts: number
   due: number
   open: boolean
@@ -28,15 +31,19 @@ export interface HomeBugs {
   forgetsOpenStarts?: boolean
   /** The cursor passes what is only in hand. */
   cursorRunsAhead?: boolean
+  /** The cursor outlives a power loss that takes what was delivered. */
+  cursorFirst?: boolean
+  /** Nothing waits for its fdatasync. */
+  answersUnsynced?: boolean
 }
 
 /** The tables, as they survive their holder. */
 export class HomeFile {
   readonly journal: Journal
-  readonly message: Table<string, Delivered>
+  readonly message: Table<string, Run>
   readonly cursor: Table<string, number>
   readonly start: Table<string, Start>
-  readonly dead: Table<string, Dead & { purged: boolean }>
+  readonly dead: Table<string, Dead & { file: string; seq: number; purged: boolean }>
 
   constructor(journal: Journal) {
     this.journal = journal
@@ -48,7 +55,17 @@ export class HomeFile {
 }
 
 const NO_START: Start = {
-  ...{ text: '', starts: 0, due: 0, open: false, suspect: false, firstError: '', lastError: '' },
+  ...{
+    text: '',
+    file: '',
+    seq: 0,
+    starts: 0,
+    due: 0,
+    open: false,
+    suspect: false,
+    firstError: '',
+    lastError: '',
+  },
 }
 
 /** An open home: what `HeldLane` uses of `Home`. */
@@ -58,7 +75,12 @@ export class SimHome {
   readonly #disk: Disk
   readonly #process: SimProcess
   readonly #bugs: HomeBugs
-  #waiting: { write: () => void; resolve: () => void; reject: (error: unknown) => void }[] = []
+  #waiting: {
+    write: () => void
+    isDurable: boolean
+    resolve: () => void
+    reject: (error: unknown) => void
+  }[] = []
   #closed = false
 
   constructor(file: HomeFile, disk: Disk, process: SimProcess, bugs: HomeBugs) {
@@ -74,23 +96,43 @@ export class SimHome {
     return new Map(this.#file.cursor)
   }
 
-  commit(write: () => void): Promise<void> {
+  commit(write: () => void, isDurable = true): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject })
+      this.#waiting.push({ write, isDurable, resolve, reject })
       if (this.#waiting.length === 1) this.#process.clock.soon(() => this.#flush())
     })
   }
 
+  sync(): Promise<void> {
+    const { journal } = this.#file
+    if (journal.length === journal.durable) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#disk.sync(this.#process, journal, (error) => (error === undefined ? resolve() : reject(error)))
+    })
+  }
+
   moveCursor(file: string, seq: number): void {
+    if (this.#bugs.cursorFirst) return void this.#file.cursor.set(file, seq)
     this.#file.cursor.put(file, this.#bugs.cursorRunsAhead ? seq + 3 : seq)
   }
 
-  start({ id, text }: { id: string; text: string }): void {
-    const before = this.#file.start.get(id) ?? { ...NO_START, text }
+  start({ id, text, file, seq }: InHand): void {
+    const before = this.#file.start.get(id) ?? { ...NO_START, text, file, seq }
     this.#file.start.put(id, { ...before, starts: before.starts + 1, open: true })
   }
 
-  settle({ id, text }: { id: string; text: string }, settlement: Settlement): Delivered | undefined {
+  deliver({ id, count, file, seq }: Omit<Run, 'deliveredAt' | 'attempts'>): Run | undefined {
+    const { message } = this.#file
+    const run = { id, count, file, seq, deliveredAt: this.#process.clock.now(), attempts: 1 }
+    for (let index = 0; index < count; index++) {
+      const each = idAtPlace(batchKeyOf(id), placeOf(id) + index)
+      if (message.has(each)) throw new Error(`${each} is delivered twice`)
+      message.put(each, { ...run, id: each, count: 1 })
+    }
+    return run
+  }
+
+  settle({ id, text, file, seq }: InHand, settlement: Settlement): Run | undefined {
     const { message, start, dead } = this.#file
     const now = this.#process.clock.now()
     const before = start.get(id)
@@ -98,7 +140,7 @@ export class SimHome {
     switch (settlement.as) {
       case 'done': {
         start.remove(id)
-        const delivered = { id, text, deliveredAt: now, attempts: Math.max(1, starts) }
+        const delivered = { id, count: 1, file, seq, deliveredAt: now, attempts: Math.max(1, starts) }
         if (message.has(id)) return undefined
         message.put(id, delivered)
         return delivered
@@ -108,38 +150,38 @@ export class SimHome {
         const { delayMs, error } = settlement
         const due = this.#process.clock.monotonic() + delayMs
         const errors = { firstError: firstError || error, lastError: error }
-        start.put(id, { ...NO_START, text, starts, due, ...errors })
+        start.put(id, { ...NO_START, text, file, seq, starts, due, ...errors })
         return undefined
       }
       case 'back':
         start.put(id, {
           ...(before ?? NO_START),
-          ...{ text, starts: starts - Number(before?.open ?? false), open: false, due: 0 },
+          ...{ text, file, seq, starts: starts - Number(before?.open ?? false), open: false, due: 0 },
         })
         return undefined
       case 'dead':
         start.remove(id)
         if (dead.has(id)) return undefined
         dead.put(id, {
-          ...{ id, text, reason: settlement.reason, attempts: starts, purged: false, deadAt: now },
+          ...{ id, text, file, seq, reason: settlement.reason, attempts: starts, purged: false, deadAt: now },
           ...{ firstError: firstError || settlement.error, lastError: settlement.error },
         })
         return undefined
     }
   }
 
-  knows(id: string): boolean {
+  known(): (id: string) => boolean {
     const { message, start, dead } = this.#file
-    return message.has(id) || start.has(id) || dead.has(id)
+    return (id) => message.has(id) || start.has(id) || dead.has(id)
   }
 
-  due(limit: number): Claimed[] {
+  due(limit: number): Due[] {
     const now = this.dueNow()
     return [...this.#file.start]
       .filter(([, { open, due }]) => !open && due <= now)
       .sort(([, a], [, b]) => a.due - b.due)
       .slice(0, limit)
-      .map(([id, { text, starts, suspect }]) => ({ id, text, starts, suspect }))
+      .map(([id, { text, file, seq, starts, suspect }]) => ({ id, text, file, seq, starts, suspect }))
   }
 
   dueNow(): number {
@@ -177,21 +219,22 @@ export class SimHome {
     return started && { state: 'queued', attempts: started.starts, deliveredAt: null }
   }
 
-  delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
+  delivered({ before = MAX_ID, after, limit }: Range): Run[] {
     const range = { before, ...(after !== undefined && { after }), limit }
-    return pageOf(this.#file.message.values(), range).map((message) => ({ ...message, damaged: false }))
+    return pageOf(this.#file.message.values(), range)
   }
 
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
     const letters = [...this.#file.dead.values()].filter(({ purged }) => !purged)
-    return pageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
+    return pageOf(letters, { after, limit }).map(({ purged: _, file: _file, seq: _seq, ...letter }) => letter)
   }
 
   replay(id: string): boolean {
     const letter = this.#file.dead.get(id)
     if (letter === undefined || letter.purged) return false
     this.#file.dead.remove(id)
-    this.#file.start.put(id, { ...NO_START, text: letter.text })
+    const { text, file, seq } = letter
+    this.#file.start.put(id, { ...NO_START, text, file, seq })
     return true
   }
 
@@ -219,14 +262,14 @@ export class SimHome {
     if (this.#disk.full) throw new DiskError('database or disk is full', FULL)
     const deadAt = this.#process.clock.now()
     const lastError = 'the worker died'
-    for (const [id, { text, starts, firstError }] of open) {
+    for (const [id, { text, file, seq, starts, firstError }] of open) {
       if (starts < MAX_STARTS) {
         start.put(id, { ...start.get(id)!, open: false, suspect: true, due: 0 })
         continue
       }
       const reason = `Its worker died ${starts} times while the handler ran`
       const errors = { firstError: firstError || lastError, lastError }
-      dead.put(id, { id, text, reason, attempts: starts, ...errors, deadAt, purged: false })
+      dead.put(id, { id, text, file, seq, reason, attempts: starts, ...errors, deadAt, purged: false })
       start.remove(id)
     }
     journal.synced()
@@ -245,6 +288,7 @@ export class SimHome {
       (error) => {
         for (const { resolve, reject } of waiting) error === undefined ? resolve() : reject(error)
       },
+      !this.#bugs.answersUnsynced && waiting.some(({ isDurable }) => isDurable),
     )
   }
 }

@@ -1,14 +1,14 @@
 /** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
+import type { LaneRow, LoggedMessage } from '../../src/storage/embedded/log-reader.ts'
+import { byId } from '../../src/storage/ids.ts'
 import type { LaneBatch, Message, Receipt } from '../../src/storage/ports.ts'
 import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
-interface Row extends Message {
-  seq: number
+interface Row extends LaneRow {
   lane: number
-  damaged: false
 }
 
 interface Kept {
@@ -38,17 +38,18 @@ export class SimLogFile {
     this.#ids = new Table(journal)
   }
 
-  /** Within a transaction. */
-  insert(lane: number, { id, text }: Message): void {
-    if (this.#ids.has(id)) return
-    const row: Row = { seq: this.#rows.length + 1, id, text, lane, damaged: false }
+  /** Within a transaction: a row. */
+  insert(lane: number, messages: readonly Message[]): void {
+    if (this.#ids.has(messages[0]!.id)) return
+    const own = messages.map(({ id, text }) => ({ id, text, lane, damaged: false }))
+    const row: Row = { seq: this.#rows.length + 1, count: own.length, messages: own, lane }
     this.#rows.push(row)
     this.journal.note(() => {
       this.#rows.pop()
       this.#version++
       this.#committed = Math.min(this.#committed, this.#rows.length)
     })
-    this.#ids.put(id, row)
+    for (const { id } of own) this.#ids.put(id, row)
   }
 
   /** What has been written is there for readers. */
@@ -57,20 +58,35 @@ export class SimLogFile {
     this.#version++
   }
 
-  rows(): readonly Row[] {
-    return this.#committed === this.#rows.length ? this.#rows : this.#rows.slice(0, this.#committed)
+  messages(): LoggedMessage[] {
+    return this.#rows.slice(0, this.#committed).flatMap(({ messages }) => messages)
   }
 
-  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): Row[] {
-    const inside = this.rows()
+  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): LoggedMessage[] {
+    const inside = this.messages()
       .filter(({ id }) => id > after && id < before)
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .sort(byId)
     return (order === 'ascending' ? inside : inside.reverse()).slice(0, limit)
   }
 
-  get(id: string): Row | undefined {
+  get(id: string): LoggedMessage | undefined {
     const row = this.#ids.get(id)
-    return row !== undefined && row.seq <= this.#committed ? row : undefined
+    return row !== undefined && row.seq <= this.#committed
+      ? row.messages.find((message) => message.id === id)
+      : undefined
+  }
+
+  textsAt(seq: number): Map<string, string> {
+    const { messages = [] } = seq <= this.#committed ? (this.#rows[seq - 1] ?? {}) : {}
+    return new Map(messages.map(({ id, text }) => [id, text]))
+  }
+
+  textsOf(id: string): Map<string, string> {
+    return this.textsAt(this.#ids.get(id)?.seq ?? 0)
+  }
+
+  get isEnded(): boolean {
+    return false
   }
 
   /** Grows with each commit. */
@@ -89,11 +105,11 @@ export class SimLogFile {
 
   countOf(lane: number, afterSeq: number): { count: number; last: number } {
     const rows = this.ofLane(lane, afterSeq, Number.POSITIVE_INFINITY)
-    return { count: rows.length, last: rows.at(-1)?.seq ?? afterSeq }
+    return { count: rows.reduce((sum, { count }) => sum + count, 0), last: rows.at(-1)?.seq ?? afterSeq }
   }
 
   nextOf(lane: number, afterSeq: number): string | undefined {
-    return this.ofLane(lane, afterSeq, 1)[0]?.id
+    return this.ofLane(lane, afterSeq, 1)[0]?.messages[0]?.id
   }
 }
 
@@ -193,7 +209,10 @@ export class SimLogWriter {
       return () => resolve(kept.ids.map((id) => ({ id, replayed: kept.ids[0] !== ids[0] })))
     }
     if (key !== undefined) this.#file.keys.put(key.value, { hash: key.hash, ids })
-    for (const message of messages) this.#file.insert(lane, message)
+    // Now and then a batch is more than one row holds.
+    const middle = messages.length > 2 ? Math.ceil(messages.length / 2) : messages.length
+    for (const row of [messages.slice(0, middle), messages.slice(middle)])
+      if (row.length > 0) this.#file.insert(lane, row)
     return () => resolve(ids.map((id) => ({ id, replayed: false })))
   }
 }

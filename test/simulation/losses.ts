@@ -1,11 +1,5 @@
 /** What emptied clusters held (only that may be missing in the end), and the processes that must report the loss. */
-import {
-  deliveredOf,
-  type LogEntry,
-  messagesOf,
-  NAMES,
-  partsOf,
-} from '../../src/storage/hazelcast/entries.ts'
+import { deliveredOf, loggedOf, NAMES, partsOf } from '../../src/storage/hazelcast/entries.ts'
 import { idAtPlace } from '../../src/storage/ids.ts'
 import type { SimCluster } from './sim-cluster.ts'
 
@@ -44,9 +38,15 @@ export class Losses {
 
 /** Ids of all messages in a log. */
 export function loggedIn(log: SimCluster): string[] {
-  return [...log.partitions.entries(NAMES.log)].flatMap(([batchKey, value]) =>
-    messagesOf(batchKey, (JSON.parse(value) as LogEntry).texts).map(({ id }) => id),
+  return [...log.partitions.entries(NAMES.log)].flatMap(([key, value]) =>
+    loggedOf(key, value).map(({ id }) => id),
   )
+}
+
+/** Ids of messages whose dead letters were purged. */
+export function purgedIn({ partitions }: SimCluster): Set<string> {
+  const marks = [...partitions.entries(NAMES.dead).keys()].filter((key) => key.endsWith('!'))
+  return new Set(marks.map((key) => partsOf(key).id.replace('!', '')))
 }
 
 /** Ids of all messages in a queue: pending, delivered or dead. */

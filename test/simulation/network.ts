@@ -180,7 +180,7 @@ export class SimPeers implements Peers {
   }
 
   #asker(address: string, timeoutMs: number): Ask {
-    return (method, args, extraMs = 0) =>
+    return (method, args, { extraMs = 0 }) =>
       this.#network.call(this.#process, address, method, args, timeoutMs + extraMs)
   }
 }

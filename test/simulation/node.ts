@@ -5,6 +5,7 @@
  */
 
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
+import { ClusterMemory, NOWHERE } from '../../src/runtime/cluster/cluster-memory.ts'
 import {
   type ActorEntry,
   actorName,
@@ -58,6 +59,8 @@ export interface NodeBugs {
   restartAfterMs?: number
   /** Messages are stamped with the wall clock. */
   stampsWithWallClock?: boolean
+  /** Its data directory does not keep what it knows of the clusters. */
+  forgetsClusters?: boolean
 }
 
 interface SimActor {
@@ -85,6 +88,8 @@ export class SimNode {
   #life = 0
   /** What its data directory keeps of its time. */
   #storedTime: StoredTime | undefined
+  /** What it knows of the clusters. Its data directory keeps it. */
+  #memory: ClusterMemory
   #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
   #died = Promise.withResolvers<void>()
@@ -93,6 +98,7 @@ export class SimNode {
     this.machine = { name, clockOffsetMs: 0, boot: 1 }
     this.#counts = { ...counts }
     this.#options = options
+    this.#memory = new ClusterMemory({}, NOWHERE, options.logger)
     this.#heartbeat()
   }
 
@@ -167,6 +173,8 @@ export class SimNode {
     this.#actors.clear()
     this.#operation = Promise.resolve()
     this.#life++
+    const known = this.#options.bugs?.forgetsClusters ? {} : this.#memory.known
+    this.#memory = new ClusterMemory(known, NOWHERE, this.#options.logger)
     this.#died.resolve()
     this.#died = Promise.withResolvers()
   }
@@ -272,6 +280,8 @@ export class SimNode {
     const world: ActorContext<NodeConfig> = {
       ...{ name, role, node: this.machine.name, config, secret: 'secret', logger, directory },
       ...{ clock: process.clock, random: process.rng.next },
+      known: this.#memory.known,
+      remember: (known) => this.#memory.learn(known),
       scale: async () => this.entries(),
       restart: async () => this.entries(),
       passOn: async () => true,

@@ -37,6 +37,8 @@ function plain(cluster: Cluster): Cluster {
     queue: (name) => cluster.queue(name),
     missing: () => cluster.missing(),
     onConnect: (listener) => cluster.onConnect(listener),
+    memory: () => cluster.memory(),
+    members: () => cluster.members(),
     close: () => cluster.close(),
   }
 }

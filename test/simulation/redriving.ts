@@ -56,6 +56,7 @@ export class Redriving {
   async underFire(goOn: () => boolean): Promise<void> {
     while (goOn()) {
       await this.once(goOn)
+      await this.#restore(goOn)
       await this.#options.clients.pause({ min: 50, max: 500 })
     }
   }
@@ -77,7 +78,10 @@ export class Redriving {
     return told
   }
 
-  /** When all is quiet: once brings back all that is in the log only, and a second time nothing. */
+  /**
+   * When all is quiet: once brings back all that is in the log only, and a second time nothing. Then all that is in the
+   * queue is brought back into the log.
+   */
   async inCalm(): Promise<void> {
     const { scheduler, isQuiet, onBug } = this.#options
     for (const count of [this.#nowhere().length, 0]) {
@@ -88,6 +92,25 @@ export class Redriving {
       await passUntil(scheduler, CALM_MS, isQuiet)
       this.lookForGone()
     }
+    const restored = await within(
+      scheduler,
+      CALM_MS,
+      this.#restore(() => true),
+    )
+    if (restored !== true) onBug('a redrive into the log does not come to its end')
+  }
+
+  /** What is old, and was in the queue only when it began, is in the log when it has come to its end. */
+  async #restore(goOn: () => boolean): Promise<boolean> {
+    const { clients, hazelcast, clocksAgree, onBug } = this.#options
+    const { logCount } = this.#losses
+    const youngestAt = this.#youngestAt()
+    const old = (hazelcast?.unlogged() ?? []).filter((id) => timeOf(id) < youngestAt)
+    if (!(await clients.restore(goOn))) return false
+    if (!clocksAgree || this.#losses.logCount !== logCount) return true
+    const left = new Set(hazelcast?.unlogged())
+    for (const id of old) if (left.has(id)) onBug(`not put back into the log: ${id}`)
+    return true
   }
 
   /** When all is quiet. What is in the log only was in a queue that lost it, and no redrive has looked at it since. */

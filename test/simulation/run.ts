@@ -2,7 +2,7 @@
 import { check, NOTHING_WRONG, type Verdict } from '../support/checker.ts'
 import type { History } from '../support/history.ts'
 import { dueOf } from './due.ts'
-import type { Disturbance, Fault, FaultKind } from './faults.ts'
+import { type Disturbance, type Fault, type FaultKind, LOSING_KINDS } from './faults.ts'
 import { finalRead } from './final-read.ts'
 import { Operating } from './operating.ts'
 import { Redriving } from './redriving.ts'
@@ -80,7 +80,7 @@ async function operate(world: SimWorld, { handler, faults }: Plan): Promise<Read
   const operating = new Operating({ scheduler, rng: world.dice.fork(), clients, isQuiet, onBug })
   if (handler && world.dice.chance(OPERATED)) {
     world.handling.mended = true
-    const again = faults.filter(({ kind }) => kind !== 'a cluster comes back empty').map(otherWise)
+    const again = faults.filter(({ kind }) => !LOSING_KINDS.includes(kind)).map(otherWise)
     await world.strike(again.map(laterBy(DYING_MS)), {
       meanwhile: () => operating.underFire(() => !world.calm || !backend.quiet()),
       loadMs: DYING_MS + LOAD_MS,

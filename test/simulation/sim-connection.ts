@@ -49,6 +49,15 @@ export class SimConnection implements Cluster {
     if (this.#up) listener()
   }
 
+  /** It may fail as any call. Memory is not simulated: no member reports any. */
+  memory(): Promise<[]> {
+    return this.#call(this.#cluster.read('memory', () => []))
+  }
+
+  async members(): Promise<[]> {
+    return []
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     this.#up = false

@@ -21,6 +21,10 @@ export class TestDirectory implements Directory {
     return this.#actors
   }
 
+  warnings(): readonly string[] {
+    return []
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -69,6 +73,8 @@ export function testContext({
     logger: createLogger('silent', {}),
     scale: async () => directory.actors(),
     restart: async () => directory.actors(),
+    known: {},
+    remember() {},
     changed() {},
     passOn: async () => true,
     // The real method ends the process.

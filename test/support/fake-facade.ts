@@ -1,10 +1,11 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
-import type { Facade, Found, Lists, Redriven } from '../../src/actors/protocol.ts'
+import type { Facade, Found, Lists, Redriven, Restored } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Loss } from '../../src/runtime/losses.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
-import type { Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
+import type { ClusterState, Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
 
 /** Everything posted is logged, and delivered to `messages-1` at once. */
 export class FakeFacade implements Facade {
@@ -20,11 +21,14 @@ export class FakeFacade implements Facade {
   /** The pages of the log that can be had. */
   goodPages = Number.POSITIVE_INFINITY
   readonly pages: Range[] = []
+  degradedThings: string[] = []
   damagedThings: string[] = []
+  clusterStates: ClusterState[] = []
   warned: string[] = []
   readonly missingThings: string[] = []
   readonly messages: Message[] = []
   readonly deadLetters: Dead[] = []
+  readonly lossesOfClusters: Loss[] = []
   /** Ids that the queue has lost. */
   readonly lost = new Set<string>()
   readonly deadlines: number[] = []
@@ -173,8 +177,36 @@ export class FakeFacade implements Facade {
     return { checked: page.length, redriven, last: page.length < limit ? null : page.at(-1)!.id }
   }
 
+  /** What `restore` was asked for, and what it answers. */
+  readonly restores: Parameters<Facade['restore']>[0][] = []
+  restored: Restored = { checked: 0, restored: 0, lost: 0, next: null }
+
+  async restore(range: Parameters<Facade['restore']>[0]): Promise<Restored> {
+    this.#fail()
+    this.restores.push(range)
+    return this.restored
+  }
+
+  async clusters(): Promise<ClusterState[]> {
+    this.#fail()
+    return this.clusterStates
+  }
+
+  losses(): Loss[] {
+    return this.lossesOfClusters
+  }
+
+  async confirmLosses(): Promise<Loss[]> {
+    this.#fail()
+    return this.lossesOfClusters.splice(0)
+  }
+
   missing(): string[] {
     return this.missingThings
+  }
+
+  degraded(): string[] {
+    return this.degradedThings
   }
 
   damaged(): string[] {

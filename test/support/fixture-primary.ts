@@ -2,6 +2,7 @@
 
 import { createNode } from '../../src/nodes/node.ts'
 import { systemClock as clock, systemRandom as random } from '../../src/runtime/clock.ts'
+import { ClusterMemory, NOWHERE } from '../../src/runtime/cluster/cluster-memory.ts'
 import { toWire } from '../../src/runtime/errors.ts'
 import { exit, onEndSignal } from '../../src/runtime/lifecycle.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
@@ -19,6 +20,7 @@ const { supervisor, join, leave } = createNode({
     ...{ machine: thisMachine(), stored: undefined, newest: undefined, retentionMs: 0, logger },
     store: () => true,
   }),
+  memory: new ClusterMemory({}, NOWHERE, logger),
   onChange: () => {},
 })
 onEndSignal(clock, {

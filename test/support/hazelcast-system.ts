@@ -13,14 +13,22 @@ export interface HazelcastSystem {
   system: System
 }
 
+interface SystemOptions {
+  logging?: number
+  queue?: number
+  args?: string[]
+  /** MiB that a member's heap may take. */
+  heaps?: { logging: number; queue: number }
+}
+
 /** Starts clusters of so many members, then a node with these flags. */
 export async function hazelcastSystem(
   context: Pick<TestContext, 'after'>,
-  { logging: loggingCount = 1, queue: queueCount = 1, args = [] as string[] } = {},
+  { logging: loggingCount = 1, queue: queueCount = 1, args = [] as string[], heaps }: SystemOptions = {},
 ): Promise<HazelcastSystem> {
   const [logging, queue] = await Promise.all([
-    clusterFor(context, 'logging', loggingCount),
-    clusterFor(context, 'queue', queueCount),
+    clusterFor(context, 'logging', loggingCount, heaps?.logging),
+    clusterFor(context, 'queue', queueCount, heaps?.queue),
   ])
   const system = await System.start(context, [...flagsOf(logging, queue), ...args])
   return { logging, queue, system }

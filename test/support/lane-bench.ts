@@ -12,9 +12,10 @@ import {
   laneKey,
   NAMES,
 } from '../../src/storage/hazelcast/entries.ts'
-import { type Lone, UNSTARTED } from '../../src/storage/hazelcast/lone-messages.ts'
+import type { Lone } from '../../src/storage/hazelcast/lone-messages.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
+import { UNSTARTED } from '../../src/storage/lane.ts'
 import type { Delivered, Queue } from '../../src/storage/ports.ts'
 import { SimProcess } from '../simulation/process.ts'
 import { Rng } from '../simulation/rng.ts'
@@ -35,6 +36,9 @@ export class LaneBench {
   readonly queue: Queue
   /** Called before the holder takes something out of a map; may wait, or throw. `remove`: what it was about to do. */
   beforeDelete: (remove: () => Promise<unknown>) => Promise<void> = async () => {}
+
+  /** Called before the holder reads values or keys of a map; may wait. */
+  beforeRead: () => Promise<void> = async () => {}
 
   constructor() {
     const machine = { name: 'a', clockOffsetMs: 0, boot: 1 }
@@ -91,7 +95,7 @@ export class LaneBench {
 
   /** A message that waits alone, whoever wrote it. */
   async wait(id: string, lone: Partial<Lone>): Promise<void> {
-    const entry: LoneEntry = { text: 'a', ...UNSTARTED, ...lone }
+    const entry: LoneEntry = { text: 'a', ...UNSTARTED, replayed: false, ...lone }
     await this.run(this.pending.set(laneKey(LANE, id), JSON.stringify(entry), FOR_EVER_MS))
   }
 
@@ -130,6 +134,14 @@ export class LaneBench {
     }
     const seen = (map: ClusterMap): ClusterMap => ({
       ...map,
+      getAll: async (keys) => {
+        await this.beforeRead()
+        return map.getAll(keys)
+      },
+      keys: async (from, to) => {
+        await this.beforeRead()
+        return map.keys(from, to)
+      },
       delete: (key) => removing(() => map.delete(key)),
       removeIfSame: (key, value) => removing(() => map.removeIfSame(key, value)),
     })
@@ -138,6 +150,8 @@ export class LaneBench {
       queue: (name) => cluster.queue(name),
       missing: () => cluster.missing(),
       onConnect: (listener) => cluster.onConnect(listener),
+      memory: () => cluster.memory(),
+      members: () => cluster.members(),
       close: () => cluster.close(),
     }
   }

@@ -3,19 +3,22 @@
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
+import { LANES_POLL_MS, REDRIVE_AGE_MS, RETRY_MAX_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
-import { MAX_STARTS } from '../../src/storage/limits.ts'
-import type { Backend, Claimed, Dead, Delivered, Queue, Range } from '../../src/storage/ports.ts'
+import {
+  type Attempts,
+  adopted,
+  killerLetter,
+  type Letter,
+  settledAs,
+  startedOnce,
+  UNSTARTED,
+} from '../../src/storage/lane.ts'
+import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
 
-interface Started {
+interface Started extends Attempts {
   id: string
   text: string
-  starts: number
-  dueAt: number
-  open: boolean
-  suspect: boolean
-  errors: string[]
 }
 
 /** A lane, as it survives its holder. */
@@ -48,6 +51,7 @@ export class MemoryStore {
   readonly lanes: Lane[]
   /** Called before each call to the port takes effect; may wait, or throw what the call then throws. */
   before: (call: string, lane?: number) => Promise<void> | void = () => {}
+  confirmLosses: Backend['confirmLosses'] = async () => {}
   readonly #clock: Clock
   readonly #closed = new WeakSet<object>()
   #nextLane = 0
@@ -62,6 +66,8 @@ export class MemoryStore {
     const handle = {}
     return {
       log: {
+        // What is logged is in the queue by that alone.
+        restore: async () => [],
         append: async (batch) => {
           await this.before('append', batch.lane)
           const { messages, key, deadlineAt, lane } = batch
@@ -93,6 +99,8 @@ export class MemoryStore {
       queue: this.#queue(handle, lane),
       missing: () => [],
       damaged: () => [],
+      reports: () => [],
+      confirmLosses: (losses) => this.confirmLosses(losses),
       close: async () => {
         this.#closed.add(handle)
         for (const lane of this.lanes) if (lane.holder === handle) this.#release(lane)
@@ -155,9 +163,11 @@ export class MemoryStore {
           throw new MailroomError('MR_LANE_ELSEWHERE', { lane: number, name: 'this handle' })
         lane.holder = handle
         const open = [...lane.started.values()].filter((started) => started.open)
-        for (const started of open) {
-          if (started.starts < MAX_STARTS) Object.assign(started, { open: false, suspect: true, dueAt: 0 })
-          else bury(lane, started, `Its worker died ${started.starts} times`, 'the worker died', clock.now())
+        for (const { id, text, ...attempts } of open) {
+          const known = adopted(attempts, clock.monotonic() + RETRY_MAX_MS)
+          const letter = killerLetter(known)
+          if (letter === undefined) lane.started.set(id, { id, text, ...known })
+          else bury(lane, { id, text }, letter, clock.now())
         }
         return open.length
       },
@@ -189,8 +199,8 @@ export class MemoryStore {
       start: async (number, ids) => {
         const lane = await held('start', number)
         for (const id of ids) {
-          const started = lane.started.get(id) ?? freshStart(id, lane.inHand.get(id)!)
-          lane.started.set(id, { ...started, starts: started.starts + 1, open: true })
+          const text = lane.inHand.get(id)!
+          lane.started.set(id, { id, text, ...startedOnce(lane.started.get(id)) })
         }
       },
       settle: async (number, settlements) => {
@@ -201,31 +211,17 @@ export class MemoryStore {
           const text = lane.inHand.get(id)
           if (text === undefined) continue
           lane.inHand.delete(id)
-          const started = lane.started.get(id) ?? freshStart(id, text)
+          const fate = settledAs(settlement, clock.monotonic(), lane.started.get(id))
+          if (fate.is === 'waiting') {
+            lane.started.set(id, { id, text, ...fate.attempts })
+            continue
+          }
           lane.started.delete(id)
-          switch (settlement.as) {
-            case 'done': {
-              if (lane.delivered.has(id)) break
-              const attempts = Math.max(1, started.starts)
-              const delivered = { id, text, deliveredAt: clock.now(), attempts }
-              lane.delivered.set(id, delivered)
-              shown.push(delivered)
-              break
-            }
-            case 'retry': {
-              const errors = [...started.errors, settlement.error]
-              const dueAt = clock.monotonic() + settlement.delayMs
-              lane.started.set(id, { ...started, open: false, suspect: false, dueAt, errors })
-              break
-            }
-            case 'back':
-              lane.started.set(id, {
-                ...started,
-                ...{ starts: started.starts - Number(started.open), open: false, dueAt: 0 },
-              })
-              break
-            case 'dead':
-              bury(lane, started, settlement.reason, settlement.error, clock.now())
+          if (fate.is === 'dead') bury(lane, { id, text }, fate.letter, clock.now())
+          else if (!lane.delivered.has(id)) {
+            const delivered = { id, text, deliveredAt: clock.now(), attempts: fate.attempts }
+            lane.delivered.set(id, delivered)
+            shown.push(delivered)
           }
         }
         return shown.sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -266,7 +262,7 @@ export class MemoryStore {
         const dead = lane.dead.get(id)
         if (dead === undefined || dead.purged) return false
         lane.dead.delete(id)
-        lane.started.set(id, freshStart(id, dead.text))
+        lane.started.set(id, { id, text: dead.text, ...UNSTARTED })
         lane.wake()
         return true
       },
@@ -283,18 +279,17 @@ export class MemoryStore {
         lane.wake()
         return lost.length
       },
+      stored: async (number) => {
+        await held('stored', number)
+        return []
+      },
     }
   }
 }
 
-function bury(lane: Lane, { id, text, starts, errors }: Started, reason: string, error: string, now: number) {
-  const letter = { id, text, reason, attempts: starts, firstError: errors[0] ?? error, lastError: error }
+function bury(lane: Lane, { id, text }: Message, letter: Letter, now: number) {
   lane.started.delete(id)
-  lane.dead.set(id, { ...letter, deadAt: now, purged: false })
-}
-
-function freshStart(id: string, text: string): Started {
-  return { id, text, starts: 0, dueAt: 0, open: false, suspect: false, errors: [] }
+  lane.dead.set(id, { id, text, ...letter, deadAt: now, purged: false })
 }
 
 /** The port's paging over items in any order. */

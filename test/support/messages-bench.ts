@@ -1,11 +1,11 @@
 /** Messages actors of one system in this process, on a backend in memory and a fake clock. */
 import type { Handler } from '../../src/actors/messages/handler.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
-import { DAY_MS } from '../../src/runtime/timings.ts'
+import { DAY_MS, DELIVERY_MS } from '../../src/runtime/timings.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import type { Backend } from '../../src/storage/ports.ts'
 import { entryOf, seeded, type TestContext, TestDirectory, testContext } from './actor-context.ts'
-import { FakeClock, settle } from './fake-clock.ts'
+import { FakeClock } from './fake-clock.ts'
 import { startRunner } from './handler-here.ts'
 import { MemoryStore } from './memory-backend.ts'
 
@@ -57,7 +57,7 @@ export class MessagesBench {
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     await this.store.open().log.append({ messages, lane, deadlineAt: this.clock.monotonic() + 1000 })
     this.store.lanes[lane]!.wake()
-    await settle()
+    await this.clock.advance(DELIVERY_MS)
     return ids
   }
 }

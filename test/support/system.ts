@@ -13,7 +13,7 @@ import { RunningSystem } from './running-system.ts'
 const OUTPUT_CHARACTERS = 100_000
 const MARK = 'TEST_SYSTEM'
 /** A worker ends with its primary; one that a loaded machine gives no time may take this long. */
-const WORKERS_END_MS = 60_000
+const WORKERS_END_MS = 15_000
 const CLI = new URL('../../src/cli.ts', import.meta.url).pathname
 
 interface SystemOptions {
@@ -146,11 +146,12 @@ export class System extends RunningSystem {
     }
   }
 
-  /** Waits until `GET /readyz` answers 200. */
+  /** Waits until `GET /readyz` answers 200 and names nothing as degraded. */
   async ready(): Promise<void> {
     await this.until('it is ready', async () => {
       if (this.primary.exitCode !== null) assert.fail(`ended with ${this.primary.exitCode}:\n${this.output}`)
-      return (await fetch(`${this.url}/readyz`)).ok
+      const response = await fetch(`${this.url}/readyz`)
+      return response.ok && ((await response.json()) as { degraded?: string[] }).degraded === undefined
     })
   }
 }

@@ -26,6 +26,8 @@ export const HEAP_MIB = 2048
  * @param options.ports One member each, on 127.0.0.1; free ones when a count is given.
  * @param options.config Path of another configuration than that of `config/`; it is told the same properties.
  * @param options.heapMiB The most each member's heap may take.
+ * @param options.isLasting The members run for long, or are measured: Java optimizes their code. Others start with two
+ *   thirds of the CPU time.
  * @param options.say Is told what takes time.
  * @throws {Error} In words for people: what is missing, or the last that a member wrote. Nothing is left running.
  */
@@ -34,12 +36,15 @@ export async function startCluster(options: {
   ports: readonly number[] | number
   config?: string
   heapMiB?: number
+  isLasting?: boolean
   say?: (what: string) => void
 }): Promise<Cluster> {
-  const { name, config, heapMiB = 256, say = () => {} } = options
+  const { name, config, heapMiB = 256, isLasting = false, say = () => {} } = options
   const program = memberProgram(say)
   const ports = await portsOf(options.ports)
-  const members = ports.map((port) => new Member({ program, cluster: name, port, ports, config, heapMiB }))
+  const members = ports.map(
+    (port) => new Member({ program, cluster: name, port, ports, config, heapMiB, isLasting }),
+  )
   const cluster: Cluster = {
     name,
     members,

@@ -39,6 +39,8 @@ export interface MemberOptions {
   config?: string | undefined
   /** The most its heap may take. */
   heapMiB: number
+  /** It runs for long, or is measured: Java optimizes its code, which a fast start does without. */
+  isLasting: boolean
 }
 
 /** A member. A state is asked for and then waited for: the promises settle when it is reached. */
@@ -50,13 +52,15 @@ export class Member {
   #exited: Promise<unknown> = Promise.resolve()
   #output = ''
 
-  constructor({ program, cluster, port, ports, config = CONFIG, heapMiB }: MemberOptions) {
+  constructor({ program, cluster, port, ports, config = CONFIG, heapMiB, isLasting }: MemberOptions) {
     this.#port = port
     this.address = `127.0.0.1:${port}`
     this.#command = [
       program.java,
       ...JAVA_INTERNALS,
-      ...[`-Xmx${heapMiB}m`, '-XX:+UseSerialGC'],
+      // Out of memory it would stay up and answer nothing.
+      ...[`-Xmx${heapMiB}m`, '-XX:+UseSerialGC', '-XX:+ExitOnOutOfMemoryError'],
+      ...(isLasting ? [] : ['-XX:TieredStopAtLevel=1']),
       // Open to this machine only.
       '-Dhazelcast.socket.bind.any=false',
       `-Dhazelcast.config=${config}`,

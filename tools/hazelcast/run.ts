@@ -17,7 +17,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => a
 const running: Cluster[] = []
 try {
   for (const [name, port] of Object.entries({ logging: loggingPort, queue: queuePort })) {
-    running.push(await startCluster({ name, ports: [port], heapMiB: HEAP_MIB, say }))
+    running.push(await startCluster({ name, ports: [port], heapMiB: HEAP_MIB, isLasting: true, say }))
     say(`Cluster ${name} is ready on 127.0.0.1:${port}.`)
   }
   say(`

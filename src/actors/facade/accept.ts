@@ -9,9 +9,10 @@ import type { IdempotencyKey, Queue, Receipt } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
 import { Batcher } from './batcher.ts'
 import type { LoggingPool } from './logging-pool.ts'
+import type { Readiness } from './readiness.ts'
 
-/** Batches of single posts in flight. Fewer batches are fuller, and a fuller batch costs less per message. */
-const SINGLES_CONCURRENCY = 2
+/** Batches of single posts in flight, and groups of posts with a key. Fewer are fuller, and cost less per message. */
+const IN_FLIGHT_COUNT = 2
 
 /** A single post on its way into a batch. */
 interface Single {
@@ -20,38 +21,58 @@ interface Single {
   postedAt: number
 }
 
-/** The accepting methods of `Facade`: single posts share batches, whole batches do not. */
+/** A post with an idempotency key on its way into a group. */
+interface Keyed {
+  texts: readonly string[]
+  deadlineAt: number
+  key: IdempotencyKey
+}
+
+/**
+ * The accepting methods of `Facade`. Single posts share batches, whole batches do not. A post with a key is a batch of
+ * its own; those that leave together share what a call and a commit cost.
+ */
 export class Acceptor {
   readonly #clock: NodeClock
   readonly #mailbox: Mailbox
   readonly #queue: Queue
   readonly #logging: LoggingPool
+  readonly #readiness: Readiness
   readonly #nextIds: (count: number) => string[]
   readonly #singles: Batcher<Single, Receipt | MailroomError>
+  readonly #keyed: Batcher<Keyed, () => Receipt[]>
   /** Idempotency keys of the requests that run here now, with their hashes. */
   readonly #runningKeys = new Map<string, string>()
   /** Messages accepted so far. */
   acceptedCount = 0
 
-  constructor(context: ActorContext, mailbox: Mailbox, queue: Queue, logging: LoggingPool) {
+  constructor(
+    context: ActorContext,
+    mailbox: Mailbox,
+    queue: Queue,
+    { logging, readiness }: { logging: LoggingPool; readiness: Readiness },
+  ) {
     this.#clock = context.clock
     this.#mailbox = mailbox
     this.#queue = queue
     this.#logging = logging
+    this.#readiness = readiness
     this.#nextIds = idGenerator(context.clock, context.random)
-    this.#singles = new Batcher({
-      mailbox,
-      clock: context.clock,
-      maxCount: BATCH_MAX_COUNT,
-      maxBytes: BATCH_MAX_BYTES,
-      concurrency: SINGLES_CONCURRENCY,
-      send: (items) => this.#acceptSingles(items),
+    const options = {
+      ...{ mailbox, clock: context.clock, concurrency: IN_FLIGHT_COUNT },
+      ...{ maxCount: BATCH_MAX_COUNT, maxBytes: BATCH_MAX_BYTES },
+    }
+    this.#singles = new Batcher({ ...options, send: (items) => this.#acceptSingles(items) })
+    this.#keyed = new Batcher({
+      ...options,
+      send: (items) =>
+        Promise.all(items.map(({ texts, deadlineAt, key }) => settled(this.#accept(texts, deadlineAt, key)))),
     })
   }
 
   async post(text: string, deadlineAt: number): Promise<Receipt> {
     const single = { text, deadlineAt, postedAt: this.#clock.monotonic() }
-    const receipt = await this.#singles.add(single, Buffer.byteLength(text))
+    const receipt = await this.#singles.add(single, { bytes: Buffer.byteLength(text) })
     if (receipt instanceof MailroomError) throw receipt
     return receipt
   }
@@ -60,14 +81,16 @@ export class Acceptor {
     texts: readonly string[],
     { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
   ): Promise<Receipt[]> {
-    if (key === undefined) return this.#acceptWhole(texts, deadlineAt)
+    const cost = { count: texts.length, bytes: textBytesOf(texts.map((text) => ({ text }))) }
+    if (key === undefined) return this.#mailbox.run(() => this.#accept(texts, deadlineAt), cost)
     const runningHash = this.#runningKeys.get(key.value)
     if (runningHash !== undefined) {
       throw new MailroomError(runningHash === key.hash ? 'MR_KEY_BUSY' : 'MR_KEY_REUSED', { key: key.value })
     }
     this.#runningKeys.set(key.value, key.hash)
     try {
-      return await this.#acceptWhole(texts, deadlineAt, key)
+      const receipts = await this.#keyed.add({ texts, deadlineAt, key }, cost)
+      return receipts()
     } finally {
       this.#runningKeys.delete(key.value)
     }
@@ -84,20 +107,26 @@ export class Acceptor {
     return items.map((item) => (item.deadlineAt > now ? receipts[next++]! : expired(item)))
   }
 
-  #acceptWhole(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
-    const cost = { count: texts.length, bytes: textBytesOf(texts.map((text) => ({ text }))) }
-    return this.#mailbox.run(() => this.#accept(texts, deadlineAt, key), cost)
-  }
-
   async #accept(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {
-    const problem = this.#clock.problem()
-    if (problem !== undefined) throw problem
+    await this.#readiness.admit(deadlineAt)
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const batch = { messages, deadlineAt, ...(key && { key }) }
     const receipts = await this.#queue.accept(batch, (laneBatch) => this.#logging.append(laneBatch))
     this.acceptedCount += receipts.length
     return receipts
+  }
+}
+
+/** What a promise gives or throws, to be given or thrown later. */
+async function settled<T>(promise: Promise<T>): Promise<() => T> {
+  try {
+    const value = await promise
+    return () => value
+  } catch (error) {
+    return () => {
+      throw error
+    }
   }
 }
 

@@ -3,7 +3,7 @@
  * There is no timer. On an idle system a batch leaves after the current event-loop iteration.
  */
 import type { Clock } from '../../runtime/clock.ts'
-import type { Mailbox } from '../../runtime/mailbox.ts'
+import type { Cost, Mailbox } from '../../runtime/mailbox.ts'
 
 /** Results delivered in one event-loop iteration: each may send an answer to a client, which takes time. */
 const RESULTS_PER_ITERATION = 32
@@ -23,6 +23,7 @@ export interface BatcherOptions<T, R> {
 
 interface Queued<T, R> {
   item: T
+  count: number
   bytes: number
   leave: () => void
   resolve: (result: R) => void
@@ -43,14 +44,14 @@ export class Batcher<T, R> {
   /**
    * Adds one item.
    *
-   * @param bytes Its size in a batch and in the mailbox.
+   * @param cost Its size in a batch and in the mailbox.
    * @returns Its result, when its batch has been sent.
    * @throws {MailroomError} What `Mailbox.run` throws when it refuses the item, or what `send` threw for its batch.
    */
-  async add(item: T, bytes: number): Promise<R> {
-    const leave = this.#options.mailbox.admit({ bytes })
+  async add(item: T, { count = 1, bytes = 0 }: Cost): Promise<R> {
+    const leave = this.#options.mailbox.admit({ count, bytes })
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, bytes, leave, resolve, reject })
+      this.#queue.push({ item, count, bytes, leave, resolve, reject })
       this.#schedule()
     })
   }
@@ -96,15 +97,16 @@ export class Batcher<T, R> {
 
   #take(): Queued<T, R>[] {
     const { maxCount, maxBytes } = this.#options
-    let count = 0
-    let bytes = 0
+    let length = 0
+    let [count, bytes] = [0, 0]
     for (const queued of this.#queue) {
-      if (count > 0 && (count === maxCount || bytes + queued.bytes > maxBytes)) break
-      count++
+      count += queued.count
       bytes += queued.bytes
+      if (length > 0 && (count > maxCount || bytes > maxBytes)) break
+      length++
     }
-    const batch = this.#queue.slice(0, count)
-    this.#queue = this.#queue.slice(count)
+    const batch = this.#queue.slice(0, length)
+    this.#queue = this.#queue.slice(length)
     return batch
   }
 }

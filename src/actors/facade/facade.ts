@@ -6,22 +6,32 @@ import { MailroomError } from '../../runtime/errors.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
+import { clustersOf } from './clusters.ts'
 import { DeadLetters } from './dead.ts'
 import { Holders } from './holders.ts'
 import { LoggingPool } from './logging-pool.ts'
+import { Losses } from './losses.ts'
 import { Reader } from './read.ts'
 import { Readiness } from './readiness.ts'
+import { Redrive } from './redrive.ts'
 
 /** Batches that run at once, of all kinds; more only add latency. */
 const CONCURRENCY = 4
 
+/** What a facade needs of its backend. */
+type FacadeBackend = Omit<Backend, 'log' | 'close'>
+
 /** Answers `Facade`. */
 export class FacadeActor extends Actor implements Facade {
   readonly #laneCount: number
+  readonly #logging: LoggingPool
   readonly #acceptor: Acceptor
   readonly #reader: Reader
   readonly #deadLetters: DeadLetters
+  readonly #redrive: Redrive
+  readonly #losses: Losses
   readonly #readiness: Readiness
+  readonly #backend: FacadeBackend
 
   readonly post: Facade['post'] = (text, deadlineAt) => this.#acceptor.post(text, deadlineAt)
   readonly postBatch: Facade['postBatch'] = (texts, options) => this.#acceptor.postBatch(texts, options)
@@ -33,26 +43,43 @@ export class FacadeActor extends Actor implements Facade {
   readonly deadOne: Facade['deadOne'] = (id) => this.#deadLetters.find(id)
   readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
   readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
-  readonly redrive: Facade['redrive'] = (range) => this.#deadLetters.redrive(range)
+  readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
+  readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
+  readonly losses: Facade['losses'] = () => this.#losses.open()
+  readonly confirmLosses: Facade['confirmLosses'] = () => this.#losses.confirm()
   readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
+  readonly degraded: Facade['degraded'] = () => this.#readiness.degraded()
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
   readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
+  readonly clusters: Facade['clusters'] = () => clustersOf(this.#backend, this.#logging)
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
-  constructor(context: ActorContext, backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>, peers: Peers) {
+  constructor(context: ActorContext, backend: FacadeBackend, peers: Peers) {
     super(context, { concurrency: CONCURRENCY })
+    this.#backend = backend
     this.#laneCount = backend.queue.laneCount
     const logging = new LoggingPool(context, peers)
+    this.#logging = logging
     const holders = new Holders(context, peers, this.#laneCount)
-    this.#acceptor = new Acceptor(context, this.mailbox, backend.queue, logging)
+    this.#losses = new Losses(context.directory, backend, logging)
+    this.#readiness = new Readiness(context, backend, { logging, losses: this.#losses })
+    this.#acceptor = new Acceptor(context, this.mailbox, backend.queue, {
+      logging,
+      readiness: this.#readiness,
+    })
     this.#reader = new Reader(context, logging, holders, () => this.draining)
-    this.#deadLetters = new DeadLetters(context.clock, holders, logging)
-    this.#readiness = new Readiness(context, backend)
+    this.#deadLetters = new DeadLetters(holders)
+    this.#redrive = new Redrive({
+      ...{ clock: context.clock, logging, laneCount: this.#laneCount },
+      holderOf: (lane) => holders.at(holders.entryOf(lane)),
+      isOnClusters: backend.cluster !== undefined,
+    })
   }
 
   override status() {
-    return { ...super.status(), handled: this.#acceptor.acceptedCount, missing: this.missing() }
+    const clusters = this.#backend.reports()
+    return { ...super.status(), handled: this.#acceptor.acceptedCount, missing: this.missing(), clusters }
   }
 
   async scale(role: Role, count: number): Promise<readonly ActorEntry[]> {

@@ -6,25 +6,39 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import type { Loss } from '../../runtime/losses.ts'
 import {
   APPEND_ATTEMPT_MS,
   APPEND_PROBE_MS,
   APPEND_RETRY_MS,
   LOG_READ_DEADLINE_MS,
+  LOGGING_PROBE_MS,
   PASS_OVER_MAX_MS,
   PASS_OVER_MS,
 } from '../../runtime/timings.ts'
-import type { LaneBatch, Logged, Range, Receipt } from '../../storage/ports.ts'
+import type { ClusterState, LaneBatch, Logged, Range, Receipt, Stored } from '../../storage/ports.ts'
 import type { Logging, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
+
+/** Whether a logging actor can append now. */
+export interface LoggingAbility {
+  isAble: boolean
+  /** None is able, but one may be within the time of a post: it starts, or did not answer its last call. */
+  mayCome: boolean
+  /** Why logging actors are not able, by name, as sentences for people. */
+  troubles: string[]
+}
 
 /** Any logging actor, with failover. */
 export class LoggingPool {
   readonly #context: ActorContext
   readonly #peers: Peers
   readonly #balancer: Balancer
+  /** Actors of which no call has been answered since one was not. */
+  readonly #silent = new Set<string>()
+  #isProbing = false
 
   constructor(context: ActorContext, peers: Peers) {
     this.#context = context
@@ -38,12 +52,47 @@ export class LoggingPool {
     return this.#call('append', batch.deadlineAt, (logging, leftMs) => logging.append(batch, leftMs), only)
   }
 
+  /** From the directory, and from what became of this process's calls. */
+  ability(): LoggingAbility {
+    const ability: LoggingAbility = { isAble: false, mayCome: false, troubles: [] }
+    for (const { name, role, state, missing } of this.#context.directory.actors()) {
+      if (role !== 'logging') continue
+      if (state !== 'ready') {
+        ability.mayCome ||= state !== 'failed'
+        const what = state === 'failed' ? 'it keeps crashing' : state
+        ability.troubles.push(`${name}: ${[what, ...missing].join(', ')}`)
+      } else if (missing.length > 0) {
+        ability.troubles.push(`${name}: ${missing.join(', ')}`)
+      } else if (this.#silent.has(name)) {
+        ability.mayCome = true
+        ability.troubles.push(`${name}: it did not answer its last call`)
+      } else {
+        ability.isAble = true
+      }
+    }
+    return ability
+  }
+
   page(range: Range): Promise<Logged[]> {
     return this.#read('page', (logging) => logging.page(range))
   }
 
   get(id: string): Promise<Logged | undefined> {
     return this.#read('get', (logging) => logging.get(id))
+  }
+
+  /** As `Log.restore`. */
+  restore(lane: number, messages: readonly Stored[]): Promise<string[]> {
+    return this.#read('restore', (logging) => logging.restore(lane, messages))
+  }
+
+  cluster(): Promise<ClusterState | null> {
+    return this.#read('cluster', (logging) => logging.cluster())
+  }
+
+  /** As `Logging.confirmLosses`. */
+  confirmLosses(losses: readonly Loss[]): Promise<void> {
+    return this.#read('confirmLosses', (logging) => logging.confirmLosses(losses))
   }
 
   #read<T>(what: string, call: (logging: Logging) => Promise<T>): Promise<T> {
@@ -72,7 +121,7 @@ export class LoggingPool {
       const actors = directory
         .actors()
         .filter(({ role, name }) => role === 'logging' && (only === undefined || name === only))
-      const ready = actors.filter(({ state, address }) => state === 'ready' && address !== null)
+      const ready = readyLogging(actors)
       const entry = this.#pick(ready.filter(({ name }) => !refusedBy.has(name)))
       if (entry === undefined) {
         if (lastError !== undefined && ready.length > 0)
@@ -87,15 +136,21 @@ export class LoggingPool {
         // Another node's monotonic clock has another fixed point.
         const isElsewhere = entry.node !== this.#context.node
         const logging = this.#peers.logging(entry.address!, Math.min(leftMs, attemptMs))
-        return await this.#balancer.track(
+        const value = await this.#balancer.track(
           entry.name,
           () => call(logging, isElsewhere ? leftMs : null),
           isUnreachable,
         )
+        this.#silent.delete(entry.name)
+        return value
       } catch (error) {
         if (!isMailroomError(error)) throw error
         if (!error.retryable) throw mayBeStored ? withUnknownOutcome(error) : error
         lastError = error
+        if (isUnreachable(error)) {
+          this.#silent.add(entry.name)
+          void this.#probe(ready)
+        }
         mayBeStored ||= error.outcome === 'unknown'
         // An actor that refused would refuse again. One that was unreachable may be back after a pause.
         if (!isUnreachable(error)) refusedBy.add(entry.name)
@@ -104,10 +159,39 @@ export class LoggingPool {
     }
   }
 
+  /** After a call without answer: reads from all ready actors at once, then from the silent ones until they answer. */
+  async #probe(ready: readonly ActorEntry[]): Promise<void> {
+    if (this.#isProbing) return
+    this.#isProbing = true
+    const { clock, directory } = this.#context
+    for (let asked = ready; asked.length > 0; ) {
+      const probes = asked.map(async ({ name, address }) => {
+        try {
+          await this.#peers.logging(address!, LOGGING_PROBE_MS).page({ limit: 1 })
+          this.#silent.delete(name)
+        } catch (error) {
+          if (!isMailroomError(error)) throw error
+          if (isUnreachable(error) || error.code === 'MR_STORE_UNAVAILABLE') this.#silent.add(name)
+          else this.#silent.delete(name)
+        }
+      })
+      await Promise.all([...probes, clock.sleep(LOGGING_PROBE_MS)])
+      asked = readyLogging(directory.actors()).filter(({ name }) => this.#silent.has(name))
+    }
+    this.#silent.clear()
+    this.#isProbing = false
+  }
+
   #pick(entries: readonly ActorEntry[]): ActorEntry | undefined {
     const name = this.#balancer.pick(entries.map((entry) => entry.name))
     return entries.find((entry) => entry.name === name)
   }
+}
+
+function readyLogging(actors: readonly ActorEntry[]): ActorEntry[] {
+  return actors.filter(
+    ({ role, state, address }) => role === 'logging' && state === 'ready' && address !== null,
+  )
 }
 
 function isUnreachable(error: unknown): boolean {

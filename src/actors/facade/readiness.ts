@@ -1,59 +1,116 @@
-/** What `/readyz` reports: what is missing to accept a message, what of the data is damaged, and warnings. */
-import { type ActorEntry, type Directory, skewsOf } from '../../runtime/cluster/directory.ts'
+/**
+ * Whether a post would be taken now. `/readyz` and every post ask the same question here: what is missing refuses the
+ * post before anything is written; what is degraded does not.
+ */
+import { type ActorEntry, type Directory, livingMessages } from '../../runtime/cluster/directory.ts'
+import { MailroomError } from '../../runtime/errors.ts'
+import { sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
+import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../../storage/ports.ts'
+import type { LoggingPool } from './logging-pool.ts'
+import type { Losses } from './losses.ts'
 
-/** `missing` and `damaged` of `Facade`, from the directory and the facade's own backend. */
+/** From the directory, the facade's own backend, and its calls to the logging actors. */
 export class Readiness {
   readonly #clock: NodeClock
   readonly #directory: Directory
   readonly #backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>
-  /** True once every lane has been held at the same time. Before that, nothing accepted might be delivered. */
-  #wereAllLanesHeld = false
+  readonly #logging: LoggingPool
+  readonly #losses: Pick<Losses, 'open'>
+  /** Since when some lane has had no holder: for ever, until all have had one at the same time. */
+  #unheldSince: number | undefined = Number.NEGATIVE_INFINITY
 
   constructor(
     { clock, directory }: { clock: NodeClock; directory: Directory },
     backend: Pick<Backend, 'queue' | 'missing' | 'damaged'>,
+    { logging, losses }: { logging: LoggingPool; losses: Pick<Losses, 'open'> },
   ) {
     this.#clock = clock
     this.#directory = directory
     this.#backend = backend
+    this.#logging = logging
+    this.#losses = losses
+    directory.onChange(() => {
+      this.#unheldSince = this.#unheldCount() === 0 ? undefined : (this.#unheldSince ?? clock.monotonic())
+    })
   }
 
+  /**
+   * Lets a post pass when it can be stored. Waits until `deadlineAt` for a logging actor that starts or did not answer.
+   *
+   * @throws {MailroomError} `MR_CLOCK_WRONG` or `MR_STORE_UNAVAILABLE`, outcome `none`: nothing has been written.
+   */
+  async admit(deadlineAt: number): Promise<void> {
+    for (;;) {
+      const problem = this.#clock.problem()
+      if (problem !== undefined) throw problem
+      const [lacking] = this.#backend.missing()
+      if (lacking !== undefined) throw unavailable('queue', lacking)
+      const { isAble, mayCome, troubles } = this.#logging.ability()
+      if (isAble) return
+      const leftMs = deadlineAt - this.#clock.monotonic()
+      if (!mayCome || leftMs <= 0)
+        throw unavailable('log', troubles.join('; ') || 'no logging actor is running')
+      await this.#clock.sleep(Math.min(leftMs, APPEND_RETRY_MS))
+    }
+  }
+
+  /** What keeps posts from being taken. A facade that drains still takes them, but soon will not. */
   missing(isDraining: boolean): string[] {
-    const all = this.#directory.actors()
     const missing = isDraining ? ['this node is draining'] : []
     const problem = this.#clock.problem()
     if (problem !== undefined) missing.push(problem.message)
     missing.push(...this.#backend.missing())
-    for (const role of ['logging', 'messages'] as const) {
-      const actors = all.filter((actor) => actor.role === role)
-      if (!actors.some(({ state }) => state === 'ready')) missing.push(`a ready ${role} actor`)
-      missing.push(...actors.flatMap(troublesOf))
-    }
-    if (!this.#wereAllLanesHeld) {
-      const held = new Set(all.flatMap(({ lanes = {} }) => Object.keys(lanes)))
-      const { laneCount } = this.#backend.queue
-      this.#wereAllLanesHeld = held.size === laneCount
-      if (!this.#wereAllLanesHeld) missing.push(`holders of ${laneCount - held.size} lanes`)
-    }
+    const { isAble, troubles } = this.#logging.ability()
+    if (!isAble) missing.push('a ready logging actor', ...troubles)
     return missing
+  }
+
+  /** What is missing while posts are taken. */
+  degraded(): string[] {
+    const actors = this.#directory.actors()
+    const { isAble, troubles } = this.#logging.ability()
+    const degraded = isAble ? troubles : []
+    const messages = actors.filter(({ role }) => role === 'messages')
+    if (!messages.some(({ state }) => state === 'ready')) degraded.push('a ready messages actor')
+    degraded.push(...messages.flatMap(troublesOf))
+    // A lane on its way from one holder to the next is none that lacks one.
+    if (this.#unheldSince !== undefined && this.#clock.monotonic() > this.#unheldSince + HEARTBEAT_MS) {
+      degraded.push(`holders of ${this.#unheldCount()} lanes: messages in them wait`)
+    }
+    return degraded
+  }
+
+  /** The number of lanes without a living holder. */
+  #unheldCount(): number {
+    const actors = this.#directory.actors()
+    const living = new Set(livingMessages(actors))
+    const held = actors.flatMap(({ name, lanes = {} }) => (living.has(name) ? Object.keys(lanes) : []))
+    return this.#backend.queue.laneCount - new Set(held).size
   }
 
   /** A facade that cannot start is a warning only: the facade that answers this takes posts. */
   warnings(): string[] {
-    const actors = this.#directory.actors()
-    const facades = actors.filter(({ role }) => role === 'facade')
-    return [...this.#clock.warnings(), ...skewsOf(actors), ...facades.flatMap(troublesOf)]
+    const facades = this.#directory.actors().filter(({ role }) => role === 'facade')
+    return [
+      ...this.#clock.warnings(),
+      ...this.#directory.warnings(),
+      ...facades.flatMap((facade) => (facade.state === 'ready' ? [] : troublesOf(facade))),
+    ]
   }
 
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
-    return [...new Set([...this.#backend.damaged(), ...ofActors])]
+    return [...new Set([...this.#backend.damaged(), ...ofActors]), ...this.#losses.open().map(sentenceOf)]
   }
 }
 
 function troublesOf({ name, state, missing }: ActorEntry): string[] {
   const troubles = state === 'failed' ? ['it keeps crashing', ...missing] : missing
   return troubles.map((what) => `${name}: ${what}`)
+}
+
+function unavailable(store: 'log' | 'queue', reason: string): MailroomError {
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store, reason })
 }

@@ -1,10 +1,10 @@
 /**
- * Wakes the holders of lanes when messages arrive: at most one call per holder at a time. Lanes that need a wake-up
- * meanwhile share the next call. A lost wake-up costs time only, as holders poll their lanes too.
+ * Wakes the holders of lanes when messages arrive: at most one call per holder at a time, and one in `DELIVERY_MS`. Lanes
+ * that need a wake-up meanwhile share the next call. A lost wake-up costs time only, as holders poll their lanes too.
  */
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
-import { WAKE_TIMEOUT_MS } from '../../runtime/timings.ts'
+import { DELIVERY_MS, WAKE_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import type { Peers } from '../protocol.ts'
 
@@ -64,14 +64,17 @@ export class Waker {
 
   async #call(holder: string): Promise<void> {
     this.#calling.add(holder)
+    const { clock, directory } = this.#context
     for (let lanes = this.#nextLanes.get(holder); lanes !== undefined; lanes = this.#nextLanes.get(holder)) {
       this.#nextLanes.delete(holder)
-      const address = this.#context.directory.actors().find(({ name }) => name === holder)?.address
-      if (address)
-        await this.#peers
-          .messages(address, WAKE_TIMEOUT_MS)
-          .wake([...lanes])
-          .catch(() => {})
+      const address = directory.actors().find(({ name }) => name === holder)?.address
+      if (!address) continue
+      const pause = clock.sleep(DELIVERY_MS)
+      await this.#peers
+        .messages(address, WAKE_TIMEOUT_MS)
+        .wake([...lanes])
+        .catch(() => {})
+      await pause
     }
     this.#calling.delete(holder)
   }

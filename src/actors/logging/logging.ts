@@ -2,9 +2,19 @@
 
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
+import type { Loss } from '../../runtime/losses.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage } from '../../storage/paging.ts'
-import type { LaneBatch, Log, Logged, Range, Receipt } from '../../storage/ports.ts'
+import type {
+  Backend,
+  ClusterState,
+  LaneBatch,
+  Log,
+  Logged,
+  Range,
+  Receipt,
+  Stored,
+} from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Logging } from '../protocol.ts'
 
@@ -16,10 +26,12 @@ const CHUNK_COUNT = 100
 /** Answers `Logging` from its log. */
 export class LoggingActor extends Actor implements Logging {
   readonly #log: Log
+  readonly #backend: Pick<Backend, 'cluster' | 'confirmLosses'>
 
-  constructor(context: ActorContext, log: Log) {
+  constructor(context: ActorContext, backend: Pick<Backend, 'log' | 'cluster' | 'confirmLosses'>) {
     super(context, { concurrency: CONCURRENCY })
-    this.#log = log
+    this.#log = backend.log
+    this.#backend = backend
   }
 
   async append(given: LaneBatch, leftMs: number | null): Promise<Receipt[]> {
@@ -38,5 +50,21 @@ export class LoggingActor extends Actor implements Logging {
 
   async get(id: string): Promise<Logged | undefined> {
     return this.mailbox.run(() => this.#log.get(id))
+  }
+
+  async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {
+    const bytes = textBytesOf(messages.map(({ text }) => ({ text: text ?? '' })))
+    const cost = { count: messages.length, bytes }
+    return this.mailbox.run(() => this.#log.restore(lane, messages), cost)
+  }
+
+  /** Beside the mailbox, so that it is answered under load. */
+  async cluster(): Promise<ClusterState | null> {
+    return (await this.#backend.cluster?.()) ?? null
+  }
+
+  async confirmLosses(losses: readonly Loss[]): Promise<void> {
+    await this.mailbox.run(() => this.#backend.confirmLosses(losses))
+    this.context.changed()
   }
 }

@@ -13,7 +13,13 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { CLAIM_WAIT_MS, QUEUE_RETRY_MS, RETRY_BASE_MS, RETRY_MAX_MS } from '../../runtime/timings.ts'
+import {
+  CLAIM_WAIT_MS,
+  DELIVERY_MS,
+  QUEUE_RETRY_MS,
+  RETRY_BASE_MS,
+  RETRY_MAX_MS,
+} from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
@@ -93,7 +99,7 @@ export class Consumer {
   }
 
   async #consume(): Promise<void> {
-    const { lane, queue, runner, onDelivered } = this.#options
+    const { lane, queue, clock, runner, onDelivered } = this.#options
     const maxCount = runner === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
       const freeCount = maxCount - this.#inHandCount
@@ -109,13 +115,12 @@ export class Consumer {
         () => queue.claim(lane, freeCount, CLAIM_WAIT_MS, retryCount),
         this.#stop.signal,
       )
+      const pause = clock.sleep(DELIVERY_MS, this.#stop.signal)
       const found = queue.deliveredByFormerHolder(lane)
       if (found.length > 0) await onDelivered(lane, found)
-      if (runner === null) {
-        if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
-        continue
-      }
-      for (const message of claimed) void this.#handle(runner, message)
+      if (runner !== null) for (const message of claimed) void this.#handle(runner, message)
+      else if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
+      if (claimed.length < freeCount) await pause
     }
   }
 

@@ -19,7 +19,16 @@ import { idAt } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead, Delivered, Depth, Message, Queue, Range, Whereabouts } from '../../storage/ports.ts'
+import type {
+  Dead,
+  Delivered,
+  Depth,
+  Message,
+  Queue,
+  Range,
+  Stored,
+  Whereabouts,
+} from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
@@ -150,6 +159,10 @@ export class MessagesActor extends Actor implements Messages {
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
     const cost = { count: messages.length, bytes: textBytesOf(messages) }
     return this.mailbox.run(() => this.#queue.redrive(lane, messages), cost)
+  }
+
+  async stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
+    return this.mailbox.run(async () => firstBytes(await this.#queue.stored(lane, range), PAGE_MAX_BYTES))
   }
 
   protected override async onDrain(): Promise<void> {
@@ -343,10 +356,10 @@ export class MessagesActor extends Actor implements Messages {
 }
 
 /** The first messages, up to and including the one whose text reaches `maxBytes`. */
-function firstBytes(messages: Message[], maxBytes: number): Message[] {
+function firstBytes<T extends { text: string | null }>(messages: T[], maxBytes: number): T[] {
   let bytes = 0
   const end = messages.findIndex(({ text }) => {
-    bytes += Buffer.byteLength(text)
+    bytes += Buffer.byteLength(text ?? '')
     return bytes >= maxBytes
   })
   return end === -1 ? messages : messages.slice(0, end + 1)

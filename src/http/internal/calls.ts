@@ -4,31 +4,44 @@
  */
 import type { Logging, Messages } from '../../actors/protocol.ts'
 
-/**
- * Calls a method of a remote actor, as `Peers` specifies.
- *
- * @param extraMs How much longer this call may take than others.
- */
-export type Ask = (method: string, args: unknown[], extraMs?: number) => Promise<unknown>
+/** How a call goes to a remote actor. */
+interface Way {
+  /** Small and frequent: it goes over the open exchange with the actor. */
+  isExchanged?: boolean
+  /** How much longer than others it may take, in milliseconds. */
+  extraMs?: number
+}
+
+/** Calls a method of a remote actor, as `Peers` specifies. */
+export type Ask = (method: string, args: unknown[], way: Way) => Promise<unknown>
 
 /** The methods of a local actor that remote actors may call, by name. */
 export type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
-/** Method -> how much longer than others a call with these arguments may take, in milliseconds. */
+/** Method -> how a call with these arguments goes. */
 type Calls<P> = {
-  [M in keyof P]: P[M] extends (...args: infer A) => unknown ? (...args: A) => number : never
+  [M in keyof P]: P[M] extends (...args: infer A) => unknown ? (...args: A) => Way : never
 }
 
-const inTime = () => 0
-const LOGGING: Calls<Logging> = { append: inTime, page: inTime, get: inTime }
-const MESSAGES: Calls<Messages> = {
-  wake: inTime,
+const inTime = () => ({})
+const exchanged = () => ({ isExchanged: true })
+const LOGGING: Calls<Logging> = {
+  append: exchanged,
   page: inTime,
-  find: (_lane, _id, waitMs) => waitMs,
+  get: inTime,
+  restore: inTime,
+  cluster: inTime,
+  confirmLosses: inTime,
+}
+const MESSAGES: Calls<Messages> = {
+  wake: exchanged,
+  page: inTime,
+  find: (_lane, _id, waitMs) => ({ extraMs: waitMs }),
   dead: inTime,
   replay: inTime,
   purge: inTime,
   redrive: inTime,
+  stored: inTime,
 }
 
 const RemoteLogging = remoteClassOf(LOGGING)
@@ -63,10 +76,10 @@ function remoteClassOf<P>(calls: Calls<P>): new (ask: Ask) => P {
       this.ask = ask
     }
   }
-  for (const [method, extraMs] of entriesOf(calls)) {
+  for (const [method, way] of entriesOf(calls)) {
     Object.defineProperty(Remote.prototype, method, {
       value(this: Remote, ...args: unknown[]) {
-        return this.ask(method, args, extraMs(...args))
+        return this.ask(method, args, way(...args))
       },
     })
   }
@@ -82,6 +95,6 @@ function methodsOf<P>(calls: Calls<P>, actor: P): Methods {
   )
 }
 
-function entriesOf<P>(calls: Calls<P>): [string, (...args: unknown[]) => number][] {
+function entriesOf<P>(calls: Calls<P>): [string, (...args: unknown[]) => Way][] {
   return Object.entries(calls)
 }

@@ -1,14 +1,15 @@
 /**
- * The client end of the calls between actors: `POST /ask/<method>` with the arguments as a JSON array, over
- * kept-alive connections, each call with its own timeout. `server.ts` is the server end.
+ * The client end of the calls between actors: over the open exchange with the actor, or as `POST /ask/<method>` with the
+ * arguments as a JSON array over kept-alive connections. Each call has its own timeout. `server.ts` is the server end.
  */
 import { Pool } from 'undici'
 import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Directory } from '../../runtime/cluster/directory.ts'
-import { fromWire, MailroomError } from '../../runtime/errors.ts'
+import { fromWire, isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { CONNECT_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { type Ask, remoteLogging, remoteMessages } from './calls.ts'
+import { EXCHANGE_MAX_CHARACTERS, Exchange } from './exchange.ts'
 import { SECRET_HEADER } from './secret.ts'
 
 const CONNECTIONS_PER_ACTOR = 32
@@ -32,6 +33,7 @@ export class HttpPeers implements Peers {
   readonly #secret: string
   readonly #clock: Clock
   readonly #pools = new Map<string, Pools>()
+  readonly #exchanges = new Map<string, Exchange>()
   readonly #unwatch: () => void
 
   constructor(options: { secret: string; clock: Clock; directory: Directory }) {
@@ -51,18 +53,35 @@ export class HttpPeers implements Peers {
   /** Closes all connections, when the calls in flight have ended. */
   async close(): Promise<void> {
     this.#unwatch()
-    await Promise.all([...this.#pools.values()].map(closed))
+    const exchanges = [...this.#exchanges.values()]
+    await Promise.all([...[...this.#pools.values()].map(closed), ...exchanges.map((each) => each.close())])
     this.#pools.clear()
+    this.#exchanges.clear()
   }
 
   #asker(address: string, timeoutMs: number): Ask {
-    return (method, args, extraMs = 0) => this.#ask(address, method, args, { timeoutMs, extraMs })
+    return (method, args, { isExchanged = false, extraMs = 0 }) => {
+      const body = JSON.stringify(args)
+      if (isExchanged && body.length <= EXCHANGE_MAX_CHARACTERS)
+        return this.#exchangeWith(address).call(method, body, timeoutMs)
+      return this.#ask(address, method, body, { timeoutMs, extraMs })
+    }
   }
 
+  #exchangeWith(address: string): Exchange {
+    let exchange = this.#exchanges.get(address)
+    if (exchange === undefined || exchange.isOver) {
+      exchange = new Exchange(address, { secret: this.#secret, clock: this.#clock })
+      this.#exchanges.set(address, exchange)
+    }
+    return exchange
+  }
+
+  /** @param args JSON of the method's arguments. */
   async #ask(
     address: string,
     method: string,
-    args: unknown[],
+    args: string,
     { timeoutMs, extraMs }: { timeoutMs: number; extraMs: number },
   ): Promise<unknown> {
     const deadlineMs = timeoutMs + extraMs
@@ -74,12 +93,12 @@ export class HttpPeers implements Peers {
         method: 'POST',
         path: `/ask/${method}`,
         headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
-        body: JSON.stringify(args),
+        body: args,
         signal: expired.signal,
       })
       const text = await body.text()
       if (statusCode === 200) return text === '' ? undefined : JSON.parse(text)
-      throw fromWire(JSON.parse(text))
+      throw lostIfForbidden(address, fromWire(JSON.parse(text)))
     } catch (error) {
       if (error instanceof MailroomError) throw error
       const what = `${method} at ${address}`
@@ -118,7 +137,19 @@ export class HttpPeers implements Peers {
       this.#pools.delete(address)
       closed(pools).catch(() => {})
     }
+    for (const [address, exchange] of this.#exchanges) {
+      if (known.has(address)) continue
+      this.#exchanges.delete(address)
+      void exchange.close()
+    }
   }
+}
+
+/** Another process listens at the address now: the actor is lost. The answer must not reach a client as its own 403. */
+function lostIfForbidden(address: string, error: MailroomError): MailroomError {
+  if (!isMailroomError(error, 'MR_FORBIDDEN')) return error
+  const facts = { peer: `the actor at ${address}`, reason: error.message }
+  return new MailroomError('MR_PEER_LOST', facts, { outcome: 'none', cause: error })
 }
 
 /** Resolves when the calls in flight have ended and the connections are closed. */

@@ -21,7 +21,9 @@ export function createSystemCheck(secret: string): (given: string) => void {
   const isSecret = createSecretCheck(secret)
   return (given) => {
     if (isSecret(given)) return
-    throw new MailroomError('MR_FORBIDDEN', { reason: 'This server is for actors of the same system' })
+    throw new MailroomError('MR_FORBIDDEN', {
+      reason: 'The secret (--secret) of the caller is not the one of this system',
+    })
   }
 }
 

@@ -1,15 +1,15 @@
 /**
- * The server end of the calls between actors (`client.ts` is the client end). It needs the system's secret. One
- * route: `POST /ask/<method>`, arguments as a JSON array.
+ * The server end of the calls between actors (`client.ts` is the client end). It needs the system's secret. Two routes:
+ * `POST /ask/<method>`, arguments as a JSON array, and `POST /exchange` for many calls (`exchange.ts`).
  */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Router } from '@koa/router'
 import Koa from 'koa'
 import type { Clock } from '../../runtime/clock.ts'
 import { addressOf, EVERY_ADDRESS } from '../../runtime/cluster/directory.ts'
-import { MailroomError, toWire } from '../../runtime/errors.ts'
+import { fromWire, MailroomError, toWire } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import {
   INTERNAL_CLOSE_NOTICE_MS,
@@ -18,6 +18,7 @@ import {
 } from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
 import type { Methods } from './calls.ts'
+import { EXCHANGE_PATH, ServedExchange } from './exchange.ts'
 import { createSystemCheck, SECRET_HEADER } from './secret.ts'
 
 /** A listening internal server. */
@@ -50,13 +51,15 @@ export async function serveInternal(options: {
   const { methods, logger } = options
   const { internalHost } = options.config
   const check = createSystemCheck(options.secret)
+  const call = async (name: string, args: unknown[]) => {
+    if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
+    return methods[name]!(...(args as never[]))
+  }
   const router = new Router()
   router.post('/ask/:method', async (context) => {
     check(context.get(SECRET_HEADER))
-    const name = context.params['method'] ?? ''
-    if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
-    const args = JSON.parse(await readBody(context.req)) as never[]
-    const value = await methods[name]!(...args)
+    const args = JSON.parse(await readBody(context.req)) as unknown[]
+    const value = await call(context.params['method'] ?? '', args)
     context.type = 'application/json'
     context.body = value === undefined ? '' : JSON.stringify(value)
     context.status = 200
@@ -76,7 +79,29 @@ export async function serveInternal(options: {
   app.use(router.routes())
   app.silent = true
 
-  const server = createServer({ requestTimeout: 0, keepAliveTimeout: INTERNAL_KEEP_ALIVE_MS }, app.callback())
+  /** Without Koa, which ends with the answer: an exchange stays open. */
+  const exchanges = new Set<ServedExchange>()
+  const exchange = (request: IncomingMessage, response: ServerResponse) => {
+    try {
+      check(String(request.headers[SECRET_HEADER]))
+    } catch (error) {
+      response.writeHead(ERROR_STATUS).end(JSON.stringify(toWire(error)))
+      return
+    }
+    const served = new ServedExchange(request, response, {
+      clock: options.clock,
+      call: (name, args) =>
+        call(name, args).catch((error: unknown) => throwAsMailroomError(error, name, logger)),
+    })
+    exchanges.add(served)
+    response.on('close', () => exchanges.delete(served))
+  }
+  const answer = app.callback()
+  const server = createServer(
+    { requestTimeout: 0, keepAliveTimeout: INTERNAL_KEEP_ALIVE_MS },
+    (request, response) =>
+      request.url === EXCHANGE_PATH ? exchange(request, response) : answer(request, response),
+  )
   server.listen({ host: internalHost, port: 0, exclusive: true })
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -88,12 +113,20 @@ export async function serveInternal(options: {
       await options.clock.sleep(INTERNAL_CLOSE_NOTICE_MS)
       const closed = once(server, 'close')
       server.close()
+      for (const served of exchanges) void served.close()
       // A connection that was busy when the server closed stays open when idle, because its caller keeps it alive.
       const cancel = options.clock.every(INTERNAL_IDLE_SWEEP_MS, () => server.closeIdleConnections())
       await closed
       cancel()
     },
   }
+}
+
+/** Logs a bug as such. */
+function throwAsMailroomError(error: unknown, method: string, logger: Logger): never {
+  if (error instanceof MailroomError) throw error
+  logger.error({ err: error, method }, 'bug')
+  throw fromWire(toWire(error))
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

@@ -1,4 +1,7 @@
-/** `/actors`: the actors of the system, how many of a role this node runs, and one messages actor's store. */
+/**
+ * `/actors`: the actors of the system, how many of a role this node runs, and one messages actor's store. `/cluster`: the
+ * Hazelcast clusters.
+ */
 import { z } from 'zod'
 import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
@@ -26,7 +29,7 @@ const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 export function actorRoutes(
   { facade, clock }: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors', Endpoint> {
+): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors' | 'getCluster', Endpoint> {
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))
@@ -50,6 +53,10 @@ export function actorRoutes(
     async restartActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
       replyJson(context, 200, listOf(await facade.restart(role)))
+    },
+    async getCluster(context) {
+      const clusters = await facade.clusters()
+      replyJson(context, 200, JSON.stringify({ safe: clusters.every(({ safe }) => safe), clusters }))
     },
   }
 }

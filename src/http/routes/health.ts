@@ -2,7 +2,11 @@
 import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 
 /** The routes of health. */
-export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez' | 'getReadyz', Endpoint> {
+export function healthRoutes({
+  facade,
+  closing,
+  overloaded,
+}: ApiContext): Record<'getLivez' | 'getReadyz', Endpoint> {
   return {
     getLivez(context) {
       replyJson(context, 200, '{"status":"ok"}')
@@ -11,10 +15,12 @@ export function healthRoutes({ facade, closing }: ApiContext): Record<'getLivez'
       const missing = facade.missing()
       const ready = missing.length === 0 && !closing()
       const status = ready ? 'ready' : 'unready'
+      const degraded = [...facade.degraded(), ...(overloaded() ? ['overloaded: some posts get 429'] : [])]
       const damaged = facade.damaged()
       const warnings = facade.warnings()
       const body = {
         ...{ status, missing },
+        ...(degraded.length > 0 && { degraded }),
         ...(damaged.length > 0 && { damaged }),
         ...(warnings.length > 0 && { warnings }),
       }

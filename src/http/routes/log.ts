@@ -54,10 +54,22 @@ export function logRoutes(
 
     async redriveLog(context, query) {
       const limit = numberParameter(query, 'limit', REDRIVE_LIMIT)
+      const lane = numberParameter(query, 'lane', { min: 0, max: config.lanes - 1, fallback: undefined })
+      const since = idParameter(query, 'since')
       const range = { ...idParameter(query, 'after'), limit }
-      const { checked, redriven, last } = await redrives.run(() => facade.redrive(range))
-      const next = last === null ? null : `/log/redrive?limit=${limit}&after=${last}`
-      replyJson(context, 200, JSON.stringify({ checked, redriven, next }))
+      const path = `/log/redrive?limit=${limit}`
+      if (lane !== undefined) {
+        const { next, ...done } = await redrives.run(() => facade.restore({ lane, ...since, ...range }))
+        const place = next && `&lane=${next.lane}&after=${next.after}`
+        const rest = since.since === undefined ? '' : `&since=${since.since}`
+        return replyJson(context, 200, JSON.stringify({ ...done, next: place && path + place + rest }))
+      }
+      if (since.since !== undefined) {
+        throw badRequest({ where: 'the query', expected: 'since only with lane', got: 'since alone' })
+      }
+      const { last, ...done } = await redrives.run(() => facade.redrive(range))
+      const next = last === null ? null : `${path}&after=${last}`
+      replyJson(context, 200, JSON.stringify({ ...done, next }))
     },
   }
 }

@@ -50,7 +50,7 @@ export const ROUTES = {
     method: 'POST',
     path: '/log/redrive',
     auth: 'token',
-    query: ['limit', 'after'],
+    query: ['limit', 'after', 'lane', 'since'],
     types: [],
   },
   getActors: {
@@ -81,6 +81,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getCluster: {
+    method: 'GET',
+    path: '/cluster',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
   getDead: {
     method: 'GET',
     path: '/dead',
@@ -105,6 +112,20 @@ export const ROUTES = {
   deleteDead: {
     method: 'DELETE',
     path: '/dead/{id}',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
+  getLosses: {
+    method: 'GET',
+    path: '/loss',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
+  confirmLosses: {
+    method: 'POST',
+    path: '/loss/confirm',
     auth: 'token',
     query: [],
     types: [],

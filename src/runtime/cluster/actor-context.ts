@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net'
 import type { Random } from '../clock.ts'
 import type { Logger } from '../logger.ts'
+import type { KnownCluster, KnownClusters } from '../losses.ts'
 import type { NodeClock } from '../node-time.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 
@@ -29,6 +30,10 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   random: Random
   logger: Logger
   directory: Directory
+  /** What the node knew of the Hazelcast clusters when this process began. */
+  known: KnownClusters
+  /** Has the primary remember what this process knows of a cluster, over restarts. */
+  remember(known: KnownCluster): void
   /** Asks the primary to run `count` actors of a role; resolves with the new list when they run. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   /** Asks the primary to restart a role's actors one by one. */

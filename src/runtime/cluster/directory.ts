@@ -3,6 +3,8 @@
  * With several nodes, each primary adds the actors that the other nodes report (`nodes/nodes.ts`).
  */
 
+import type { ClusterReport } from '../losses.ts'
+
 /** The role of an actor. */
 export type Role = 'facade' | 'logging' | 'messages'
 
@@ -27,6 +29,8 @@ export interface ActorStatus {
   missing: string[]
   /** Damaged data, human-readable. The actor works without it. */
   damaged?: string[]
+  /** Hazelcast backend: what it knows of the cluster it uses. */
+  clusters?: ClusterReport[]
 }
 
 /** One actor in the directory. */
@@ -40,8 +44,6 @@ export interface ActorEntry extends ActorStatus {
   restarts: number
   /** `host:port` of its internal server; null while it has none. */
   address: string | null
-  /** Of another node's actor: ms that its node's clock is ahead of this node's, when that is over `CLOCK_SKEW_MS`. */
-  skewMs?: number
 }
 
 /** Where something listens. */
@@ -63,6 +65,8 @@ export const EVERY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 export interface Directory {
   /** All actors of all nodes, by role, node and number. */
   actors(): readonly ActorEntry[]
+  /** What is wrong with other nodes, as sentences for people. This node works with it. */
+  warnings(): readonly string[]
   /** Calls `listener` after each change. @returns A function that removes the listener. */
   onChange(listener: () => void): () => void
 }
@@ -97,17 +101,25 @@ export function livingMessages(actors: readonly ActorEntry[]): string[] {
     .map(({ name }) => name)
 }
 
-/** The nodes whose clocks differ from this node's by over `CLOCK_SKEW_MS`, as sentences for people. */
-export function skewsOf(actors: readonly ActorEntry[]): string[] {
-  const byNode = new Map(actors.map(({ node, skewMs }) => [node, skewMs]))
-  return [...byNode].flatMap(([node, skewMs]) => {
-    if (skewMs === undefined) return []
-    const seconds = (Math.abs(skewMs) / 1000).toFixed(1)
-    return [`the clock of node ${node} is ${seconds} s ${skewMs > 0 ? 'ahead of' : 'behind'} this node's`]
-  })
+/** What ready actors report of the Hazelcast clusters they use. */
+export function reportsOf(directory: Directory): ClusterReport[] {
+  const ready = directory.actors().filter(({ state }) => state === 'ready')
+  return ready.flatMap(({ clusters = [] }) => clusters)
 }
 
 /** Tells whether another actor holds a lane, according to the directory. */
 export function isHeldElsewhere(own: { directory: Directory; name: string }): (lane: number) => boolean {
   return (lane) => own.directory.actors().some(({ name, lanes = {} }) => name !== own.name && lane in lanes)
+}
+
+/**
+ * How many connections a facade passes on.
+ *
+ * @param own Connections of this facade.
+ * @param others Connections of each other facade of this node.
+ */
+export function surplusOf(own: number, others: readonly number[]): number {
+  if (others.length === 0) return 0
+  const share = [own, ...others].reduce((sum, count) => sum + count, 0) / (others.length + 1)
+  return Math.max(own - Math.ceil(share), own > share && own - Math.min(...others) >= 2 ? 1 : 0)
 }

@@ -20,6 +20,7 @@ import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { TimeKeeper } from '../node-time.ts'
 import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { ClusterMemory } from './cluster-memory.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
 import { RestartPolicy } from './restart-policy.ts'
@@ -37,7 +38,7 @@ const SPARE_FILES = 8
 const WORKER_FLAGS = ['--heap-growing-percent=50']
 
 /** Options of a supervisor. */
-export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'time'> {
+export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'time' | 'known'> {
   /** True where other nodes may belong to the system: then names of actors carry this node's. */
   isOneOfSeveral: boolean
   /** The module a worker process runs. */
@@ -48,10 +49,13 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'ti
   random: Random
   logger: Logger
   timeKeeper: TimeKeeper
+  memory: ClusterMemory
   /** Called when a process was started or has ended. */
   onChange: () => void
   /** The actors of other nodes. */
   others: () => readonly ActorEntry[]
+  /** What is wrong with other nodes, human-readable. */
+  warnings: () => string[]
 }
 
 /** Runs the actors of one node. */
@@ -62,6 +66,7 @@ export class Supervisor {
   readonly #processes = new Set<WorkerProcess>()
   /** Each entry of the directory as it was last sent, as JSON. */
   readonly #sent = new Map<string, string>()
+  #sentWarnings = ''
   readonly #changeWaiters: (() => void)[] = []
   #sendScheduled = false
   #operation: Promise<unknown> = Promise.resolve()
@@ -84,7 +89,7 @@ export class Supervisor {
     return [...this.#actors.values()].map(({ entry }) => entry).sort(inOrder)
   }
 
-  /** The actors of other nodes have changed: sends the workers the directory within 50 ms. */
+  /** The other nodes have changed: sends the workers the directory within 50 ms. */
   othersChanged(): void {
     this.#changed()
   }
@@ -216,8 +221,8 @@ export class Supervisor {
 
   /** Forks a process for an actor, which another process may still run. */
   #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
-    const { node, config, secret, clock, logger, timeKeeper } = this.#options
-    const facts = { name, role, node, config, secret, time: timeKeeper.time }
+    const { node, config, secret, clock, logger, timeKeeper, memory } = this.#options
+    const facts = { name, role, node, config, secret, time: timeKeeper.time, known: memory.known }
     const process = new WorkerProcess(facts, clock, logger, {
       onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
@@ -305,7 +310,12 @@ export class Supervisor {
     const actor = this.#actors.get(from.name)
     switch (message.kind) {
       case 'hello':
-        from.send({ kind: 'directory', changed: this.#directory(), removed: [] })
+        from.send({
+          kind: 'directory',
+          changed: this.#directory(),
+          removed: [],
+          warnings: this.#options.warnings(),
+        })
         break
       case 'prepared':
         if (actor?.process === from) from.send({ kind: 'begin' })
@@ -316,6 +326,9 @@ export class Supervisor {
       case 'status':
         if (actor?.process !== from) break
         if (applyStatus(actor, message.status)) this.#changed()
+        break
+      case 'known':
+        this.#options.memory.learn(message.known)
         break
       case 'room':
         from.send({ kind: 'room', hasRoom: hasRoomForFiles() })
@@ -442,8 +455,11 @@ export class Supervisor {
       this.#sent.set(entry.name, json)
       return true
     })
-    if (changed.length + removed.length === 0) return
-    for (const process of this.#processes) process.send({ kind: 'directory', changed, removed })
+    const warnings = this.#options.warnings()
+    const hasNewWarnings = warnings.join('\n') !== this.#sentWarnings
+    this.#sentWarnings = warnings.join('\n')
+    if (changed.length + removed.length === 0 && !hasNewWarnings) return
+    for (const process of this.#processes) process.send({ kind: 'directory', changed, removed, warnings })
   }
 
   #checkClock(): void {

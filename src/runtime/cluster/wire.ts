@@ -9,6 +9,7 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { KnownCluster, KnownClusters } from '../losses.ts'
 import type { NodeTime } from '../node-time.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
@@ -21,6 +22,8 @@ export interface BootFacts<C extends RuntimeConfig = RuntimeConfig> {
   config: C
   secret: string
   time: NodeTime
+  /** What the node knows of the Hazelcast clusters. */
+  known: KnownClusters
 }
 
 /** From the primary to a worker. */
@@ -28,8 +31,8 @@ export type ToWorker =
   | { kind: 'boot'; facts: BootFacts }
   /** The actor's former process has ended. */
   | { kind: 'begin' }
-  /** What has changed in the directory since the last such message; at first, all of it. */
-  | { kind: 'directory'; changed: ActorEntry[]; removed: string[] }
+  /** What has changed in the directory since the last such message; at first, all of it. `warnings` are always all. */
+  | { kind: 'directory'; changed: ActorEntry[]; removed: string[]; warnings: string[] }
   /** The node's time, after each change. */
   | { kind: 'time'; time: NodeTime }
   | { kind: 'ping' }
@@ -48,6 +51,8 @@ export type ToPrimary =
   | { kind: 'ready'; address: string | null; status: ActorStatus }
   /** The heartbeat, the answer to a ping, or a change of status. */
   | { kind: 'status'; status: ActorStatus }
+  /** What the worker knows of the cluster it uses, after each change. */
+  | { kind: 'known'; known: KnownCluster }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
   /** Asks for `room`, before a connection is sent: a process that may open no more files would lose it. */

@@ -5,7 +5,7 @@ import { fromWire, isMailroomError, toWire } from '../errors.ts'
 import { exit, onBug, onEverySignal } from '../lifecycle.ts'
 import { createLogger } from '../logger.ts'
 import { WorkerClock } from '../node-time.ts'
-import { HEARTBEAT_MS } from '../timings.ts'
+import { HEARTBEAT_MS, MISSING_CHECK_MS } from '../timings.ts'
 import type { ActorContext, BootedActor, Catalog, RuntimeConfig } from './actor-context.ts'
 import { type ConnectionHandle, handleOf, socketOf } from './connection-handle.ts'
 import { type ActorEntry, type Directory, inOrder } from './directory.ts'
@@ -14,10 +14,15 @@ import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 /** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
   #actors: readonly ActorEntry[] = []
+  #warnings: readonly string[] = []
   readonly #listeners = new Set<() => void>()
 
   actors(): readonly ActorEntry[] {
     return this.#actors
+  }
+
+  warnings(): readonly string[] {
+    return this.#warnings
   }
 
   onChange(listener: () => void): () => void {
@@ -25,7 +30,8 @@ class ReceivedDirectory implements Directory {
     return () => this.#listeners.delete(listener)
   }
 
-  receive({ changed, removed }: Extract<ToWorker, { kind: 'directory' }>): void {
+  receive({ changed, removed, warnings }: Extract<ToWorker, { kind: 'directory' }>): void {
+    this.#warnings = warnings
     const replaced = new Set([...removed, ...changed.map(({ name }) => name)])
     this.#actors = [...this.#actors.filter(({ name }) => !replaced.has(name)), ...changed].sort(inOrder)
     for (const listener of this.#listeners) listener()
@@ -76,7 +82,7 @@ class Room {
 }
 
 /**
- * Runs this process as a worker. When the primary dies, node:cluster ends the process at once.
+ * Runs this process as a worker. It ends when the primary dies: at once, or with its next heartbeat.
  *
  * @param catalog How to boot an actor of each role.
  */
@@ -169,8 +175,12 @@ async function boot<C extends RuntimeConfig>(
   }
   onBug(fail)
   let hosted: BootedActor | undefined
+  let sentMissing = ''
   const sendStatus = () => {
-    if (hosted !== undefined) send({ kind: 'status', status: hosted.status() })
+    if (hosted === undefined) return
+    const status = hosted.status()
+    sentMissing = status.missing.join()
+    send({ kind: 'status', status })
   }
   const context: ActorContext<C> = {
     ...facts,
@@ -181,6 +191,7 @@ async function boot<C extends RuntimeConfig>(
     scale: (role, count) => requests.send((id) => ({ kind: 'ask', id, what: 'scale', role, count })),
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     changed: sendStatus,
+    remember: (known) => send({ kind: 'known', known }),
     async passOn(connection) {
       const handle = handleOf(connection)
       const hasRoom = await room.ask()
@@ -211,10 +222,17 @@ async function boot<C extends RuntimeConfig>(
   }
   send({ kind: 'ready', address: hosted.address, status: hosted.status() })
   clock.every(HEARTBEAT_MS, sendStatus)
+  clock.every(MISSING_CHECK_MS, () => {
+    if (hosted?.status().missing.join() !== sentMissing) sendStatus()
+  })
   return hosted
 }
 
-/** Sends an IPC message. If the primary is dead it is lost, and node:cluster ends this process too. */
+/**
+ * Sends an IPC message, and ends this process when the primary is dead. node:cluster does so at once, unless a connection
+ * was on its way to the primary: it waits for the primary to confirm that one, for ever.
+ */
 function send(message: ToPrimary, done: () => void = () => {}, handle?: ConnectionHandle): void {
+  if (!process.connected) exit(0)
   process.send?.(message, handle as never, undefined, done)
 }

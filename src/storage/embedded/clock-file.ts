@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Logger } from '../../runtime/logger.ts'
 import type { StoredTime } from '../../runtime/node-time.ts'
 import { timeOf } from '../ids.ts'
-import { Guard } from './guard.ts'
+import { Guard, PRIVATE } from './guard.ts'
 import { listLogs } from './log-files.ts'
 import { LogReader } from './log-reader.ts'
 
@@ -41,7 +41,7 @@ export function timeStore(
   return (time) => {
     try {
       directory.check()
-      writeFileSync(`${path}.new`, `${JSON.stringify(time)}\n`, { flush: true })
+      writeFileSync(`${path}.new`, `${JSON.stringify(time)}\n`, { flush: true, mode: PRIVATE.file })
       renameSync(`${path}.new`, path)
       lastProblem = ''
       return true

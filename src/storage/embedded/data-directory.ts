@@ -25,7 +25,7 @@ import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { DISK_PROBE_MS, ORPHAN_CHECK_MS, ORPHAN_WAIT_MS } from '../../runtime/timings.ts'
 import { DEFAULT_LANES } from '../limits.ts'
-import { Guard, identityOf, whyUnwritable } from './guard.ts'
+import { Guard, identityOf, PRIVATE, whyUnwritable } from './guard.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { lockDirectory } from './socket-lock.ts'
 import { FORMAT_VERSION, isUnavailable } from './sqlite.ts'
@@ -123,7 +123,7 @@ export async function openDataDirectory(
 
 function makeDirectory(data: string): void {
   try {
-    mkdirSync(data, { recursive: true })
+    mkdirSync(data, { recursive: true, mode: PRIVATE.directory })
     accessSync(data, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
     throw invalid([`Expected \`--data\` to be a directory that can be written, got ${whyNot(data, error)}`])
@@ -263,6 +263,6 @@ function parsedNode(text: string): NodeRecord | undefined {
 
 function writeNode(data: string, node: NodeRecord): void {
   const path = join(data, NODE_FILE)
-  writeFileSync(`${path}.new`, `${JSON.stringify(node)}\n`)
+  writeFileSync(`${path}.new`, `${JSON.stringify(node)}\n`, { mode: PRIVATE.file })
   renameSync(`${path}.new`, path)
 }

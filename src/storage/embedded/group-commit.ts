@@ -4,6 +4,7 @@ import { MailroomError } from '../../runtime/errors.ts'
 
 interface Write {
   write: () => unknown
+  isDurable: boolean
   resolve: (value: never) => void
   reject: (error: unknown) => void
 }
@@ -11,8 +12,8 @@ interface Write {
 /** How a group commit writes. */
 export interface GroupCommitOptions {
   clock: Pick<Clock, 'soon'>
-  /** Runs `work` in a transaction: durable when it returns, nothing written when it throws. */
-  transact: (work: () => void) => void
+  /** Runs `work` in a transaction: durable (if so asked) when it returns, nothing written when it throws. */
+  transact: (work: () => void, isDurable: boolean) => void
   /** Makes, of what `transact` threw, the error that all writes of the group get. */
   failed?: (error: unknown) => unknown
 }
@@ -29,12 +30,13 @@ export class GroupCommit {
   /**
    * Runs `write` in the next transaction.
    *
+   * @param isDurable False: it need not outlive a power cut yet.
    * @returns What `write` returned, once that is durable. A `MailroomError` that it returned is thrown: it refuses
    * this write only.
    */
-  run<T>(write: () => T): Promise<Exclude<T, MailroomError>> {
+  run<T>(write: () => T, isDurable = true): Promise<Exclude<T, MailroomError>> {
     return new Promise((resolve, reject) => {
-      this.#writes.push({ write, resolve, reject })
+      this.#writes.push({ write, isDurable, resolve, reject })
       if (this.#writes.length === 1) this.#options.clock.soon(() => this.#flush())
     })
   }
@@ -49,9 +51,12 @@ export class GroupCommit {
     if (writes.length === 0) return
     const results: unknown[] = []
     try {
-      this.#options.transact(() => {
-        for (const { write } of writes) results.push(write())
-      })
+      this.#options.transact(
+        () => {
+          for (const { write } of writes) results.push(write())
+        },
+        writes.some(({ isDurable }) => isDurable),
+      )
     } catch (error) {
       const { failed = () => error } = this.#options
       const reason = failed(error)

@@ -5,6 +5,9 @@ import type { Clock } from '../../runtime/clock.ts'
 import { COARSE_TIME_MS } from '../../runtime/timings.ts'
 import { DISK_HEADROOM_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
 
+/** For files and directories that we make: texts are nobody else's to read. */
+export const PRIVATE = { file: 0o600, directory: 0o700 }
+
 /** A file, or its directory, was removed or replaced while it was open. */
 export class Gone extends Error {}
 

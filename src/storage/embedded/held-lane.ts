@@ -11,21 +11,23 @@
 
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { byId, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
+import { eachOnce } from '../lane.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
-import type { Claimed, Dead, Delivered, Depth, Range, Settlement, Whereabouts } from '../ports.ts'
-import type { Home, InHand } from './home.ts'
+import type { Claimed, Dead, Delivered, Depth, Message, Range, Settlement, Whereabouts } from '../ports.ts'
+import type { Home, InHand, Run } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
-import type { LogReader, LogRow } from './log-reader.ts'
+import type { LogReader } from './log-reader.ts'
 import { isUnavailable } from './sqlite.ts'
 
-const CHUNK_COUNT = 128
-
-/** A row that was read and whether it is out of the line. */
+/** A row that was read. */
 interface Row {
   seq: number
-  settled: boolean
+  /** Messages that are neither settled nor in the home's `start`. */
+  openCount: number
+  /** Those of them that are not in hand, ascending. */
+  ready: Message[]
 }
 
 /** What is known of one log file. */
@@ -35,11 +37,11 @@ class Track {
   readSeq: number
   /** Rows read and not yet behind the durable cursor, ascending. */
   readonly rows: Row[] = []
-  /** The last row before the first that is not settled. */
+  /** The last row before the first that has open messages. */
   cursor: number
   /** What of `cursor` is durable. */
   savedCursor: number
-  /** Up to which row those behind `readSeq` have been counted, and how many they are. */
+  /** Up to which row the messages behind `readSeq` have been counted, and how many they are. */
   countedSeq: number
   waiting = 0
 
@@ -48,24 +50,28 @@ class Track {
     this.cursor = this.savedCursor = this.readSeq = this.countedSeq = cursor
   }
 
-  read(seq: number): Row {
-    if (seq <= this.countedSeq) this.waiting--
+  /** @param count Messages of the row. @param open Those that are to be claimed. */
+  read(seq: number, count: number, open: Message[]): void {
+    if (seq <= this.countedSeq) this.waiting -= count
     else this.countedSeq = seq
     this.readSeq = seq
-    const row = { seq, settled: false }
-    this.rows.push(row)
-    return row
+    this.rows.push({ seq, openCount: open.length, ready: open })
   }
 
   /** True when the durable cursor can move. */
   get isBehind(): boolean {
-    return this.rows[0]?.settled === true || this.cursor > this.savedCursor
+    return this.rows[0]?.openCount === 0 || this.cursor > this.savedCursor
   }
 
-  /** Moves the cursor past what is settled. */
+  /** True when all that was read is behind the durable cursor. */
+  get isSettled(): boolean {
+    return this.rows.length === 0 && this.cursor === this.savedCursor
+  }
+
+  /** Moves the cursor past rows without open messages. */
   advance(): void {
     let count = 0
-    while (this.rows[count]?.settled) this.cursor = this.rows[count++]!.seq
+    while (this.rows[count]?.openCount === 0) this.cursor = this.rows[count++]!.seq
     this.rows.splice(0, count)
   }
 
@@ -76,10 +82,15 @@ class Track {
   }
 }
 
-/** What is in hand: the message, and its row when it came from the log's line. */
+/** What is in hand: the message, and its row unless the home's `start` has it. */
 interface Hand extends InHand {
   row: Row | undefined
 }
+
+/** Rows of the log that a claim reads at a time. */
+const ROWS_COUNT = 64
+/** Delivered runs that a page reads at a time. */
+const RUNS_COUNT = 100
 
 /** What a held lane needs. */
 export interface HeldLaneOptions {
@@ -96,6 +107,8 @@ export class HeldLane {
   readonly #cursors: Map<string, number>
   readonly #tracks = new Map<string, Track>()
   readonly #inHand = new Map<string, Hand>()
+  /** Names of the log files; those that are ended and of which everything is settled are not read again. */
+  #names: { all: readonly string[]; over: Set<string> } = { all: [], over: new Set() }
   #released = false
   /** Why the home cannot be written now, human-readable. */
   #unwritable: string | undefined
@@ -164,47 +177,79 @@ export class HeldLane {
     await this.#commit(() => {
       for (const hand of hands) this.home.start(hand)
     })
-    for (const { row } of hands) if (row !== undefined) row.settled = true
+    for (const hand of hands) leaveRow(hand)
   }
 
   async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
     this.#refuse()
-    const pairs = settlements.flatMap((settlement) => {
+    const pairs = eachOnce(settlements).flatMap((settlement) => {
       const hand = this.#inHand.get(settlement.id)
       return hand === undefined ? [] : [{ settlement, hand }] // Settled before: nothing changes.
     })
-    let delivered: Delivered[] = []
+    let runs: Run[] = []
+    // The log has everything of a message that was never started: a power cut only has it delivered again, to this list.
+    const isDurable = pairs.some(({ settlement, hand }) => settlement.as !== 'done' || hand.row === undefined)
     await this.#commit(() => {
-      delivered = []
-      for (const { hand, settlement } of pairs) {
-        const message = this.home.settle(hand, settlement)
-        if (message !== undefined) delivered.push(message)
-      }
-    })
+      runs = [...this.#settleInRuns(pairs)]
+    }, isDurable)
+    const delivered = runs.flatMap((run) =>
+      idsOf(run).map((id) => ({ ...outcomeOf(run), id, text: this.#inHand.get(id)!.text })),
+    )
     for (const { hand } of pairs) {
-      if (hand.row !== undefined) hand.row.settled = true
+      leaveRow(hand)
       this.#inHand.delete(hand.id)
     }
     return delivered.sort(byId)
+  }
+
+  /** Within a commit. Messages that were never started, of consecutive places, are one record. */
+  *#settleInRuns(pairs: readonly { settlement: Settlement; hand: Hand }[]): Generator<Run> {
+    let next: Pick<Run, 'id' | 'count' | 'file' | 'seq'> | undefined
+    const deliver = () => (next === undefined ? undefined : this.home.deliver(next))
+    for (const { settlement, hand } of pairs) {
+      const { id, row, file, seq } = hand
+      const isUnstarted = settlement.as === 'done' && row !== undefined
+      if (isUnstarted && next?.seq === seq && next.file === file && id === idBehind(next)) {
+        next.count++
+        continue
+      }
+      const run = deliver()
+      if (run !== undefined) yield run
+      next = isUnstarted ? { id, count: 1, file, seq } : undefined
+      const single = isUnstarted ? undefined : this.home.settle(hand, settlement)
+      if (single !== undefined) yield single
+    }
+    const run = deliver()
+    if (run !== undefined) yield run
   }
 
   find(id: string): Whereabouts {
     return this.home.find(id) ?? { state: 'queued', attempts: 0, deliveredAt: null }
   }
 
+  /** A page is short at the end of the list only: a text that cannot be read leaves a gap. */
   delivered(range: Range): Delivered[] {
+    const { before = MAX_ID, after, limit } = range
     const page: Delivered[] = []
-    let next = range
-    // A damaged row leaves a gap: read on, so that a page is short at the end only.
-    while (page.length < range.limit) {
-      const limit = range.limit - page.length
-      const rows = this.home.delivered({ ...next, limit })
-      for (const { damaged: _, ...message } of this.#options.files.intact(rows)) page.push(message)
-      if (rows.length < limit) break
-      const last = rows.at(-1)!.id
-      next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
+    let texts: { of: string; byId: Map<string, string> } | undefined
+    let next: Range = { ...range, limit: RUNS_COUNT }
+    for (;;) {
+      const runs = this.home.delivered(next)
+      for (const run of runs) {
+        const of = `${run.file} ${run.seq}`
+        if (texts?.of !== of) texts = { of, byId: this.#options.files.textsAt(run, run.id) }
+        const ids = idsOf(run)
+        for (const id of after === undefined ? ids.reverse() : ids) {
+          const text = texts.byId.get(id)
+          if (text === undefined || id <= (after ?? MIN_ID) || id >= before) continue
+          page.push({ id, text, ...outcomeOf(run) })
+          if (page.length === limit) return page
+        }
+      }
+      if (runs.length < RUNS_COUNT) return page
+      const last = runs.at(-1)!
+      next = after === undefined ? { ...next, before: last.id } : { ...next, after: idsOf(last).at(-1)! }
     }
-    return page
   }
 
   dead(range: { after?: string; limit: number }): Dead[] {
@@ -228,13 +273,17 @@ export class HeldLane {
     let waiting = starts.count
     let oldest = starts.oldest
     for (const id of this.#inHand.keys()) if (oldest === null || id < oldest) oldest = id
-    for (const { row } of this.#inHand.values()) if (row === undefined || row.settled) waiting--
-    for (const name of files.names()) {
+    for (const { row } of this.#inHand.values()) if (row === undefined) waiting--
+    for (const name of this.#unsettledFiles()) {
       files.read(name, (reader) => {
         const track = this.#trackOf(reader)
         track.count(reader, lane)
         waiting += track.waiting
         const next = track.waiting > 0 ? reader.nextOf(lane, track.readSeq) : undefined
+        for (const { ready } of track.rows) {
+          waiting += ready.length
+          if (ready[0] !== undefined && (oldest === null || ready[0].id < oldest)) oldest = ready[0].id
+        }
         if (next !== undefined && (oldest === null || next < oldest)) oldest = next
       })
     }
@@ -249,6 +298,7 @@ export class HeldLane {
   async removeOld(): Promise<void> {
     if (!this.home.hasOld() && ![...this.#tracks.values()].some(({ isBehind }) => isBehind)) return
     while (!this.#released && (await this.#change(() => this.home.removeOld())));
+    while (!this.#released && this.home.giveBack()) await this.#options.clock.sleep(0)
   }
 
   /** Why the lane's outcomes cannot be recorded now, human-readable. */
@@ -259,6 +309,16 @@ export class HeldLane {
   /** Moves what is in the home's write-ahead log into the home. */
   checkpoint(): void {
     this.#options.home.checkpoint()
+  }
+
+  /** Makes what is delivered durable. @throws When that fails: the home cannot be trusted any more. */
+  async sync(): Promise<void> {
+    try {
+      if (!this.#released) await this.#options.home.sync()
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      this.#unwritable = this.#options.home.whyUnwritable(error)
+    }
   }
 
   /** Notices whether the home and its lock are there, and whether a home that could not be written can be again. */
@@ -308,48 +368,83 @@ export class HeldLane {
   }
 
   #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
-    const { home, files, lane } = this.#options
+    const { home, files } = this.#options
     const claimed: Claimed[] = []
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      this.#inHand.set(message.id, { id: message.id, text: message.text, row: undefined })
-      claimed.push(message)
+      const { id, text, file, seq, starts, suspect } = message
+      this.#inHand.set(id, { id, text, file, seq, row: undefined })
+      claimed.push({ id, text, starts, suspect })
     }
-    const names = files.names()
+    const names = this.#unsettledFiles()
     this.#turn++
     let bytes = 0
     for (let index = 0; index < names.length; index++) {
       const name = names[(index + this.#turn) % names.length]!
-      while (claimed.length < maxCount && bytes < CLAIM_MAX_BYTES) {
-        const limit = Math.min(CHUNK_COUNT, maxCount - claimed.length)
-        let next: { track: Track; rows: LogRow[] } | undefined
-        try {
-          next = files.read(name, (reader) => {
-            const track = this.#trackOf(reader)
-            return { track, rows: reader.ofLane(lane, track.readSeq, limit) }
-          })
-        } catch (error) {
-          // What is in hand by now must be returned: no later claim would find it.
-          if (claimed.length === 0) throw error
-          return claimed
+      try {
+        const track = files.read(name, (reader) => this.#trackOf(reader))
+        for (let isThere = track !== undefined; isThere; ) {
+          bytes += this.#take(track!, claimed, maxCount)
+          if (claimed.length === maxCount || bytes >= CLAIM_MAX_BYTES) return claimed
+          isThere = files.read(name, (reader) => this.#readRows(reader, track!)) ?? false
         }
-        if (next === undefined) break
-        for (const { seq, id, text, damaged } of next.rows) {
-          // Not to be delivered, or no longer pending: it only moves the cursor.
-          const settled = damaged || this.#inHand.has(id) || home.knows(id)
-          const row = next.track.read(seq)
-          row.settled = settled
-          if (damaged) files.intact(next.rows)
-          if (settled) continue
-          this.#inHand.set(id, { id, text, row })
-          claimed.push({ id, text, starts: 0, suspect: false })
-          bytes += text.length
-        }
-        if (next.rows.length < limit) break
+        if (track?.isSettled && files.read(name, (reader) => this.#isOver(reader, track)))
+          this.#names.over.add(name)
+      } catch (error) {
+        // What is in hand by now must be returned: no later claim would find it.
+        if (claimed.length === 0) throw error
+        return claimed
       }
     }
     return claimed
+  }
+
+  /** Takes messages of rows that were read in hand. @returns About how many bytes their texts have. */
+  #take(track: Track, claimed: Claimed[], maxCount: number): number {
+    let bytes = 0
+    for (const row of track.rows) {
+      const taken = row.ready.splice(0, maxCount - claimed.length)
+      if (taken.length === 0) continue
+      const isKnown = this.home.known(taken[0]!.id, taken.at(-1)!.id)
+      for (const { id, text } of taken) {
+        // Of a batch that stands in two files, one copy is in hand.
+        if (this.#inHand.has(id) || isKnown(id)) {
+          row.openCount--
+          continue
+        }
+        this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row })
+        claimed.push({ id, text, starts: 0, suspect: false })
+        bytes += text.length
+      }
+      if (claimed.length === maxCount) break
+    }
+    return bytes
+  }
+
+  #unsettledFiles(): string[] {
+    const all = this.#options.files.names()
+    if (all !== this.#names.all) {
+      const { over } = this.#names
+      this.#names = { all, over: new Set(all.filter((name) => over.has(name))) }
+    }
+    return all.filter((name) => !this.#names.over.has(name))
+  }
+
+  /** True when the lane needs nothing more of a file, and never will. */
+  #isOver(reader: LogReader, track: Track): boolean {
+    if (!reader.isEnded || reader.nextOf(this.#options.lane, track.readSeq) !== undefined) return false
+    this.#cursors.set(track.file, track.savedCursor)
+    this.#tracks.delete(track.file)
+    return true
+  }
+
+  /** @returns False when there is no further row. */
+  #readRows(reader: LogReader, track: Track): boolean {
+    const { files, lane } = this.#options
+    const rows = reader.ofLane(lane, track.readSeq, ROWS_COUNT, CLAIM_MAX_BYTES / 2)
+    for (const { seq, count, messages } of rows) track.read(seq, count, files.intact(messages))
+    return rows.length > 0
   }
 
   #trackOf(reader: LogReader): Track {
@@ -380,7 +475,7 @@ export class HeldLane {
    * Writes, and moves the durable cursors as far as earlier writes allow: a row counts as settled only once
    * that is durable, else a write that fails could leave the cursor past a message that is nowhere.
    */
-  async #commit(write: () => void): Promise<void> {
+  async #commit(write: () => void, isDurable = true): Promise<void> {
     this.#refuse()
     try {
       await this.#options.home.commit(() => {
@@ -390,7 +485,7 @@ export class HeldLane {
           track.advance()
           if (track.cursor > track.savedCursor) this.home.moveCursor(track.file, track.cursor)
         }
-      })
+      }, isDurable)
       for (const track of this.#tracks.values()) track.savedCursor = track.cursor
       this.#unwritable = undefined
     } catch (error) {
@@ -424,4 +519,23 @@ export class HeldLane {
 /** What a home that cannot be written now says. */
 export function unavailable(reason: string, cause: unknown): MailroomError<'MR_STORE_UNAVAILABLE'> {
   return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason }, { cause })
+}
+
+/** The log's line has a message no more: it is settled, or in the home's `start`. */
+function leaveRow(hand: Hand): void {
+  if (hand.row !== undefined) hand.row.openCount--
+  hand.row = undefined
+}
+
+function idsOf({ id, count }: Pick<Run, 'id' | 'count'>): string[] {
+  return Array.from({ length: count }, (_, index) => idBehind({ id, count: index }))
+}
+
+/** The id at the place behind a run. */
+function idBehind({ id, count }: Pick<Run, 'id' | 'count'>): string {
+  return idAtPlace(batchKeyOf(id), placeOf(id) + count)
+}
+
+function outcomeOf({ deliveredAt, attempts }: Run): Pick<Delivered, 'deliveredAt' | 'attempts'> {
+  return { deliveredAt, attempts }
 }

@@ -1,56 +1,91 @@
 /**
- * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the
- * lane's holder opens.
+ * A lane's home: its delivered list, its cursors, its starts and its dead letters, in one file that only the lane's
+ * holder opens. A delivered text is in the log only: the list names its place there, one record for all messages that
+ * were delivered together.
  */
 
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { RETRY_MAX_MS } from '../../runtime/timings.ts'
-import { floorAt, idAt, MAX_ID, MIN_ID } from '../ids.ts'
-import { MAX_STARTS } from '../limits.ts'
-import type { Claimed, Dead, Delivered, Range, Settlement, Whereabouts } from '../ports.ts'
+import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
+import {
+  type Attempts,
+  adopted,
+  attemptsOf,
+  killerLetter,
+  type Letter,
+  settledAs,
+  startedOnce,
+} from '../lane.ts'
+import type { Dead, Message, Range, Settlement, Whereabouts } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
+import type { RowName } from './row.ts'
 import {
   checkpointWithin,
-  checksumOf,
   closeGuarded,
   createFile,
+  giveBack,
   guardOf,
   isUnavailable,
   type OpenFile,
   openToRead,
   openToWrite,
   setAside,
+  syncLater,
   transact,
+  transactUnsynced,
 } from './sqlite.ts'
 
 const SCHEMA = `
-  CREATE TABLE message(id TEXT PRIMARY KEY, crc INTEGER NOT NULL, body TEXT NOT NULL,
-    deliveredAt INTEGER NOT NULL, attempts INTEGER NOT NULL);
-  CREATE TABLE cursor(file TEXT PRIMARY KEY, seq INTEGER NOT NULL);
-  CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, starts INTEGER NOT NULL, due INTEGER NOT NULL,
-    open INTEGER NOT NULL, suspect INTEGER NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL);
+  CREATE TABLE file(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, cursor INTEGER NOT NULL);
+  CREATE TABLE delivered(id TEXT PRIMARY KEY, count INTEGER NOT NULL, file INTEGER NOT NULL, seq INTEGER NOT NULL,
+    at INTEGER NOT NULL, attempts INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
+    starts INTEGER NOT NULL, due INTEGER NOT NULL, open INTEGER NOT NULL, suspect INTEGER NOT NULL,
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL);
   CREATE INDEX start_due ON start(open, due);
-  CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, starts INTEGER NOT NULL, reason TEXT NOT NULL,
-    firstError TEXT NOT NULL, lastError TEXT NOT NULL, at INTEGER NOT NULL, purged INTEGER NOT NULL);
+  CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
+    starts INTEGER NOT NULL, reason TEXT NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL,
+    at INTEGER NOT NULL, purged INTEGER NOT NULL);
   CREATE INDEX dead_purged ON dead(purged);`
-const TABLES = ['message', 'cursor', 'start', 'dead']
+const TABLES = ['file', 'delivered', 'start', 'dead']
 
-/** How many old messages are removed in one transaction. */
+/** The columns of `Attempts`, in its names. */
+const ATTEMPTS = 'starts, due AS dueAt, open, suspect, firstError, lastError'
+const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET starts = excluded.starts,
+  due = excluded.due, open = excluded.open, suspect = excluded.suspect, firstError = excluded.firstError,
+  lastError = excluded.lastError`
+const BURY = 'INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING'
+
+/** How many old records are removed in one transaction. */
 const REMOVE_COUNT = 1000
 
 /** A message as the holder has it in hand. */
-export interface InHand {
+export interface InHand extends Message, RowName {}
+
+/** Messages of one row of the log at consecutive places of their batch, delivered at the same time. */
+export interface Run extends RowName {
+  /** Of the first. */
   id: string
-  text: string
+  count: number
+  deliveredAt: number
+  attempts: number
 }
 
-interface HomeRow extends Omit<Delivered, 'text'> {
-  crc: number
-  body: string
+/** True when a message is one of a run. */
+function isInRun({ id: firstId, count }: Pick<Run, 'id' | 'count'>, id: string): boolean {
+  return id >= firstId && batchKeyOf(id) === batchKeyOf(firstId) && placeOf(id) < placeOf(firstId) + count
 }
+
+/** A message that was started before, in hand again. */
+export interface Due extends InHand {
+  starts: number
+  suspect: boolean
+}
+
+type AttemptsRow = Omit<Attempts, 'open' | 'suspect'> & { open: number; suspect: number }
 
 /** An open home. All errors are SQLite's own. */
 export class Home {
@@ -65,6 +100,8 @@ export class Home {
   #guard: Guard
   /** Why the file could be opened to read only. Every commit tries to open it to write. */
   #unwritable: unknown
+  /** The last transaction was not durable. */
+  #isUnsynced = false
   readonly #statements = new Map<string, StatementSync>()
   readonly #commits: GroupCommit
 
@@ -74,12 +111,15 @@ export class Home {
     this.#clock = clock
     this.dueNow = steadyNow(clock)
     this.#retentionMs = retentionMs
-    this.#commits = new GroupCommit({ clock, transact: (work) => this.#transact(work) })
+    this.#commits = new GroupCommit({
+      clock,
+      transact: (work, isDurable) => this.#transact(work, isDurable),
+    })
     try {
       if (!existsSync(path)) {
         // SQLite would take the write-ahead log of a home that was removed for that of the new one.
         if (existsSync(`${path}-wal`)) setAside(path, clock.now())
-        createFile(path, SCHEMA)
+        createFile(path, SCHEMA, { shrinks: true })
       }
       this.#open = this.#openToWrite()
     } catch (error) {
@@ -93,82 +133,105 @@ export class Home {
 
   /** By log file: the row up to which (inclusive) everything of this lane is settled or in `start`. */
   cursors(): Map<string, number> {
-    const rows = this.#sql('SELECT file, seq FROM cursor').all() as { file: string; seq: number }[]
-    return new Map(rows.map(({ file, seq }) => [file, seq]))
+    const rows = this.#sql('SELECT id, cursor FROM file').all() as { id: string; cursor: number }[]
+    return new Map(rows.map(({ id, cursor }) => [id, cursor]))
   }
 
-  /** Runs `write` in the next transaction; resolves when that is durable. */
-  commit(write: () => void): Promise<void> {
-    return this.#commits.run(write)
+  /**
+   * Runs `write` in the next transaction; resolves when that is durable.
+   *
+   * @param isDurable False: a power cut may undo it until the next `sync`, or the next durable transaction.
+   */
+  commit(write: () => void, isDurable = true): Promise<void> {
+    return this.#commits.run(write, isDurable)
+  }
+
+  /** Makes all transactions so far durable. @throws {Gone} As `check`; else the home cannot be trusted any more. */
+  async sync(): Promise<void> {
+    if (!this.#isUnsynced) return
+    this.check()
+    const synced = syncLater(this.#path)
+    this.#isUnsynced = false
+    await synced
   }
 
   /** Within `commit`. */
   moveCursor(file: string, seq: number): void {
-    this.#sql('INSERT INTO cursor VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq').run(file, seq)
+    this.#sql(
+      'INSERT INTO file VALUES (NULL, ?, ?) ON CONFLICT(id) DO UPDATE SET cursor = excluded.cursor',
+    ).run(file, seq)
   }
 
   /** Within `commit`: counts one more start, open. */
-  start({ id, text }: InHand): void {
-    this.#sql(
-      `INSERT INTO start VALUES (?, ?, 1, 0, 1, 0, '', '')
-       ON CONFLICT DO UPDATE SET starts = starts + 1, open = 1`,
-    ).run(id, text)
+  start(hand: InHand): void {
+    this.#keep(hand, startedOnce(this.#attempts(hand.id)))
   }
 
-  /** Within `commit`. @returns The message when it is in the delivered list by this call. */
-  settle({ id, text }: InHand, settlement: Settlement): Delivered | undefined {
+  /**
+   * Within `commit`: messages without a start are delivered.
+   *
+   * @returns The run that is in the delivered list by this call.
+   */
+  deliver(run: Omit<Run, 'deliveredAt' | 'attempts'>): Run | undefined {
+    return this.#list({ ...run, deliveredAt: this.#clock.now(), attempts: attemptsOf() })
+  }
+
+  /** Within `commit`. @returns A run of one message when that is in the delivered list by this call. */
+  settle(hand: InHand, settlement: Settlement): Run | undefined {
+    const { id, file, seq } = hand
     const now = this.#clock.now()
-    const row = this.#one('SELECT starts, open, firstError FROM start WHERE id = ?', id)
-    const [starts, firstError] = [(row?.['starts'] as number) ?? 0, (row?.['firstError'] as string) ?? '']
-    switch (settlement.as) {
-      case 'done': {
-        const attempts = Math.max(1, starts)
-        this.#sql('DELETE FROM start WHERE id = ?').run(id)
-        const { changes } = this.#sql(
-          'INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
-        ).run(...[id, checksumOf(id, text), text, now, attempts])
-        return changes === 1 ? { id, text, deliveredAt: now, attempts } : undefined
-      }
-      case 'retry': {
-        const { delayMs, error } = settlement
-        this.#sql(
-          `INSERT INTO start VALUES (?, ?, 0, ?, 0, 0, ?, ?) ON CONFLICT DO UPDATE
-           SET open = 0, suspect = 0, due = excluded.due, lastError = excluded.lastError, firstError = ?`,
-        ).run(id, text, this.dueNow() + delayMs, error, error, firstError || error)
-        return undefined
-      }
-      case 'back':
-        this.#sql(
-          `INSERT INTO start VALUES (?, ?, 0, 0, 0, 0, '', '')
-           ON CONFLICT DO UPDATE SET starts = starts - open, open = 0, due = 0`,
-        ).run(id, text)
-        return undefined
-      case 'dead': {
-        const { reason, error } = settlement
-        this.#sql('DELETE FROM start WHERE id = ?').run(id)
-        this.#sql('INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING').run(
-          ...[id, text, starts, reason, firstError || error, error, now],
-        )
-        return undefined
-      }
+    const fate = settledAs(settlement, this.dueNow(), this.#attempts(id))
+    if (fate.is === 'waiting') {
+      this.#keep(hand, fate.attempts)
+      return undefined
     }
+    this.#sql('DELETE FROM start WHERE id = ?').run(id)
+    if (fate.is === 'dead') {
+      bury(this.#sql(BURY), hand, fate.letter, now)
+      return undefined
+    }
+    return this.#list({ id, count: 1, file, seq, deliveredAt: now, attempts: fate.attempts })
   }
 
-  /** True when a message has been taken out of the log's line already. */
-  knows(id: string): boolean {
-    const sql = `SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM start WHERE id = ?1
-      UNION ALL SELECT 1 FROM dead WHERE id = ?1 LIMIT 1`
-    return this.#one(sql, id) !== undefined
+  #list(run: Run): Run | undefined {
+    const { id, count, file, seq, deliveredAt, attempts } = run
+    this.#sql('INSERT INTO file VALUES (NULL, ?, 0) ON CONFLICT(id) DO NOTHING').run(file)
+    const sql = `INSERT INTO delivered VALUES (?, ?, (SELECT number FROM file WHERE id = ?), ?, ?, ?)
+      ON CONFLICT DO NOTHING`
+    return this.#sql(sql).run(id, count, file, seq, deliveredAt, attempts).changes === 1 ? run : undefined
+  }
+
+  #attempts(id: string): Attempts | undefined {
+    const row = this.#one(`SELECT ${ATTEMPTS} FROM start WHERE id = ?`, id)
+    return row && attemptsIn(row)
+  }
+
+  #keep(hand: InHand, attempts: Attempts): void {
+    keep(this.#sql(KEEP), hand, attempts)
+  }
+
+  /** Of a row's messages, from one id to another (inclusive): a test for those that were taken out of the log's line. */
+  known(firstId: string, lastId: string): (id: string) => boolean {
+    const runs = this.#sql('SELECT id, count FROM delivered WHERE id BETWEEN ? AND ?').all(
+      batchKeyOf(firstId),
+      lastId,
+    ) as { id: string; count: number }[]
+    const others = this.#sql(
+      'SELECT id FROM start WHERE id BETWEEN ?1 AND ?2 UNION ALL SELECT id FROM dead WHERE id BETWEEN ?1 AND ?2',
+    ).all(firstId, lastId)
+    if (runs.length === 0 && others.length === 0) return () => false
+    const ids = new Set(others.map(({ id }) => id as string))
+    return (id) => ids.has(id) || runs.some((run) => isInRun(run, id))
   }
 
   /** Messages whose next start is due, the longest due first. */
-  due(limit: number): Claimed[] {
-    const sql =
-      'SELECT id, body AS text, starts, suspect FROM start WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?'
-    const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Claimed, 'suspect'> & {
+  due(limit: number): Due[] {
+    const sql = `SELECT id, body AS text, file, seq, starts, suspect FROM start WHERE open = 0 AND due <= ?
+      ORDER BY due LIMIT ?`
+    const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
       suspect: number
     })[]
-    return rows.map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect: suspect === 1 }))
+    return rows.map((row) => ({ ...row, suspect: row.suspect === 1 }))
   }
 
   /** The first due instant after `now`, in `dueNow`'s time; infinite when there is none. */
@@ -189,8 +252,9 @@ export class Home {
   }
 
   find(id: string): Whereabouts | undefined {
-    const message = this.#one('SELECT deliveredAt, attempts FROM message WHERE id = ?', id)
-    if (message !== undefined) return { state: 'delivered', ...(message as Omit<Whereabouts, 'state'>) }
+    const [run] = this.#runs('id <= ? ORDER BY id DESC LIMIT 1', id)
+    if (run !== undefined && isInRun(run, id))
+      return { state: 'delivered', attempts: run.attempts, deliveredAt: run.deliveredAt }
     const dead = this.#one('SELECT starts FROM dead WHERE id = ?', id)
     if (dead !== undefined) return { state: 'dead', attempts: dead['starts'] as number, deliveredAt: null }
     const start = this.#one('SELECT starts FROM start WHERE id = ?', id)
@@ -199,18 +263,22 @@ export class Home {
     return undefined
   }
 
-  /** A page of the delivered list, and the ids in it whose text is not what was written. */
-  delivered({ before = MAX_ID, after, limit }: Range): (Delivered & { damaged: boolean })[] {
-    const floor = floorAt(this.#clock.ago(this.#retentionMs), after)
+  /**
+   * Runs of the delivered list in the order of a range, at most its `limit`. The first may begin before the range, and
+   * the last may end behind it.
+   */
+  delivered({ before = MAX_ID, after, limit }: Range): Run[] {
     const order = after === undefined ? 'DESC' : 'ASC'
-    const sql = `SELECT id, crc, body, deliveredAt, attempts FROM message
-      WHERE id > ? AND id < ? ORDER BY id ${order} LIMIT ?`
-    return this.#sql(sql)
-      .all(floor, before, limit)
-      .map((row) => {
-        const { id, crc, body, deliveredAt, attempts } = row as unknown as HomeRow
-        return { id, text: body, deliveredAt, attempts, damaged: checksumOf(id, body) !== crc }
-      })
+    // The run that `after` is in may reach beyond it.
+    const within = 'id >= max(?1, ifnull((SELECT max(id) FROM delivered WHERE id <= ?2), ?2)) AND id < ?3'
+    const oldest = idAt(this.#clock.ago(this.#retentionMs))
+    return this.#runs(`${within} ORDER BY id ${order} LIMIT ?4`, oldest, after ?? MIN_ID, before, limit)
+  }
+
+  #runs(where: string, ...values: SQLInputValue[]): Run[] {
+    const sql = `SELECT id, count, (SELECT file.id FROM file WHERE number = delivered.file) AS file, seq,
+      at AS deliveredAt, attempts FROM delivered WHERE ${where}`
+    return this.#sql(sql).all(...values) as unknown as Run[]
   }
 
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
@@ -224,7 +292,7 @@ export class Home {
   /** Within `commit`. @returns False when there is no such dead letter. */
   replay(id: string): boolean {
     const { changes } = this.#sql(
-      `INSERT INTO start SELECT id, body, 0, 0, 0, 0, '', '' FROM dead WHERE id = ? AND purged = 0`,
+      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '' FROM dead WHERE id = ? AND purged = 0`,
     ).run(id)
     this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
     return changes === 1
@@ -238,7 +306,7 @@ export class Home {
 
   /** True when `removeOld` would remove something. */
   hasOld(): boolean {
-    const sql = `SELECT 1 FROM message WHERE id < ?1
+    const sql = `SELECT 1 FROM delivered WHERE id < ?1
       UNION ALL SELECT 1 FROM dead WHERE purged = 1 AND id < ?1 LIMIT 1`
     return this.#one(sql, idAt(this.#clock.ago(this.#retentionMs))) !== undefined
   }
@@ -247,7 +315,8 @@ export class Home {
   removeOld(): boolean {
     const oldest = idAt(this.#clock.ago(this.#retentionMs))
     this.#sql('DELETE FROM dead WHERE purged = 1 AND id < ?').run(oldest)
-    const sql = 'DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id < ? ORDER BY id LIMIT ?)'
+    const sql =
+      'DELETE FROM delivered WHERE id IN (SELECT id FROM delivered WHERE id < ? ORDER BY id LIMIT ?)'
     return this.#sql(sql).run(oldest, REMOVE_COUNT).changes === REMOVE_COUNT
   }
 
@@ -271,6 +340,11 @@ export class Home {
     this.#sql('UPDATE meta SET version = version').run()
   }
 
+  /** As `giveBack`. */
+  giveBack(): boolean {
+    return this.#unwritable === undefined && giveBack(this.#open.database, this.#guard)
+  }
+
   /** As `checkpointWithin`. */
   checkpoint(): void {
     if (this.#unwritable === undefined) checkpointWithin(this.#path, this.#open.database, this.#guard)
@@ -282,7 +356,7 @@ export class Home {
     closeGuarded(this.#open.database, this.#guard)
   }
 
-  #transact(work: () => void): void {
+  #transact(work: () => void, isDurable: boolean): void {
     this.#guard.check()
     if (this.#unwritable !== undefined) {
       const open = this.#openToWrite()
@@ -292,7 +366,9 @@ export class Home {
       this.#guard = guardOf(this.#path)
       this.#unwritable = undefined
     }
-    transact(this.#open.database, work)
+    if (isDurable) transact(this.#open.database, work)
+    else transactUnsynced(this.#open.database, work)
+    this.#isUnsynced = !isDurable
   }
 
   #openToWrite(): OpenFile {
@@ -330,17 +406,36 @@ function checkTables(open: OpenFile): OpenFile {
 /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
 function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
   return transact(database, () => {
-    database
-      .prepare(
-        `INSERT INTO dead SELECT id, body, starts, 'Its worker died ' || starts || ' times while the handler ran',
-           CASE firstError WHEN '' THEN 'the worker died' ELSE firstError END, 'the worker died', ?, 0
-         FROM start WHERE open = 1 AND starts >= ? ON CONFLICT DO NOTHING`,
-      )
-      .run(now, MAX_STARTS)
-    const buried = database.prepare('DELETE FROM start WHERE open = 1 AND starts >= ?').run(MAX_STARTS)
-    // The last holder's clock may have been ahead.
-    database.prepare('UPDATE start SET due = ?1 WHERE due > ?1').run(latestDue)
-    const adopted = database.prepare('UPDATE start SET open = 0, suspect = 1, due = 0 WHERE open = 1').run()
-    return Number(buried.changes) + Number(adopted.changes)
+    const rows = database
+      .prepare(`SELECT id, body AS text, file, seq, ${ATTEMPTS} FROM start WHERE open = 1 OR due > ?`)
+      .all(latestDue)
+    const [keepOne, buryOne] = [database.prepare(KEEP), database.prepare(BURY)]
+    const forget = database.prepare('DELETE FROM start WHERE id = ?')
+    for (const row of rows) {
+      const message = row as unknown as InHand
+      const attempts = adopted(attemptsIn(row), latestDue)
+      const letter = killerLetter(attempts)
+      if (letter === undefined) keep(keepOne, message, attempts)
+      else {
+        bury(buryOne, message, letter, now)
+        forget.run(message.id)
+      }
+    }
+    return rows.filter((row) => row['open'] === 1).length
   })
+}
+
+function attemptsIn(row: Record<string, unknown>): Attempts {
+  const { starts, dueAt, open, suspect, firstError, lastError } = row as unknown as AttemptsRow
+  return { starts, dueAt, open: open === 1, suspect: suspect === 1, firstError, lastError }
+}
+
+function keep(statement: StatementSync, { id, text, file, seq }: InHand, attempts: Attempts): void {
+  const { starts, dueAt, open, suspect, firstError, lastError } = attempts
+  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), firstError, lastError)
+}
+
+function bury(statement: StatementSync, { id, text, file, seq }: InHand, letter: Letter, now: number): void {
+  const { attempts, reason, firstError, lastError } = letter
+  statement.run(id, text, file, seq, attempts, reason, firstError, lastError, now)
 }

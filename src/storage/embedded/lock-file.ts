@@ -1,9 +1,9 @@
 /** A lock that its process holds for life: however it ends, the lock is free again. */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { Gone, Guard, identityOf } from './guard.ts'
-import { faultOf } from './sqlite.ts'
+import { faultOf, openPrivate } from './sqlite.ts'
 
 /** A held lock. */
 export interface Lock {
@@ -46,7 +46,7 @@ export function takeLock(path: string, { fill, directory }: LockOptions = {}): L
 }
 
 function locked(path: string, fill: LockOptions['fill']): DatabaseSync | undefined {
-  const database = new DatabaseSync(path)
+  const database = openPrivate(path)
   try {
     accessSync(path, constants.W_OK)
     // Without `fill` nothing is written: neither is a journal, for which there may be no room.

@@ -6,8 +6,9 @@ import { FILES_CHECK_MS } from '../../runtime/timings.ts'
 import { idAt } from '../ids.ts'
 import type { Damage } from './damage.ts'
 import { type DirectoryVersion, Guard, identityOf } from './guard.ts'
-import { LogReader } from './log-reader.ts'
+import { type LoggedMessage, LogReader } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
+import type { RowName } from './row.ts'
 import { faultOf, isBeingWritten, isUnavailable } from './sqlite.ts'
 
 const LOG_NAME = /^log-(\d+)\.(\d+)\.db$/
@@ -41,7 +42,7 @@ export class LogFiles {
   readonly #directory: Guard
   readonly #readers = new Map<string, LogReader>()
   /** The names as of a version of the directory. */
-  #listed: { version: number; names: string[] } = { version: 0, names: [] }
+  #listed: { version: number; names: readonly string[] } = { version: 0, names: [] }
   #version = ''
   #versionEndsAt = 0
 
@@ -51,13 +52,16 @@ export class LogFiles {
   }
 
   /** Names of the files there are now. @throws {MailroomError} `MR_STORE_UNAVAILABLE` when they cannot be listed. */
-  names(): string[] {
+  names(): readonly string[] {
     try {
       this.#directory.check()
     } catch (error) {
       throw unreadable((error as Error).message, error)
     }
+    const version = this.#options.directoryVersion.read()
+    if (version === this.#listed.version) return this.#listed.names
     const names = this.#listNames()
+    this.#listed = { version, names }
     const known = new Set(names)
     for (const [name, reader] of this.#readers) if (!known.has(name)) this.#forget(name, reader)
     return names
@@ -71,9 +75,7 @@ export class LogFiles {
   version(): string {
     const now = this.#options.clock.monotonic()
     if (now >= this.#versionEndsAt) {
-      const version = this.#options.directoryVersion.read()
-      if (version !== this.#listed.version) this.#listed = { version, names: this.names() }
-      this.#version = this.#listed.names
+      this.#version = this.names()
         .map((name) => `${name} ${this.read(name, (reader) => reader.version())}`)
         .join()
       this.#versionEndsAt = now + FILES_CHECK_MS
@@ -127,6 +129,37 @@ export class LogFiles {
       this.#options.damage.report(name, (error as Error).message)
       return undefined
     }
+  }
+
+  /**
+   * The texts of a row by id, without those that are damaged. When the row is not there, or is another one (a power cut
+   * took it), those of the batch's copy in another file, where there is one.
+   *
+   * @param id Of one of its messages.
+   */
+  textsAt({ file, seq }: RowName, id: string): Map<string, string> {
+    const name = this.#nameOf(file)
+    const row = name === undefined ? undefined : this.read(name, (reader) => reader.rowAt(seq))
+    const found = this.#textsIn(row ?? [])
+    if (found.has(id)) return found
+    for (const other of this.names()) {
+      if (other === name) continue
+      const copy = this.#textsIn(this.read(other, (reader) => reader.rowOf(id)) ?? [])
+      if (copy.has(id)) return copy
+    }
+    return found
+  }
+
+  #textsIn(row: readonly LoggedMessage[]): Map<string, string> {
+    return new Map(this.intact(row).map(({ id, text }) => [id, text]))
+  }
+
+  #nameOf(file: string): string | undefined {
+    const find = () => [...this.#readers].find(([, reader]) => reader.file === file)?.[0]
+    const name = find()
+    if (name !== undefined) return name
+    for (const each of this.names()) this.read(each, () => {})
+    return find()
   }
 
   /** Leaves out rows that are not what was written, and reports them. */

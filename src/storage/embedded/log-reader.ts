@@ -1,21 +1,41 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { batchKeyOf, byId } from '../ids.ts'
 import type { Message } from '../ports.ts'
 import { identityOf } from './guard.ts'
-import { checksumOf, type OpenFile, openToRead } from './sqlite.ts'
+import { decodeRow, type Row } from './row.ts'
+import { type OpenFile, openToRead } from './sqlite.ts'
 
-/** The tables of a log file. A row is at once the entry in the log and the one in its lane's line. */
+/**
+ * The tables of a log file. A row is at once messages of a batch in the log and their place in their lane's line. `key`
+ * has the idempotency keys, each with the id of its batch's first message and how many they are. `ended` has a row once
+ * nothing more is written to the file.
+ */
 export const LOG_SCHEMA = `
-  CREATE TABLE log(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, key TEXT, hash TEXT,
-    lane INTEGER NOT NULL, crc INTEGER NOT NULL, body TEXT NOT NULL);
-  CREATE UNIQUE INDEX log_key ON log(key) WHERE key IS NOT NULL;
-  CREATE INDEX log_lane ON log(lane, seq);`
+  CREATE TABLE batch(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, lane INTEGER NOT NULL, count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
+  CREATE INDEX batch_lane ON batch(lane, seq, count, bytes);
+  CREATE TABLE key(value TEXT PRIMARY KEY, hash TEXT NOT NULL, id TEXT NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE ended(at INTEGER NOT NULL);`
 
-/** A row of the log. `damaged`: its text is not what was written. */
-export interface LogRow extends Message {
-  seq: number
+/** A message of the log. `damaged`: its text is not what was written, and is empty here. */
+export interface LoggedMessage extends Message {
   lane: number
   damaged: boolean
+}
+
+/** A row of a lane. */
+export interface LaneRow {
+  seq: number
+  /** Messages that were written into it. */
+  count: number
+  /** Ascending, the damaged ones among them. */
+  messages: LoggedMessage[]
+}
+
+interface StoredRow extends Row {
+  seq: number
+  lane: number
 }
 
 let lastNumber = 0
@@ -32,8 +52,11 @@ export class LogReader {
   readonly #indexIdentity: string | undefined
   readonly #database: DatabaseSync
   readonly #number = ++lastNumber
+  #isEnded = false
+  /** Of an ended file: the ids of its first and its last row, by id; null when it has none. */
+  #ends: { first: string; last: string } | null | undefined
   readonly #statements: Record<
-    'descending' | 'ascending' | 'one' | 'lane' | 'count' | 'next' | 'version',
+    'descending' | 'ascending' | 'before' | 'at' | 'lane' | 'count' | 'next' | 'ended' | 'version',
     StatementSync
   >
 
@@ -44,17 +67,22 @@ export class LogReader {
     this.#indexIdentity = identityOf(`${path}-shm`)
     this.isImmutable = isImmutable
     this.#database = database
-    const row = 'SELECT seq, id, lane, crc, body FROM log'
+    const row = 'SELECT seq, id, lane, count, bytes, crc, body FROM batch'
     this.#statements = {
-      descending: database.prepare(`${row} WHERE id > ? AND id < ? ORDER BY id DESC LIMIT ?`),
-      ascending: database.prepare(`${row} WHERE id > ? AND id < ? ORDER BY id LIMIT ?`),
-      one: database.prepare(`${row} WHERE id = ?`),
+      descending: database.prepare(`${row} WHERE id < ? ORDER BY id DESC`),
+      // The row of the first message may begin with an earlier one.
+      ascending: database.prepare(
+        `${row} WHERE id >= ifnull((SELECT max(id) FROM batch WHERE id <= ?1), ?1) AND id < ?2 ORDER BY id`,
+      ),
+      before: database.prepare(`${row} WHERE id <= ? ORDER BY id DESC LIMIT 1`),
+      at: database.prepare(`${row} WHERE seq = ?`),
       lane: database.prepare(`${row} WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?`),
       count: database.prepare(
-        'SELECT count(*) AS count, max(seq) AS last FROM log WHERE lane = ? AND seq > ?',
+        'SELECT sum(count) AS count, max(seq) AS last FROM batch WHERE lane = ? AND seq > ?',
       ),
+      ended: database.prepare('SELECT 1 FROM ended'),
       version: database.prepare('PRAGMA data_version'),
-      next: database.prepare('SELECT id FROM log WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1'),
+      next: database.prepare('SELECT id FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1'),
     }
   }
 
@@ -72,53 +100,114 @@ export class LogReader {
     return identity !== undefined && identity !== this.#indexIdentity
   }
 
+  /** True once nothing more is written to it: what was read of it then is all there is. */
+  get isEnded(): boolean {
+    this.#isEnded ||= this.#statements.ended.get() !== undefined
+    return this.#isEnded
+  }
+
   /** Another text after each commit, and of each reader. */
   version(): string {
+    if (this.#isEnded) return `${this.#number}`
     return `${this.#number}:${this.#statements.version.get()!['data_version']}`
   }
 
-  /** Rows between two ids (exclusive). */
-  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): LogRow[] {
-    return this.#statements[order].all(after, before, limit).map(toRow)
+  /** Messages between two ids (exclusive). */
+  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): LoggedMessage[] {
+    const page: LoggedMessage[] = []
+    const rows =
+      order === 'ascending'
+        ? this.#statements.ascending.iterate(after, before)
+        : this.#statements.descending.iterate(before)
+    for (const row of rows) {
+      const messages = this.#messagesIn(row)
+      if (order === 'descending') messages.reverse()
+      for (const message of messages) {
+        if (order === 'descending' && message.id <= after) return page
+        if (message.id <= after || message.id >= before) continue
+        page.push(message)
+        if (page.length === limit) return page
+      }
+    }
+    return page
   }
 
-  get(id: string): LogRow | undefined {
-    const row = this.#statements.one.get(id)
-    return row === undefined ? undefined : toRow(row)
+  get(id: string): LoggedMessage | undefined {
+    return this.rowOf(id).find((message) => message.id === id)
   }
 
-  /** Rows of a lane after a row, in the order they were written. */
-  ofLane(lane: number, afterSeq: number, limit: number): LogRow[] {
-    return this.#statements.lane.all(lane, afterSeq, limit).map(toRow)
+  /** All messages of the row that a message is in; none when it is in no row. */
+  rowOf(id: string): LoggedMessage[] {
+    if (!this.#mayHave(id)) return []
+    const row = this.#statements.before.get(id)
+    if (row === undefined || batchKeyOf(row['id'] as string) !== batchKeyOf(id)) return []
+    return this.#messagesIn(row)
   }
 
-  /** How many rows of a lane stand after a row, and the last of them (or the row itself). */
+  /** All messages of the row with a number. */
+  rowAt(seq: number): LoggedMessage[] {
+    const row = this.#statements.at.get(seq)
+    return row === undefined ? [] : this.#messagesIn(row)
+  }
+
+  /** Rows of a lane after a row, in the order they were written, until they have `maxBytes` of texts together. */
+  ofLane(lane: number, afterSeq: number, limit: number, maxBytes = Number.POSITIVE_INFINITY): LaneRow[] {
+    const rows: LaneRow[] = []
+    let bytes = 0
+    for (const row of this.#statements.lane.iterate(lane, afterSeq, limit)) {
+      const { seq, count, bytes: ownBytes } = row as unknown as StoredRow
+      rows.push({ seq, count, messages: this.#messagesIn(row) })
+      bytes += ownBytes
+      if (bytes >= maxBytes) break
+    }
+    return rows
+  }
+
+  /** How many messages of a lane stand after a row, and the last row of them (or the row itself). */
   countOf(lane: number, afterSeq: number): { count: number; last: number } {
     const { count, last } = this.#statements.count.get(lane, afterSeq) as {
-      count: number
+      count: number | null
       last: number | null
     }
-    return { count, last: last ?? afterSeq }
+    return { count: count ?? 0, last: last ?? afterSeq }
   }
 
-  /** The id of a lane's first row after a row. */
+  /** The id of a lane's first message after a row. */
   nextOf(lane: number, afterSeq: number): string | undefined {
     return this.#statements.next.get(lane, afterSeq)?.['id'] as string | undefined
   }
 
-  /** The youngest id of the file. */
+  /** The id of the youngest row's first message. */
   youngest(): string | undefined {
     return (
-      (this.#database.prepare('SELECT max(id) AS id FROM log').get()?.['id'] as string | null) ?? undefined
+      (this.#database.prepare('SELECT max(id) AS id FROM batch').get()?.['id'] as string | null) ?? undefined
     )
+  }
+
+  /** False only for an ended file: then it costs nothing to know. */
+  #mayHave(id: string): boolean {
+    if (!this.isEnded) return true
+    if (this.#ends === undefined) {
+      const { first, last } = this.#database
+        .prepare('SELECT (SELECT min(id) FROM batch) AS first, (SELECT max(id) FROM batch) AS last')
+        .get() as { first: string | null; last: string | null }
+      this.#ends = first === null || last === null ? null : { first, last }
+    }
+    if (this.#ends === null) return false
+    const { first, last } = this.#ends
+    return id >= first && (id <= last || batchKeyOf(id) === batchKeyOf(last))
+  }
+
+  #messagesIn(row: object): LoggedMessage[] {
+    const { seq, lane, ...stored } = row as StoredRow
+    const { messages, damaged } = decodeRow({ file: this.file, seq, lane }, stored)
+    const whole = messages.map((message) => ({ ...message, lane, damaged: false }))
+    if (damaged.length === 0) return whole
+    const lost = damaged.map((id) => ({ id, text: '', lane, damaged: true }))
+    return [...whole, ...lost].sort(byId)
   }
 
   close(): void {
     this.#database.close()
   }
-}
-
-function toRow(row: object): LogRow {
-  const { body, crc, ...rest } = row as { seq: number; id: string; lane: number; crc: number; body: string }
-  return { ...rest, text: body, damaged: checksumOf(rest.id, body) !== crc }
 }

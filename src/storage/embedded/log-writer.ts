@@ -7,23 +7,23 @@
  * success for data that is gone. The process ends, and its successor recovers what is there.
  */
 
-import { readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MailroomError } from '../../runtime/errors.ts'
 import { DISK_PROBE_MS, KEY_WINDOW_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, idAt, timeOf } from '../ids.ts'
-import type { IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
+import { batchKeyOf, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
+import type { IdempotencyKey, LaneBatch, Message, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, isFull, mayWrite, whyUnwritable } from './guard.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { listLogs } from './log-files.ts'
 import { LOG_SCHEMA } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
+import { encodeRow, rowsOf } from './row.ts'
 import {
   checkpoint,
   checkpointWithin,
-  checksumOf,
   closeGuarded,
   createFile,
   faultOf,
@@ -38,6 +38,7 @@ import {
 
 const SEGMENT_BYTES = 256 * 1024 * 1024
 const ROW_BYTES = 150
+const FIND_KEY = 'SELECT id, hash, count FROM key WHERE value = ? AND id > ?'
 /** More than are ever written in a millisecond. */
 const ROWS_PER_MS = 1000
 
@@ -54,10 +55,11 @@ interface Segment {
   name: string
   database: DatabaseSync
   guard: Guard
+  /** The file's own random id. */
+  file: string
   insert: StatementSync
+  keepKey: StatementSync
   findKey: StatementSync
-  dropKey: StatementSync
-  idsOf: StatementSync
   /** The number of the last row. */
   seq: number
   bytes: number
@@ -71,6 +73,8 @@ export class LogWriter {
   #lock: Lock | undefined
   /** Undefined until its file could be opened. */
   #segment: Segment | undefined
+  /** Segments before it, those open that were looked into for a key; undefined until their names are needed. */
+  #older: Map<string, { database: DatabaseSync; findKey: StatementSync } | undefined> | undefined
   /** The highest number of a segment so far. */
   #number = 0
   #rotateAt = 0
@@ -119,12 +123,26 @@ export class LogWriter {
     try {
       this.#segment!.guard.check()
       const next = this.#create()
+      this.#endSegment()
       this.#closeSegment()
       this.#segment = next
+      this.#forgetOlder()
     } catch (error) {
       this.#rotateAt = clock.monotonic() + DISK_PROBE_MS
       if (!isUnavailable(error)) throw error
       logger.warn({ segment: this.current, error: (error as Error).message }, 'the segment cannot be ended')
+    }
+  }
+
+  /** Without its mark, an ended segment only costs its readers more. */
+  #endSegment(): void {
+    const { database } = this.#segment!
+    try {
+      transact(database, () =>
+        database.prepare('INSERT INTO ended VALUES (?)').run(this.#options.clock.now()),
+      )
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
     }
   }
 
@@ -162,6 +180,7 @@ export class LogWriter {
   }
 
   close(): void {
+    this.#forgetOlder()
     this.#closeSegment()
     this.#lock?.release()
   }
@@ -215,17 +234,20 @@ export class LogWriter {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       return new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
+    const segment = this.#segment!
+    const [{ id: firstId }] = messages as [Message]
     if (key !== undefined) {
-      const known = this.#receiptsOf(key, messages[0]!.id)
+      const known = this.#receiptsOf(key, firstId)
       if (known !== undefined) return known
-      this.#segment!.dropKey.run(key.value)
+      segment.keepKey.run(key.value, key.hash, firstId, messages.length)
     }
-    for (const [index, { id, text }] of messages.entries()) {
-      const [keyValue, hash] = index === 0 && key !== undefined ? [key.value, key.hash] : [null, null]
-      this.#segment!.insert.run(++this.#segment!.seq, id, keyValue, hash, lane, checksumOf(id, text), text)
-      this.#segment!.bytes += text.length + ROW_BYTES
+    for (const { messages: mates, texts } of rowsOf(messages)) {
+      const place = { file: segment.file, seq: ++segment.seq, lane }
+      const { id, count, bytes, crc, body } = encodeRow(place, mates, texts)
+      segment.insert.run(place.seq, id, lane, count, bytes, crc, body)
+      segment.bytes += body.length + ROW_BYTES
     }
-    this.#segment!.firstAt ??= clock.now()
+    segment.firstAt ??= clock.now()
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
@@ -240,35 +262,55 @@ export class LogWriter {
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
     const oldest = idAt(this.#options.clock.ago(KEY_WINDOW_MS))
-    const find = ({ findKey, idsOf }: Pick<Segment, 'findKey' | 'idsOf'>) => {
-      const row = findKey.get(key, oldest) as { id: string; hash: string } | undefined
+    const find = (findKey: StatementSync) => {
+      const row = findKey.get(key, oldest) as { id: string; hash: string; count: number } | undefined
       if (row === undefined) return undefined
-      const batchKey = batchKeyOf(row.id)
-      const ids = idsOf.all(batchKey, `${batchKey.slice(0, -2)}ZZ`).map((found) => found['id'] as string)
-      return { hash: row.hash, ids }
+      const { id, hash, count } = row
+      const ids = Array.from({ length: count }, (_, index) => idAtPlace(batchKeyOf(id), placeOf(id) + index))
+      return { hash, ids }
     }
-    const here = find(this.#segment!)
+    const here = find(this.#segment!.findKey)
     if (here !== undefined) return here
-    for (const name of this.#segmentNames()) {
-      if (name === this.current) continue
+    for (const name of this.#olderNames()) {
       const there = this.#findIn(name, find)
       if (there !== undefined) return there
     }
     return undefined
   }
 
+  /** Closes those that were removed: their room is given back only then. */
+  #olderNames(): Iterable<string> {
+    this.#older ??= new Map(
+      this.#segmentNames().flatMap((name) => (name === this.current ? [] : [[name, undefined]])),
+    )
+    for (const [name, open] of this.#older) {
+      if (existsSync(join(this.#options.data, name))) continue
+      open?.database.close()
+      this.#older.delete(name)
+    }
+    return this.#older.keys()
+  }
+
   /** Looks into an older segment. One that is damaged is told by its readers, and no reason to refuse. */
-  #findIn<T>(name: string, find: (statements: Pick<Segment, 'findKey' | 'idsOf'>) => T): T | undefined {
+  #findIn<T>(name: string, find: (findKey: StatementSync) => T): T | undefined {
     try {
-      return openToRead(join(this.#options.data, name), ({ database }) => {
-        const found = find(keyStatements(database))
-        database.close()
-        return found
-      })
+      let open = this.#older?.get(name)
+      if (open === undefined) {
+        open = openToRead(join(this.#options.data, name), ({ database }) => ({
+          ...{ database, findKey: database.prepare(FIND_KEY) },
+        }))
+        this.#older?.set(name, open)
+      }
+      return find(open.findKey)
     } catch (error) {
       if (faultOf(error) === 'damaged') return undefined
       throw error
     }
+  }
+
+  #forgetOlder(): void {
+    for (const open of this.#older?.values() ?? []) open?.database.close()
+    this.#older = undefined
   }
 
   /** A transaction failed, or could not begin. @returns What its batches are refused with. */
@@ -320,15 +362,14 @@ export class LogWriter {
   #openSegment(name: string): Segment {
     const path = join(this.#options.data, name)
     this.#number = Math.max(this.#number, Number(name.split('.')[1]))
-    return openToWrite(path, ({ database }) => {
-      const first = database.prepare('SELECT id FROM log ORDER BY seq LIMIT 1').get()?.['id']
-      const last = database.prepare('SELECT max(seq) AS seq FROM log').get()?.['seq'] as number | null
+    return openToWrite(path, ({ database, file }) => {
+      const first = database.prepare('SELECT id FROM batch ORDER BY seq LIMIT 1').get()?.['id']
+      const last = database.prepare('SELECT max(seq) AS seq FROM batch').get()?.['seq'] as number | null
       return {
-        name,
-        database,
-        insert: database.prepare('INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING'),
-        dropKey: database.prepare('UPDATE log SET key = NULL WHERE key = ?'),
-        ...keyStatements(database),
+        ...{ name, database, file },
+        insert: database.prepare('INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING'),
+        keepKey: database.prepare('INSERT OR REPLACE INTO key VALUES (?, ?, ?, ?)'),
+        findKey: database.prepare(FIND_KEY),
         // Higher than that of any row that was lost with a write-ahead log: lanes may have passed it.
         seq: Math.max(last ?? 0, this.#options.clock.now() * ROWS_PER_MS),
         bytes: statSync(path).size,
@@ -336,12 +377,5 @@ export class LogWriter {
         firstAt: typeof first === 'string' ? timeOf(first) : null,
       }
     })
-  }
-}
-
-function keyStatements(database: DatabaseSync): Pick<Segment, 'findKey' | 'idsOf'> {
-  return {
-    findKey: database.prepare('SELECT id, hash FROM log WHERE key = ? AND id > ?'),
-    idsOf: database.prepare('SELECT id FROM log WHERE id > ? AND id <= ? ORDER BY id'),
   }
 }

@@ -5,7 +5,7 @@ import { floorAt, idAt, MAX_ID } from '../ids.ts'
 import { mergeById } from '../paging.ts'
 import type { LaneBatch, Log, Logged, Range, Receipt } from '../ports.ts'
 import type { LogFiles } from './log-files.ts'
-import type { LogRow } from './log-reader.ts'
+import type { LoggedMessage } from './log-reader.ts'
 import type { LogWriter } from './log-writer.ts'
 
 interface EmbeddedLogOptions {
@@ -37,7 +37,7 @@ export class EmbeddedLog implements Log {
     let cursor: string | undefined
     // A damaged row leaves a gap: read on, so that a page is short at the end only.
     while (page.length < limit) {
-      const sources = files.names().map((name) => (at = cursor, count: number): LogRow[] => {
+      const sources = files.names().map((name) => (at = cursor, count: number): LoggedMessage[] => {
         const [from, to] = order === 'ascending' ? [at ?? floor, before] : [floor, at ?? before]
         return files.read(name, (reader) => reader.between(from, to, count, order)) ?? []
       })
@@ -47,6 +47,10 @@ export class EmbeddedLog implements Log {
       cursor = rows.at(-1)!.id
     }
     return page
+  }
+
+  async restore(): Promise<string[]> {
+    return []
   }
 
   async get(id: string): Promise<Logged | undefined> {

@@ -1,6 +1,12 @@
 /** The embedded backend: durable, on one machine, nothing to install. Its composition. */
 
-import { DISK_PROBE_MS, HOUSEKEEPING_MS, LANES_POLL_MS, QUIET_PROBE_MS } from '../../runtime/timings.ts'
+import {
+  DISK_PROBE_MS,
+  HOME_SYNC_MS,
+  HOUSEKEEPING_MS,
+  LANES_POLL_MS,
+  QUIET_PROBE_MS,
+} from '../../runtime/timings.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
 import { DirectoryVersion, isFull } from './guard.ts'
@@ -56,6 +62,9 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
         if (name !== undefined && isFull(data) && isRemovable({ name }, options)) writer!.discard()
       },
       'remove messages': () => queue.removeOld(),
+      // Texts that were delivered or purged are in them; a reader may have made them long.
+      'empty the write-ahead logs': () => queue.checkpoint(),
+      'empty the segment’s write-ahead log': () => writer?.checkpoint(),
       'rotate the segment': () => writer?.rotate(),
     })
   let watched = { version: 0, at: Number.NEGATIVE_INFINITY }
@@ -87,6 +96,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
       looking = looking.then(watch).then(makeRoom)
     }),
     clock.every(LANES_POLL_MS, () => queue.poll()),
+    clock.every(HOME_SYNC_MS, () => void tryAll({ 'sync the lanes': () => queue.sync() })),
   ]
 
   return {
@@ -94,6 +104,8 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
     queue,
     missing: () => [...new Set([...(writer?.missing() ?? []), ...queue.missing()])],
     damaged: () => damage.all(),
+    reports: () => [],
+    confirmLosses: async () => {},
     async close() {
       if (closed) return
       closed = true

@@ -3,12 +3,11 @@
  * queue, so accepting is appending; consuming is reading a lane's rows and writing the lane's home.
  */
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { isMailroomError } from '../../runtime/errors.ts'
 import { DISK_PROBE_MS } from '../../runtime/timings.ts'
 import { LaneChoice } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
-import type { Batch, Delivered, LaneBatch, Queue, Receipt } from '../ports.ts'
+import type { Batch, Delivered, LaneBatch, Queue, Receipt, Stored } from '../ports.ts'
 import type { Damage } from './damage.ts'
 import { whyUnwritable } from './guard.ts'
 import { HeldLane, unavailable } from './held-lane.ts'
@@ -45,8 +44,8 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   }
 
   async accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]> {
-    const { key, messages } = batch
-    const lane = key === undefined ? this.#choice.choose(messages.length) : crc32(key.value) % this.laneCount
+    // With a key, too: a repeat finds the row of the first, in whichever lane it is.
+    const lane = this.#choice.choose(batch.messages.length)
     const receipts = await append({ ...batch, lane })
     this.wake(lane)
     this.#options.wakeRemote?.(lane)
@@ -91,6 +90,10 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
     return this.in(lane, () => 0)
   }
 
+  stored(lane: number): Promise<Stored[]> {
+    return this.in(lane, () => [])
+  }
+
   /** Why outcomes cannot be recorded now, human-readable. */
   missing(): string[] {
     // Another actor may have to hold such a lane since.
@@ -109,9 +112,17 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
     for (const held of this.held.values()) held.poll()
   }
 
-  /** Gives the room of the write-ahead logs back. */
-  checkpoint(): void {
-    for (const held of this.held.values()) held.checkpoint()
+  /** Makes what is delivered durable. A lane whose sync fails is out of use. */
+  async sync(): Promise<void> {
+    await this.#inEach((held) => held.sync())
+  }
+
+  /** Gives the room of the write-ahead logs back, and with it what they have of deleted texts. */
+  async checkpoint(): Promise<void> {
+    for (const held of [...this.held.values()]) {
+      held.checkpoint()
+      await new Promise<void>((resolve) => this.#options.clock.soon(resolve))
+    }
   }
 
   /** Removes what is older than the retention from the lanes held. */

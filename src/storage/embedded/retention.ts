@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { idAt } from '../ids.ts'
 import { takeLock } from './lock-file.ts'
 import { type LogName, listLogs } from './log-files.ts'
-import { LogReader } from './log-reader.ts'
+import { type LaneRow, LOG_SCHEMA, LogReader } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { homeName } from './queue.ts'
-import { openToRead, removeFile } from './sqlite.ts'
+import { createFile, openToRead, removeFile } from './sqlite.ts'
 
 const CHUNK_COUNT = 128
 
@@ -28,13 +28,13 @@ export function removeOldSegments(options: RetentionOptions): void {
   const { data, writer, logger } = options
   const logs = listLogs(data)
   for (const [index, log] of logs.entries()) {
-    // A writer's last one stays, so that no name is ever used again.
-    if (log.name === options.current || logs[index + 1]?.writer !== log.writer) continue
+    const isLast = logs[index + 1]?.writer !== log.writer
     try {
-      if (log.writer === writer ? !isRemovable(log, options) : writer !== 1 || !isOrphan(log, options))
-        continue
-      removeFile(join(data, log.name))
-      logger.info({ segment: log.name }, 'old log segment removed')
+      const isRemoved =
+        log.writer === writer
+          ? log.name !== options.current && !isLast && removeOwn(log, options)
+          : writer === 1 && removeOrphan(log, isLast, options)
+      if (isRemoved) logger.info({ segment: log.name }, 'old log segment removed')
     } catch (error) {
       // Its readers report a damaged one. It must not keep the others.
       logger.debug({ segment: log.name, err: error }, 'old log segment not removed')
@@ -42,12 +42,30 @@ export function removeOldSegments(options: RetentionOptions): void {
   }
 }
 
-/** A removable segment whose writer does not run. */
-function isOrphan(log: LogName, options: RetentionOptions): boolean {
+/** @returns False when it is still needed. */
+function removeOwn(log: LogName, options: RetentionOptions): boolean {
   if (!isRemovable(log, options)) return false
-  const lock = takeLock(join(options.data, `log-${log.writer}.lock`))
-  lock?.release()
-  return lock !== undefined
+  removeFile(join(options.data, log.name))
+  return true
+}
+
+/**
+ * Removes a segment whose writer does not run. Its last one leaves an empty successor, so that no name is ever used again.
+ *
+ * @returns False when it is still needed, or its writer runs.
+ */
+function removeOrphan(log: LogName, isLast: boolean, options: RetentionOptions): boolean {
+  const { data } = options
+  if (!isRemovable(log, options)) return false
+  const lock = takeLock(join(data, `log-${log.writer}.lock`))
+  if (lock === undefined) return false
+  try {
+    if (isLast) createFile(join(data, `log-${log.writer}.${log.segment + 1}.db`), LOG_SCHEMA)
+    removeFile(join(data, log.name))
+    return true
+  } finally {
+    lock.release()
+  }
 }
 
 /** True when a segment has rows, all of them older than the retention and settled. */
@@ -74,13 +92,16 @@ function isSettled(reader: LogReader, lane: number, home: string): boolean {
   if (!existsSync(home)) return false
   return openToRead(home, ({ database }) => {
     const isEverySettled = () => {
-      const row = database.prepare('SELECT seq FROM cursor WHERE file = ?').get(reader.file)
-      const outcome = database.prepare(
-        'SELECT 1 FROM message WHERE id = ?1 UNION ALL SELECT 1 FROM dead WHERE id = ?1 LIMIT 1',
+      const file = database.prepare('SELECT cursor FROM file WHERE id = ?').get(reader.file)
+      const outcomes = database.prepare(
+        `SELECT (SELECT ifnull(sum(count), 0) FROM delivered WHERE id BETWEEN ?1 AND ?2)
+          + (SELECT count(*) FROM dead WHERE id BETWEEN ?1 AND ?2) AS count`,
       )
-      for (let seq = (row?.['seq'] as number) ?? 0; ; ) {
+      const isSettledRow = ({ count, messages }: LaneRow) =>
+        outcomes.get(messages[0]!.id, messages.at(-1)!.id)!['count'] === count
+      for (let seq = (file?.['cursor'] as number) ?? 0; ; ) {
         const rows = reader.ofLane(lane, seq, CHUNK_COUNT)
-        if (rows.some(({ id }) => outcome.get(id) === undefined)) return false
+        if (!rows.every(isSettledRow)) return false
         if (rows.length < CHUNK_COUNT) return true
         seq = rows.at(-1)!.seq
       }

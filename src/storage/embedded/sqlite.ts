@@ -4,18 +4,17 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fdatasync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import { crc32 } from 'node:zlib'
 import { MailroomError } from '../../runtime/errors.ts'
 import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { TEXT_MAX_BYTES, WAL_MAX_BYTES } from '../limits.ts'
-import { freeBytes, Gone, Guard, REMEDY } from './guard.ts'
+import { freeBytes, Gone, Guard, PRIVATE, REMEDY } from './guard.ts'
 
 /** The version of the files' layout. A file of another version is refused. */
-export const FORMAT_VERSION = 1
+export const FORMAT_VERSION = 2
 
 /** What went wrong, of the kinds that matter. */
 export type Fault = 'busy' | 'unwritable' | 'damaged' | 'gone' | 'io' | 'other'
@@ -41,6 +40,7 @@ const SQL_ERROR = 1
 const SHORT_READ = 522
 /** SQLite's default. */
 const PAGE_BYTES = 4096
+const PIECE_PAGES = 1000
 
 /** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
 class NotOurs extends Error {}
@@ -62,22 +62,19 @@ export function isUnavailable(error: unknown): boolean {
   return fault === 'unwritable' || fault === 'gone'
 }
 
-/** A row's checksum: SQLite has none. Over what must come back unchanged. */
-export function checksumOf(id: string, text: string): number {
-  return crc32(text, crc32(id))
-}
-
 /**
  * Creates a file with its tables, complete or not at all: under another name first, then renamed.
  *
  * @param schema Its tables beside `meta(file, version)`, where `file` is the file's own random id.
+ * @param options.shrinks Its free pages can be given back (`giveBack`). That costs each new page a write elsewhere.
  */
-export function createFile(path: string, schema: string): void {
+export function createFile(path: string, schema: string, { shrinks = false } = {}): void {
   const unfinished = `${path}.new`
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(unfinished + suffix, { force: true })
-  const database = new DatabaseSync(unfinished)
+  const database = openPrivate(unfinished)
   try {
-    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;
+    database.exec(`PRAGMA auto_vacuum = ${shrinks ? 'INCREMENTAL' : 'NONE'}; PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL; BEGIN IMMEDIATE;
       CREATE TABLE meta(file TEXT NOT NULL, version INTEGER NOT NULL); ${schema}`)
     database.prepare('INSERT INTO meta VALUES (?, ?)').run(randomUUID(), FORMAT_VERSION)
     database.exec('COMMIT')
@@ -86,6 +83,13 @@ export function createFile(path: string, schema: string): void {
   }
   renameSync(unfinished, path)
   syncDirectory(dirname(path))
+}
+
+/** Opens a file to write, and begins it when there is none. SQLite gives the files that it puts beside it the same mode. */
+export function openPrivate(path: string): DatabaseSync {
+  // Only when there is none: to close a file that SQLite has open would release its locks.
+  if (!existsSync(path)) closeSync(openSync(path, 'a', PRIVATE.file))
+  return new DatabaseSync(path)
 }
 
 /** An open file, and its own random id. */
@@ -103,7 +107,9 @@ export interface OpenFile {
  */
 export function openToWrite<T>(path: string, prepare: (open: OpenFile) => T): T {
   const database = new DatabaseSync(path)
-  const pragmas = `PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${WAL_MAX_BYTES / PAGE_BYTES};`
+  // `secure_delete`: what is deleted is overwritten.
+  const pragmas = `PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
+    PRAGMA wal_autocheckpoint = ${WAL_MAX_BYTES / PAGE_BYTES};`
   return checked(path, database, pragmas, prepare)
 }
 
@@ -128,6 +134,36 @@ export function openToRead<T>(path: string, prepare: (open: OpenFile) => T): T {
 /** True when something is in a file's write-ahead log: a writer has written, or died. */
 export function isBeingWritten(path: string): boolean {
   return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
+}
+
+/**
+ * Runs `work` in a transaction that a power cut may undo until the next sync (`syncLater`) or durable transaction. Nothing
+ * of it is written when it throws.
+ */
+export function transactUnsynced<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('PRAGMA synchronous = NORMAL')
+  try {
+    return transact(database, work)
+  } finally {
+    database.exec('PRAGMA synchronous = FULL')
+  }
+}
+
+/**
+ * Moves what a file's transactions have written so far to the disk, off the event loop.
+ *
+ * @returns When it is there. Rejects when it may be lost.
+ * @throws As `openSync`: then nothing was tried.
+ */
+export function syncLater(path: string): Promise<void> {
+  const file = openSync(`${path}-wal`, 'r')
+  return new Promise((resolve, reject) => {
+    fdatasync(file, (error) => {
+      closeSync(file)
+      if (error === null) resolve()
+      else reject(new Error(`fdatasync of ${basename(path)} failed`, { cause: error }))
+    })
+  })
 }
 
 /** Runs `work` in a transaction: all of it is on the disk when this returns, or nothing when it throws. */
@@ -164,6 +200,21 @@ export function checkpointWithin(path: string, database: DatabaseSync, guard: Gu
   if (size === 0 || (free < size && free > TEXT_MAX_BYTES)) return
   checkpoint(database)
   guard.forgetSizes()
+}
+
+/**
+ * Makes a file smaller by up to `PIECE_PAGES` of its free pages, so that it does not hold the event loop for long.
+ *
+ * @returns True when there are more.
+ */
+export function giveBack(database: DatabaseSync, guard: Guard): boolean {
+  const freeCount = () => database.prepare('PRAGMA freelist_count').get()!['freelist_count'] as number
+  if (freeCount() === 0) return false
+  guard.check()
+  transact(database, () => database.exec(`PRAGMA incremental_vacuum(${PIECE_PAGES})`))
+  checkpoint(database)
+  guard.forgetSizes()
+  return freeCount() > 0
 }
 
 /** Guards a file that is open, and its write-ahead log with it. */

@@ -12,13 +12,13 @@
 
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../runtime/clock.ts'
-import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { MailroomError } from '../../runtime/errors.ts'
 import { FIRST_RUN_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, timeOf } from '../ids.ts'
 import type { LaneChoice } from '../lane-choice.ts'
 import type { Batch, IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
 import type { Bound } from './bound.ts'
-import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce, throwInDoubt } from './cluster.ts'
 import { type KeyEntry, mailOf, messagesOf, NAMES, type PendingEntry, pendingKey } from './entries.ts'
 
 /** What an acceptor needs. */
@@ -73,10 +73,11 @@ export class QueueAcceptor {
     if (isOther && at > clock.ago(FIRST_RUN_MS) && at < clock.now() + FIRST_RUN_MS) {
       throw new MailroomError('MR_KEY_BUSY', { key: key.value })
     }
-    const receipts = await this.#store({ ...batch, messages, lane }, append)
+    // The key is written by now, so a failure of the next step is no `none`.
+    const receipts = await this.#store({ ...batch, messages, lane }, append).catch(throwInDoubt)
     // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
     const done = JSON.stringify({ ...known, done: true })
-    await this.#keys.set(key.value, done, KEY_WINDOW_MS).catch(ignoreAway)
+    await this.#keys.set(key.value, done, KEY_WINDOW_MS).catch(onlyAway)
     return receipts
   }
 
@@ -87,20 +88,10 @@ export class QueueAcceptor {
     const entry: PendingEntry = { texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
     await putOnce(this.#pending, key, value, FOR_EVER_MS)
-    bound.added(value.length)
-    const receipts = await append(batch).catch((error: unknown) => {
-      throw isMailroomError(error) ? inDoubt(error) : error
-    })
-    cluster.queue(mailOf(lane)).offer(key).catch(ignoreAway)
+    bound.added(value)
+    const receipts = await append(batch).catch(throwInDoubt)
+    // A hint: without it, its lane's holder finds the batch later.
+    cluster.queue(mailOf(lane)).offer(key).catch(onlyAway)
     return receipts
   }
-}
-
-function inDoubt(error: MailroomError): MailroomError {
-  return new MailroomError(error.code, error.details, { outcome: 'unknown', cause: error })
-}
-
-/** Nothing but a hint, or a note that may be made later, was lost. */
-function ignoreAway(error: unknown): void {
-  if (!isMailroomError(error)) throw error
 }

@@ -34,6 +34,11 @@ export class Backlog {
     return this.#waiting.has(key) || this.#batches.has(key)
   }
 
+  /** Keys of all batches from this key on, ascending. */
+  keysFrom(from: string): string[] {
+    return [...this.#waiting.keys(), ...this.#batches.keys()].filter((key) => key >= from).sort()
+  }
+
   /** A scan found a pending batch. */
   found(key: string): void {
     if (!this.has(key)) this.#waiting.set(key, { isLogged: false, isFresh: false })

@@ -8,12 +8,11 @@
 import {
   Client,
   type ClientConfig,
-  ClientNotActiveError,
-  ClientOfflineError,
   type IMap,
   type IQueue,
   Predicates,
   ReconnectMode,
+  SplitBrainProtectionError,
 } from 'hazelcast-client'
 import type { Clock } from '../../runtime/clock.ts'
 import { inWords, MailroomError } from '../../runtime/errors.ts'
@@ -27,15 +26,22 @@ import {
   MEMBER_CALL_RETRY_MS,
   MEMBER_CONNECT_MS,
   MEMBER_HEARTBEAT_MS,
+  MEMBER_REPORT_MS,
   MEMBER_RETRY_MAX_MS,
   MEMBER_RETRY_MIN_MS,
   MEMBER_SILENCE_MS,
 } from '../../runtime/timings.ts'
-import type { Cluster, ClusterMap, ClusterQueue } from './cluster.ts'
+import type { Cluster, ClusterMap, ClusterQueue, MemberMemory, MemberReport } from './cluster.ts'
 import { NAMES, RANGED } from './entries.ts'
+import { memoryOf, reportsOf } from './member-reports.ts'
+import './client-mends.ts'
 
 /** Calls in a row that ran into their deadline: then only probes are made. */
 const BREAKER_COUNT = 4
+
+/** What a probe writes, in the map `meta`. */
+const PROBE_KEY = 'probe'
+const PROBE_TTL_MS = 1000
 
 /** Where a cluster is. */
 interface ClusterAddress {
@@ -68,6 +74,8 @@ export class HazelcastCluster implements Cluster {
   #isUp = false
   #expiredCount = 0
   #probing = false
+  /** Why the cluster refused a call, until it takes a write. */
+  #refusal: string | undefined
   #closed = new AbortController()
 
   constructor(options: HazelcastClusterOptions) {
@@ -122,12 +130,21 @@ export class HazelcastCluster implements Cluster {
     const { store, clusterName, members } = this.#options
     const name = `the ${store}'s Hazelcast cluster ${clusterName} at ${members.join(', ')}`
     if (!this.#isUp) return `${name}: not connected`
-    return this.#expiredCount >= BREAKER_COUNT ? `${name}: it does not answer` : undefined
+    if (this.#expiredCount >= BREAKER_COUNT) return `${name}: it does not answer`
+    return this.#refusal && `${name}: ${this.#refusal}`
   }
 
   onConnect(listener: () => void): void {
     this.#listeners.push(listener)
     if (this.#isUp) listener()
+  }
+
+  memory(): Promise<(MemberMemory | null)[]> {
+    return this.#ofMembers(memoryOf)
+  }
+
+  members(): Promise<MemberReport[]> {
+    return this.#ofMembers(reportsOf)
   }
 
   async close(): Promise<void> {
@@ -199,7 +216,7 @@ export class HazelcastCluster implements Cluster {
 
   #hear(state: string): void {
     const { logger, store } = this.#options
-    if (state === 'DISCONNECTED' && !this.#closed.signal.aborted) {
+    if (state === 'DISCONNECTED' && this.#isUp) {
       this.#isUp = false
       logger.warn(`lost the ${store}'s cluster`)
     }
@@ -215,6 +232,7 @@ export class HazelcastCluster implements Cluster {
     const { logger, store } = this.#options
     this.#isUp = true
     this.#expiredCount = 0
+    this.#refusal = undefined
     const members = this.#connection?.client.getCluster().getMembers().length ?? 0
     logger.info({ members }, `connected to the ${store}'s cluster`)
     if (members < 2)
@@ -223,9 +241,23 @@ export class HazelcastCluster implements Cluster {
   }
 
   async #call<T>(work: (connection: Connection) => Promise<T>, deadlineMs: number): Promise<T> {
-    const missing = this.missing()
+    // While it refuses writes, reads may work.
+    const missing = this.#isUp && this.#expiredCount < BREAKER_COUNT ? undefined : this.missing()
     if (missing !== undefined || this.#connection === undefined) throw this.#unavailable(missing ?? 'closed')
     return this.#within(work(this.#connection), deadlineMs)
+  }
+
+  /** Beside the circuit breaker: a member that does not answer this may still serve calls. */
+  async #ofMembers<T>(ask: (client: Client, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const missing = this.missing()
+    if (missing !== undefined || this.#connection === undefined) throw this.#unavailable(missing ?? 'closed')
+    const expired = new AbortController()
+    const cancel = this.#options.clock.after(MEMBER_REPORT_MS, () => expired.abort())
+    try {
+      return await ask(this.#connection.client, expired.signal)
+    } finally {
+      cancel()
+    }
   }
 
   async #within<T>(call: Promise<T>, deadlineMs: number): Promise<T> {
@@ -241,27 +273,43 @@ export class HazelcastCluster implements Cluster {
       return value
     } catch (error) {
       if (error instanceof MailroomError) throw error
-      const neverLeft = error instanceof ClientOfflineError || error instanceof ClientNotActiveError
-      throw this.#unavailable(inWords(error), neverLeft && !this.#isUp ? 'none' : 'unknown', error)
+      const refusal = refusalOf(error)
+      if (refusal !== undefined) {
+        this.#refusal = refusal
+        void this.#probe()
+        throw this.#unavailable(refusal, 'unknown', error)
+      }
+      // Also of a client that says that it is offline: it may have sent this call before.
+      throw this.#unavailable(inWords(error), 'unknown', error)
     } finally {
       cancel()
     }
   }
 
-  /** One at a time, until one is answered. */
+  /** One write at a time, until one is done. */
   async #probe(): Promise<void> {
     if (this.#probing) return
     this.#probing = true
     const { clock, logger, store } = this.#options
-    logger.warn(`the ${store}'s cluster does not answer`)
-    while (this.#expiredCount >= BREAKER_COUNT && !this.#closed.signal.aborted) {
+    const isDown = () => this.#refusal !== undefined || this.#expiredCount >= BREAKER_COUNT
+    logger.warn(
+      `the ${store}'s cluster ${this.#refusal === undefined ? 'does not answer' : 'refuses writes'}`,
+    )
+    while (isDown() && !this.#closed.signal.aborted) {
       await clock.sleep(CLUSTER_PROBE_MS, this.#closed.signal)
       const connection = this.#connection
       if (connection === undefined || !this.#isUp) continue
-      const answered = mapOf(connection, NAMES.meta).then((map) => map.size())
-      await this.#within(answered, CLUSTER_CALL_MS).catch(() => {})
+      const written = mapOf(connection, NAMES.meta).then((map) => map.set(PROBE_KEY, '', PROBE_TTL_MS))
+      const refusal = this.#refusal
+      await this.#within(written, CLUSTER_CALL_MS).then(
+        () => {
+          if (this.#refusal === refusal) this.#refusal = undefined
+        },
+        () => {},
+      )
     }
     this.#probing = false
+    logger.info(`the ${store}'s cluster takes writes again`)
   }
 
   #unavailable(reason: string, outcome: 'none' | 'unknown' = 'none', cause?: unknown): MailroomError {
@@ -271,6 +319,12 @@ export class HazelcastCluster implements Cluster {
       { outcome, cause },
     )
   }
+}
+
+/** Why the cluster as a whole refuses, in words for people; undefined for every other error. */
+function refusalOf(error: unknown): string | undefined {
+  if (error instanceof SplitBrainProtectionError) return 'it refuses reads and writes: its majority is away'
+  return /OutOfMemory/.test(inWords(error)) ? 'it refuses writes: a member is out of memory' : undefined
 }
 
 function mapOf({ client, maps }: Connection, name: string): Promise<IMap<string, string>> {

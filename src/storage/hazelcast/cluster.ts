@@ -6,7 +6,7 @@
  * when the call never left this process, else `unknown`: it may have happened, and may yet happen. What is
  * unknown is not durable: the primary may have it and its backup not.
  */
-import { isMailroomError } from '../../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 
 /**
  * A distributed map of strings. Keys sort as JavaScript compares them (ASCII only). Times to live count in whole
@@ -42,6 +42,38 @@ export interface ClusterQueue {
   poll(waitMs: number): Promise<string | undefined>
 }
 
+/** What a member has and holds, in bytes, when it last measured it. */
+export interface MemberMemory {
+  /** The most its heap may take. */
+  heapBytes: number
+  /** What its heap takes now, garbage included. */
+  usedBytes: number
+  /** About what its primary replicas take, with their indexes: of all members together, one copy of everything. */
+  ownedBytes: number
+  /** The most copies that a map of it has. */
+  copies: number
+  /** Partitions of which it has the primary replica. */
+  partitionCount: number
+}
+
+/** What a member reports of itself; a half is null when it does not answer, or does not report it. */
+export interface MemberReport {
+  /** `host:port` */
+  address: string
+  memory: MemberMemory | null
+  health: {
+    /** Members that it sees, itself included. */
+    seenCount: number
+    /** In the whole cluster each partition has its backups, and none migrates. */
+    isSafe: boolean
+    /** Migrations of partitions that wait: known to the oldest member only. */
+    migrationCount: number
+    /** `ACTIVE`, or why not. */
+    nodeState: string
+    clusterState: string
+  } | null
+}
+
 /** A connection to a cluster: made in the background, made again for ever. */
 export interface Cluster {
   map(name: string): ClusterMap
@@ -50,6 +82,10 @@ export interface Cluster {
   missing(): string | undefined
   /** Calls `listener` each time the connection stands (again); once at once when it stands already. */
   onConnect(listener: () => void): void
+  /** The memory of each member; null for one that does not answer in time. @throws {MailroomError} As calls do. */
+  memory(): Promise<(MemberMemory | null)[]>
+  /** A report of each member. @throws {MailroomError} As calls do. */
+  members(): Promise<MemberReport[]>
   /** Leaves the cluster. May be called twice. */
   close(): Promise<void>
 }
@@ -57,6 +93,12 @@ export interface Cluster {
 /** Passes over a call that failed and is tried again some other time. @throws What is no failed call: a bug. */
 export function onlyAway(error: unknown): void {
   if (!isMailroomError(error)) throw error
+}
+
+/** For the failure of a call after which something may stand in the cluster, whatever became of that call. */
+export function throwInDoubt(error: unknown): never {
+  if (!isMailroomError(error)) throw error
+  throw new MailroomError(error.code, error.details, { outcome: 'unknown', cause: error })
 }
 
 /** A time to live that does not end. */
@@ -73,7 +115,7 @@ export async function putOnce(map: ClusterMap, key: string, value: string, ttlMs
     const found = await map.putIfAbsent(key, value, ttlMs)
     if (found === undefined) return value
     // Gone in between: it was on a member that is no more.
-    if (await map.replaceIfSame(key, found, found, ttlMs)) return found
+    if (await map.replaceIfSame(key, found, found, ttlMs).catch(throwInDoubt)) return found
   }
 }
 

@@ -56,6 +56,21 @@ export class LaneDeadLetters {
     return this.#dead.has(id) || this.#purged.has(id)
   }
 
+  isPurged(id: string): boolean {
+    return this.#purged.has(id)
+  }
+
+  /** Of dead letters, and of those that were purged. */
+  ids(): string[] {
+    return [...this.#dead, ...this.#purged]
+  }
+
+  /** Those that are there, as they are written. */
+  async fetch(ids: readonly string[]): Promise<Map<string, DeadEntry>> {
+    const values = await this.#map.getAll(ids.map((id) => this.#keyOf(id)))
+    return new Map([...values].map(([key, value]) => [partsOf(key).id, JSON.parse(value) as DeadEntry]))
+  }
+
   /** True when one is there, durably, or was purged: what `load` found may be on one member only. */
   async isSure(id: string): Promise<boolean> {
     if (this.#purged.has(id)) return true

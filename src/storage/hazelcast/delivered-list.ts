@@ -1,6 +1,7 @@
 /** A held lane's list. A former holder may still put something into it: whoever meets that is told what stands there. */
 import type { Clock } from '../../runtime/clock.ts'
 import type { Delivered, Range } from '../ports.ts'
+import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, makeSure, putOnce } from './cluster.ts'
 import { type DeliveredEntry, deliveredKeysOf, deliveredOf, laneKey, NAMES, partsOf } from './entries.ts'
 import { KeyRange } from './key-range.ts'
@@ -11,6 +12,7 @@ export interface DeliveredListOptions {
   cluster: Cluster
   clock: Clock
   retentionMs: number
+  census: Census
 }
 
 /** The list of one lane. All throw as `ClusterMap` does. */
@@ -41,10 +43,12 @@ export class DeliveredList {
    * @returns What stands there.
    */
   async put(id: string, texts: (string | null)[], attempts: number): Promise<Delivered[]> {
-    const { lane, clock, retentionMs } = this.#options
+    const { lane, clock, retentionMs, census } = this.#options
     const entry: DeliveredEntry = { texts, deliveredAt: clock.now(), attempts }
     const stands = await putOnce(this.#map, laneKey(lane, id), JSON.stringify(entry), retentionMs)
-    return deliveredOf(id, stands)
+    const messages = deliveredOf(id, stands)
+    census.note(messages.length)
+    return messages
   }
 
   /** Which of these messages are in it, by id; perhaps on one member only. */

@@ -2,6 +2,7 @@
  * What stands in the clusters' maps, and under which keys. A lane is a range of keys: `003/…`.
  *
  *   cluster logging   mailroom.log        <batch key>             a batch: its lane and its texts
+ *                                         <id>                    a restored message whose batch's entry lacks it
  *   cluster queue     mailroom.pending    <lane>/<batch key>*<n>  a batch of n messages; never changed
  *                                         <lane>/<id>             a lone message: one that was started or replayed
  *                     mailroom.delivered  <lane>/<batch key>      a batch, or what of it was settled together
@@ -16,7 +17,8 @@
  * Ids in a batch count from 01, so a batch's key (its ids with 00) is no message's id.
  */
 import { batchKeyOf, idAtPlace, placeOf } from '../ids.ts'
-import type { Delivered, Message } from '../ports.ts'
+import type { Attempts, Letter } from '../lane.ts'
+import type { Delivered, Logged, Message } from '../ports.ts'
 
 /** The maps and queues by what they are for. */
 export const NAMES = {
@@ -35,7 +37,8 @@ export const RANGED: readonly string[] = [NAMES.log, NAMES.pending, NAMES.delive
 /** A batch in the log. */
 export interface LogEntry {
   lane: number
-  texts: string[]
+  /** By place in the batch; null: not in this entry. A message alone: its text. */
+  texts: (string | null)[]
 }
 
 /** A batch that waits. */
@@ -43,18 +46,9 @@ export interface PendingEntry {
   texts: string[]
 }
 
-/** A message out of its batch: started, waiting for a retry, or replayed. */
-export interface LoneEntry {
+/** A message out of its batch: started, waiting for a retry, or replayed. `dueAt` is in ms since 1970. */
+export interface LoneEntry extends Attempts {
   text: string
-  starts: number
-  /** Not before this instant (ms since 1970). */
-  dueAt: number
-  /** A start has not been settled: if its holder is gone, the message may be why. */
-  open: boolean
-  /** A start was open when a holder died, and it has not been run to its end since. */
-  suspect: boolean
-  firstError: string
-  lastError: string
   /** It was a dead letter, which goes if it is still there. */
   replayed: boolean
 }
@@ -68,12 +62,8 @@ export interface DeliveredEntry {
 }
 
 /** A dead letter; its id is in its key. */
-export interface DeadEntry {
+export interface DeadEntry extends Letter {
   text: string
-  reason: string
-  attempts: number
-  firstError: string
-  lastError: string
   deadAt: number
 }
 
@@ -120,6 +110,13 @@ export function partsOf(key: string): { id: string; count: number | undefined } 
 /** The messages of a batch. */
 export function messagesOf(batchKey: string, texts: readonly string[]): Message[] {
   return texts.map((text, index) => ({ id: idAtPlace(batchKey, index + 1), text }))
+}
+
+/** The messages of an entry of the log, ascending. */
+export function loggedOf(id: string, json: string): Logged[] {
+  const { lane, texts } = JSON.parse(json) as LogEntry
+  if (placeOf(id) !== 0) return [{ id, text: texts[0]!, lane }]
+  return texts.flatMap((text, index) => (text === null ? [] : [{ id: idAtPlace(id, index + 1), text, lane }]))
 }
 
 /** The messages of an entry of `delivered`, ascending. */

@@ -13,7 +13,8 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, placeOf, timeOf } from '../ids.ts'
+import { UNSTARTED } from '../lane.ts'
 import type {
   Claimed,
   Dead,
@@ -23,13 +24,14 @@ import type {
   Message,
   Range,
   Settlement,
+  Stored,
   Whereabouts,
 } from '../ports.ts'
+import type { Census } from './census.ts'
 import { Claimer } from './claimer.ts'
-import type { Cluster } from './cluster.ts'
-import { laneKey, mailOf, partsOf } from './entries.ts'
+import { type Cluster, FOR_EVER_MS, makeSure } from './cluster.ts'
+import { laneKey, mailOf, messagesOf, type PendingEntry, partsOf } from './entries.ts'
 import { LaneState } from './lane-state.ts'
-import { UNSTARTED } from './lone-messages.ts'
 import { PendingScan } from './pending-scan.ts'
 import { Settler } from './settler.ts'
 
@@ -42,6 +44,7 @@ export interface HeldLaneOptions {
   retentionMs: number
   /** Puts a batch into the log, once more. */
   repair: (batch: LaneBatch) => Promise<unknown>
+  census: Census
 }
 
 /** A held lane. All throw `MR_STORE_UNAVAILABLE`, or `MR_LANE_ELSEWHERE` once it was released. */
@@ -52,8 +55,8 @@ export class HeldLane {
   readonly #settler: Settler
   readonly #pendingScan: PendingScan
 
-  constructor({ lane, cluster, clock, logger, retentionMs, repair }: HeldLaneOptions) {
-    const state = new LaneState({ lane, cluster, clock, retentionMs })
+  constructor({ lane, cluster, clock, logger, retentionMs, repair, census }: HeldLaneOptions) {
+    const state = new LaneState({ lane, cluster, clock, retentionMs, census })
     const wake = () => this.wake()
     this.#clock = clock
     this.#state = state
@@ -156,6 +159,48 @@ export class HeldLane {
     const lost = absent.filter(({ id }) => !isKnown(id))
     await lone.add(lost)
     return lost
+  }
+
+  /**
+   * As `Queue.stored`, of what this holder knows: a scan has found everything that is older than 7 s. Batches are read
+   * first, then what is out of its batch, then the list: a message that moves meanwhile is found where it moved to.
+   */
+  async stored({ after, limit }: { after: string; limit: number }): Promise<Stored[]> {
+    const { dead, list, lone, inHand } = this.#state
+    const found = new Map<string, string | null>()
+    for (const { id, text } of await this.#waitingAfter(after, limit)) found.set(id, text)
+    const ids = [...new Set([...inHand.keys(), ...lone.ids(), ...dead.ids()])].filter((id) => id > after)
+    const chosen = ids.sort().slice(0, limit)
+    for (const id of chosen) found.set(id, inHand.get(id)?.text ?? null)
+    for (const place of [lone, dead, lone]) {
+      const without = chosen.filter((id) => found.get(id) === null)
+      for (const [id, { text }] of await place.fetch(without)) found.set(id, text)
+    }
+    for (const { id, text } of await list.page({ after, limit })) found.set(id, text)
+    this.#state.refuseReleased()
+    for (const id of found.keys()) if (dead.isPurged(id)) found.set(id, null)
+    // Gone, and not purged: it was delivered after the list was read.
+    const stored = [...found].filter(([id, text]) => text !== null || dead.isPurged(id))
+    const messages = stored.map(([id, text]) => ({ id, text }))
+    return messages.sort(byId).slice(0, limit)
+  }
+
+  /** Messages of batches that wait, durably, ascending: those of the first batches that have so many after an id. */
+  async #waitingAfter(after: string, limit: number): Promise<Message[]> {
+    const { lane, pending, backlog } = this.#state
+    const keys: string[] = []
+    let count = 0
+    for (const key of backlog.keysFrom(laneKey(lane, batchKeyOf(after)))) {
+      // The first may be of `after` itself, with few messages after it.
+      if (keys.length > 1 && count >= limit) break
+      keys.push(key)
+      if (keys.length > 1) count += partsOf(key).count!
+    }
+    const values = await makeSure(pending, await pending.getAll(keys), FOR_EVER_MS)
+    const messages = [...values].flatMap(([key, value]) =>
+      messagesOf(partsOf(key).id, (JSON.parse(value) as PendingEntry).texts),
+    )
+    return messages.filter(({ id }) => id > after)
   }
 
   /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */

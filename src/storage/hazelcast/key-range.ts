@@ -15,7 +15,7 @@ const WIDEN = 4
 const FETCH_BYTES = 4 * 1024 * 1024
 const FETCH_MAX_COUNT = 64
 const FETCH_FIRST_COUNT = 8
-/** Entries never change: the last few are kept, as the next page often begins in them. */
+/** The last few entries are kept, as the next page often begins in them. */
 const CACHE_COUNT = 4
 
 /** How entries are read. */
@@ -28,6 +28,8 @@ export interface KeyRangeOptions<T> {
   retentionMs: number
   /** The items of an entry, ascending by id. */
   itemsOf: (id: string, value: string) => T[]
+  /** False when an entry may change. By default none does. */
+  isFinal?: (value: string) => boolean
 }
 
 /** Pages of a map by id. */
@@ -107,7 +109,7 @@ export class KeyRange<T extends { id: string }> {
 
   /** The items of those entries that are there, and the size of what had to be brought here, about. */
   async #fetch(ids: readonly string[]): Promise<{ found: Map<string, T[]>; bytes: number }> {
-    const { map, prefix, itemsOf } = this.#options
+    const { map, prefix, itemsOf, isFinal = () => true } = this.#options
     const found = new Map<string, T[]>()
     for (const id of ids) {
       const items = this.#cache.get(id)
@@ -121,7 +123,7 @@ export class KeyRange<T extends { id: string }> {
       const items = itemsOf(id, value)
       found.set(id, items)
       // Other pages are read meanwhile, and trim: what this one needs is not left in the cache alone.
-      this.#cache.set(id, items)
+      if (isFinal(value)) this.#cache.set(id, items)
       bytes += value.length
     }
     this.#trim()

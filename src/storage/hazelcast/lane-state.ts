@@ -7,6 +7,7 @@ import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
 import type { Delivered } from '../ports.ts'
 import { Backlog, type LoadedBatch } from './backlog.ts'
+import type { Census } from './census.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
 import { LaneDeadLetters } from './dead-letters.ts'
 import { DeliveredList } from './delivered-list.ts'
@@ -27,6 +28,7 @@ export interface LaneStateOptions {
   cluster: Cluster
   clock: Clock
   retentionMs: number
+  census: Census
 }
 
 /** The state of one held lane. */
@@ -42,10 +44,10 @@ export class LaneState {
   readonly #deliveredByFormerHolder = new Map<string, Delivered>()
   #released = false
 
-  constructor({ lane, cluster, clock, retentionMs }: LaneStateOptions) {
+  constructor({ lane, cluster, clock, retentionMs, census }: LaneStateOptions) {
     this.lane = lane
     this.pending = cluster.map(NAMES.pending)
-    this.list = new DeliveredList({ lane, cluster, clock, retentionMs })
+    this.list = new DeliveredList({ lane, cluster, clock, retentionMs, census })
     this.lone = new LoneMessages(this.pending, lane, clock)
     this.leaving = new Leaving(this.pending)
     this.dead = new LaneDeadLetters({

@@ -1,12 +1,13 @@
-/** The log on a Hazelcast cluster: one entry a batch. */
+/** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, idAtPlace, placeOf, timeOf } from '../ids.ts'
-import type { LaneBatch, Log, Logged, Message, Range, Receipt } from '../ports.ts'
+import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
+import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored } from '../ports.ts'
 import type { Bound } from './bound.ts'
-import type { Cluster, ClusterMap } from './cluster.ts'
-import { type LogEntry, NAMES } from './entries.ts'
+import type { Census } from './census.ts'
+import { type Cluster, type ClusterMap, putOnce } from './cluster.ts'
+import { type LogEntry, loggedOf, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
 /** What a log needs. */
@@ -16,6 +17,7 @@ export interface HazelcastLogOptions {
   retentionMs: number
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
+  census: Census
 }
 
 /** Answers `Log`. Keys are not its affair: the queue decides them. */
@@ -28,21 +30,25 @@ export class HazelcastLog implements Log {
     const { cluster, clock, retentionMs } = options
     this.#options = options
     this.#map = cluster.map(NAMES.log)
-    this.#messages = new KeyRange({ map: this.#map, prefix: '', clock, retentionMs, itemsOf: loggedOf })
+    // An entry with gaps may yet be replaced by the whole batch.
+    const isFinal = (value: string) => !value.includes('null')
+    const prefix = ''
+    this.#messages = new KeyRange({ map: this.#map, prefix, clock, retentionMs, itemsOf: loggedOf, isFinal })
   }
 
   async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
-    const { clock, retentionMs, bound } = this.#options
+    const { clock, retentionMs, bound, census } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
       throw new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: 'none' })
     }
-    bound.check()
+    bound.checkAdmitted()
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
     await this.#map.set(batchKeyOf(first.id), value, retentionMs)
-    bound.added(value.length)
+    bound.added(value)
+    census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
@@ -53,15 +59,58 @@ export class HazelcastLog implements Log {
   async get(id: string): Promise<Logged | undefined> {
     const { clock, retentionMs } = this.#options
     if (timeOf(id) < clock.ago(retentionMs)) return undefined
-    const value = await this.#map.get(batchKeyOf(id))
-    if (value === undefined) return undefined
-    const { lane, texts } = JSON.parse(value) as LogEntry
-    const text = texts[placeOf(id) - 1]
-    return text === undefined ? undefined : { id, text, lane }
+    const found = await this.#inBatches([id])
+    return (found.size > 0 ? found : await this.#alone([id])).get(id)
   }
-}
 
-function loggedOf(batchKey: string, value: string): Logged[] {
-  const { lane, texts } = JSON.parse(value) as LogEntry
-  return texts.map((text, index) => ({ id: idAtPlace(batchKey, index + 1), text, lane }))
+  /**
+   * What is missing of a batch becomes one entry of the batch, with gaps. If the batch has an entry, each missing
+   * message gets its own.
+   */
+  async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {
+    const inBatches = await this.#inBatches(messages.map(({ id }) => id))
+    const others = messages.filter(({ id }) => !inBatches.has(id))
+    const alone = await this.#alone(others.map(({ id }) => id))
+    const lost = others.filter(({ id }) => !alone.has(id))
+    const known = lost.flatMap(({ id, text }) => (text === null ? [] : { id, text, lane }))
+    if (known.length > 0) this.#options.bound.check()
+    const batches = [...Map.groupBy(known, ({ id }) => batchKeyOf(id))]
+    await Promise.all(batches.map(([batchKey, mates]) => this.#restoreBatch(batchKey, mates)))
+    return lost.map(({ id }) => id)
+  }
+
+  async #restoreBatch(batchKey: string, messages: readonly Logged[]): Promise<void> {
+    const [{ lane }] = messages as [Logged]
+    const texts: (string | null)[] = Array(placeOf(messages.at(-1)!.id)).fill(null)
+    for (const { id, text } of messages) texts[placeOf(id) - 1] = text
+    const stands = await this.#putOnce(batchKey, { lane, texts })
+    const found = new Set(loggedOf(batchKey, stands).map(({ id }) => id))
+    const others = messages.filter(({ id }) => !found.has(id))
+    await Promise.all(others.map(({ id, text }) => this.#putOnce(id, { lane, texts: [text] })))
+  }
+
+  /** @returns What stands there, durably. */
+  async #putOnce(key: string, entry: LogEntry): Promise<string> {
+    const value = JSON.stringify(entry)
+    const stands = await putOnce(this.#map, key, value, this.#options.retentionMs)
+    if (stands === value) {
+      this.#options.bound.added(value)
+      this.#options.census.note(loggedOf(key, value).length)
+    }
+    return stands
+  }
+
+  /** Which of these messages are in entries of their batches, by id. */
+  async #inBatches(ids: readonly string[]): Promise<Map<string, Logged>> {
+    const wanted = new Set(ids)
+    const entries = await this.#map.getAll([...new Set(ids.map(batchKeyOf))])
+    const messages = [...entries].flatMap(([key, value]) => loggedOf(key, value))
+    return new Map(messages.filter(({ id }) => wanted.has(id)).map((message) => [message.id, message]))
+  }
+
+  /** Which of these messages have entries of their own, by id. */
+  async #alone(ids: readonly string[]): Promise<Map<string, Logged>> {
+    const entries = await this.#map.getAll(ids)
+    return new Map([...entries].map(([id, value]) => [id, loggedOf(id, value)[0]!]))
+  }
 }

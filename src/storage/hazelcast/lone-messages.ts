@@ -2,6 +2,7 @@
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
+import { adopted, UNSTARTED } from '../lane.ts'
 import type { Message } from '../ports.ts'
 import { type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type LoneEntry, laneKey } from './entries.ts'
@@ -10,11 +11,6 @@ const FETCH_COUNT = 64
 
 /** A lone message without its text, which stays in the cluster. */
 export type Lone = Omit<LoneEntry, 'text'>
-
-/** What a message that was never started is. */
-export const UNSTARTED: Lone = {
-  ...{ starts: 0, dueAt: 0, open: false, suspect: false, firstError: '', lastError: '', replayed: false },
-}
 
 /** The lone messages of one lane. All throw as `ClusterMap` does. */
 export class LoneMessages {
@@ -49,14 +45,15 @@ export class LoneMessages {
       const found = await this.#valuesOf(ids.slice(index, index + FETCH_COUNT))
       // Because of one that is here its batch is left: so it is to be here for sure.
       for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
-        const wasOpen = lone.open ? { open: false, suspect: true, dueAt: 0 } : {}
-        // The clock of the last holder may have been ahead.
-        const dueAt = Math.min(lone.dueAt, this.dueIn(RETRY_MAX_MS))
-        this.#known.set(id, { ...lone, dueAt, ...wasOpen })
+        this.#known.set(id, { ...lone, ...adopted(lone, this.dueIn(RETRY_MAX_MS)) })
         if (lone.open) openCount++
       }
     }
     return openCount
+  }
+
+  ids(): Iterable<string> {
+    return this.#known.keys()
   }
 
   /** Those that are there, as they are written. */
@@ -77,7 +74,7 @@ export class LoneMessages {
       const chunk = messages.slice(index, index + FETCH_COUNT)
       await Promise.all(
         chunk.map(({ id, text }) => {
-          const entry: LoneEntry = { text, ...UNSTARTED }
+          const entry: LoneEntry = { text, ...UNSTARTED, replayed: false }
           return putOnce(this.#map, laneKey(this.#lane, id), JSON.stringify(entry), FOR_EVER_MS)
         }),
       )

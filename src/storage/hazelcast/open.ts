@@ -4,17 +4,17 @@
  */
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import type { LaneReport } from '../lane-choice.ts'
-import type { Backend, LaneBatch, Log, Queue } from '../ports.ts'
+import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
 import { Bound } from './bound.ts'
-import type { Cluster } from './cluster.ts'
+import { Census } from './census.ts'
+import { type Cluster, onlyAway } from './cluster.ts'
+import { clusterStateOf } from './cluster-state.ts'
 import { NAMES } from './entries.ts'
 import { HazelcastLog } from './log.ts'
 import { ClusterMark } from './mark.ts'
 import { HazelcastQueue } from './queue.ts'
-
-/** What the log, or what waits, may take in its cluster: of one copy of it. */
-const MAX_BYTES = 1024 * 1024 * 1024
 
 /** What one process needs of the backend. */
 export interface HazelcastOptions {
@@ -29,6 +29,17 @@ export interface HazelcastOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
+  address?: { clusterName: string; members: readonly string[] }
+  /** Actors of this one's role; 1 by default. */
+  writerCount?: () => number
+  /** The name of the cluster in the settings. */
+  clusterName?: string
+  /** What the node knows of the clusters, and what learns it. */
+  known?: KnownClusters
+  remember?: (known: KnownCluster) => void
+  /** What the ready actors of all nodes report of the clusters they use. */
+  reports?: () => readonly ClusterReport[]
   /** For a messages actor: whether another is known to hold a lane; without it nobody is. */
   isElsewhere?: (lane: number) => boolean
   /** For a facade: how busy the lanes' holders are. */
@@ -44,27 +55,34 @@ export function openHazelcast(options: HazelcastOptions): Backend {
     ...(log === undefined ? [] : [watch('log', log, options)]),
     ...(queue === undefined ? [] : [watch('queue', queue, options)]),
   ]
-  const storeOf = (store: string) => stores.find((watched) => watched.store === store)!
+  const limitsOf = (store: Store) => stores.find((watched) => watched.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ cluster: log, clock, retentionMs, bound: storeOf('log').bound })
+    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs }, ...limitsOf('log') })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
       ...{ cluster: queue, laneCount, clock, logger, retentionMs, owner, depths },
-      ...{ bound: storeOf('queue').bound, mark: storeOf('queue').mark },
+      ...limitsOf('queue'),
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
     })
+  const { address } = options
+  const [own] = stores
   return {
+    ...(own !== undefined && address !== undefined && { cluster: () => stateOf(own, address) }),
     get log(): Log {
       return hazelcastLog ?? absent('log')
     },
     get queue(): Queue {
       return hazelcastQueue ?? absent('queue')
     },
-    missing: () => stores.flatMap(({ mark }) => mark.missing()),
-    damaged: () => stores.flatMap(({ mark }) => mark.damaged()),
+    missing: () => stores.flatMap(({ mark, bound }) => [...mark.missing(), ...bound.missing()]),
+    damaged: () => [],
+    reports: () => stores.flatMap(({ mark }) => mark.report() ?? []),
+    async confirmLosses(losses) {
+      await Promise.all(stores.map(({ mark }) => mark.confirmLosses(losses)))
+    },
     async close() {
       await hazelcastQueue?.close()
       await Promise.all(
@@ -78,15 +96,37 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   }
 }
 
+type Watched = ReturnType<typeof watch>
+
 /** What both have: a bound, and an eye on whether the cluster is the one it was. */
-function watch(store: 'log' | 'queue', cluster: Cluster, options: HazelcastOptions) {
-  const map = cluster.map(store === 'log' ? NAMES.log : NAMES.pending)
-  return {
-    store,
-    cluster,
-    bound: new Bound(store, map, MAX_BYTES, options.clock),
-    mark: new ClusterMark({ ...options, store, cluster }),
-  }
+function watch(store: Store, cluster: Cluster, options: HazelcastOptions) {
+  const names = store === 'log' ? [NAMES.log] : [NAMES.pending, NAMES.delivered, NAMES.dead]
+  const maps = names.map((name) => cluster.map(name))
+  const { clock, writerCount = () => 1, clusterName: name = '' } = options
+  const { known = {}, remember = () => {}, reports = () => [] } = options
+  const census = new Census(maps)
+  // A facade does not know how many messages the entries of the delivered lists have: messages actors count.
+  const isCounting = options.depths === undefined
+  const mark = new ClusterMark({
+    ...{ ...options, store, cluster, name, known: known[store], remember, reports },
+    census: isCounting ? census : null,
+  })
+  return { store, cluster, bound: new Bound({ store, cluster, writerCount, clock }), census, mark }
+}
+
+async function stateOf(
+  { store, cluster, bound }: Watched,
+  { clusterName, members }: { clusterName: string; members: readonly string[] },
+): Promise<ClusterState> {
+  let missing = cluster.missing()
+  const reports = await cluster.members().catch((error: unknown) => {
+    onlyAway(error)
+    missing ??= (error as Error).message
+    return []
+  })
+  const { heldBytes, limitBytes } = bound
+  const facts = { store, name: clusterName, givenCount: members.length, missing, heldBytes, limitBytes }
+  return clusterStateOf({ ...facts, warnings: bound.missing() }, reports)
 }
 
 function absent(store: string): never {

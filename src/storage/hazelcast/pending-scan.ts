@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { OVERDUE_MS, SCAN_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
-import { MAX_STARTS } from '../limits.ts'
+import { killerLetter, type Letter } from '../lane.ts'
 import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
@@ -108,7 +108,8 @@ export class PendingScan {
       const known = lone.get(id)
       if (known === undefined) continue
       if (dead.has(id) && (await this.#endMove(id))) continue
-      if (known.suspect && known.starts >= MAX_STARTS) await this.#buryKiller(id)
+      const letter = killerLetter(known)
+      if (letter !== undefined) await this.#buryKiller(id, letter)
     }
     return openCount
   }
@@ -128,19 +129,11 @@ export class PendingScan {
     return true
   }
 
-  async #buryKiller(id: string): Promise<void> {
+  async #buryKiller(id: string, letter: Letter): Promise<void> {
     const { lone, dead } = this.#state
     const entry = (await lone.fetch([id])).get(id)
     if (entry === undefined) return
-    const { text, starts, firstError } = entry
-    const died = 'the worker died'
-    await dead.bury(id, {
-      text,
-      reason: `Its worker died ${starts} times while the handler ran`,
-      attempts: starts,
-      firstError: firstError || died,
-      lastError: died,
-    })
+    await dead.bury(id, { text: entry.text, ...letter })
     this.#state.forgetDead(id, entry)
   }
 }

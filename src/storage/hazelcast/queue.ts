@@ -3,9 +3,10 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
-import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt } from '../ports.ts'
+import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
+import type { Census } from './census.ts'
 import type { Cluster } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import { HeldLane } from './held-lane.ts'
@@ -23,6 +24,7 @@ export interface HazelcastQueueOptions {
   logger: Logger
   retentionMs: number
   bound: Bound
+  census: Census
   /** The actor that holds lanes here, unique in the system, and a name for this process of it. */
   owner: string
   incarnation: string
@@ -59,8 +61,8 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const { cluster, clock, logger, retentionMs, repair } = this.#options
-    const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair })
+    const { cluster, clock, logger, retentionMs, repair, census } = this.#options
+    const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair, census })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()
@@ -96,11 +98,15 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
     bound.check()
     return this.in(lane, async (held) => {
       const lost = await held.redrive(messages)
-      for (const { text } of lost) bound.added(text.length)
+      for (const { text } of lost) bound.added(text)
       // What the holder keeps in mind it may have learned from a cluster that has come back empty since.
       if (!(await this.#leases.confirm(lane)) || this.held.get(lane) !== held) throw elsewhere(lane)
       return lost.length
     })
+  }
+
+  stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
+    return this.in(lane, (held) => held.stored(range))
   }
 
   /** Gives all lanes back. */

@@ -1,10 +1,10 @@
 /** Starts and settles what is in hand of a held lane. An outcome is put once and stays; repeating it changes nothing. */
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
+import { attemptsOf, eachOnce, settledAs, startedOnce } from '../lane.ts'
 import type { Delivered, Settlement } from '../ports.ts'
 import type { LoadedBatch } from './backlog.ts'
 import type { Hand, LaneState } from './lane-state.ts'
-import { UNSTARTED } from './lone-messages.ts'
 
 /** Settles for one lane. */
 export class Settler {
@@ -23,8 +23,8 @@ export class Settler {
     const hands = ids.map((id) => this.#handOf(id))
     await Promise.all(
       hands.map(async (hand) => {
-        const { starts, ...rest } = lone.get(hand.id) ?? UNSTARTED
-        await lone.write(hand.id, hand.text, { ...rest, starts: starts + 1, open: true })
+        const known = lone.get(hand.id)
+        await lone.write(hand.id, hand.text, { replayed: false, ...known, ...startedOnce(known) })
         this.#state.leaveBatch(hand)
       }),
     )
@@ -34,7 +34,7 @@ export class Settler {
   async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
     const { inHand } = this.#state
     this.#state.refuseReleased()
-    const pairs = settlements.flatMap((settlement) => {
+    const pairs = eachOnce(settlements).flatMap((settlement) => {
       const hand = inHand.get(settlement.id)
       return hand === undefined ? [] : [{ hand, settlement }] // Settled before: nothing changes.
     })
@@ -74,7 +74,7 @@ export class Settler {
 
   async #deliverAlone({ id, text }: Hand): Promise<Delivered> {
     const { list, lone } = this.#state
-    const [message] = await list.put(id, [text], Math.max(1, lone.get(id)?.starts ?? 0))
+    const [message] = await list.put(id, [text], attemptsOf(lone.get(id)))
     return message!
   }
 
@@ -82,25 +82,13 @@ export class Settler {
   async #write({ id, text }: Hand, settlement: Settlement): Promise<void> {
     const { lone, dead } = this.#state
     const known = lone.get(id)
-    const { starts, firstError } = known ?? UNSTARTED
-    switch (settlement.as) {
-      case 'done':
-        return
-      case 'retry': {
-        const { delayMs, error } = settlement
-        const errors = { firstError: firstError || error, lastError: error }
-        return lone.write(id, text, { ...UNSTARTED, starts, dueAt: lone.dueIn(delayMs), ...errors })
-      }
-      case 'back':
-        if (!known?.open) return
-        return lone.write(id, text, { ...known, starts: starts - 1, open: false, dueAt: 0 })
-      case 'dead': {
-        const { reason, error } = settlement
-        return dead.bury(id, {
-          ...{ text, reason, attempts: starts, firstError: firstError || error, lastError: error },
-        })
-      }
-    }
+    // One that was not started waits in its batch, as before.
+    if (settlement.as === 'back' && !known?.open) return
+    const fate = settledAs(settlement, lone.dueIn(0), known)
+    if (fate.is === 'waiting') {
+      const replayed = settlement.as === 'back' && known!.replayed
+      await lone.write(id, text, { ...fate.attempts, replayed })
+    } else if (fate.is === 'dead') await dead.bury(id, { text, ...fate.letter })
   }
 
   /** Takes a settled message from where it was. */

@@ -17,7 +17,7 @@ function open({ concurrency = 2, maxCount = 10, maxBytes = 1000, capacityCount =
       return items.map((item) => item * 10)
     },
   })
-  const addAll = (items: number[]) => Promise.allSettled(items.map((item) => batcher.add(item, 1)))
+  const addAll = (items: number[]) => Promise.allSettled(items.map((item) => batcher.add(item, { bytes: 1 })))
   return { mailbox, batcher, sent, addAll }
 }
 
@@ -57,7 +57,7 @@ test('items that arrive while all batches are in flight share the next', async (
 
 test('a batch holds no more than its bounds, in order of arrival', async () => {
   const { sent, batcher } = open({ concurrency: 1, maxCount: 3, maxBytes: 100 })
-  const results = [40, 40, 40, 1, 1, 1, 1, 500].map((item) => batcher.add(item, item))
+  const results = [40, 40, 40, 1, 1, 1, 1, 500].map((item) => batcher.add(item, { bytes: item }))
   for (let turn = 0; turn < 10; turn++) {
     await settle()
     sent.at(-1)!.gate.resolve()
@@ -87,18 +87,34 @@ test('items count in the mailbox until their batch is done', async () => {
   const results = addAll([1, 2, 3])
   await settle()
   assert.equal(mailbox.depth, 3)
-  await assert.rejects(batcher.add(4, 1), { code: 'MR_MAILBOX_FULL' })
+  await assert.rejects(batcher.add(4, { bytes: 1 }), { code: 'MR_MAILBOX_FULL' })
   sent[0]!.gate.resolve()
   await results
   assert.equal(mailbox.depth, 0)
   assert.equal(mailbox.handled, 3)
 })
 
+test('an item that counts for several takes as much of a batch and of the mailbox', async () => {
+  const { mailbox, sent, batcher } = open({ concurrency: 1, maxCount: 3 })
+  const results = [2, 2, 1, 9].map((count) => batcher.add(count, { count }))
+  assert.equal(mailbox.depth, 14)
+  for (let turn = 0; turn < 10; turn++) {
+    await settle()
+    for (const { gate } of sent) gate.resolve()
+  }
+  assert.deepEqual(
+    sent.map(({ items }) => items),
+    [[2], [2, 1], [9]],
+  )
+  await Promise.all(results)
+  assert.equal(mailbox.depth, 0)
+})
+
 test('other callbacks run between the results of a large batch', async () => {
   const { sent, batcher } = open({ concurrency: 1, maxCount: 100 })
   const seen: (number | string)[] = []
   const results = Array.from({ length: 100 }, (_, item) =>
-    batcher.add(item, 1).then((result) => seen.push(result / 10)),
+    batcher.add(item, { bytes: 1 }).then((result) => seen.push(result / 10)),
   )
   await settle()
   void sent[0]!.gate.promise.then(() => setImmediate(() => seen.push('another')))

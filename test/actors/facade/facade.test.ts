@@ -5,8 +5,10 @@ import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { Messages, PagedList } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import type { ClusterReport, Loss } from '../../../src/runtime/losses.ts'
 import {
   ASK_TIMEOUT_MS,
+  LOG_READ_DEADLINE_MS,
   POST_DEADLINE_MS,
   REDRIVE_AGE_MS,
   REDRIVE_SLICE_MS,
@@ -25,7 +27,7 @@ async function open({ messages = 2, handler = null as Handler | null, mailboxCap
   const { clock, directory, store } = bench
   const peers = new DirectPeers()
   const context = testContext({ clock, directory, config: { mailboxCapacity } })
-  const logging = new LoggingActor(testContext({ name: 'logging-1', clock, directory }), store.open().log)
+  const logging = new LoggingActor(testContext({ name: 'logging-1', clock, directory }), store.open())
   peers.actors.set('logging-1', logging)
   const members: Member[] = []
   for (let number = 1; number <= messages; number++) {
@@ -136,6 +138,23 @@ test('a posted batch is appended by itself, all or none', async () => {
   assert.equal(facade.status().handled, 4)
 })
 
+test('posts with a key that leave together are answered each by itself', async () => {
+  const { postBatch, within } = await open()
+  const key = (value: string, hash = 'h') => ({ value, hash })
+  await within(postBatch(['first'], key('used')), 100)
+  const [reused, two, one] = await within(
+    Promise.allSettled([
+      postBatch(['other'], key('used', 'another hash')),
+      postBatch(['a', 'b'], key('fresh')),
+      postBatch(['c'], key('fresh too')),
+    ]),
+    100,
+  )
+  assert.equal(reused!.status === 'rejected' && reused!.reason.code, 'MR_KEY_REUSED')
+  assert.equal(two!.status === 'fulfilled' && two!.value.length, 2)
+  assert.equal(one!.status === 'fulfilled' && one!.value.length, 1)
+})
+
 test('a repeat with the same key gets the first receipts; another body, or a repeat while the first runs, is refused', async () => {
   const { postBatch, store } = await open()
   const key = { value: 'key-0123456789abcdef', hash: 'h1' }
@@ -161,7 +180,8 @@ test('after a failed request its key can be used again', async () => {
     outcome: 'none',
   })
   peers.actors.set('logging-1', logging)
-  assert.equal((await postBatch(['a'], key))[0]!.replayed, false)
+  // Until the next probe it counts as silent.
+  assert.equal((await within(postBatch(['a'], key), 1000))[0]!.replayed, false)
 })
 
 test('find answers where a message is and its lane’s holder; undefined when it is not in the log', async () => {
@@ -282,32 +302,137 @@ test('while a messages actor is unreachable, dead letters are not reported as ab
   assert.equal(await facade.purge(id!), true)
 })
 
-test('missing() names what is missing to accept a message', async () => {
-  const { facade, directory, clock } = await open()
+test('losses() are those that nobody has confirmed, whichever actor knows of it; confirmed, they are gone at once', async () => {
+  const { facade, directory, store, peers, within } = await open()
+  const loss = { kind: 'empty', lastSeenAt: 0, noticedAt: 60_000, count: 2, isConfirmed: false } as const
+  const ofLog = { ...loss, store: 'log', epoch: 'l' } as const
+  const ofQueue = { ...loss, store: 'queue', epoch: 'q', count: 1 } as const
+  const report = (of: 'log' | 'queue', ...losses: Loss[]): ClusterReport => ({
+    seen: { store: of, epoch: 'now', name: of, lastSeenAt: 0, count: 0 },
+    losses,
+  })
+  const reported = (...clusters: ClusterReport[]) =>
+    directory.set(
+      entryOf('logging-1', { clusters: [report('log', ofLog)] }),
+      entryOf('messages-1', { clusters }),
+      entryOf('messages-2', { clusters: [report('queue', ofQueue)] }),
+    )
+  reported(report('queue', { ...ofQueue, isConfirmed: true }))
+  assert.deepEqual(facade.losses(), [ofLog])
+  reported(report('queue'))
+  assert.deepEqual(facade.losses(), [ofLog, ofQueue])
+  const [first, second] = facade.damaged()
+  assert.match(
+    first!,
+    /^the log's .* came back empty, noticed at 1970-01-01T00:01Z: .* about 2 messages at 1970/,
+  )
+  assert.match(second!, /^the queue's .* about 1 message at .*mailroom redrive.*mailroom loss --confirm/)
+
+  const confirmed: Loss[] = []
+  const logging = {
+    confirmLosses: async () => Promise.reject(lost('logging-1', 'none')),
+    page: async () => [],
+  }
+  peers.actors.set('logging-1', logging)
+  store.confirmLosses = async (losses) => void confirmed.push(...losses)
+  await assert.rejects(within(facade.confirmLosses(), LOG_READ_DEADLINE_MS + 1000), { code: 'MR_PEER_LOST' })
+  assert.deepEqual([confirmed, facade.losses()], [[ofQueue], [ofLog]], 'the other is confirmed')
+})
+
+test('missing() names what keeps posts from being taken, degraded() what does not', async () => {
+  const { facade, directory, clock, post } = await open()
   const lanes = (...numbers: number[]) => ({ lanes: Object.fromEntries(numbers.map((lane) => [lane, 0])) })
   const held = [entryOf('messages-1', lanes(0, 2)), entryOf('messages-2', lanes(1))]
   directory.set(LOGGING, ...held)
-  assert.deepEqual(facade.missing(), ['holders of 1 lanes'])
+  assert.deepEqual([facade.missing(), facade.degraded()], [[], ['holders of 1 lanes: messages in them wait']])
   directory.set(LOGGING, held[0]!, entryOf('messages-2', lanes(1, 3)))
-  assert.deepEqual(facade.missing(), [])
-  directory.set(
-    entryOf('logging-1', { state: 'failed', damaged: ['log-1.1.db'] }),
-    entryOf('messages-1', { missing: ['room on the disk'], damaged: ['log-1.1.db'] }),
+  assert.deepEqual([facade.missing(), facade.degraded()], [[], []])
+  const full = entryOf('messages-1', {
+    ...{ missing: ['room on the disk'], damaged: ['log-1.1.db'] },
+    ...lanes(0, 1, 2, 3),
+  })
+  const away = entryOf('logging-2', { missing: ['its cluster: not connected'], damaged: ['log-1.1.db'] })
+  directory.set(LOGGING, away, entryOf('logging-3', { state: 'restarting' }), full)
+  const others = ['logging-2: its cluster: not connected', 'logging-3: restarting']
+  assert.deepEqual([facade.missing(), facade.degraded()], [[], [...others, 'messages-1: room on the disk']])
+  await post('taken')
+  directory.set(entryOf('logging-1', { state: 'failed' }), away)
+  const missing = ['logging-1: it keeps crashing', 'logging-2: its cluster: not connected']
+  assert.deepEqual(
+    [facade.missing(), facade.degraded()],
+    [
+      ['a ready logging actor', ...missing],
+      ['a ready messages actor'], // The lanes may be on their way.
+    ],
   )
-  assert.deepEqual(facade.missing(), [
-    'a ready logging actor',
-    'logging-1: it keeps crashing',
-    'messages-1: room on the disk',
-  ])
+  await clock.advance(1001)
+  assert.ok(facade.degraded().includes('holders of 4 lanes: messages in them wait'))
   assert.deepEqual(facade.damaged(), ['log-1.1.db'])
   clock.off = ['the clock is off']
-  directory.set(entryOf('facade-2', { missing: ['its process could not be started: EAGAIN'] }))
+  directory.set(
+    entryOf('facade-2', { state: 'restarting', missing: ['its process could not be started: EAGAIN'] }),
+    entryOf('facade-3', { missing: ['a ready logging actor'] }),
+  )
   assert.deepEqual(facade.warnings(), [
     'the clock is off',
     'facade-2: its process could not be started: EAGAIN',
   ])
   facade.announceDrain()
   assert.ok(facade.missing().includes('this node is draining'))
+})
+
+test('ready means taken: what is missing refuses a post before anything is written', async () => {
+  const { facade, directory, store, post, postBatch, within } = await open()
+  let written = 0
+  store.before = (call) => {
+    if (call === 'append') written++
+  }
+  const away = (number: number) => entryOf(`logging-${number}`, { missing: ['its cluster: not connected'] })
+  for (const actors of [[], [away(1), away(2)], [entryOf('logging-1', { state: 'failed' }), away(2)]]) {
+    directory.set(...actors)
+    assert.ok(facade.missing().length > 0)
+    const key = { value: 'key', hash: 'h' }
+    for (const send of [() => post('a'), () => postBatch(['b']), () => postBatch(['c'], key)]) {
+      const refusal = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none', details: { store: 'log' } }
+      await assert.rejects(within<unknown>(send(), 0), (error: MailroomError<'MR_STORE_UNAVAILABLE'>) => {
+        const { code, outcome, details } = error
+        assert.deepEqual({ code, outcome, details: { store: details.store } }, refusal)
+        return true
+      })
+    }
+  }
+  // One that starts may be ready in time.
+  directory.set(away(1), entryOf('logging-2', { state: 'restarting', address: null }))
+  await assert.rejects(within(post('late'), POST_DEADLINE_MS), {
+    code: 'MR_STORE_UNAVAILABLE',
+    outcome: 'none',
+  })
+  assert.equal(written, 0)
+  const waits = post('waits')
+  await within(Promise.resolve(), 1000)
+  directory.set(LOGGING)
+  assert.equal((await within(waits, 1000)).replayed, false)
+})
+
+test('logging actors that do not answer: unready after one call, posts refused with none, ready once they answer', async () => {
+  const { facade, directory, peers, clock, post, within } = await open()
+  const logging = peers.actors.get('logging-1')!
+  directory.set(LOGGING, entryOf('logging-2'))
+  peers.actors.delete('logging-1') // Nothing listens at either.
+  const first = within(post('first'), POST_DEADLINE_MS)
+  await assert.rejects(first, { code: 'MR_PEER_LOST' })
+  assert.deepEqual(facade.missing(), [
+    'a ready logging actor',
+    'logging-1: it did not answer its last call',
+    'logging-2: it did not answer its last call',
+  ])
+  const refusal = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none' }
+  await assert.rejects(within(post('second'), POST_DEADLINE_MS), refusal)
+  peers.actors.set('logging-1', logging)
+  await clock.advance(1000)
+  assert.deepEqual(facade.missing(), [])
+  assert.ok(facade.degraded().includes('logging-2: it did not answer its last call'))
+  assert.equal((await post('third')).replayed, false)
 })
 
 test('while the clock has not been set nothing is accepted, and the clock is missing', async () => {

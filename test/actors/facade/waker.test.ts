@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Waker } from '../../../src/actors/facade/waker.ts'
+import { DELIVERY_MS } from '../../../src/runtime/timings.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 
@@ -41,30 +42,32 @@ test('a lane’s holder is woken', async () => {
 })
 
 test('wake-ups during a call share the next call, each lane once', async () => {
-  const { waker, calls, answers } = open()
+  const { context, waker, calls, answers } = open()
   const gate = Promise.withResolvers<void>()
   answers(() => gate.promise)
   for (const lane of [0, 2, 0, 2, 2]) waker.wake(lane)
   await settle()
   assert.deepEqual(calls, [['messages-1', [0]]])
   gate.resolve()
-  await settle()
+  await context.clock.advance(DELIVERY_MS - 1)
+  assert.equal(calls.length, 1, 'not more often than lanes are claimed')
+  await context.clock.advance(1)
   assert.deepEqual(calls.slice(1), [['messages-1', [2, 0]]])
 })
 
 test('an unreachable holder loses its wake-up, and nothing else does', async () => {
-  const { waker, calls, answers } = open()
+  const { context, waker, calls, answers } = open()
   answers(() => Promise.reject(lost('messages-1', 'unknown')))
   waker.wake(0)
   await settle()
   answers(async () => {})
   waker.wake(2)
-  await settle()
+  await context.clock.advance(DELIVERY_MS)
   assert.deepEqual(calls.at(-1), ['messages-1', [2]])
 })
 
 test('a call that fails does not lose the wake-ups that came meanwhile', async () => {
-  const { waker, calls, answers } = open()
+  const { context, waker, calls, answers } = open()
   const gate = Promise.withResolvers<void>()
   answers(() => gate.promise)
   waker.wake(0)
@@ -72,7 +75,7 @@ test('a call that fails does not lose the wake-ups that came meanwhile', async (
   waker.wake(2)
   answers(async () => {})
   gate.reject(lost('messages-1', 'unknown'))
-  await settle()
+  await context.clock.advance(DELIVERY_MS)
   assert.deepEqual(calls.at(-1), ['messages-1', [2]])
 })
 

@@ -11,7 +11,7 @@ import { MemoryStore, pageOf } from '../../support/memory-backend.ts'
 function open(mailboxCapacity = 1000) {
   const context = testContext({ name: 'logging-1', config: { mailboxCapacity } })
   const store = new MemoryStore(context.clock)
-  const actor = new LoggingActor(context, store.open().log)
+  const actor = new LoggingActor(context, store.open())
   const nextIds = idGenerator(context.clock, seeded(2))
   const batch = (...texts: string[]) => ({
     messages: nextIds(texts.length).map((id, index) => ({ id, text: texts[index]! })),

@@ -1,7 +1,7 @@
 /** Calls between actors over real HTTP: `HttpPeers` against `serveInternal`. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import { createServer } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import type { Methods } from '../../../src/http/internal/calls.ts'
 import { HttpPeers } from '../../../src/http/internal/client.ts'
@@ -11,7 +11,7 @@ import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 
 const logger = createLogger('silent', {})
-const directory = { actors: () => [], onChange: () => () => {} }
+const directory = { actors: () => [], warnings: () => [], onChange: () => () => {} }
 const batch = { messages: [{ id: '01', text: 'ä\u0000\uFEFF' }], deadlineAt: 1, lane: 3 }
 
 async function open(context: TestContext, methods: Methods, secret = 'secret') {
@@ -87,7 +87,10 @@ test('a call to an address without a server has outcome none', async (context) =
 
 test('a connection that breaks in the middle has outcome unknown', async (context) => {
   const { logging } = await (async () => {
-    const server = createServer((socket: Socket) => socket.on('data', () => socket.destroy()))
+    const server = createServer((request, response) => {
+      response.writeHead(200).flushHeaders()
+      request.on('data', () => request.destroy())
+    })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const peers = new HttpPeers({ secret: 'secret', clock, directory })
@@ -103,7 +106,7 @@ test('a connection that breaks in the middle has outcome unknown', async (contex
 
 test('a caller without this start’s secret is refused', async (context) => {
   const { logging } = await open(context, { append: async () => [] }, 'another')
-  await assert.rejects(logging.append(batch, null), { code: 'MR_FORBIDDEN' })
+  await assert.rejects(logging.append(batch, null), { code: 'MR_PEER_LOST', outcome: 'none' })
 })
 
 test('an unknown method is named', async (context) => {

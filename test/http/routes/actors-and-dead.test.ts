@@ -163,7 +163,7 @@ test('an unknown dead letter is 404', async (t) => {
   assert.equal((await ask('DELETE', '/dead/1')).status, 400)
 })
 
-test('livez answers while the process is up, readyz says what is missing, and warns', async (t) => {
+test('livez answers while the process is up, readyz says what is missing, what is degraded, and warns', async (t) => {
   const { ask, facade } = await startApi(t)
   assert.deepEqual((await ask('GET', '/livez')).json, { status: 'ok' })
   const ready = await ask('GET', '/readyz')
@@ -177,6 +177,13 @@ test('livez answers while the process is up, readyz says what is missing, and wa
     warnings: ['the clock of node b is 4.0 s ahead'],
   })
   facade.warned = []
+  facade.degradedThings = ['logging-2: restarting']
+  const degraded = await ask('GET', '/readyz')
+  assert.deepEqual(
+    [degraded.status, degraded.json],
+    [200, { status: 'ready', missing: [], degraded: ['logging-2: restarting'] }],
+  )
+  facade.degradedThings = []
   facade.missingThings.push('a ready logging actor')
   const unready = await ask('GET', '/readyz')
   assert.equal(unready.status, 503)

@@ -9,6 +9,7 @@ import { createLogger } from '../../../src/runtime/logger.ts'
 import { Home } from '../../../src/storage/embedded/home.ts'
 import { LogReader } from '../../../src/storage/embedded/log-reader.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
+import { idGenerator } from '../../../src/storage/ids.ts'
 
 const LANE = 0
 const ID = '01KDVDNA7W2PEXJCXS565E3201'
@@ -30,11 +31,11 @@ async function held(context: TestContext) {
 }
 
 /** The same, and the backend of the logging actor that writes the log. */
-async function withWriter(context: TestContext) {
+async function withWriter(context: TestContext, segmentAgeMs = 3_600_000) {
   const data = mkdtempSync(join(tmpdir(), 'embedded-'))
   const logger = createLogger('silent', {})
   const options = { data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 }
-  const logging = openEmbedded({ ...options, writer: 1 })
+  const logging = openEmbedded({ ...options, writer: 1, retentionMs: 8 * segmentAgeMs })
   const backend = openEmbedded(options)
   const { queue } = backend
   context.after(async () => {
@@ -67,6 +68,14 @@ test('a waiting consumer learns at once that its lane has failed', async (contex
   await Promise.all([assert.rejects(queue.replay(LANE, ID), IO_ERROR), assert.rejects(claimed, IO_ERROR)])
 })
 
+test('a lane whose list could not be synced is out of use at once', async (context) => {
+  const queue = await held(context)
+  const claimed = queue.claim(LANE, 1, 60_000)
+  context.mock.method(Home.prototype, 'sync', () => Promise.reject(IO_ERROR))
+  await assert.rejects(claimed, IO_ERROR)
+  await assert.rejects(queue.delivered(LANE, { limit: 1 }), IO_ERROR)
+})
+
 test('a full disk does not fail the lane', async (context) => {
   const queue = await held(context)
   const failing = failWrites(context, FULL)
@@ -81,7 +90,7 @@ test('a claim that the home fails leaves its messages to a later one', async (co
   const message = { id: ID, text: 'one' }
   await logging.log.append({ lane: LANE, messages: [message], deadlineAt: clock.monotonic() + 3000 })
   const damaged = Object.assign(new Error('database disk image is malformed'), { ...SQLITE, errcode: 11 })
-  const knowing = context.mock.method(Home.prototype, 'knows', () => {
+  const knowing = context.mock.method(Home.prototype, 'known', () => {
     throw damaged
   }).mock
   await assert.rejects(queue.claim(LANE, 1, 0))
@@ -111,6 +120,35 @@ test('an idle lane does not read its files until one has changed, and then needs
     claimed.map(({ id }) => id),
     [ID],
   )
+})
+
+test('an ended segment that is settled is not read by claims again, and its texts are still in the list', async (context) => {
+  const { backend, queue, logging } = await withWriter(context, 1)
+  const nextId = idGenerator(clock, random)
+  const reads = context.mock.method(LogReader.prototype, 'ofLane').mock
+  const append = async (id: string) => {
+    await logging.log.append({
+      ...{ lane: LANE, messages: [{ id, text: `text of ${id}` }], deadlineAt: clock.monotonic() + 3000 },
+    })
+    let claimed: { id: string }[] = []
+    while (claimed.length === 0) claimed = await queue.claim(LANE, 9, 10)
+    await queue.settle(LANE, [{ id, as: 'done' }])
+    await queue.claim(LANE, 9, 0)
+    await clock.sleep(5) // The segment is older than a millisecond: the next append ends it.
+  }
+  const ids = Array.from({ length: 6 }, () => nextId(1)[0]!)
+  for (const id of ids) await append(id)
+  const before = reads.callCount()
+  await queue.claim(LANE, 9, 0)
+  const files = reads.calls.slice(before).map(({ this: reader }) => (reader as LogReader).file)
+  assert.ok(files.length <= 2, `${files.length} of ${ids.length} segments read`)
+  const listed = await queue.delivered(LANE, { limit: 9 })
+  assert.deepEqual(
+    listed.map(({ id, text }) => [id, text]),
+    ids.toReversed().map((id) => [id, `text of ${id}`]),
+  )
+  for (const id of ids) assert.equal((await backend.log.get(id))?.text, `text of ${id}`)
+  assert.equal(await backend.log.get(nextId(1)[0]!), undefined)
 })
 
 test('an idle claim ends with its wake-up, also when there is nothing, so that a lane is released at once', async (context) => {

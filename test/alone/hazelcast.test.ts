@@ -1,6 +1,6 @@
 /** The real program on real Hazelcast members, under load: actors and members killed, frozen, restarted. */
 import assert from 'node:assert/strict'
-import test from 'node:test'
+import test, { describe } from 'node:test'
 import { assertNothingWrong } from '../support/checker.ts'
 import { hazelcastSystem } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
@@ -79,44 +79,50 @@ onMembers(() => {
     await assertNothingWrong(system, history)
   })
 
-  for (const [which, frozen] of [
-    ['logging', 1],
-    // The oldest: it is the one that expels others.
-    ['queue', 0],
-  ] as const) {
-    test(`SIGKILL of a member of three of the ${which} cluster under load, then its restart: nothing is lost, refusals for at most 6 s`, async (context) => {
-      const clusters = await hazelcastSystem(context, { [which]: 3 })
-      const load = new Load(context, clusters.system.url, { connections: 32, pauseMs: 5 })
-      await load.more(500)
-      const member = clusters[which].members[1]!
-      await member.kill()
-      await sleep(7000)
-      await member.start()
-      await clusters[which].whole()
-      await load.more(300)
-      const history = await load.stop()
-      assert.deepEqual(statusesOf(history.failures), [])
-      assertRefusedFor(6, history)
-      await assertNothingWrong(clusters.system, history)
-    })
+  describe('killed members', { concurrency: true }, () => {
+    for (const which of ['logging', 'queue'] as const) {
+      test(`SIGKILL of a member of three of the ${which} cluster under load, then its restart: nothing is lost, refusals for at most 6 s`, async (context) => {
+        const clusters = await hazelcastSystem(context, { [which]: 3 })
+        const load = new Load(context, clusters.system.url, { connections: 32, pauseMs: 5 })
+        await load.more(500)
+        const member = clusters[which].members[1]!
+        await member.kill()
+        await sleep(7000)
+        await member.start()
+        await clusters[which].whole()
+        await load.more(300)
+        const history = await load.stop()
+        assert.deepEqual(statusesOf(history.failures), [])
+        assertRefusedFor(6, history)
+        await assertNothingWrong(clusters.system, history)
+      })
+    }
+  })
 
-    test(`SIGSTOP of a member of three of the ${which} cluster for 30 s: nothing is lost, refusals for at most 20 s`, async (context) => {
-      const clusters = await hazelcastSystem(context, { [which]: 3 })
-      const load = new Load(context, clusters.system.url, GENTLE)
-      await load.more(200)
-      const member = clusters[which].members[frozen]!
-      await member.freeze()
-      await sleep(30_000)
-      // It was expelled meanwhile, and joins again: for some seconds, it is a member that knows nothing.
-      member.thaw()
-      await clusters[which].whole()
-      await load.more(100)
-      const history = await load.stop()
-      assert.deepEqual(statusesOf(history.failures), [])
-      assertRefusedFor(20, history)
-      await assertNothingWrong(clusters.system, history, 60_000)
-    })
-  }
+  describe('frozen members', { concurrency: true }, () => {
+    for (const [which, frozen] of [
+      ['logging', 1],
+      // The oldest: it is the one that expels others.
+      ['queue', 0],
+    ] as const) {
+      test(`SIGSTOP of a member of three of the ${which} cluster for 30 s: nothing is lost, refusals for at most 20 s`, async (context) => {
+        const clusters = await hazelcastSystem(context, { [which]: 3 })
+        const load = new Load(context, clusters.system.url, GENTLE)
+        await load.more(200)
+        const member = clusters[which].members[frozen]!
+        await member.freeze()
+        await sleep(30_000)
+        // It was expelled meanwhile, and joins again: for some seconds, it is a member that knows nothing.
+        member.thaw()
+        await clusters[which].whole()
+        await load.more(100)
+        const history = await load.stop()
+        assert.deepEqual(statusesOf(history.failures), [])
+        assertRefusedFor(20, history)
+        await assertNothingWrong(clusters.system, history, 60_000)
+      })
+    }
+  })
 })
 
 /** Posts were refused in so many seconds altogether, at most. */

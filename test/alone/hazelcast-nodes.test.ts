@@ -1,5 +1,8 @@
 /** Several nodes on real members: whole nodes killed, and frozen and thawed, under load. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import test, { type TestContext } from 'node:test'
 import { freePort } from '../../tools/free-port.ts'
 import { assertNothingWrong } from '../support/checker.ts'
@@ -74,6 +77,67 @@ onMembers(() => {
       const { warnings } = await node.get<{ warnings: string[] }>('/readyz')
       assert.match(warnings.join(), named[index]!)
     }
+  })
+
+  test('a node with another secret, a misspelt peer and a server that is no Mailroom: each is named once, in the log and in /readyz; health and readiness of the others do not suffer', async (context) => {
+    const [logging, queue] = await Promise.all([
+      clusterFor(context, 'logging', 1),
+      clusterFor(context, 'queue', 1),
+    ])
+    const web = createServer((_, response) => response.end('<h1>hello</h1>')).listen(0, '127.0.0.1')
+    await once(web, 'listening')
+    context.after(() => web.close())
+    const webPort = (web.address() as AddressInfo).port
+    const ports = [await freePort(), await freePort(), await freePort()]
+    const peers = [...ports, webPort].map((port) => `127.0.0.1:${port}`)
+    const begin = (index: number, secret: string, counts: string[]) =>
+      System.spawned(context, [
+        ...flagsOf(logging, queue),
+        ...['--peers', [...peers, `loging.invalid:${ports[0]}`].join(), '--secret', secret],
+        ...['--node', `node-${index}`, '--internal-port', String(ports[index]), ...counts],
+      ])
+    const good = [
+      await begin(0, 'the-secret-of-the-system', ['--messages', '0', '--logging', '1']),
+      await begin(1, 'the-secret-of-the-system', ['--facade', '0', '--logging', '0', '--messages', '1']),
+    ]
+    const [front] = good as [System]
+    await front.ready()
+    const stranger = await begin(2, 'another-secret-altogether', [
+      ...['--facade', '0', '--logging', '1', '--messages', '0'],
+    ])
+    const internal = async (path: string, index: number) =>
+      fetch(`http://127.0.0.1:${ports[index]}${path}`, { headers: { connection: 'close' } })
+    const linesAt = (system: System, port: number) =>
+      system.output.split('\n').filter((line) => line.includes(`127.0.0.1:${port} is no peer`))
+    await stranger.until('it says why nobody counts it', async () => {
+      const lines = ports.slice(0, 2).flatMap((port) => linesAt(stranger, port))
+      return lines.length === 2 && lines.every((line) => line.includes('secret'))
+    })
+    await stranger.until('its own actors run', async () => (await internal('/healthz', 2)).ok)
+    for (const endAt = Date.now() + 7000; Date.now() < endAt; await sleep(200)) {
+      for (const index of [0, 1]) {
+        for (const path of ['/healthz', '/readyz']) {
+          const response = await internal(path, index)
+          assert.equal(response.status, 200, `${path} of node-${index}: ${await response.text()}`)
+        }
+      }
+      assert.equal((await internal('/healthz', 2)).status, 200, 'the node itself runs')
+      await front.send('POST', '/messages', { text: 'taken' })
+    }
+    const named = [
+      `node at 127.0.0.1:${ports[2]} is no peer: its secret (--secret) is not this node's`,
+      `node at 127.0.0.1:${webPort} is no peer`,
+      'loging.invalid (--peers) has no address',
+    ]
+    const { warnings } = await front.get<{ warnings: string[] }>('/readyz')
+    for (const line of named) {
+      assert.equal(warnings.filter((warning) => warning.startsWith(line)).length, 1, warnings.join('\n'))
+      for (const { output } of good) assert.equal(output.split(line).length - 1, 1, output)
+    }
+    assert.deepEqual(
+      (await front.actors()).map(({ name }) => name),
+      ['facade-1@node-0', 'logging-1@node-0', 'messages-1@node-1'],
+    )
   })
 
   test('a node is killed under load: the messages it held are delivered elsewhere within 8 s, nothing is wrong', async (context) => {

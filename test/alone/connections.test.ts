@@ -146,6 +146,24 @@ describe('connections', { concurrency: 2 }, () => {
     assert.deepEqual(refused, [0, 0], JSON.stringify(outcomes))
   })
 
+  test('the primary is killed while connections are passed on: no facade outlives it', async (context) => {
+    const system = await System.start(context, ['--facade', '1'])
+    const posters = new Posters(context, Number(new URL(system.url).port), 300, 20)
+    for (const delayMs of [0, 10, 30]) {
+      const scaled = system.send('PUT', '/actors/facade', { count: 4 }).catch(() => {})
+      await system.until('a second facade has connections', async () => {
+        const facades = (await system.actors()).filter(({ role }) => role === 'facade')
+        return facades.filter(({ connections = 0 }) => connections > 0).length > 1
+      })
+      await sleep(delayMs)
+      system.kill('SIGKILL')
+      await system.workersEnded()
+      await scaled
+      await system.begin()
+    }
+    await posters.end()
+  })
+
   test('an idle connection is closed with a word, later than common clients close it', async (context) => {
     const handler = new URL('../support/handler.ts', import.meta.url).pathname
     const system = await System.start(context, [...SMALL, '--keep-alive', '1s', '--handler', handler])

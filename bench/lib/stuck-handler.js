@@ -1,0 +1,2 @@
+/** A handler that never finishes: what is posted stays waiting. */
+export default () => new Promise(() => {})
