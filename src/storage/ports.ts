@@ -172,9 +172,9 @@ export interface Queue {
   /** Releases a lane; claimed messages are pending again. Does nothing when the lane is not held. */
   release(lane: number): Promise<void>
   /**
-   * Claims pending messages of a held lane; waits up to `waitMs` for the first. `wake` ends the wait, and so does a
-   * message for `deliveredByFormerHolder`: the claim then returns what there is, possibly none. A claim is in memory
-   * only, so a crash loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
+   * Claims pending messages of a held lane; waits up to `waitMs`, at least half of it, for the first. `wake` ends the
+   * wait, and so does a message for `deliveredByFormerHolder`: the claim then returns what there is, possibly none. A
+   * claim is in memory only, so a crash loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
    *
    * @param maxRetryCount How many of them may have been started before; `maxCount` by default.
    */

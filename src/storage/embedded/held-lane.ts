@@ -150,8 +150,8 @@ export class HeldLane {
   async claim(maxCount: number, waitMs: number, maxRetryCount = maxCount): Promise<Claimed[]> {
     const { clock, home, files } = this.#options
     const nowMs = clock.monotonic()
-    // All idle lanes of a process end their waits in the same event-loop iteration.
-    const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % waitMs)
+    // All idle lanes of a process end their waits in the same event-loop iteration: the first after half the wait or more.
+    const endAt = waitMs === 0 ? nowMs : nowMs + waitMs - (nowMs % (waitMs / 2))
     let wasWoken = false
     for (;;) {
       this.#refuse()

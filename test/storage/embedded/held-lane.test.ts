@@ -4,13 +4,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { systemClock as clock, systemRandom as random } from '../../../src/runtime/clock.ts'
+import { type Clock, systemRandom as random, systemClock } from '../../../src/runtime/clock.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import { Home } from '../../../src/storage/embedded/home.ts'
 import { LogReader } from '../../../src/storage/embedded/log-reader.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 
+const clock = systemClock
 const LANE = 0
 const ID = '01KDVDNA7W2PEXJCXS565E3201'
 const SQLITE = { code: 'ERR_SQLITE_ERROR' }
@@ -18,7 +20,7 @@ const IO_ERROR = Object.assign(new Error('disk I/O error'), { ...SQLITE, errcode
 const FULL = Object.assign(new Error('database or disk is full'), { ...SQLITE, errcode: 13 })
 
 /** The queue of a new data directory, its only lane held. */
-async function held(context: TestContext) {
+async function held(context: TestContext, clock: Clock = systemClock) {
   const data = mkdtempSync(join(tmpdir(), 'embedded-'))
   const logger = createLogger('silent', {})
   const backend = openEmbedded({ data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 })
@@ -168,4 +170,19 @@ test('a claim that waits finds a message whose wake-up was lost', async (context
     (await claim).map(({ id }) => id),
     [ID],
   )
+})
+
+test('a claim waits at least half its time for a message, whenever it begins', async (context) => {
+  const clock = new FakeClock()
+  const queue = await held(context, clock)
+  await clock.advance(59_999) // Other lanes end their waits of a minute now.
+  let isOver = false
+  const claim = queue.claim(LANE, 9, 60_000).then((claimed) => {
+    isOver = true
+    return claimed
+  })
+  await clock.advance(29_000)
+  assert.equal(isOver, false)
+  await clock.advance(31_000)
+  assert.deepEqual(await claim, [])
 })
