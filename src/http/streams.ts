@@ -138,8 +138,8 @@ export class RequestStream {
 
 /**
  * The body of an answer, sent in chunks. Each waits until the client has taken the one before. A client that
- * reads nothing for 10 s is disconnected, unless `onStall` returns true each time. A body of one chunk is sent whole, with its length. Status and headers
- * are set before.
+ * reads nothing for 10 s is disconnected, unless `onStall` returns true each time. A body of one chunk is sent whole,
+ * with its length. Status and headers are set before.
  */
 export class ResponseStream {
   readonly #response: ServerResponse
@@ -203,7 +203,11 @@ export class ResponseStream {
         else reject(error)
       }
       const onClose = () => finish(response.writableFinished ? undefined : new ClientDisconnected())
-      const cancel = this.#clock.every(READ_STALL_MS, () => this.#onStall() || response.destroy())
+      const onStall = () => {
+        if (this.#onStall()) cancel = this.#clock.after(READ_STALL_MS, onStall, { unref: true })
+        else response.destroy()
+      }
+      let cancel = this.#clock.after(READ_STALL_MS, onStall, { unref: true })
       response.on(event, finish).on('close', onClose)
     })
   }

@@ -50,11 +50,12 @@ export class FakeClock implements NodeClock {
 
   every(periodMs: number, work: () => void): Cancel {
     let cancel: Cancel
+    const next = () => this.after(periodMs - (this.#monotonic % periodMs), again)
     const again = () => {
-      cancel = this.after(periodMs, again)
+      cancel = next()
       work()
     }
-    cancel = this.after(periodMs, again)
+    cancel = next()
     return () => cancel()
   }
 

@@ -93,9 +93,12 @@ test('a client that reads nothing of the lists for 10 s is disconnected', async 
     closed = true
   })
   raw.socket.pause()
+  await api.clock.advance(READ_STALL_MS - 1000)
   raw.say('GET /messages HTTP/1.1\r\nHost: localhost\r\n\r\n')
   for (let turn = 0; turn < 200; turn++) await new Promise((settled) => setImmediate(settled))
-  await api.clock.advance(2 * READ_STALL_MS)
+  await api.clock.advance(READ_STALL_MS - 1000)
+  assert.equal(api.server.connectionCount(), 1)
+  await api.clock.advance(2000)
   raw.socket.resume()
   await until(() => closed)
   assert.ok(raw.heard.length < 100_000_000 && !raw.heard.endsWith('0\r\n\r\n'))
