@@ -23,10 +23,8 @@ export async function readTimes(mailroom: Mailroom): Promise<Map<string, ReadTim
     'page of the log, middle': async () => (await ids(`/log?limit=${PAGE}&before=${middle[0]}`)).length,
     'page of the log, tail': async () => (await ids(`/log?limit=${PAGE}&before=${oldest[PAGE]}`)).length,
     'newest of both lists': async () => {
-      const { logged, delivered } = await mailroom.get<{ logged: unknown[]; delivered: unknown[] }>(
-        `/messages?limit=${PAGE}`,
-      )
-      return Math.min(logged.length, delivered.length)
+      // Of 1,000 messages, the messages actor that is asked may have been given few.
+      return (await mailroom.get<{ logged: unknown[] }>(`/messages?limit=${PAGE}`)).logged.length
     },
     'look-up, head': () => lookUp(head[0]!),
     'look-up, middle': () => lookUp(middle[0]!),
