@@ -30,6 +30,11 @@ const BENCHES: Record<string, Bench> = {
   deep: { summary: 'single posts while a million messages are waiting, beside an empty node', seconds: 110 },
   mailbox: { summary: 'the bounded mailbox in front of every actor', seconds: 15 },
   compare: { summary: 'Mailroom beside Koa with SQLite, RabbitMQ, BullMQ, NATS JetStream', seconds: 300 },
+  crowd: {
+    summary: 'single posts beside readers of everything, endless streams, waits and dead letters',
+    seconds: 100,
+    isExtra: true,
+  },
   idle: { summary: 'CPU of a node without work (60 s each)', seconds: 170, isExtra: true },
   overload: { summary: 'three times the posts that the node can take', seconds: 60, isExtra: true },
   hazelcast: {

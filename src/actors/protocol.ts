@@ -47,7 +47,7 @@ export interface Messages {
   page(range: Range): Promise<StorePage>
   /** Where a message of the lane is. Waits up to `waitMs` until it is delivered or dead. */
   find(lane: number, id: string, waitMs: number): Promise<Whereabouts>
-  /** Dead letters of all its lanes, oldest first, after an id. */
+  /** Dead letters of all its lanes, oldest first, after an id. Shorter than `limit` as `stored`. */
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
   /** Puts a dead letter back into its lane's backlog. False when there is none with this id. */
   replay(id: string): Promise<boolean>
@@ -78,6 +78,13 @@ export interface Lists {
 export interface Found extends Message, Whereabouts {
   /** Name of the lane's holder when delivered, else null. */
   deliveredTo: string | null
+}
+
+/** How long a reader waits for a message. A drain of the facade ends the wait, too. */
+export interface Wait {
+  waitMs: number
+  /** Aborted when the reader has gone. */
+  gone: AbortSignal
 }
 
 /** The result of redriving a range of the log. */
@@ -117,17 +124,20 @@ export interface Facade {
   ): Promise<Receipt[]>
   /** Begins to read both lists: the newest `limit` messages of each (1 to 10,000), or all. */
   lists(limit?: number): Promise<Lists>
-  /** One page of the log; with `after`: oldest first, else newest first. */
+  /**
+   * A part of a page of the log; with `after`: oldest first, else newest first. Shorter than `limit` when its texts pass
+   * `PAGE_MAX_BYTES`; empty only at the end. So are those of a store, and of dead letters.
+   */
   logPage(range: Range): Promise<Message[]>
-  /** One page of one messages actor's store. @throws `MR_NOT_FOUND` when there is no such messages actor. */
+  /** A part of a page of one messages actor's store. @throws `MR_NOT_FOUND` when there is no such messages actor. */
   storePage(name: string, range: Range): Promise<Message[]>
-  /** Undefined when the message is not in the log. Waits up to `waitMs` until it is delivered or dead. */
-  find(id: string, waitMs: number): Promise<Found | undefined>
+  /** Undefined when the message is not in the log. With a wait: when it is delivered or dead, or the wait is over. */
+  find(id: string, wait?: Wait): Promise<Found | undefined>
   actors(): readonly ActorEntry[]
   /** Resolves with the new list of actors when the new ones are ready and the old ones have drained. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   restart(role: Role): Promise<readonly ActorEntry[]>
-  /** All dead letters after an id, oldest first. */
+  /** Dead letters of all actors after an id, oldest first. */
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
   deadOne(id: string): Promise<Dead | undefined>
   replay(id: string): Promise<boolean>

@@ -16,9 +16,6 @@ import type { ApiContext } from './context.ts'
 const DROP_MAX_BYTES = 256 * 1024 * 1024
 /** An answer is sent in chunks of about this size. */
 const CHUNK_CHARACTERS = 32 * 1024
-/** A page is read in parts: the first has this many items, the next as many as fit into the bound below. */
-const FIRST_PART_COUNT = 100
-const PART_CHARACTERS = 2 * 1024 * 1024
 
 /**
  * The body of a request, chunk by chunk as it arrives. It ends with the body, or when it is cut off: by this class
@@ -224,7 +221,7 @@ export function openJson(context: Context, clock: Clock): ResponseStream {
 /** How a page is read and written. */
 export interface Page<T> {
   limit: number
-  /** Reads up to `count` items after `cursor`, exclusive; undefined: from the start of the page. */
+  /** Reads 1 to `count` items after `cursor`, exclusive; undefined: from the start of the page. None: it is the end. */
   read(cursor: string | undefined, count: number): Promise<readonly T[]>
   /** An item as JSON text. */
   toJson(item: T): string
@@ -235,34 +232,29 @@ export interface Page<T> {
 }
 
 /**
- * Answers with one page, `{"items":[…],"next":…}`, with `gap` before `items` when there is one. A page may hold 1,000 texts of 64 KiB, so it is read and
- * written in parts, one part in memory. If the first part fails, so does the request; if a later one fails, the
- * answer is cut short.
+ * Answers with one page, `{"items":[…],"next":…}`, with `gap` before `items` when there is one. A page may hold 1,000
+ * texts of 64 KiB, so it is read and written in parts, one part in memory. If the first part fails, so does the request;
+ * if a later one fails, the answer is cut short.
  */
 export async function replyPage<T extends { id: string }>(
   context: Context,
   clock: Clock,
   { limit, read, toJson, next, gap }: Page<T>,
 ): Promise<void> {
-  let asked = Math.min(limit, FIRST_PART_COUNT)
-  let part = await read(undefined, asked)
+  let part = await read(undefined, limit)
   const out = openJson(context, clock)
   if (gap !== undefined) await out.write(`{"gap":${JSON.stringify(gap(part[0]?.id ?? null))},"items":[`)
   else await out.write('{"items":[')
   let count = 0
-  let characters = 0
   let lastId: string | undefined
-  for (;;) {
+  while (part.length > 0) {
     for (const item of part) {
       const json = toJson(item)
-      characters += json.length
       await out.write(count++ === 0 ? json : `,${json}`)
       lastId = item.id
     }
-    if (part.length < asked || count >= limit) break
-    const fitting = Math.ceil(PART_CHARACTERS / (characters / count))
-    asked = Math.min(limit - count, fitting)
-    part = await read(lastId, asked)
+    if (count >= limit) break
+    part = await read(lastId, limit - count)
   }
   await out.write(`],"next":${JSON.stringify(next(lastId, count >= limit))}}`)
   await out.end()

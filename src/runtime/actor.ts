@@ -12,7 +12,7 @@ export abstract class Actor {
   readonly name: string
   protected readonly context: ActorContext
   protected readonly mailbox: Mailbox
-  #draining = false
+  readonly #drain = new AbortController()
   #drained: Promise<void> | undefined
 
   constructor(context: ActorContext, { concurrency }: { concurrency: number }) {
@@ -29,7 +29,12 @@ export abstract class Actor {
 
   /** True once a drain was announced or has begun. */
   get draining(): boolean {
-    return this.#draining
+    return this.#drain.signal.aborted
+  }
+
+  /** Aborted when a drain is announced or begins. */
+  protected get drainSignal(): AbortSignal {
+    return this.#drain.signal
   }
 
   /** The actor's status, sent with each heartbeat. O(1). */
@@ -40,12 +45,12 @@ export abstract class Actor {
 
   /** Announces a drain. The mailbox still admits work. */
   announceDrain(): void {
-    this.#draining = true
+    this.#drain.abort()
   }
 
   /** Closes the mailbox, finishes the admitted work, releases what the actor holds. Idempotent. */
   drain(): Promise<void> {
-    this.#draining = true
+    this.announceDrain()
     this.#drained ??= this.mailbox.control(() => this.onDrain())
     return this.#drained
   }

@@ -78,10 +78,6 @@ export const STREAM_RETRY_MIN_MS = 10
 export const STREAM_RETRY_MAX_MS = 500
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
-/** A long poll is made of calls of this length, so a drain waits at most this long for it. */
-export const LONG_POLL_SLICE_MS = 2 * SECOND_MS
-/** How often a long poll checks that the lane is still held here. */
-export const LONG_POLL_CHECK_MS = SECOND_MS
 
 // ── Draining ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ export type Source<T> = (cursor: string | undefined, count: number) => Promise<T
  * The first `limit` items of all sources together, equal neighbours (same id) once.
  *
  * @param order `ascending` or `descending`: how each source sorts, and the result.
+ * @param options.mayBeShort True: only an empty answer of a source is its end. Else a short one is, too.
  * @remarks Fetches from each source in chunks of about its share, so the cost grows with `limit`, little with
  * the number of sources.
  */
@@ -19,6 +20,7 @@ export async function mergeById<T extends { id: string }>(
   sources: readonly Source<T>[],
   limit: number,
   order: 'ascending' | 'descending',
+  { mayBeShort = false } = {},
 ): Promise<T[]> {
   const chunk = Math.max(8, Math.min(limit, Math.ceil((limit * 1.5) / Math.max(1, sources.length))))
   const heads = await Promise.all(
@@ -30,8 +32,9 @@ export async function mergeById<T extends { id: string }>(
   while (merged.length < limit) {
     let best: (typeof heads)[number] | undefined
     for (const head of heads) {
-      if (head.index === head.items.length && head.items.length === chunk) {
-        head.items = await head.source(head.items[chunk - 1]!.id, chunk)
+      const isOver = mayBeShort ? head.items.length === 0 : head.items.length < chunk
+      if (head.index === head.items.length && !isOver) {
+        head.items = await head.source(head.items.at(-1)!.id, chunk)
         head.index = 0
       }
       const item = head.items[head.index]
@@ -67,4 +70,14 @@ export async function boundedPage<T extends Message>(
     next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
   }
   return page
+}
+
+/** The first messages, up to and including the one whose text reaches `maxBytes`. */
+export function firstBytes<T extends { text: string | null }>(messages: T[], maxBytes: number): T[] {
+  let bytes = 0
+  const end = messages.findIndex(({ text }) => {
+    bytes += Buffer.byteLength(text ?? '')
+    return bytes >= maxBytes
+  })
+  return end === -1 ? messages : messages.slice(0, end + 1)
 }

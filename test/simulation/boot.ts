@@ -12,7 +12,7 @@ import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
-import type { Backend, Message, Queue, Range } from '../../src/storage/ports.ts'
+import type { Backend, Dead, Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
 import type { SimProcess } from './process.ts'
@@ -91,12 +91,21 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
       return { items, next: cursor !== undefined && cursor > after ? cursor : after }
     },
     store: (name: string, range: Range) => actor.storePage(name, range),
-    find: async (id: string) => (await actor.find(id, 0)) ?? null,
-    dead: () => actor.dead({ limit: 1000 }),
+    find: async (id: string) => (await actor.find(id)) ?? null,
+    dead: () => allDead(actor),
     replay: (id: string) => actor.replay(id),
     purge: (id: string) => actor.purge(id),
     redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
     restore: (range: { lane: number; after: string; limit: number }) => actor.restore(range),
+  }
+}
+
+async function allDead(actor: Facade): Promise<Dead[]> {
+  const all: Dead[] = []
+  for (;;) {
+    const part = await actor.dead({ ...(all.length > 0 && { after: all.at(-1)!.id }), limit: 1000 })
+    if (part.length === 0) return all
+    all.push(...part)
   }
 }
 

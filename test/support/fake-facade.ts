@@ -1,10 +1,12 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
-import type { Facade, Found, Lists, Redriven, Restored } from '../../src/actors/protocol.ts'
+import type { Facade, Found, Lists, Redriven, Restored, Wait } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
+import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
+import { firstBytes } from '../../src/storage/paging.ts'
 import type { ClusterState, Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
 
 /** Everything posted is logged, and delivered to `messages-1` at once. */
@@ -16,8 +18,10 @@ export class FakeFacade implements Facade {
   hold: Promise<void> | undefined
   /** Thrown by `pages` of the named half, after its first page. */
   brokenHalf: 'logged' | 'delivered' | undefined
-  /** After so many finds a message is delivered; before, it is queued. */
-  deliveredAfterFinds = 0
+  /** What `find` shows. */
+  isDelivered = true
+  /** Waits whose reader went away. */
+  goneCount = 0
   /** The pages of the log that can be had. */
   goodPages = Number.POSITIVE_INFINITY
   readonly pages: Range[] = []
@@ -92,22 +96,24 @@ export class FakeFacade implements Facade {
     this.#fail()
     this.pages.push(range)
     if (this.pages.length > this.goodPages) throw new Error('a page too many')
-    return pageOf(this.messages, range)
+    return firstBytes(pageOf(this.messages, range), PAGE_MAX_BYTES)
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {
     this.#fail()
     if (name !== 'messages-1') throw new MailroomError('MR_NOT_FOUND', { what: `messages actor ${name}` })
-    return pageOf(this.messages, range)
+    return firstBytes(pageOf(this.messages, range), PAGE_MAX_BYTES)
   }
 
-  async find(id: string, waitMs: number): Promise<Found | undefined> {
-    this.waits.push(waitMs)
+  /** A wait is over at once. */
+  async find(id: string, wait?: Wait): Promise<Found | undefined> {
+    this.waits.push(wait?.waitMs ?? 0)
+    wait?.gone.addEventListener('abort', () => this.goneCount++)
     this.#fail()
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
-    if (this.waits.length <= this.deliveredAfterFinds) {
+    if (!this.isDelivered) {
       return { ...message, state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 }
     }
     const deliveredAt = this.#clock.now()
@@ -154,7 +160,7 @@ export class FakeFacade implements Facade {
 
   async dead({ after = '', limit }: { after?: string; limit: number }): Promise<Dead[]> {
     this.#fail()
-    return this.deadLetters.filter(({ id }) => id > after).slice(0, limit)
+    return firstBytes(this.deadLetters.filter(({ id }) => id > after).slice(0, limit), PAGE_MAX_BYTES)
   }
 
   async deadOne(id: string): Promise<Dead | undefined> {

@@ -1,7 +1,12 @@
 /** Dead letters of all messages actors. */
-import { mergeById } from '../../storage/paging.ts'
+import { MIN_ID } from '../../storage/ids.ts'
+import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
+import { boundedPage, mergeById } from '../../storage/paging.ts'
 import type { Dead } from '../../storage/ports.ts'
 import type { Holders } from './holders.ts'
+
+/** Dead letters asked of the messages actors at once. */
+const CHUNK_COUNT = 100
 
 /** The methods of `Facade` for dead letters. */
 export class DeadLetters {
@@ -11,12 +16,16 @@ export class DeadLetters {
     this.#holders = holders
   }
 
-  async list(range: { after?: string; limit: number }): Promise<Dead[]> {
-    const sources = this.#holders.all().map((holder) => (cursor: string | undefined, limit: number) => {
-      const after = cursor ?? range.after
-      return holder.dead({ ...(after !== undefined && { after }), limit })
+  async list({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
+    const holders = this.#holders.all()
+    return boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => {
+      const sources = holders.map(
+        (holder) =>
+          (cursor = chunk.after!, count: number) =>
+            holder.dead({ after: cursor, limit: count }),
+      )
+      return mergeById(sources, chunk.limit, 'ascending', { mayBeShort: true })
     })
-    return mergeById(sources, range.limit, 'ascending')
   }
 
   async find(id: string): Promise<Dead | undefined> {

@@ -38,7 +38,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly lists: Facade['lists'] = (limit) => this.#reader.lists(limit)
   readonly logPage: Facade['logPage'] = (range) => this.#reader.logPage(range)
   readonly storePage: Facade['storePage'] = (name, range) => this.#reader.storePage(name, range)
-  readonly find: Facade['find'] = (id, waitMs) => this.#reader.find(id, waitMs)
+  readonly find: Facade['find'] = (id, wait) => this.#reader.find(id, wait)
   readonly dead: Facade['dead'] = (range) => this.#deadLetters.list(range)
   readonly deadOne: Facade['deadOne'] = (id) => this.#deadLetters.find(id)
   readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
@@ -68,7 +68,7 @@ export class FacadeActor extends Actor implements Facade {
       logging,
       readiness: this.#readiness,
     })
-    this.#reader = new Reader(context, logging, holders, () => this.draining)
+    this.#reader = new Reader(context, logging, holders, this.drainSignal)
     this.#deadLetters = new DeadLetters(holders)
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },

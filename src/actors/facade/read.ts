@@ -7,7 +7,7 @@ import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
-import type { Found, Lists, Messages, PagedList } from '../protocol.ts'
+import type { Found, Lists, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 
@@ -18,13 +18,14 @@ export class Reader {
   readonly #context: ActorContext
   readonly #logging: LoggingPool
   readonly #holders: Holders
-  readonly #isDraining: () => boolean
+  readonly #drain: AbortSignal
 
-  constructor(context: ActorContext, logging: LoggingPool, holders: Holders, isDraining: () => boolean) {
+  /** @param drain Aborted when the facade drains. */
+  constructor(context: ActorContext, logging: LoggingPool, holders: Holders, drain: AbortSignal) {
     this.#context = context
     this.#logging = logging
     this.#holders = holders
-    this.#isDraining = isDraining
+    this.#drain = drain
   }
 
   /** Begins both lists. The delivered list is that of a random ready messages actor that answers. */
@@ -46,7 +47,7 @@ export class Reader {
   }
 
   async logPage(range: Range): Promise<Message[]> {
-    return fullPage(range, (part) => this.#logging.page(part))
+    return this.#logging.page(range)
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {
@@ -57,7 +58,7 @@ export class Reader {
     const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#holders.at(entry))
-      const page = await fullPage(range, (part) => store.page(part))
+      const page = await store.page(range)
       if (store.whole) return page
       // A lane moves to or from this actor. Usually that ends soon; if not, an error is better than a short page.
       if (clock.monotonic() >= deadlineAt) throw unavailable(`${name} lacks some of its lanes`)
@@ -65,17 +66,21 @@ export class Reader {
     }
   }
 
-  async find(id: string, waitMs: number): Promise<Found | undefined> {
+  async find(id: string, wait?: Wait): Promise<Found | undefined> {
     const message = await this.#logging.get(id)
     if (message === undefined) return undefined
     const { text, lane } = message
     const { clock } = this.#context
+    const waitMs = wait?.waitMs ?? 0
+    const ends = wait === undefined ? [] : [this.#drain, wait.gone]
     const deadlineAt = clock.monotonic() + waitMs
     for (;;) {
-      const leftMs = this.#isDraining() ? 0 : Math.max(0, deadlineAt - clock.monotonic())
+      const isOver = ends.some(({ aborted }) => aborted)
+      const leftMs = isOver ? 0 : Math.max(0, deadlineAt - clock.monotonic())
       try {
         const holder = this.#holders.entryOf(lane)
-        const found = await this.#holders.at(holder).find(lane, id, leftMs)
+        const found = await unlessAborted(this.#holders.at(holder).find(lane, id, leftMs), ends)
+        if (found === undefined) continue
         // A holder that is about to release the lane answers before `leftMs` is over: ask the next holder.
         if (found.state !== 'queued' || leftMs === 0) {
           return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
@@ -141,20 +146,6 @@ class StoreReader {
   }
 }
 
-/** Reads until the page is full or the list ends: one answer of an actor is short when its texts are large. */
-async function fullPage(range: Range, read: ReadPage): Promise<Message[]> {
-  const page: Message[] = []
-  let next = range
-  while (page.length < range.limit) {
-    const part = await read({ ...next, limit: range.limit - page.length })
-    if (part.length === 0) break
-    page.push(...part)
-    const last = part.at(-1)!.id
-    next = range.after === undefined ? { ...next, before: last } : { ...next, after: last }
-  }
-  return page
-}
-
 /** The whole list, ascending, up to the id that is the newest when the read begins: so it ends under any load. */
 async function* everything(read: ReadPage) {
   const [newest] = await read({ limit: 1 })
@@ -190,6 +181,18 @@ async function* upTo(top: string, after: string, read: ReadPage) {
     if (page.length === 0) return
     cursor = page.at(-1)!.id
     yield page.filter(({ id }) => id <= top)
+  }
+}
+
+/** What a call gives or throws; undefined as soon as one of the signals is aborted that was not when it began. */
+async function unlessAborted<T>(call: Promise<T>, signals: readonly AbortSignal[]): Promise<T | undefined> {
+  const { promise: aborted, resolve: end } = Promise.withResolvers<undefined>()
+  const onAbort = () => end(undefined)
+  for (const signal of signals) signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([call, aborted])
+  } finally {
+    for (const signal of signals) signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -41,7 +41,7 @@ export interface ConsumerOptions {
   runner: HandlerRunner | null
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
-  /** Called after a settlement with its ids. */
+  /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
@@ -99,7 +99,7 @@ export class Consumer {
   }
 
   async #consume(): Promise<void> {
-    const { lane, queue, clock, runner, onDelivered } = this.#options
+    const { lane, queue, clock, runner } = this.#options
     const maxCount = runner === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
       const freeCount = maxCount - this.#inHandCount
@@ -117,7 +117,7 @@ export class Consumer {
       )
       const pause = clock.sleep(DELIVERY_MS, this.#stop.signal)
       const found = queue.deliveredByFormerHolder(lane)
-      if (found.length > 0) await onDelivered(lane, found)
+      if (found.length > 0) await this.#show(found)
       if (runner !== null) for (const message of claimed) void this.#handle(runner, message)
       else if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
       if (claimed.length < freeCount) await pause
@@ -172,10 +172,16 @@ export class Consumer {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
-    const { lane, queue, onDelivered, onSettled } = this.#options
+    const { lane, queue, onSettled } = this.#options
     const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
-    if (delivered.length > 0) await onDelivered(lane, delivered)
-    onSettled(settlements.map(({ id }) => id))
+    if (delivered.length > 0) await this.#show(delivered)
+    onSettled(settlements.flatMap(({ id, as }) => (as === 'dead' ? id : [])))
+  }
+
+  async #show(delivered: readonly Delivered[]): Promise<void> {
+    const { lane, onDelivered, onSettled } = this.#options
+    await onDelivered(lane, delivered)
+    onSettled(delivered.map(({ id }) => id))
   }
 
   /** Retries an idempotent call while the queue is unavailable (for example, the disk is full). */

@@ -9,16 +9,11 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import {
-  BACKLOG_PERIOD_MS,
-  HANDLER_GRACE_MS,
-  LANE_RETRY_MS,
-  LONG_POLL_CHECK_MS,
-} from '../../runtime/timings.ts'
-import { idAt } from '../../storage/ids.ts'
+import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
+import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
-import { boundedPage, mergeById } from '../../storage/paging.ts'
+import { boundedPage, firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
   Delivered,
@@ -60,7 +55,7 @@ export class MessagesActor extends Actor implements Messages {
   readonly #depths = new Map<number, Depth>()
   readonly #longPolls = new LongPolls()
   readonly #stops: (() => void)[] = []
-  /** As `StorePage.term`. */
+  /** As `StorePage.term`. A new one ends the long polls: they ask again. */
   #term = 0
   #reconciling: Promise<void> | undefined
   #cancelLaneRetry = () => {}
@@ -125,23 +120,25 @@ export class MessagesActor extends Actor implements Messages {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
-        await this.context.clock.sleep(Math.min(leftMs, LONG_POLL_CHECK_MS), settled.signal)
+        await this.context.clock.sleep(leftMs, settled.signal)
       } finally {
         this.#longPolls.remove(id, settled)
       }
     }
   }
 
-  async dead({ after, limit }: { after?: string; limit: number }): Promise<Dead[]> {
+  async dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
       const term = this.#term
-      const letters = await mergeById(
-        this.#sources((lane, cursor, count) =>
-          this.#queue.dead(lane, { ...optionalAfter(cursor ?? after), limit: count }),
+      const letters = await boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) =>
+        mergeById(
+          this.#sources((lane, cursor = chunk.after!, count) =>
+            this.#queue.dead(lane, { after: cursor, limit: count }),
+          ),
+          chunk.limit,
+          'ascending',
         ),
-        limit,
-        'ascending',
       )
       this.#refuseIncomplete(term)
       return letters
@@ -242,7 +239,7 @@ export class MessagesActor extends Actor implements Messages {
       await this.#storeMutex.runExclusive(() => {
         this.#store.addLane(lane, list.messages, list.completeAbove)
         this.#consumers.set(lane, this.#consumerOf(lane))
-        this.#term++
+        this.#beginTerm()
       })
     } catch (error) {
       // Another actor still holds the lane, or the disk is full. `#reconcile` retries it.
@@ -274,11 +271,16 @@ export class MessagesActor extends Actor implements Messages {
     await this.#storeMutex.runExclusive(() => {
       this.#store.removeLane(lane)
       this.#consumers.delete(lane)
-      this.#term++
+      this.#beginTerm()
     })
     this.#depths.delete(lane)
     await this.#queue.release(lane)
     this.context.logger.debug({ lane }, 'lane released')
+  }
+
+  #beginTerm(): void {
+    this.#term++
+    this.#longPolls.endAll()
   }
 
   #dropLostLanes(): Promise<void> {
@@ -296,7 +298,7 @@ export class MessagesActor extends Actor implements Messages {
         this.#consumers.delete(lane)
         this.#depths.delete(lane)
       }
-      this.#term++
+      this.#beginTerm()
     })
     this.context.logger.warn({ lanes }, 'lanes lost')
     this.context.changed()
@@ -355,20 +357,6 @@ export class MessagesActor extends Actor implements Messages {
   }
 }
 
-/** The first messages, up to and including the one whose text reaches `maxBytes`. */
-function firstBytes<T extends { text: string | null }>(messages: T[], maxBytes: number): T[] {
-  let bytes = 0
-  const end = messages.findIndex(({ text }) => {
-    bytes += Buffer.byteLength(text ?? '')
-    return bytes >= maxBytes
-  })
-  return end === -1 ? messages : messages.slice(0, end + 1)
-}
-
-function optionalAfter(after: string | undefined): { after?: string } {
-  return after === undefined ? {} : { after }
-}
-
 /** Long polls of `find` that wait until a message is settled, by its id. */
 class LongPolls {
   readonly #byId = new Map<string, Set<AbortController>>()
@@ -391,5 +379,9 @@ class LongPolls {
   end(ids: readonly string[]): void {
     if (this.#byId.size === 0) return
     for (const id of ids) for (const settled of this.#byId.get(id) ?? []) settled.abort()
+  }
+
+  endAll(): void {
+    this.end([...this.#byId.keys()])
   }
 }

@@ -8,7 +8,7 @@ import type { Logging, Messages } from '../../actors/protocol.ts'
 interface Way {
   /** Small and frequent: it goes over the open exchange with the actor. */
   isExchanged?: boolean
-  /** How much longer than others it may take, in milliseconds. */
+  /** How much longer than others it may take, in milliseconds: it waits for something. */
   extraMs?: number
 }
 
@@ -36,7 +36,7 @@ const LOGGING: Calls<Logging> = {
 const MESSAGES: Calls<Messages> = {
   wake: exchanged,
   page: inTime,
-  find: (_lane, _id, waitMs) => ({ extraMs: waitMs }),
+  find: (_lane, _id, waitMs) => ({ isExchanged: true, extraMs: waitMs }),
   dead: inTime,
   replay: inTime,
   purge: inTime,

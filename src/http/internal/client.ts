@@ -14,12 +14,6 @@ import { SECRET_HEADER } from './secret.ts'
 
 const CONNECTIONS_PER_ACTOR = 32
 
-/** The connections to one actor. Long polls have their own, as many as there are, so that they hold up no other call. */
-interface Pools {
-  calls: Pool
-  longPolls: Pool
-}
-
 const NEVER_CONNECTED = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -32,7 +26,7 @@ const NEVER_CONNECTED = new Set([
 export class HttpPeers implements Peers {
   readonly #secret: string
   readonly #clock: Clock
-  readonly #pools = new Map<string, Pools>()
+  readonly #pools = new Map<string, Pool>()
   readonly #exchanges = new Map<string, Exchange>()
   readonly #unwatch: () => void
 
@@ -54,7 +48,8 @@ export class HttpPeers implements Peers {
   async close(): Promise<void> {
     this.#unwatch()
     const exchanges = [...this.#exchanges.values()]
-    await Promise.all([...[...this.#pools.values()].map(closed), ...exchanges.map((each) => each.close())])
+    const pools = [...this.#pools.values()]
+    await Promise.all([...pools.map((pool) => pool.close()), ...exchanges.map((each) => each.close())])
     this.#pools.clear()
     this.#exchanges.clear()
   }
@@ -63,8 +58,8 @@ export class HttpPeers implements Peers {
     return (method, args, { isExchanged = false, extraMs = 0 }) => {
       const body = JSON.stringify(args)
       if (isExchanged && body.length <= EXCHANGE_MAX_CHARACTERS)
-        return this.#exchangeWith(address).call(method, body, timeoutMs)
-      return this.#ask(address, method, body, { timeoutMs, extraMs })
+        return this.#exchangeWith(address).call(method, body, { timeoutMs, extraMs })
+      return this.#ask(address, method, body, timeoutMs + extraMs)
     }
   }
 
@@ -78,18 +73,11 @@ export class HttpPeers implements Peers {
   }
 
   /** @param args JSON of the method's arguments. */
-  async #ask(
-    address: string,
-    method: string,
-    args: string,
-    { timeoutMs, extraMs }: { timeoutMs: number; extraMs: number },
-  ): Promise<unknown> {
-    const deadlineMs = timeoutMs + extraMs
-    const { calls, longPolls } = this.#poolsOf(address)
+  async #ask(address: string, method: string, args: string, deadlineMs: number): Promise<unknown> {
     const expired = new AbortController()
     const cancel = this.#clock.after(deadlineMs, () => expired.abort())
     try {
-      const { statusCode, body } = await (extraMs > 0 ? longPolls : calls).request({
+      const { statusCode, body } = await this.#poolOf(address).request({
         method: 'POST',
         path: `/ask/${method}`,
         headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
@@ -113,29 +101,27 @@ export class HttpPeers implements Peers {
     }
   }
 
-  #poolsOf(address: string): Pools {
-    let pools = this.#pools.get(address)
-    if (pools === undefined) {
-      const pool = (connections: number | null) =>
-        new Pool(`http://${address}`, {
-          connections,
-          pipelining: 1,
-          headersTimeout: 0,
-          bodyTimeout: 0,
-          connect: { timeout: CONNECT_TIMEOUT_MS },
-        })
-      pools = { calls: pool(CONNECTIONS_PER_ACTOR), longPolls: pool(null) }
-      this.#pools.set(address, pools)
+  #poolOf(address: string): Pool {
+    let pool = this.#pools.get(address)
+    if (pool === undefined) {
+      pool = new Pool(`http://${address}`, {
+        connections: CONNECTIONS_PER_ACTOR,
+        pipelining: 1,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        connect: { timeout: CONNECT_TIMEOUT_MS },
+      })
+      this.#pools.set(address, pool)
     }
-    return pools
+    return pool
   }
 
   #closeUnlisted(directory: Directory): void {
     const known = new Set(directory.actors().map(({ address }) => address))
-    for (const [address, pools] of this.#pools) {
+    for (const [address, pool] of this.#pools) {
       if (known.has(address)) continue
       this.#pools.delete(address)
-      closed(pools).catch(() => {})
+      pool.close().catch(() => {})
     }
     for (const [address, exchange] of this.#exchanges) {
       if (known.has(address)) continue
@@ -150,9 +136,4 @@ function lostIfForbidden(address: string, error: MailroomError): MailroomError {
   if (!isMailroomError(error, 'MR_FORBIDDEN')) return error
   const facts = { peer: `the actor at ${address}`, reason: error.message }
   return new MailroomError('MR_PEER_LOST', facts, { outcome: 'none', cause: error })
-}
-
-/** Resolves when the calls in flight have ended and the connections are closed. */
-async function closed({ calls, longPolls }: Pools): Promise<void> {
-  await Promise.all([calls.close(), longPolls.close()])
 }

@@ -50,7 +50,9 @@ interface Call extends PromiseWithResolvers<unknown> {
   method: string
   /** JSON. */
   args: string
-  timeoutMs: number
+  deadlineMs: number
+  /** It waits for something, which a close does not. */
+  isWait: boolean
   expiresAt: number
   /** How many chunks had come when it was sent; undefined until then. */
   sentAtChunk: number | undefined
@@ -104,13 +106,15 @@ export class Exchange {
    * Calls a method.
    *
    * @param args JSON of its arguments.
+   * @param time.extraMs How much longer than `timeoutMs` it may take; more than 0: it waits for something.
    * @throws {MailroomError} What the method threw; `MR_PEER_LOST`, with outcome none when the call was not sent;
-   * `MR_DEADLINE_EXPIRED` after `timeoutMs`.
+   * `MR_DEADLINE_EXPIRED` after its time.
    */
-  call(method: string, args: string, timeoutMs: number): Promise<unknown> {
-    const expiresAt = this.#clock.monotonic() + timeoutMs
+  call(method: string, args: string, time: { timeoutMs: number; extraMs: number }): Promise<unknown> {
+    const deadlineMs = time.timeoutMs + time.extraMs
+    const expiresAt = this.#clock.monotonic() + deadlineMs
     const call: Call = {
-      ...{ method, args, timeoutMs, expiresAt, sentAtChunk: undefined },
+      ...{ method, args, deadlineMs, isWait: time.extraMs > 0, expiresAt, sentAtChunk: undefined },
       ...Promise.withResolvers<unknown>(),
     }
     if (this.#isOver) {
@@ -124,9 +128,10 @@ export class Exchange {
     return call.promise
   }
 
-  /** Makes no more calls; resolves when those under way have ended. */
+  /** Makes no more calls, and gives up those that wait; resolves when the others under way have ended. */
   async close(): Promise<void> {
     this.#isOver = true
+    for (const call of this.#calls.values()) if (call.isWait) call.reject(this.#lost(call))
     await Promise.allSettled([...this.#calls.values()].map(({ promise }) => promise))
     this.#request.destroy()
   }
@@ -193,7 +198,7 @@ export class Exchange {
       }
       this.#calls.delete(number)
       isSilent ||= call.sentAtChunk === this.#chunkCount
-      const facts = { what: this.#nameOf(call), deadlineMs: call.timeoutMs }
+      const facts = { what: this.#nameOf(call), deadlineMs: call.deadlineMs }
       call.reject(new MailroomError('MR_DEADLINE_EXPIRED', facts, { outcome: outcomeOf(call) }))
     }
     // Nothing came since the call was sent: the actor is frozen, or the connection leads nowhere.

@@ -4,9 +4,9 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { Found, PagedList } from '../../actors/protocol.ts'
+import type { PagedList } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { LONG_POLL_SLICE_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { ClientDisconnected, mediaTypeOf } from '../body.ts'
@@ -40,6 +40,16 @@ export function messageRoutes(
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
+  const longPoll = async ({ res }: Context, id: string, waitMs: number) => {
+    const gone = new AbortController()
+    const leave = () => gone.abort()
+    res.once('close', leave)
+    try {
+      return await facade.find(id, { waitMs, gone: gone.signal })
+    } finally {
+      res.off('close', leave)
+    }
+  }
   return {
     async postMessages(context, query) {
       const type = mediaTypeOf(context.req, ROUTES.postMessages.types)
@@ -74,7 +84,9 @@ export function messageRoutes(
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
       const waitMs = numberParameter(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
-      const found = await (waitMs === 0 ? facade.find(id, 0) : longPolls.run(() => longPoll(id, waitMs, api)))
+      const found = await (waitMs === 0
+        ? facade.find(id)
+        : longPolls.run(() => longPoll(context, id, waitMs)))
       if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
       const { text, state, deliveredTo, attempts } = found
       const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
@@ -114,18 +126,6 @@ function acksOf(query: Query): boolean {
   const acks = query['acks']
   if (acks === undefined || acks === 'errors') return acks !== undefined
   throw badRequest({ where: 'query parameter "acks"', expected: '"errors"', got: 'something else' })
-}
-
-/** Asks in slices of 2 s, so that a drain waits for one slice and not as long as the client may (30 s). */
-async function longPoll(
-  id: string,
-  waitMs: number,
-  { facade, draining }: ApiContext,
-): Promise<Found | undefined> {
-  for (let leftMs = waitMs; ; leftMs -= LONG_POLL_SLICE_MS) {
-    const found = await facade.find(id, draining() ? 0 : Math.min(leftMs, LONG_POLL_SLICE_MS))
-    if (found?.state !== 'queued' || leftMs <= LONG_POLL_SLICE_MS || draining()) return found
-  }
 }
 
 async function getLists(context: Context, query: Query, api: ApiContext): Promise<void> {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import test from 'node:test'
 import { FacadeActor } from '../../../src/actors/facade/facade.ts'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
-import type { Messages, PagedList } from '../../../src/actors/protocol.ts'
+import type { Messages, PagedList, Wait } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import type { ClusterReport, Loss } from '../../../src/runtime/losses.ts'
 import {
@@ -14,12 +15,15 @@ import {
   REDRIVE_SLICE_MS,
 } from '../../../src/runtime/timings.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
+import { PAGE_MAX_BYTES } from '../../../src/storage/limits.ts'
 import type { Receipt } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
 import { type Member, MessagesBench } from '../../support/messages-bench.ts'
 
 const LOGGING = entryOf('logging-1')
+
+const forUpTo = (waitMs: number): Wait => ({ waitMs, gone: new AbortController().signal })
 
 /** A real facade, a real logging actor and real messages actors, on a backend in memory. */
 async function open({ messages = 2, handler = null as Handler | null, mailboxCapacity = 1000 } = {}) {
@@ -188,11 +192,11 @@ test('find answers where a message is and its lane’s holder; undefined when it
   const { facade, post } = await open()
   const { id } = await post('a')
   await settle()
-  const found = await facade.find(id, 0)
+  const found = await facade.find(id)
   assert.equal(found!.state, 'delivered')
   const page = await facade.storePage(found!.deliveredTo!, { limit: 9 })
   assert.deepEqual(idsOf(page), [id])
-  assert.equal(await facade.find(MIN_ID, 1000), undefined)
+  assert.equal(await facade.find(MIN_ID, forUpTo(1000)), undefined)
 })
 
 test('find waits until the message is delivered, also while its lane moves to another', async () => {
@@ -204,9 +208,9 @@ test('find waits until the message is delivered, also while its lane moves to an
   const { facade, post, live, clock, store } = await open({ handler })
   const { id } = await post('a')
   await settle()
-  const before = await facade.find(id, 0)
+  const before = await facade.find(id)
   assert.deepEqual([before!.state, before!.deliveredTo], ['queued', null])
-  const waiting = facade.find(id, 25_000)
+  const waiting = facade.find(id, forUpTo(25_000))
   done = true
   const other = store.log.get(id)!.lane % 2 === 0 ? 2 : 1
   await live(other)
@@ -215,30 +219,54 @@ test('find waits until the message is delivered, also while its lane moves to an
   assert.deepEqual([found!.state, found!.deliveredTo], ['delivered', `messages-${other}`])
 })
 
+for (const [how, end] of [
+  ['a drain', ({ facade }) => facade.announceDrain()],
+  ['a reader who goes away', ({ gone }) => gone.abort()],
+] satisfies [string, (of: { facade: FacadeActor; gone: AbortController }) => void][]) {
+  test(`${how} ends the wait of find, and leaves nothing behind`, async () => {
+    const handler: Handler = (_, { signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    const { facade, post, clock } = await open({ handler })
+    const { id } = await post('a')
+    await settle()
+    const gone = new AbortController()
+    const waiting = facade.find(id, { waitMs: 30_000, gone: gone.signal })
+    await clock.advance(1000)
+    end({ facade, gone })
+    await settle()
+    assert.equal((await waiting)!.state, 'queued')
+    assert.equal(getEventListeners(gone.signal, 'abort').length, 0)
+  })
+}
+
 test('find without a holder to ask is an error after its wait, never a guess', async () => {
   const { facade, post, live, within } = await open()
   const { id } = await post('a')
   await live()
   for (const waitMs of [0, 5000]) {
-    await assert.rejects(within(facade.find(id, waitMs), 8000), {
+    await assert.rejects(within(facade.find(id, forUpTo(waitMs)), 8000), {
       code: 'MR_STORE_UNAVAILABLE',
       outcome: 'none',
     })
   }
 })
 
-test('pages are full, though each answer of an actor is bounded in bytes', async () => {
+test('every part of a page is bounded in bytes, and only the end of a list is empty', async () => {
   const { facade, postBatch, live } = await open({ messages: 1 })
   await live(1)
   const text = 'x'.repeat(65_536)
   for (let round = 0; round < 3; round++) await postBatch(Array<string>(100).fill(text))
   await settle()
-  for (const page of [
-    await facade.logPage({ limit: 250 }),
-    await facade.storePage('messages-1', { limit: 250 }),
-    await facade.logPage({ limit: 250, after: MIN_ID }),
+  for (const read of [
+    (after: string) => facade.logPage({ limit: 1000, after }),
+    (after: string) => facade.storePage('messages-1', { limit: 1000, after }),
   ]) {
-    assert.equal(new Set(idsOf(page)).size, 250)
+    const ids = new Set<string>()
+    for (let part = await read(MIN_ID); part.length > 0; part = await read(part.at(-1)!.id)) {
+      assert.ok(part.length <= PAGE_MAX_BYTES / text.length + 1)
+      for (const { id } of part) ids.add(id)
+    }
+    assert.equal(ids.size, 300)
   }
 })
 
@@ -278,7 +306,27 @@ test('dead letters of all messages actors are listed, shown, replayed and purged
   assert.equal(await facade.purge(ids[2]!), false)
   await clock.advance(600)
   assert.deepEqual(idsOf(await facade.dead({ limit: 9 })), [ids[0], ids[3]])
-  assert.equal((await facade.find(ids[1]!, 0))!.state, 'delivered')
+  assert.equal((await facade.find(ids[1]!))!.state, 'delivered')
+})
+
+test('every part of the dead letters is bounded in bytes, large ones behind small ones, too', async () => {
+  const { facade, postBatch, clock } = await open({
+    handler: () => {
+      throw new Error('no')
+    },
+  })
+  const texts = [...Array<string>(150).fill('small'), ...Array<string>(60).fill('x'.repeat(65_536))]
+  for (let from = 0; from < texts.length; from += 15) await postBatch(texts.slice(from, from + 15))
+  await clock.advance(120_000)
+  const seen: string[] = []
+  for (;;) {
+    const part = await facade.dead({ ...(seen.length > 0 && { after: seen.at(-1)! }), limit: 1000 })
+    if (part.length === 0) break
+    const bytes = part.reduce((sum, { text }) => sum + text.length, 0)
+    assert.ok(bytes < 100 * 65_536, `${bytes} bytes`)
+    seen.push(...idsOf(part))
+  }
+  assert.deepEqual([seen.length, seen], [texts.length, seen.toSorted()])
 })
 
 test('while a messages actor is unreachable, dead letters are not reported as absent, and a replay that succeeded is reported', async () => {

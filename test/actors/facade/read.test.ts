@@ -40,7 +40,7 @@ function open({
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
   const holders = new Holders(context, peers, context.config.lanes)
-  const reader = new Reader(context, new LoggingPool(context, peers), holders, () => false)
+  const reader = new Reader(context, new LoggingPool(context, peers), holders, new AbortController().signal)
   const lists = (limit?: number) => reader.lists(limit)
   return { context, peers, state, lists, logged, delivered }
 }

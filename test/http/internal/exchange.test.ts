@@ -185,3 +185,38 @@ test('a line that is not JSON ends its exchange, and nothing else', async (conte
   await once(asking, 'close')
   assert.deepEqual(await logging.append(batchOf('a'), null), [])
 })
+
+test('calls that wait hold up neither others nor a close', async (context) => {
+  const config = { internalHost: '127.0.0.1' }
+  let waitingCount = 0
+  const methods = {
+    find: (_lane: number, _id: string, waitMs: number) => {
+      waitingCount++
+      return clock.sleep(waitMs)
+    },
+    wake: async () => {},
+  }
+  const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
+  const peers = new HttpPeers({ secret: 'secret', clock, directory })
+  context.after(() => server.close())
+  const messages = peers.messages(server.address, 500)
+  const waits = Array.from({ length: 1000 }, () => messages.find(0, 'id', 2000))
+  const lost = Promise.all(waits.map((wait) => assert.rejects(wait, { code: 'MR_PEER_LOST' })))
+  await messages.wake([1])
+  assert.equal(waitingCount, 1000)
+  await peers.close()
+  await lost
+})
+
+test('a call that waits has its time beside the time of a call', async (context) => {
+  const { address } = await open(context, {
+    find: async (_lane: number, _id: string, waitMs: number) => {
+      await clock.sleep(waitMs)
+      return { state: 'queued' }
+    },
+  }).then(({ server }) => server)
+  const peers = new HttpPeers({ secret: 'secret', clock, directory })
+  context.after(() => peers.close())
+  const found = await peers.messages(address, 100).find(0, 'id', 300)
+  assert.equal(found.state, 'queued')
+})

@@ -5,6 +5,7 @@ import naughty from 'big-list-of-naughty-strings' with { type: 'json' }
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { CURSOR_DELAY_MS, READ_STALL_MS } from '../../../src/runtime/timings.ts'
 import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
+import { PAGE_MAX_BYTES } from '../../../src/storage/limits.ts'
 import { type Api, RETENTION_MS, startApi, until } from '../../support/public-api.ts'
 
 async function fill({ facade }: Api, count: number): Promise<string[]> {
@@ -139,25 +140,28 @@ test('without wait a message is read once', async (t) => {
   assert.deepEqual(api.facade.waits, [0, 0])
 })
 
-test('a long poll ends when the message is delivered, or with its time', async (t) => {
+test('a long poll waits as long as it was asked to, and shows what it then finds', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
-  api.facade.deliveredAfterFinds = 2
   assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'delivered')
-  assert.deepEqual(api.facade.waits, [2000, 2000, 2000])
-  api.facade.deliveredAfterFinds = 100
+  api.facade.isDelivered = false
   const { json } = await api.ask('GET', `/messages/${id}?wait=5`)
   assert.deepEqual([json.state, json.deliveredTo, json.deliveredAt], ['queued', null, null])
-  assert.deepEqual(api.facade.waits.slice(3), [2000, 2000, 1000])
+  assert.deepEqual(api.facade.waits, [30_000, 5000])
+  assert.equal(api.facade.goneCount, 0)
 })
 
-test('a drain ends a long poll', async (t) => {
+test('a long poll whose client goes away is over', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
-  api.facade.deliveredAfterFinds = 100
-  api.facade.draining = true
-  assert.equal((await api.ask('GET', `/messages/${id}?wait=30`)).json.state, 'queued')
-  assert.deepEqual(api.facade.waits, [0])
+  const { promise, resolve } = Promise.withResolvers<void>()
+  api.facade.hold = promise
+  const raw = await api.raw()
+  raw.say(`GET /messages/${id}?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await until(() => api.facade.waits.length === 1)
+  raw.socket.destroy()
+  await until(() => api.facade.goneCount === 1)
+  resolve()
 })
 
 test('at most 1,000 long polls run at once', async (t) => {
@@ -206,16 +210,17 @@ test('a page of large texts is read in parts that fit in memory', async (t) => {
   await api.facade.postBatch(Array(300).fill(text), { deadlineAt: 0 })
   const { json } = await api.ask('GET', '/log?limit=300')
   assert.equal(json.items.length, 300)
+  const perPart = Math.ceil(PAGE_MAX_BYTES / text.length)
   assert.deepEqual(
     api.facade.pages.map(({ limit }) => limit),
-    [100, 35, 35, 35, 35, 35, 25],
+    Array.from({ length: Math.ceil(300 / perPart) }, (_, part) => 300 - part * perPart),
   )
 })
 
 test('a page that fails before anything was sent is an error, one that fails later is cut short', async (t) => {
   const api = await startApi(t)
   await fill(api, 500)
-  api.facade.goodPages = 1
+  api.facade.goodPages = 0
   const answer = await api.ask('GET', '/log?limit=500')
   assert.deepEqual([answer.status, answer.json.code], [500, 'MR_INTERNAL'])
   await api.facade.postBatch(Array(500).fill('x'.repeat(60_000)), { deadlineAt: 0 })
