@@ -2,8 +2,9 @@
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead } from '../../storage/ports.ts'
+import type { Dead, Range } from '../../storage/ports.ts'
 import type { Holders } from './holders.ts'
+import type { ReadTurns } from './turns.ts'
 
 /** Dead letters asked of the messages actors at once. */
 const CHUNK_COUNT = 100
@@ -11,21 +12,26 @@ const CHUNK_COUNT = 100
 /** The methods of `Facade` for dead letters. */
 export class DeadLetters {
   readonly #holders: Holders
+  readonly #turns: ReadTurns
 
-  constructor(holders: Holders) {
+  constructor(holders: Holders, turns: ReadTurns) {
     this.#holders = holders
+    this.#turns = turns
   }
 
   async list({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     const holders = this.#holders.all()
-    return boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => {
+    const read = ({ after, limit }: Range) => {
       const sources = holders.map(
         (holder) =>
-          (cursor = chunk.after!, count: number) =>
+          (cursor = after!, count: number) =>
             holder.dead({ after: cursor, limit: count }),
       )
-      return mergeById(sources, chunk.limit, 'ascending', { mayBeShort: true })
-    })
+      return mergeById(sources, limit, 'ascending', { mayBeShort: true })
+    }
+    return this.#turns.take('dead', limit, () =>
+      boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, read),
+    )
   }
 
   async find(id: string): Promise<Dead | undefined> {

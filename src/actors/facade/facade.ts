@@ -14,6 +14,7 @@ import { Losses } from './losses.ts'
 import { Reader } from './read.ts'
 import { Readiness } from './readiness.ts'
 import { Redrive } from './redrive.ts'
+import { ReadTurns } from './turns.ts'
 
 /** Batches that run at once, of all kinds; more only add latency. */
 const CONCURRENCY = 4
@@ -68,8 +69,9 @@ export class FacadeActor extends Actor implements Facade {
       logging,
       readiness: this.#readiness,
     })
-    this.#reader = new Reader(context, logging, holders, this.drainSignal)
-    this.#deadLetters = new DeadLetters(holders)
+    const turns = new ReadTurns()
+    this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
+    this.#deadLetters = new DeadLetters(holders, turns)
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },
       holderOf: (lane) => holders.at(holders.entryOf(lane)),

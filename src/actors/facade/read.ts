@@ -10,6 +10,7 @@ import type { Message, Range } from '../../storage/ports.ts'
 import type { Found, Lists, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
+import type { ReadTurns } from './turns.ts'
 
 type ReadPage = (range: Range) => Promise<Message[]>
 
@@ -18,13 +19,23 @@ export class Reader {
   readonly #context: ActorContext
   readonly #logging: LoggingPool
   readonly #holders: Holders
+  readonly #turns: ReadTurns
   readonly #drain: AbortSignal
 
   /** @param drain Aborted when the facade drains. */
-  constructor(context: ActorContext, logging: LoggingPool, holders: Holders, drain: AbortSignal) {
+  constructor(
+    context: ActorContext,
+    {
+      logging,
+      holders,
+      turns,
+      drain,
+    }: { logging: LoggingPool; holders: Holders; turns: ReadTurns; drain: AbortSignal },
+  ) {
     this.#context = context
     this.#logging = logging
     this.#holders = holders
+    this.#turns = turns
     this.#drain = drain
   }
 
@@ -32,7 +43,7 @@ export class Reader {
   async lists(limit?: number): Promise<Lists> {
     const list = (read: ReadPage, isComplete = () => true) => this.#list(read, limit, isComplete)
     const isIncomplete = () => false
-    const logged = list((range) => this.#logging.page(range))
+    const logged = list((range) => this.logPage(range))
     for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
       const store = new StoreReader(this.#holders.at(entry))
       try {
@@ -41,13 +52,14 @@ export class Reader {
         continue
       }
       const isComplete = () => store.whole && this.#areAllReady()
-      return { logged, delivered: list((range) => store.page(range), isComplete), deliveredTo: entry.name }
+      const page = (range: Range) => this.#turns.take(entry.name, range.limit, () => store.page(range))
+      return { logged, delivered: list(page, isComplete), deliveredTo: entry.name }
     }
     return { logged, delivered: list(async () => [], isIncomplete), deliveredTo: null }
   }
 
   async logPage(range: Range): Promise<Message[]> {
-    return this.#logging.page(range)
+    return this.#turns.take('log', range.limit, () => this.#logging.page(range))
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {
@@ -58,7 +70,7 @@ export class Reader {
     const deadlineAt = clock.monotonic() + ASK_TIMEOUT_MS
     for (;;) {
       const store = new StoreReader(this.#holders.at(entry))
-      const page = await store.page(range)
+      const page = await this.#turns.take(name, range.limit, () => store.page(range))
       if (store.whole) return page
       // A lane moves to or from this actor. Usually that ends soon; if not, an error is better than a short page.
       if (clock.monotonic() >= deadlineAt) throw unavailable(`${name} lacks some of its lanes`)

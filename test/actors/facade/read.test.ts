@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { Holders } from '../../../src/actors/facade/holders.ts'
 import { LoggingPool } from '../../../src/actors/facade/logging-pool.ts'
 import { Reader } from '../../../src/actors/facade/read.ts'
+import { ReadTurns } from '../../../src/actors/facade/turns.ts'
 import type { Logging, Messages, PagedList, StorePage } from '../../../src/actors/protocol.ts'
 import type { ActorEntry } from '../../../src/runtime/cluster/directory.ts'
 import type { Message, Range } from '../../../src/storage/ports.ts'
@@ -40,7 +41,10 @@ function open({
   peers.actors.set('logging-1', logging)
   for (const { name } of entries) peers.actors.set(name, messages)
   const holders = new Holders(context, peers, context.config.lanes)
-  const reader = new Reader(context, new LoggingPool(context, peers), holders, new AbortController().signal)
+  const reader = new Reader(context, {
+    ...{ logging: new LoggingPool(context, peers), holders, turns: new ReadTurns() },
+    drain: new AbortController().signal,
+  })
   const lists = (limit?: number) => reader.lists(limit)
   return { context, peers, state, lists, logged, delivered }
 }
