@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { DELIVERY_MS } from '../../src/runtime/timings.ts'
-import { idGenerator } from '../../src/storage/ids.ts'
+import { idGenerator, MIN_ID } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
 import type { Backend, Batch, Claimed, LaneBatch, Queue, Stored } from '../../src/storage/ports.ts'
@@ -381,6 +381,16 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await page({ limit: 3, before: ids[3] }), 'cba')
         assert.equal(await page({ limit: 3, after: ids[1] }), 'cde')
         assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
+      })
+
+      test('a page of the delivered list shows each once, of however many deliveries it is made', async () => {
+        const texts = Array.from({ length: 250 }, (_, index) => `text ${index}`)
+        for (const text of texts) await append(text)
+        const claimed = await claimAll(messages.queue, LANE, texts.length)
+        for (const message of claimed) await messages.queue.settle(LANE, done([message]))
+        const list = (range: object) => messages.queue.delivered(LANE, { ...range, limit: 1000 })
+        assert.deepEqual(textsOf(await list({ after: MIN_ID })), texts)
+        assert.deepEqual(textsOf(await list({})), texts.toReversed())
       })
 
       test('after a restart messages settled out of order stay settled, and the others are claimed again', async () => {

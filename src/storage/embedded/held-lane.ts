@@ -241,7 +241,7 @@ export class HeldLane {
         const ids = idsOf(run)
         for (const id of after === undefined ? ids.reverse() : ids) {
           const text = texts.byId.get(id)
-          if (text === undefined || id <= (after ?? MIN_ID) || id >= before) continue
+          if (text === undefined || id <= (next.after ?? MIN_ID) || id >= before) continue
           page.push({ id, text, ...outcomeOf(run) })
           if (page.length === limit) return page
         }
