@@ -79,7 +79,7 @@ class Journal<T> {
   }
 
   endSync(thread: number): void {
-    const count = Math.max(0, this.#begun.get(thread)! - this.#appliedCount)
+    const count = Math.max(0, (this.#begun.get(thread) ?? 0) - this.#appliedCount)
     for (const change of this.#pending.splice(0, count)) this.#apply(change)
     this.#appliedCount += count
   }
@@ -128,9 +128,11 @@ class Content {
   }
 }
 
-interface RecordedFile {
-  durable: Content
-  journal: Journal<Step>
+class RecordedFile {
+  readonly durable = new Content()
+  readonly journal = new Journal<Step>((step) => this.durable.change(step))
+  /** False until its creation is in the record: another process may have been faster to open and write it. */
+  isNamed = false
 }
 
 /** The directory at the point up to which steps were added. */
@@ -144,7 +146,7 @@ export class RecordedDisk {
 
   add(step: Step): void {
     const { kind, inode, offset, name, other } = step
-    const journalOf = () => this.#byInode.get(inode)!.journal
+    const journalOf = () => this.#fileOf(inode).journal
     const synced = () => (inode === 0n ? this.#nameJournal : journalOf())
     if (kind === 'created') this.#create(inode, name)
     else if (kind === 'renamed') this.#rename(name, other)
@@ -168,10 +170,16 @@ export class RecordedDisk {
   }
 
   #create(inode: bigint, name: string): void {
-    const durable = new Content()
-    const file = { durable, journal: new Journal<Step>((step) => durable.change(step)) }
-    this.#byInode.set(inode, file)
+    if (this.#fileOf(inode).isNamed) this.#byInode.delete(inode) // Of a file that was removed.
+    const file = this.#fileOf(inode)
+    file.isNamed = true
     this.#changeNames((names) => names.set(name, file))
+  }
+
+  #fileOf(inode: bigint): RecordedFile {
+    const file = this.#byInode.get(inode) ?? new RecordedFile()
+    this.#byInode.set(inode, file)
+    return file
   }
 
   #rename(name: string, other: string): void {
