@@ -1,18 +1,18 @@
 /**
  * Turns of reading. A part of a page is half a MiB that three processes turn into text and back, some milliseconds each.
  * With hundreds of readers at once every post would wait for all of them, here and at the logging actors. So few parts of
- * a source are under way at a time, and readers of everything wait for those who ask for little.
+ * a source are under way at a time. Who asks for little does not wait for those who read everything, nor they for him.
  */
 import { Semaphore } from 'async-mutex'
 
 /** One is read while another is sent. */
 const PARTS_AT_ONCE = 2
-/** Who asks for no more items goes first. */
+/** Items of a page that is little. */
 const LITTLE_COUNT = 100
 
 /** Of one facade. */
 export class ReadTurns {
-  readonly #bySource = new Map<string, Semaphore>()
+  readonly #byQueue = new Map<string, Semaphore>()
 
   /**
    * Reads a part of a page when it has a turn.
@@ -22,8 +22,9 @@ export class ReadTurns {
    * @throws What `read` throws.
    */
   take<T>(source: string, limit: number, read: () => Promise<T>): Promise<T> {
-    const turns = this.#bySource.get(source) ?? new Semaphore(PARTS_AT_ONCE)
-    this.#bySource.set(source, turns)
-    return turns.runExclusive(read, 1, limit <= LITTLE_COUNT ? 1 : 0)
+    const queue = `${limit <= LITTLE_COUNT ? 'little' : 'much'} of ${source}`
+    const turns = this.#byQueue.get(queue) ?? new Semaphore(PARTS_AT_ONCE)
+    this.#byQueue.set(queue, turns)
+    return turns.runExclusive(read)
   }
 }

@@ -16,18 +16,18 @@ function open() {
   return { began, ends, read, turns }
 }
 
-test('few parts of a source are read at a time, and who asks for little goes first', async () => {
+test('few parts of a source are read at a time; readers of little and of everything do not wait for each other', async () => {
   const { began, ends, read } = open()
   for (let index = 0; index < 100; index++) void read(`all ${index}`, 'log', 1000)
-  void read('little', 'log', 100)
   await settle()
   assert.deepEqual(began, ['all 0', 'all 1'])
+  for (let index = 0; index < 100; index++) void read(`little ${index}`, 'log', 100)
+  await settle()
+  assert.deepEqual(began.slice(2), ['little 0', 'little 1'])
   ends.get('all 0')!()
+  ends.get('little 1')!()
   await settle()
-  assert.deepEqual(began.slice(2), ['little'])
-  ends.get('little')!()
-  await settle()
-  assert.deepEqual(began.slice(3), ['all 2'])
+  assert.deepEqual(began.slice(4), ['all 2', 'little 2'])
 })
 
 test('a source that does not answer holds up no other', async () => {
