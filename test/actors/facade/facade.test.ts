@@ -315,7 +315,7 @@ test('every part of the dead letters is bounded in bytes, large ones behind smal
       throw new Error('no')
     },
   })
-  const texts = [...Array<string>(150).fill('small'), ...Array<string>(60).fill('x'.repeat(65_536))]
+  const texts = [...Array<string>(150).fill('small'), ...Array<string>(200).fill('x'.repeat(65_536))]
   for (let from = 0; from < texts.length; from += 15) await postBatch(texts.slice(from, from + 15))
   await clock.advance(120_000)
   const seen: string[] = []
