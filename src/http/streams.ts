@@ -7,7 +7,7 @@ import type { Context } from 'koa'
 import type { Cancel, Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { LINGER_MS, READ_STALL_MS, STREAM_DRAIN_CHECK_MS } from '../runtime/timings.ts'
-import { atOf } from '../storage/ids.ts'
+import { shown } from '../storage/content.ts'
 import type { Message } from '../storage/ports.ts'
 import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
@@ -278,6 +278,6 @@ export function replyNewestFirst(
 }
 
 /** A message of a list, as JSON text. */
-export function messageJson({ id, text }: Message): string {
-  return `{"id":"${id}","text":${JSON.stringify(text)},"at":"${atOf(id)}"}`
+export function messageJson(message: Message): string {
+  return JSON.stringify(shown(message))
 }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
-import { loadHandler } from '../../src/actors/messages/handler.ts'
+import { handlerMessage, loadHandler } from '../../src/actors/messages/handler.ts'
 
-const message = { id: '01M883CBZ24SH3582Y6FJ45H01', text: 'Zürich', at: '2026-11-25T00:58:36.386Z' }
+const message = handlerMessage({ id: '01M883CBZ24SH3582Y6FJ45H01', text: 'Zürich' })
 
 test('examples/forward.js passes a message on with its id as key, and fails unless the answer is a 2xx', async (context) => {
   const heard: object[] = []

@@ -82,7 +82,7 @@ interface Child {
 
 function handlerOf(process: SimProcess, handling: Handling, child: Child): Handler {
   const sleep = (ms: number) => new Promise<void>((resolve) => child.later(ms, resolve))
-  return async ({ text }, { signal, attempt }) => {
+  return async ({ text = '' }, { signal, attempt }) => {
     const poison = POISONS.findLast((each) => text.startsWith(each))
     await sleep(process.rng.between(0.5, 5))
     switch (poison) {

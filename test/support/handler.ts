@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import type { Handler } from '../../src/actors/messages/handler.ts'
 
-const handle: Handler = async ({ text }, { signal, attempt }) => {
+const handle: Handler = async ({ text = '' }, { signal, attempt }) => {
   const [verb, ms] = text.split(' ')
   if (verb === 'wait') await new Promise((resolve) => setTimeout(resolve, Number(ms)))
   if (verb === 'throw') throw new Error('as the text says')
@@ -16,8 +16,7 @@ const handle: Handler = async ({ text }, { signal, attempt }) => {
     console.log(`computes in ${process.pid}`)
     for (const endAt = Date.now() + Number(ms); Date.now() < endAt; );
   }
-  if (verb === 'compute-later')
-    setTimeout(() => handle({ text: `compute ${ms}`, id: '', at: '' }, {} as never), 50)
+  if (verb === 'compute-later') setTimeout(() => handle({ text: `compute ${ms}` } as never, {} as never), 50)
   if (verb === 'throw-later') setTimeout(throwStray, 50)
   if (verb === 'reject-later') setTimeout(() => Promise.reject(new Error('a stray rejection')), 50)
   if (verb === 'throw-beside') {

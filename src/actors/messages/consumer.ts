@@ -20,7 +20,6 @@ import {
   RETRY_BASE_MS,
   RETRY_MAX_MS,
 } from '../../runtime/timings.ts'
-import { atOf } from '../../storage/ids.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
 import type { HandlerRunner } from './handler-runner.ts'
@@ -153,7 +152,7 @@ export class Consumer {
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
     const attempt = starts + 1
     const abort = this.#abortHandlers.signal
-    const run = await runner.run({ id, text, at: atOf(id) }, { attempt, isAlone, abort })
+    const run = await runner.run({ id, text }, { attempt, isAlone, abort })
     if (run.as !== 'done' && run.isSuspect) this.#suspects.add(id)
     else this.#suspects.delete(id)
     if (run.as !== 'failed') return this.#settle([{ id, as: run.as }])

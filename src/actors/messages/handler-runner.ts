@@ -19,7 +19,8 @@ import {
   HANDLER_RESTART_MAX_MS,
   RESTART_BASE_MS,
 } from '../../runtime/timings.ts'
-import { type FromHandler, type HandlerMessage, invalidHandler, type ToHandler } from './handler.ts'
+import type { Message } from '../../storage/ports.ts'
+import { type FromHandler, invalidHandler, type ToHandler } from './handler.ts'
 import { type Share, Slots } from './slots.ts'
 
 /** How one run of a handler ended. */
@@ -100,7 +101,7 @@ export class HandlerRunner {
    * @param abort Aborted when a drain ends the attempt. The message is then given back, unless its handler succeeds.
    */
   async run(
-    message: HandlerMessage,
+    message: Message,
     { attempt, isAlone, abort }: { attempt: number; isAlone: boolean; abort: AbortSignal },
   ): Promise<Run> {
     if (isAlone) return this.#runAlone(message, attempt, abort)
@@ -114,7 +115,7 @@ export class HandlerRunner {
     await Promise.all([...this.#all].map(({ exited }) => exited))
   }
 
-  async #runAlone(message: HandlerMessage, attempt: number, abort: AbortSignal): Promise<Run> {
+  async #runAlone(message: Message, attempt: number, abort: AbortSignal): Promise<Run> {
     const process = this.#start()
     const kill = () => process.kill()
     abort.addEventListener('abort', kill, { once: true })
@@ -251,7 +252,7 @@ class HandlerProcess {
   }
 
   /** Calls the handler. Resolves when the call has ended, or when this process has. */
-  run(message: HandlerMessage, attempt: number, abort: AbortSignal): Promise<Run> {
+  run(message: Message, attempt: number, abort: AbortSignal): Promise<Run> {
     if (this.hasEnded) return Promise.resolve({ as: 'back', isSuspect: false })
     const run = ++this.#callCount
     return new Promise<Run>((resolve) => {

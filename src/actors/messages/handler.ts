@@ -9,6 +9,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { inWords, MailroomError, type WireError } from '../../runtime/errors.ts'
+import { bytesOf, type Shown, shown } from '../../storage/content.ts'
+import type { Message } from '../../storage/ports.ts'
 
 /**
  * A handler: resolves when the message is handled, throws to have it retried.
@@ -21,16 +23,15 @@ export type Handler = (
   context: { signal: AbortSignal; attempt: number },
 ) => Promise<void> | void
 
-/** What a handler is given. */
-export interface HandlerMessage {
-  id: string
-  text: string
-  at: string
+/** What a handler is given: the message as the lists show it, and the bytes of its body. */
+type HandlerMessage = Shown & {
+  /** Not enumerable, so that the message as JSON is what the lists show. */
+  readonly bytes: Buffer
 }
 
 /** From the messages actor to a handler's process. `run` numbers the calls of this process. */
 export type ToHandler =
-  | { kind: 'run'; run: number; message: HandlerMessage; attempt: number }
+  | { kind: 'run'; run: number; message: Message; attempt: number }
   /** Abort the signal of this call. `name` and `why` make its reason, a DOMException. */
   | { kind: 'abort'; run: number; name: 'TimeoutError' | 'AbortError'; why: string }
 
@@ -85,7 +86,8 @@ export class HandlerHost {
     this.#send({ kind: 'started', run })
     try {
       const { signal } = controller
-      await this.#call.run({ run, id: message.id }, () => this.#handler(message, { signal, attempt }))
+      const given = handlerMessage(message)
+      await this.#call.run({ run, id: message.id }, () => this.#handler(given, { signal, attempt }))
     } catch (thrown) {
       return this.#end(run, errorText(thrown))
     }
@@ -95,6 +97,12 @@ export class HandlerHost {
   #end(run: number, error: string | null): void {
     if (this.#running.delete(run)) this.#send({ kind: 'ended', run, error })
   }
+}
+
+/** A message as a handler is given it. */
+export function handlerMessage(message: Message): HandlerMessage {
+  const content = shown(message)
+  return Object.defineProperty(content as HandlerMessage, 'bytes', { get: () => bytesOf(content) })
 }
 
 /**

@@ -1,6 +1,6 @@
 /** `/dead`: the dead letters. */
 import { MailroomError } from '../../runtime/errors.ts'
-import { atOf } from '../../storage/ids.ts'
+import { shown } from '../../storage/content.ts'
 import type { Dead } from '../../storage/ports.ts'
 import {
   type ApiContext,
@@ -51,10 +51,10 @@ export function deadRoutes({
   }
 }
 
-function letterJson({ id, text, reason, attempts, firstError, lastError, deadAt }: Dead): string {
-  const at = atOf(id)
-  const deadIso = new Date(deadAt).toISOString()
-  return JSON.stringify({ id, text, at, reason, attempts, firstError, lastError, deadAt: deadIso })
+function letterJson(letter: Dead): string {
+  const { reason, attempts, firstError, lastError } = letter
+  const deadAt = new Date(letter.deadAt).toISOString()
+  return JSON.stringify({ ...shown(letter), reason, attempts, firstError, lastError, deadAt })
 }
 
 function notFound(id: string): MailroomError {

@@ -7,6 +7,7 @@ import type { Context } from 'koa'
 import type { PagedList } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { shown } from '../../storage/content.ts'
 import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { ClientDisconnected, mediaTypeOf } from '../body.ts'
@@ -88,10 +89,9 @@ export function messageRoutes(
         ? facade.find(id)
         : longPolls.run(() => longPoll(context, id, waitMs)))
       if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
-      const { text, state, deliveredTo, attempts } = found
+      const { state, deliveredTo, attempts } = found
       const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
-      const at = atOf(id)
-      replyJson(context, 200, JSON.stringify({ id, text, at, state, deliveredTo, deliveredAt, attempts }))
+      replyJson(context, 200, JSON.stringify({ ...shown(found), state, deliveredTo, deliveredAt, attempts }))
     },
   }
 }

@@ -4,6 +4,7 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError, type Place } from '../../runtime/errors.ts'
+import { storedText } from '../../storage/content.ts'
 import { BATCH_MAX_BYTES, BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
 import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
 import { quoted } from '../problems.ts'
@@ -17,7 +18,7 @@ const PostedBatch = z.array(PostedMessage)
 /** So many places, or unknown keys, are named in an error; the rest are counted. */
 const NAMED_COUNT = 5
 
-/** The texts to store. `many`: they came as a batch, and the answer is an array. */
+/** The stored texts. `many`: they came as a batch, and the answer is an array. */
 interface Posted {
   texts: string[]
   many: boolean
@@ -61,21 +62,21 @@ function parsePosted(source: string): Posted {
   return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`)), many: true }
 }
 
-/** The text of one line of NDJSON. @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE`. */
+/** The stored text of one line of NDJSON. @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE`. */
 export function parseLine(bytes: Buffer): string {
   const source = utf8Of(bytes)
   if (source === undefined) throw wrong('the line', 'UTF-8', 'something else')
   return textOf(parse(source, 'the line'), source)
 }
 
-/** Returns a text that can be stored and read back byte for byte. */
+/** The stored text of a text that can be read back byte for byte. */
 function checkText(text: string, where: string): string {
   if (text === '') throw wrong(where, 'not empty', 'an empty text')
   if (text.length * 3 > TEXT_MAX_BYTES && Buffer.byteLength(text) > TEXT_MAX_BYTES) {
     throw new MailroomError('MR_TOO_LARGE', { what: where, limitBytes: TEXT_MAX_BYTES })
   }
   if (!text.isWellFormed()) throw wrong(where, 'well-formed Unicode', 'a lone surrogate')
-  return text
+  return storedText({ text })
 }
 
 function textOf(value: unknown, source: string): string {

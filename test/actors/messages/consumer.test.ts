@@ -99,7 +99,7 @@ class Bench {
 function gated() {
   const runs: { text: string; attempt: number; signal: AbortSignal; gate: PromiseWithResolvers<void> }[] = []
   let running = 0
-  const handler: Handler = async ({ text }, { attempt, signal }) => {
+  const handler: Handler = async ({ text = '' }, { attempt, signal }) => {
     const gate = Promise.withResolvers<void>()
     runs.push({ text, attempt, signal, gate })
     running++

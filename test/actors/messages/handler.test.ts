@@ -8,10 +8,12 @@ import {
   type FromHandler,
   type Handler,
   HandlerHost,
+  handlerMessage,
   loadHandler,
 } from '../../../src/actors/messages/handler.ts'
+import { storedText } from '../../../src/storage/content.ts'
 
-const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello', at: '2026-01-01T00:00:00.000Z' }
+const MESSAGE = { id: '01HZX3V4Q8K9T2W5R7Y6B0C1D1', text: 'hello' }
 
 /** Calls a handler once, as call 7. */
 function call(handler: Handler) {
@@ -32,7 +34,7 @@ test('a handler is given the message, the attempt and a signal; what it returns 
   })
   await sleep()
   assert.deepEqual(sent, [{ kind: 'started', run: 7 }, ended(null)])
-  assert.deepEqual(seen, [MESSAGE, 2, false])
+  assert.deepEqual(seen, [handlerMessage(MESSAGE), 2, false])
 })
 
 test('a throw and a rejection end the call with the error’s text, the cause in it', async () => {
@@ -113,7 +115,9 @@ test('the default export of a module is loaded; one that does not load is refuse
     return path
   }
   const handler = await loadHandler(file('good one.mjs', 'export default () => { throw new Error("mine") }'))
-  assert.throws(() => handler(MESSAGE, { signal: AbortSignal.abort(), attempt: 1 }), { message: 'mine' })
+  assert.throws(() => handler(handlerMessage(MESSAGE), { signal: AbortSignal.abort(), attempt: 1 }), {
+    message: 'mine',
+  })
   const refused: [path: string, message: RegExp][] = [
     [file('number.mjs', 'export default 5'), /got number in .*number\.mjs/],
     [file('none.mjs', 'export const handler = 1'), /got undefined in/],
@@ -136,4 +140,14 @@ test('the default export of a module is loaded; one that does not load is refuse
   for (const [path, message] of refused) {
     await assert.rejects(loadHandler(path), { code: 'MR_CONFIG_INVALID', message })
   }
+})
+
+test('a handler is given what the lists show, and the bytes, which JSON leaves out', () => {
+  const head = { source: 'orders', type: 'image/png', headers: { 'x-a': 'b' } }
+  const message = handlerMessage({ ...MESSAGE, text: storedText({ base64: '/wA=', ...head }) })
+  assert.deepEqual(JSON.parse(JSON.stringify(message)), {
+    ...{ id: MESSAGE.id, base64: '/wA=', at: '2024-06-08T23:44:50.408Z', ...head },
+  })
+  assert.deepEqual(message.bytes, Buffer.from([255, 0]))
+  assert.deepEqual(handlerMessage(MESSAGE).bytes, Buffer.from('hello'))
 })

@@ -301,7 +301,7 @@ test('a drain while lanes are being taken leaves none behind', async () => {
 test('find answers where a message is, and waits until it is delivered or dead', async () => {
   const gate = Promise.withResolvers<void>()
   const bench = new MessagesBench()
-  const handler = async ({ text }: { text: string }) => {
+  const handler = async ({ text }: { text?: string }) => {
     await gate.promise
     if (text === 'poison') throw new Error('no')
   }

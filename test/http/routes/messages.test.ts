@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../../src/runtime/timings.ts'
+import { contentOf } from '../../../src/storage/content.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { startApi, until } from '../../support/public-api.ts'
 
@@ -44,7 +45,7 @@ test('valid text is stored byte for byte', async (t) => {
     await ask('POST', '/messages', { headers: JSON_TYPE, body: JSON.stringify([{ text }]) })
   }
   assert.deepEqual(
-    facade.messages.map(({ text }) => text),
+    facade.messages.map(({ text }) => contentOf(text).text),
     FAITHFUL.flatMap((text) => [text, text, text]),
   )
 })
