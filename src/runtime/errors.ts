@@ -57,7 +57,7 @@ export const ERRORS = {
     sentenceOf({ where: what, ...rest }),
   ),
   MR_KEY_REUSED: permanent<{ key: string }>(
-    ({ key }) => `Idempotency-Key ${key} was used with a different body in the last 24 hours`,
+    ({ key }) => `Idempotency-Key ${key} was used with a different body before`,
   ),
   MR_KEY_BUSY: uncertain<{ key: string }>(
     ({ key }) => `The first request with Idempotency-Key ${key} is still running`,

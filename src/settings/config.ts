@@ -101,6 +101,10 @@ const nodeSchema = z.object({
       'lanes of a new data directory or cluster (16), the most messages actors there can be',
     ),
     retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
+    /** Null: that of the backend. */
+    keyRetentionMs: optional(duration('1m', '3650d')).describe(
+      'how long a repeat of a message is known by its key [3d; 24h on hazelcast, where keys take memory]',
+    ),
   }),
   ...under('Handler', {
     /** Null: messages are stored only. */

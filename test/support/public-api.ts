@@ -80,6 +80,7 @@ export async function startApi(
     allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,
     keepAliveMs: 95_000,
+    keyRetentionMs: null,
     logLevel: 'error',
   }
   const logger: Logger = pino(
