@@ -62,6 +62,11 @@ export const ERRORS = {
   MR_KEY_BUSY: uncertain<{ key: string }>(
     ({ key }) => `The first request with Idempotency-Key ${key} is still running`,
   ),
+  MR_REPEAT_BUSY: uncertain<object>(() => 'The first request with this id is still running'),
+  MR_SIGNATURE_INVALID: permanent<{ source: string }>(
+    ({ source }) =>
+      `The request does not show that it comes from the source ${source}; the log of this node says why`,
+  ),
   MR_ROLE_ELSEWHERE: permanent<{ role: string; way: string }>(
     ({ role, way }) => `This node does not host ${role} actors; ${way}`,
   ),

@@ -39,6 +39,8 @@ export const KEY_RETENTION_HAZELCAST_MS = DAY_MS
 export const REPEAT_WAIT_MS = 2 * SECOND_MS
 /** How often it looks. */
 export const REPEAT_CHECK_MS = 20
+/** Requests to a source that are refused are logged at most this often. */
+export const SOURCE_LOG_MS = SECOND_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
+import type { Sources } from '../inbox/source.ts'
 import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
 import {
   address,
@@ -67,6 +68,12 @@ const nodeSchema = z.object({
     /** Null: addresses, localhost, this machine's name and `host`; with a token any. */
     allowedHosts: optional(hostNames).describe(
       'names that requests may give as Host, beside addresses, localhost and the name of this machine',
+    ),
+  }),
+  ...under('Inbox', {
+    /** Absolute. Null: there are no sources. */
+    sources: optional(existingFile).describe(
+      'JSON file of the sources that post to /in/SOURCE, such as webhooks; read again at `mailroom restart facade`',
     ),
   }),
   ...under('Several nodes', {
@@ -141,7 +148,12 @@ export type Config = z.output<typeof configSchema>
  * The configuration of a running node: its number of lanes is known, and what tells its data directory from another
  * that gets the path.
  */
-export type NodeConfig = Config & { lanes: number; dataIdentity?: string | undefined }
+export type NodeConfig = Config & {
+  lanes: number
+  dataIdentity?: string | undefined
+  /** The sources of `--sources`, with their secrets. */
+  inbox: Sources
+}
 
 /** The settings of the client commands. */
 const clientSchema = z.object({
