@@ -1,0 +1,12 @@
+/** Headers as Node gives them raw: name, value, name, value, … in the order they came, doubled ones too. */
+
+/** All values of a header. @param name In lower case. */
+export function valuesOf(rawHeaders: readonly string[], name: string): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]!.toLowerCase() === name)
+}
+
+/** The media type in Content-Type, in lower case and without parameters; empty if there is none. */
+export function mediaTypeOf(rawHeaders: readonly string[]): string {
+  const [type = ''] = valuesOf(rawHeaders, 'content-type')
+  return type.split(';')[0]!.trim().toLowerCase()
+}
