@@ -22,7 +22,14 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   'src/handler-process.ts': ['src/actors/messages/handler.ts', 'src/runtime/'],
   'src/commands/': [
-    ...['src/nodes/', 'src/settings/', 'src/inbox/', 'src/http/api-client.ts', 'src/runtime/', 'src/runtime/cluster/'],
+    ...[
+      'src/nodes/',
+      'src/settings/',
+      'src/inbox/',
+      'src/http/api-client.ts',
+      'src/runtime/',
+      'src/runtime/cluster/',
+    ],
     ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts'],
     ...['src/storage/hazelcast/clusters-file.ts', ...STORAGE_WORDS],
   ],

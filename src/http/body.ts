@@ -37,7 +37,10 @@ export class BodyShare {
       taken += bytes
       this.#bytes += bytes
       if (this.#bytes > SHARE_MAX_BYTES) {
-        throw new MailroomError('MR_OVERLOADED', { what: `bytes of bodies of ${this.#what}`, limit: SHARE_MAX_BYTES })
+        throw new MailroomError('MR_OVERLOADED', {
+          what: `bytes of bodies of ${this.#what}`,
+          limit: SHARE_MAX_BYTES,
+        })
       }
     }
     try {

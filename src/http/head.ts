@@ -60,7 +60,8 @@ export function createHeadReader(
         const host = authority ?? headers.host
         if (sourceName === undefined && !isOpen) check.caller(headers, host)
         // A source's own check is of the signature, in its route. Without one, pages of other sites are kept out.
-        if (sourceName !== undefined && isUnchecked(sourceOf(config.inbox, sourceName))) check.page(headers, host)
+        if (sourceName !== undefined && isUnchecked(sourceOf(config.inbox, sourceName)))
+          check.page(headers, host)
       }),
     }
     heads.set(request, head)

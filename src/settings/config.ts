@@ -5,8 +5,8 @@
  */
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import type { Sources } from '../inbox/source.ts'
+import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
 import {
   address,

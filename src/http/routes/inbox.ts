@@ -5,9 +5,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { Facade } from '../../actors/protocol.ts'
-import { type Answer, metaAnswer, optionsAnswer, slackAnswer } from '../../inbox/answers.ts'
-import { keptHeaders } from '../../inbox/headers.ts'
-import { repeatKeyOf } from '../../inbox/identity.ts'
+import { type Answer, cloudEventsOptions, metaHandshake, slackHandshake } from '../../inbox/answers.ts'
+import { keptHeaders, takesType } from '../../inbox/headers.ts'
+import { repeatKeyOf } from '../../inbox/repeat-key.ts'
 import { checkHead } from '../../inbox/schemes.ts'
 import { type Source, sourceOf } from '../../inbox/source.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -18,7 +18,6 @@ import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { BodyShare, readBody, refuseEncoded, utf8Of } from '../body.ts'
 import { type ApiContext, type Endpoint, pathParameter, replyJson } from '../context.ts'
-import { mediaTypeIn } from '../head.ts'
 import { quoted, shortened } from '../problems.ts'
 
 /** The routes of the inbox. */
@@ -28,7 +27,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
   const refused = new RefusalLog(api)
   const named = (context: Context): [name: string, source: Source] => {
     const name = pathParameter(context, 'source')
-    return [name, sourceOf(config.inbox, name) ?? raise('MR_NOT_FOUND', { what: 'such source' })]
+    return [name, sourceOf(config.inbox, name) ?? unknown()]
   }
   return {
     async postInbox(context) {
@@ -47,7 +46,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
         const body = await readBody(request, response, limits)
         const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
         if (!head.check(body)) refuse('the signature is not that of the body')
-        const answer = slackAnswer(source, body)
+        const answer = slackHandshake(source, body)
         if (answer !== undefined) return reply(context, answer)
         const key = repeatKeyOf(name, source, request.rawHeaders, body)
         const receipt = await store(facade, textOf(name, source, request, body), { key, deadlineAt, clock })
@@ -58,13 +57,13 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
     getInbox(context) {
       const [, source] = named(context)
       if (source.verify !== 'meta') throw unsupported(context)
-      reply(context, metaAnswer(source, new URLSearchParams(context.querystring)))
+      reply(context, metaHandshake(source, new URLSearchParams(context.querystring)))
     },
 
     askInbox(context) {
       const [, source] = named(context)
       if (!source.cloudevents) throw unsupported(context)
-      reply(context, optionsAnswer(context.req.rawHeaders))
+      reply(context, cloudEventsOptions(context.req.rawHeaders))
     },
   }
 }
@@ -79,7 +78,7 @@ async function store(
   const waitUntil = clock.monotonic() + REPEAT_WAIT_MS
   for (;;) {
     try {
-      const [receipt] = await facade.postBatch([text], { deadlineAt, key: { value: key, hash: '' } })
+      const [receipt] = await facade.postBatch([text], { deadlineAt, key: { value: ` ${key}`, hash: '' } })
       return receipt!
     } catch (error) {
       if (!isMailroomError(error, 'MR_KEY_BUSY')) throw error
@@ -90,7 +89,12 @@ async function store(
 }
 
 /** The stored text of a body that a source has sent. */
-function textOf(name: string, source: Source, { headers, rawHeaders }: IncomingMessage, body: Buffer): string {
+function textOf(
+  name: string,
+  source: Source,
+  { headers, rawHeaders }: IncomingMessage,
+  body: Buffer,
+): string {
   const type = headers['content-type']
   const kept = keptHeaders(source, rawHeaders)
   const head = {
@@ -103,14 +107,12 @@ function textOf(name: string, source: Source, { headers, rawHeaders }: IncomingM
 }
 
 /** @throws {MailroomError} `MR_TYPE_UNSUPPORTED` */
-function refuseType({ headers }: IncomingMessage, { types }: Source): void {
-  if (types === undefined) return
+function refuseType({ headers, rawHeaders }: IncomingMessage, source: Source): void {
+  if (takesType(source, rawHeaders)) return
   const header = headers['content-type']
-  const type = mediaTypeIn(header)
-  if (types.some((one) => one === type || (one.endsWith('/*') && type.startsWith(one.slice(0, -1))))) return
   throw new MailroomError('MR_TYPE_UNSUPPORTED', {
     what: 'Content-Type',
-    expected: types.join(' or '),
+    expected: source.types!.join(' or '),
     got: header === undefined ? 'none' : quoted(header),
   })
 }
@@ -119,23 +121,23 @@ function replyReceipt(context: Context, { verify, answer }: Source, { id, replay
   const { res: response } = context
   if (replayed) response.setHeader('Idempotent-Replayed', 'true')
   response.setHeader('Location', `/messages/${id}`)
-  if (answer !== 204 && verify !== 'slack') return replyJson(context, answer, `{"id":"${id}","at":"${atOf(id)}"}`)
-  context.status = answer
-  context.body = verify === 'slack' && answer !== 204 ? '' : null
+  const json = `{"id":"${id}","at":"${atOf(id)}"}`
+  if (answer !== 204 && verify !== 'slack') replyJson(context, answer, json)
+  else reply(context, { status: answer, headers: {}, body: '' })
 }
 
 function reply(context: Context, { status, headers, body }: Answer): void {
   context.status = status
   for (const [name, value] of Object.entries(headers)) context.res.setHeader(name, value)
-  context.body = body
+  context.body = status === 204 ? null : body
 }
 
 function unsupported({ method, path }: Context): MailroomError {
   return new MailroomError('MR_METHOD_UNSUPPORTED', { method, path: shortened(path), allowed: ['POST'] })
 }
 
-function raise(...error: ConstructorParameters<typeof MailroomError>): never {
-  throw new MailroomError(...error)
+function unknown(): never {
+  throw new MailroomError('MR_NOT_FOUND', { what: 'such source' })
 }
 
 /** The bodies in memory by source; those that anybody may post to have one share together. */

@@ -233,7 +233,15 @@ export class Supervisor {
   /** Forks a process for an actor, which another process may still run. */
   #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
     const { node, secret, clock, logger, timeKeeper, memory } = this.#options
-    const facts = { name, role, node, config: this.#config, secret, time: timeKeeper.time, known: memory.known }
+    const facts = {
+      name,
+      role,
+      node,
+      config: this.#config,
+      secret,
+      time: timeKeeper.time,
+      known: memory.known,
+    }
     const process = new WorkerProcess(facts, clock, logger, {
       onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),
