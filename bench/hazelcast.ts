@@ -75,7 +75,11 @@ async function runProtocol(): Promise<Round> {
     while (writing) {
       const messages = nextIds(BATCH_COUNT).map((id) => ({ id, text: TEXT }))
       const batch = { messages, deadlineAt: clock.monotonic() + 3000 }
-      const receipts = await writer.queue.accept(batch, (given) => writer.log.append(given))
+      const receipts = await writer.queue.accept(
+        batch,
+        (given) => writer.log.append(given),
+        (id) => writer.log.get(id),
+      )
       acknowledged += receipts.length
     }
   }

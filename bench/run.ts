@@ -20,7 +20,7 @@ interface Bench {
 
 const BENCHES: Record<string, Bench> = {
   start: { summary: 'from the command to ready: time, CPU, memory', seconds: 30 },
-  posts: { summary: 'single posts, plain and keyed, at 1 to 256 connections', seconds: 90 },
+  posts: { summary: 'single posts, plain, keyed and signed, at 1 to 256 connections', seconds: 130 },
   sizes: { summary: 'single posts of 100 bytes to 64 KiB', seconds: 40 },
   scale: { summary: 'single posts with 1 to 4 logging and messages actors', seconds: 60 },
   stream: {

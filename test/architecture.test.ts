@@ -22,7 +22,14 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   'src/handler-process.ts': ['src/actors/messages/handler.ts', 'src/runtime/'],
   'src/commands/': [
-    ...['src/nodes/', 'src/settings/', 'src/http/api-client.ts', 'src/runtime/', 'src/runtime/cluster/'],
+    ...[
+      'src/nodes/',
+      'src/settings/',
+      'src/inbox/',
+      'src/http/api-client.ts',
+      'src/runtime/',
+      'src/runtime/cluster/',
+    ],
     ...['src/storage/embedded/clock-file.ts', 'src/storage/embedded/data-directory.ts'],
     ...['src/storage/hazelcast/clusters-file.ts', ...STORAGE_WORDS],
   ],
@@ -37,7 +44,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
-    ...['src/storage/ids.ts', 'src/storage/limits.ts'],
+    ...['src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
   ],
   'src/storage/': ['src/storage/embedded/', 'src/storage/hazelcast/', ...ofStorage()],
   'src/storage/embedded/': ['src/storage/', ...ofStorage()],
@@ -48,7 +55,7 @@ const MAY_IMPORT: Record<string, string[]> = {
 
 function ofHttp(): string[] {
   return [
-    ...['src/actors/protocol.ts', 'src/settings/', 'src/runtime/'],
+    ...['src/actors/protocol.ts', 'src/inbox/', 'src/settings/', 'src/runtime/'],
     ...['src/runtime/cluster/directory.ts', 'src/runtime/cluster/actor-context.ts', ...STORAGE_WORDS],
   ]
 }

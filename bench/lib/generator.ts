@@ -3,6 +3,7 @@
  * one is answered. It writes requests by hand and reads of an answer only its status and length, so that the machine is
  * left to the server. At the end every connection waits for its answer: no request is left in doubt.
  */
+import { createHmac } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { answerQuestions } from './child.ts'
 import { percentile } from './figures.ts'
@@ -14,12 +15,17 @@ const CREATED = '201'
 
 answerQuestions(0, (load: Load) => run(load))
 
-async function run({ port, connections, seconds, run, size, keyed = false }: Load): Promise<Loaded> {
+async function run({ port, connections, seconds, run, size, keyed = false, secret }: Load): Promise<Loaded> {
   const filler = fillerOf(run, size)
   const length = '{"text":""}'.length + size
+  const signedHead = `POST /in/bench HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: text/plain\r\nContent-Length: ${size}\r\n`
+  const signedRequestOf = (text: string) =>
+    `${signedHead}X-Signature: ${createHmac('sha256', secret!).update(text).digest('hex')}\r\n\r\n${text}`
   const head = `POST /messages HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n`
   const requestOf = (id: string) =>
-    `${head}${keyed ? `Idempotency-Key: ${id}\r\n` : ''}\r\n{"text":"${id}${filler}"}`
+    secret !== undefined
+      ? signedRequestOf(id + filler)
+      : `${head}${keyed ? `Idempotency-Key: ${id}\r\n` : ''}\r\n{"text":"${id}${filler}"}`
 
   const sockets = await Promise.all(Array.from({ length: connections }, () => open(port)))
   const latencies: number[] = []

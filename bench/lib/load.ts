@@ -14,6 +14,8 @@ export interface Load {
   size: number
   /** True: every post has an Idempotency-Key of its own. */
   keyed?: boolean
+  /** With it, each text is posted to the source `bench`, signed with this secret. */
+  secret?: string
 }
 
 /** What a run of the generator measured. Every post was answered 201. */

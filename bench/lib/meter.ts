@@ -19,6 +19,8 @@ export interface System {
 export interface Measured extends Omit<Loaded, 'acknowledged'> {
   connections: number
   keyed: boolean
+  /** Posted to a source, signed. */
+  signed: boolean
   sizeBytes: number
   messages: number
   /** Acknowledged a second. */
@@ -44,7 +46,7 @@ export class Meter {
 
   /** Loads the system, and waits until everything is consumed. */
   async measure(
-    load: Pick<Load, 'connections' | 'seconds' | 'keyed'> & { size?: number },
+    load: Pick<Load, 'connections' | 'seconds' | 'keyed' | 'secret'> & { size?: number },
   ): Promise<Measured> {
     const { port, pids } = this.#system
     const before = usageOf(pids)
@@ -54,10 +56,11 @@ export class Meter {
     await this.#system.untilConsumed(this.acknowledged.count)
     const behindSeconds = (performance.now() - answeredAt) / 1000
     const after = usageOf(pids)
-    const { connections, keyed = false, size: sizeBytes = SIZE } = load
+    const { connections, keyed = false, size: sizeBytes = SIZE, secret } = load
+    const signed = secret !== undefined
     const messages = acknowledged.count
     return {
-      ...{ connections, keyed, sizeBytes, messages, behindSeconds, ...loaded },
+      ...{ connections, keyed, signed, sizeBytes, messages, behindSeconds, ...loaded },
       perSecond: messages / loaded.seconds,
       cpuUs: ((after.cpuSeconds - before.cpuSeconds) * 1e6) / messages,
       writtenRatio: (after.writtenBytes - before.writtenBytes) / (messages * sizeBytes),

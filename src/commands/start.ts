@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Sources } from '../inbox/source.ts'
+import { readSources } from '../inbox/sources.ts'
 import { createNode } from '../nodes/node.ts'
 import { type Cancel, systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { ClusterMemory, NOWHERE } from '../runtime/cluster/cluster-memory.ts'
@@ -15,11 +17,12 @@ import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import { MISSING_CHECK_MS, PORT_CHECK_MS, PORT_WAIT_MS, UNREADY_LOG_MS } from '../runtime/timings.ts'
 import type { Config, NodeConfig } from '../settings/config.ts'
-import { serviceVariables } from '../settings/settings-reader.ts'
+import { isLoopback } from '../settings/setting-values.ts'
+import { environment, serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { ClustersFile } from '../storage/hazelcast/clusters-file.ts'
-import { DEFAULT_LANES } from '../storage/limits.ts'
+import { DEFAULT_LANES, TEXT_MAX_BYTES } from '../storage/limits.ts'
 
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
@@ -42,6 +45,7 @@ export async function start(config: Config): Promise<void> {
       ...config,
       lanes: data?.laneCount ?? config.lanes ?? DEFAULT_LANES,
       dataIdentity: data?.identity,
+      inbox: inboxOf(config),
       port: await publicPort(config),
     }
     const { host, port } = settled
@@ -52,6 +56,8 @@ export async function start(config: Config): Promise<void> {
       ...{ config: settled, node: config.node, clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
       memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger),
+      // A file of sources that is wrong is refused: then no facade is restarted.
+      reconfigure: (role, now) => (role === 'facade' ? { ...now, inbox: inboxOf(config) } : now),
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
@@ -92,6 +98,13 @@ export async function start(config: Config): Promise<void> {
     data?.close()
   }
   exit(0)
+}
+
+/** The sources of `--sources`. @throws {MailroomError} `MR_CONFIG_INVALID` with all that is wrong in the file. */
+function inboxOf({ sources, open, host }: Config): Sources {
+  if (sources === null) return {}
+  const mayBeOpen = open || isLoopback(host)
+  return readSources(sources, { env: environment(), maxMessageBytes: TEXT_MAX_BYTES, mayBeOpen })
 }
 
 /** Without a data directory of its own, a node begins with what the wall clock says. */

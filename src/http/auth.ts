@@ -15,30 +15,39 @@ import { quoted } from './problems.ts'
 type CallerCheck = (headers: IncomingHttpHeaders, authority: string | undefined) => void
 
 /**
- * Makes the check of the caller of every request but those that are open to all.
+ * Makes the checks of a caller, for requests that are not open to all.
  *
- * @returns A function of the headers and of the host that the request names (undefined: none, as HTTP/1.0 allows).
- * It throws `MR_HOST_FORBIDDEN`, `MR_TOKEN_INVALID` or `MR_FORBIDDEN` for a caller who may not.
+ * @returns Functions of the headers and of the host that the request names (undefined: none, as HTTP/1.0 allows). They
+ * throw `MR_HOST_FORBIDDEN`, `MR_TOKEN_INVALID` or `MR_FORBIDDEN` for a caller who may not. `caller` asks for the token,
+ * when there is one; `page` never does.
  */
-export function createAuth(config: Pick<Config, 'token' | 'host' | 'allowedHosts'>): CallerCheck {
+export function createAuth(config: Pick<Config, 'token' | 'host' | 'allowedHosts'>): {
+  caller: CallerCheck
+  page: CallerCheck
+} {
   const { token, allowedHosts } = config
-  const isToken = token === null ? undefined : createSecretCheck(token)
-  // A page of an attacker's name has no token.
-  const isAllowed = isToken !== undefined && allowedHosts === null ? () => true : createHostCheck(config)
-  return (headers, authority) => {
-    if (authority !== undefined && !isAllowed(authority)) {
-      throw new MailroomError('MR_HOST_FORBIDDEN', { got: quoted(authority) })
-    }
-    if (isToken !== undefined) {
-      const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  const isAllowed = createHostCheck(config)
+  const checkHost = (authority: string | undefined) => {
+    if (authority === undefined || isAllowed(authority)) return
+    throw new MailroomError('MR_HOST_FORBIDDEN', { got: quoted(authority) })
+  }
+  const page: CallerCheck = (headers, authority) => {
+    checkHost(authority)
+    if (isOwnPage(headers, authority)) return
+    throw new MailroomError('MR_FORBIDDEN', {
+      reason: 'A page of another site may not call without a token: expected Origin to be the same as Host',
+    })
+  }
+  if (token === null) return { caller: page, page }
+  const isToken = createSecretCheck(token)
+  return {
+    page,
+    caller({ authorization = '' }, authority) {
+      // A page of an attacker's name has no token.
+      if (allowedHosts !== null) checkHost(authority)
+      const given = /^Bearer +(\S+)$/i.exec(authorization)?.[1]
       if (given === undefined || !isToken(given)) throw new MailroomError('MR_TOKEN_INVALID', {})
-      return
-    }
-    if (!isOwnPage(headers, authority)) {
-      throw new MailroomError('MR_FORBIDDEN', {
-        reason: 'A page of another site may not call without a token: expected Origin to be the same as Host',
-      })
-    }
+    },
   }
 }
 

@@ -11,6 +11,45 @@ import { quoted } from './problems.ts'
 
 /** Bytes of half-read bodies that may be in memory at once. */
 const IN_MEMORY_MAX_BYTES = 256 * 1024 * 1024
+const SHARE_MAX_BYTES = IN_MEMORY_MAX_BYTES / 4
+
+/**
+ * What one source has in memory, of bodies that are read or being stored: at most a quarter of what all may have, so that
+ * one source cannot keep out the others.
+ */
+export class BodyShare {
+  readonly #what: string
+  #bytes = 0
+
+  /** @param what Whose bodies they are, for people. */
+  constructor(what: string) {
+    this.#what = what
+  }
+
+  /**
+   * Runs `work` and forgets then what it has taken.
+   *
+   * @param work Its argument adds bytes. It throws `MR_OVERLOADED` (none) when the share is used up.
+   */
+  async run<T>(work: (take: (bytes: number) => void) => Promise<T>): Promise<T> {
+    let taken = 0
+    const take = (bytes: number) => {
+      taken += bytes
+      this.#bytes += bytes
+      if (this.#bytes > SHARE_MAX_BYTES) {
+        throw new MailroomError('MR_OVERLOADED', {
+          what: `bytes of bodies of ${this.#what}`,
+          limit: SHARE_MAX_BYTES,
+        })
+      }
+    }
+    try {
+      return await work(take)
+    } finally {
+      this.#bytes -= taken
+    }
+  }
+}
 
 /** The client closed the connection before the request ended, so there is nobody to answer. */
 export class ClientDisconnected extends Error {
@@ -31,14 +70,8 @@ let inMemoryBytes = 0
  * is not UTF-8, or there is a content encoding.
  */
 export function mediaTypeOf<T extends string>(request: IncomingMessage, expected: readonly T[]): T {
-  const { 'content-type': header, 'content-encoding': encoding } = request.headers
-  if (encoding !== undefined) {
-    throw new MailroomError('MR_TYPE_UNSUPPORTED', {
-      what: 'Content-Encoding',
-      expected: 'absent',
-      got: quoted(encoding),
-    })
-  }
+  const { 'content-type': header } = request.headers
+  refuseEncoded(request)
   if (expected.includes(header as T)) return header as T
   const wrong = () =>
     new MailroomError('MR_TYPE_UNSUPPORTED', {
@@ -55,25 +88,45 @@ export function mediaTypeOf<T extends string>(request: IncomingMessage, expected
   return expected.find((one) => one === type) ?? raise(wrong())
 }
 
+/** @throws {MailroomError} `MR_TYPE_UNSUPPORTED`: the body is compressed, or otherwise encoded. */
+export function refuseEncoded({ headers }: IncomingMessage): void {
+  const encoding = headers['content-encoding']
+  if (encoding === undefined) return
+  throw new MailroomError('MR_TYPE_UNSUPPORTED', {
+    what: 'Content-Encoding',
+    expected: 'absent',
+    got: quoted(encoding),
+  })
+}
+
 /**
  * Reads a whole body.
  *
+ * @param options.take Called with the bytes of each part as it comes; it may refuse it by throwing.
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
  * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when the bodies being read hold too many bytes.
  * @throws {ClientDisconnected} When the client closed the connection.
  */
-export function readBody(
+export async function readBody(
   request: IncomingMessage,
   response: ServerResponse,
-  { what, limitBytes, clock }: { what: string; limitBytes: number; clock: Clock },
+  {
+    what,
+    limitBytes,
+    clock,
+    take = () => {},
+  }: { what: string; limitBytes: number; clock: Clock; take?: (bytes: number) => void },
 ): Promise<Buffer> {
   const tooLarge = () => new MailroomError('MR_TOO_LARGE', { what, limitBytes })
   const { complete, readableLength } = request
   if (Math.max(readableLength, Number(request.headers['content-length'] ?? 0)) > limitBytes) {
-    return Promise.reject(tooLarge())
+    throw tooLarge()
   }
   // Most bodies come with the head and are small. Such a one is there by now: it needs no listeners and no timer.
-  if (complete && readableLength > 0) return Promise.resolve(request.read() as Buffer)
+  if (complete && readableLength > 0) {
+    take(readableLength)
+    return request.read() as Buffer
+  }
   return new Promise((resolve, reject) => {
     const buffer = new ByteBuffer()
     const finish = (error?: Error) => {
@@ -88,6 +141,11 @@ export function readBody(
     const onData = (chunk: Buffer) => {
       inMemoryBytes += chunk.length
       buffer.add(chunk)
+      try {
+        take(chunk.length)
+      } catch (error) {
+        return finish(error as Error)
+      }
       if (buffer.length > limitBytes) finish(tooLarge())
       else if (inMemoryBytes > IN_MEMORY_MAX_BYTES) {
         finish(new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_MEMORY_MAX_BYTES }))

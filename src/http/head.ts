@@ -3,9 +3,10 @@
  * spelling, what it asks for, and whether its caller may ask. All of them go by it, so no spelling of a request is
  * treated by other rules.
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { type Source, sourceOf } from '../inbox/source.ts'
 import { isMailroomError, type MailroomError } from '../runtime/errors.ts'
-import type { Config } from '../settings/config.ts'
+import type { NodeConfig } from '../settings/config.ts'
 import { createAuth } from './auth.ts'
 import { badRequest, quoted } from './problems.ts'
 import { ROUTES, type Route } from './routes/table.ts'
@@ -15,6 +16,7 @@ const HOST = /^[\w.:[\]-]*$/
 /** A target that is a whole URL (RFC 9112, 3.2.2). */
 const ABSOLUTE_FORM = /^([a-z][a-z\d+.-]*):\/\/([^/?]*)(.*)$/is
 const NDJSON = 'application/x-ndjson'
+const INBOX_PATH = /^\/in\/([^/]+)$/
 const OPEN_PATHS: ReadonlySet<string> = new Set(
   Object.values<Route>(ROUTES)
     .filter(({ auth }) => auth === 'open')
@@ -38,9 +40,9 @@ export function headOf(request: IncomingMessage): Head {
 
 /** Makes the reader of heads. It changes `request.url` to a path in its one spelling, with the query. */
 export function createHeadReader(
-  config: Pick<Config, 'token' | 'host' | 'allowedHosts'>,
+  config: Pick<NodeConfig, 'token' | 'host' | 'allowedHosts' | 'inbox'>,
 ): (request: IncomingMessage) => Head {
-  const checkCaller = createAuth(config)
+  const check = createAuth(config)
   return (request) => {
     const { method, url = '', headers } = request
     const [, scheme, authority, rest] = (url.startsWith('/') ? undefined : ABSOLUTE_FORM.exec(url)) ?? []
@@ -48,20 +50,34 @@ export function createHeadReader(
     const [path = '', ...query] = request.url!.split('?')
     const plain = plainPath(path)
     if (plain !== path) request.url = [plain, ...query].join('?')
-    const isToMessages = method === 'POST' && plain === ROUTES.postMessages.path
-    const isStream = mediaTypeIn(headers['content-type']) === NDJSON
+    const sourceName = INBOX_PATH.exec(plain)?.[1]
     const head: Head = {
-      kind: isToMessages ? (isStream ? 'stream' : 'post') : 'other',
+      kind: method === 'POST' ? kindOfPost(plain, headers) : 'other',
       refusal: refusalOf(() => {
         const isOpen = OPEN_PATHS.has(plain)
         checkHead(request, { scheme, authority, isOpen })
         // The authority of a whole URL overrides Host.
-        if (!isOpen) checkCaller(headers, authority ?? headers.host)
+        const host = authority ?? headers.host
+        if (sourceName === undefined && !isOpen) check.caller(headers, host)
+        // A source's own check is of the signature, in its route. Without one, pages of other sites are kept out.
+        if (sourceName !== undefined && isUnchecked(sourceOf(config.inbox, sourceName)))
+          check.page(headers, host)
       }),
     }
     heads.set(request, head)
     return head
   }
+}
+
+function kindOfPost(path: string, headers: IncomingHttpHeaders): Head['kind'] {
+  if (INBOX_PATH.test(path)) return 'post'
+  if (path !== ROUTES.postMessages.path) return 'other'
+  return mediaTypeIn(headers['content-type']) === NDJSON ? 'stream' : 'post'
+}
+
+/** True for a source that takes what anybody posts, but web pages. An unknown one is no secret. */
+function isUnchecked(source: Source | undefined): boolean {
+  return source?.verify === 'none' && !source.browser
 }
 
 /** The media type of a header `Content-Type`, in lower case, without its parameters. */

@@ -8,7 +8,7 @@ import { type Details, type ErrorCode, isMailroomError, MailroomError } from '..
 
 /** Code -> status and title. */
 const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
-  MR_CONFIG_INVALID: { status: 500, title: 'Configuration invalid' },
+  MR_CONFIG_INVALID: { status: 409, title: 'Configuration invalid' },
   MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
   MR_REQUEST_INVALID: { status: 400, title: 'Request invalid' },
   MR_NOT_FOUND: { status: 404, title: 'Not found' },
@@ -17,6 +17,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_HEAD_TOO_LARGE: { status: 431, title: 'Head too large' },
   MR_TYPE_UNSUPPORTED: { status: 415, title: 'Type not supported' },
   MR_KEY_REUSED: { status: 422, title: 'Idempotency key reused' },
+  MR_REPEAT_BUSY: { status: 503, title: 'First request still running' },
+  MR_SIGNATURE_INVALID: { status: 401, title: 'Signature missing or invalid' },
   MR_KEY_BUSY: { status: 409, title: 'First request still running' },
   MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
@@ -71,7 +73,9 @@ export function problemOf(
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
   }
-  if (status === 401) headers['WWW-Authenticate'] = 'Bearer'
+  if (status === 401) {
+    headers['WWW-Authenticate'] = error.code === 'MR_TOKEN_INVALID' ? 'Bearer' : 'Signature'
+  }
   if (isMailroomError(error, 'MR_METHOD_UNSUPPORTED')) headers['Allow'] = error.details.allowed.join(', ')
   const body = {
     type: `/docs#${error.code}`,

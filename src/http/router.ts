@@ -9,6 +9,7 @@ import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { healthRoutes } from './routes/health.ts'
+import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
 import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
@@ -22,6 +23,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
   const readers = new ConcurrencyLimit('readers of lists', READERS_MAX)
   const handlers: Record<Operation, Endpoint> = {
     ...messageRoutes(api, readers),
+    ...inboxRoutes(api),
     ...logRoutes(api, readers),
     ...actorRoutes(api, readers),
     ...deadRoutes(api),
@@ -43,7 +45,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
 }
 
 function answer(context: Context, route: Route, handler: Endpoint): Promise<void> | void {
-  const query = parseQuery(context.querystring, route.query)
+  const query = route.query === 'any' ? {} : parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {
     throw badRequest({ where: 'the body', expected: 'empty', got: 'one' })
   }

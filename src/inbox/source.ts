@@ -63,5 +63,10 @@ export interface Source {
   verifyToken?: string
 }
 
-/** By name. It was made of foreign names: look one up with `Object.hasOwn`. */
+/** By name. It was made of foreign names: look one up with `sourceOf`. */
 export type Sources = Record<string, Source>
+
+/** The source of a name; undefined when there is none. */
+export function sourceOf(sources: Sources, name: string): Source | undefined {
+  return Object.hasOwn(sources, name) ? sources[name] : undefined
+}

@@ -57,10 +57,15 @@ export const ERRORS = {
     sentenceOf({ where: what, ...rest }),
   ),
   MR_KEY_REUSED: permanent<{ key: string }>(
-    ({ key }) => `Idempotency-Key ${key} was used with a different body in the last 24 hours`,
+    ({ key }) => `Idempotency-Key ${key} was used with a different body before`,
   ),
   MR_KEY_BUSY: uncertain<{ key: string }>(
     ({ key }) => `The first request with Idempotency-Key ${key} is still running`,
+  ),
+  MR_REPEAT_BUSY: uncertain<object>(() => 'The first request with this id is still running'),
+  MR_SIGNATURE_INVALID: permanent<{ source: string }>(
+    ({ source }) =>
+      `The request does not show that it comes from the source ${source}; the log of this node says why`,
   ),
   MR_ROLE_ELSEWHERE: permanent<{ role: string; way: string }>(
     ({ role, way }) => `This node does not host ${role} actors; ${way}`,

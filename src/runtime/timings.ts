@@ -31,8 +31,16 @@ export const CLOCK_SKEW_MS = SECOND_MS
 export const CURSOR_DELAY_MS = POST_DEADLINE_MS + CLOCK_SKEW_MS
 /** A holder's append of an overdue batch to the log must finish within this time. */
 export const REAPPEND_DEADLINE_MS = POST_DEADLINE_MS
-/** The answer to the first request with an idempotency key is kept this long. */
-export const KEY_WINDOW_MS = DAY_MS
+/** How long the answer to the first request with an idempotency key is kept, by default: embedded backend. */
+export const KEY_RETENTION_EMBEDDED_MS = 3 * DAY_MS
+/** The same on Hazelcast, where keys take room in the members' heaps. */
+export const KEY_RETENTION_HAZELCAST_MS = DAY_MS
+/** A repeat at a source waits this long for the first to end. */
+export const REPEAT_WAIT_MS = 2 * SECOND_MS
+/** How often it looks. */
+export const REPEAT_CHECK_MS = 20
+/** Requests to a source that are refused are logged at most this often. */
+export const SOURCE_LOG_MS = SECOND_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@
  */
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import type { Sources } from '../inbox/source.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
 import {
@@ -69,6 +70,12 @@ const nodeSchema = z.object({
       'names that requests may give as Host, beside addresses, localhost and the name of this machine',
     ),
   }),
+  ...under('Inbox', {
+    /** Absolute. Null: there are no sources. */
+    sources: optional(existingFile).describe(
+      'JSON file of the sources that post to /in/SOURCE, such as webhooks; read again at `mailroom restart facade`',
+    ),
+  }),
   ...under('Several nodes', {
     peers: optional(hostPorts).describe(
       'the nodes of the system; a name with several addresses stands for several nodes',
@@ -101,6 +108,10 @@ const nodeSchema = z.object({
       'lanes of a new data directory or cluster (16), the most messages actors there can be',
     ),
     retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
+    /** Null: that of the backend. */
+    keyRetentionMs: optional(duration('1m', '3650d')).describe(
+      'how long a repeat of a message is known by its key [3d; 24h on hazelcast, where keys take memory]',
+    ),
   }),
   ...under('Handler', {
     /** Null: messages are stored only. */
@@ -137,7 +148,12 @@ export type Config = z.output<typeof configSchema>
  * The configuration of a running node: its number of lanes is known, and what tells its data directory from another
  * that gets the path.
  */
-export type NodeConfig = Config & { lanes: number; dataIdentity?: string | undefined }
+export type NodeConfig = Config & {
+  lanes: number
+  dataIdentity?: string | undefined
+  /** The sources of `--sources`, with their secrets. */
+  inbox: Sources
+}
 
 /** The settings of the client commands. */
 const clientSchema = z.object({

@@ -38,6 +38,11 @@ export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
   )
 }
 
+/** The environment of this process. */
+export function environment(): Record<string, string | undefined> {
+  return process.env
+}
+
 /** The variable of a flag. */
 export function variableOf(flag: string): string {
   return `MAILROOM_${flag.toUpperCase().replaceAll('-', '_')}`

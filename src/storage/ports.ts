@@ -23,9 +23,11 @@ export function textBytesOf(messages: readonly { text: string }[]): number {
   return bytes
 }
 
-/** The client's idempotency key, and a hash (hex) of the request it came with. */
+/** What a repeat of a request is known by. */
 export interface IdempotencyKey {
+  /** Up to 255 characters. One of a client is visible ASCII, one of a source has a space. */
   value: string
+  /** Of the request (hex): one with the same key and another hash is refused. Empty: any request with the key is a repeat. */
   hash: string
 }
 
@@ -66,8 +68,8 @@ export interface Log {
   /**
    * Stores a batch, durably when it resolves. The same id twice is one entry.
    *
-   * @returns One receipt per message, in order. Where the log keeps the keys (embedded), a key of the last 24 hours gets
-   * the receipts of the first request.
+   * @returns One receipt per message, in order. Where the log keeps the keys (embedded), a key that is known
+   * gets the receipts of the first request.
    * @throws {MailroomError} `MR_DEADLINE_EXPIRED` (none) past `deadlineAt`; `MR_KEY_REUSED`;
    * `MR_STORE_UNAVAILABLE` with its outcome.
    */
@@ -153,11 +155,16 @@ export interface Queue {
    * Chooses the lane, records the intent, calls `append` (a logging actor), then wakes the holder without waiting for it.
    * This method fixes the order of these steps and decides about idempotency keys.
    *
-   * @returns One receipt per message, in order; with a key of the last 24 hours, those of the first request.
+   * @param find Looks a message up in the log. What the first request with a key has stored counts, not what a repeat has.
+   * @returns One receipt per message, in order; with a key that is known, those of the first request.
    * @throws {MailroomError} `MR_KEY_REUSED`, `MR_KEY_BUSY`, `MR_STORE_UNAVAILABLE` with its outcome, and whatever
    * `append` threw.
    */
-  accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]>
+  accept(
+    batch: Batch,
+    append: (batch: LaneBatch) => Promise<Receipt[]>,
+    find: (id: string) => Promise<Message | undefined>,
+  ): Promise<Receipt[]>
   /** A hint that a lane has pending messages. Cheap; it may be lost or wrong. Ends the wait of `claim`. */
   wake(lane: number): void
   /** True while the lane is held here. A lane is lost without a release when this process was frozen for too long. */

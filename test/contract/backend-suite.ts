@@ -81,8 +81,9 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
     })
     afterEach(() => bed.end())
 
+    const find = (id: string) => logging.log.get(id)
     const accept = ({ lane: _, ...batch }: LaneBatch, from = facade) =>
-      from.queue.accept(batch satisfies Batch, (given) => logging.log.append(given))
+      from.queue.accept(batch satisfies Batch, (given) => logging.log.append(given), find)
 
     const append = async (...texts: string[]) => {
       const receipts = await accept(batchOf(texts))
@@ -180,10 +181,11 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the same batch appended again is not a replay of its key', async () => {
         const batch = keyed(['a'])
-        const receipts = await facade.queue.accept(batch, async (given) => {
+        const twice = async (given: LaneBatch) => {
           await logging.log.append(given)
           return logging.log.append(given)
-        })
+        }
+        const receipts = await facade.queue.accept(batch, twice, find)
         assert.deepEqual(receipts, [{ id: batch.messages[0]!.id, replayed: false }])
       })
 
@@ -194,6 +196,14 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           outcome: 'none',
         })
         assert.equal((await logging.log.page({ limit: 10 })).length, 1)
+      })
+
+      test('of a key without a hash everything is a repeat, whatever its content', async () => {
+        const first = await accept(keyed(['a'], ''))
+        const again = await accept(keyed(['b'], ''))
+        assert.deepEqual(again, [{ id: first[0]!.id, replayed: true }])
+        const page = await logging.log.page({ limit: 10 })
+        assert.deepEqual(textsOf(page), ['a'])
       })
 
       test('two batches at once with one key are stored once', async () => {
@@ -216,11 +226,11 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
     describe('accepting', () => {
       test('returns the receipts of the append, or its error', async () => {
         const { lane: _, ...batch } = batchOf(['a'])
-        const receipts = await facade.queue.accept(batch, (given) => logging.log.append(given))
+        const receipts = await facade.queue.accept(batch, (given) => logging.log.append(given), find)
         assert.deepEqual(receipts, [{ id: batch.messages[0]!.id, replayed: false }])
         const { lane: _lane, ...next } = batchOf(['b'])
         await assert.rejects(
-          facade.queue.accept(next, async () => assert.fail('lost')),
+          facade.queue.accept(next, async () => assert.fail('lost'), find),
           { message: 'lost' },
         )
       })
@@ -230,10 +240,11 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const lanes = new Set<number>()
         for (let round = 0; round < facade.queue.laneCount; round++) {
           const { lane: _, ...batch }: LaneBatch = batchOf(['a'])
-          await facade.queue.accept(batch satisfies Batch, async ({ lane }) => {
+          const note = async ({ lane }: LaneBatch) => {
             lanes.add(lane)
             return []
-          })
+          }
+          await facade.queue.accept(batch satisfies Batch, note, find)
           await systemClock.sleep(2 * DELIVERY_MS)
         }
         assert.equal(lanes.size, facade.queue.laneCount)

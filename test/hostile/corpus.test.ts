@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test'
 import { System } from '../support/system.ts'
 import type { Case } from './case.ts'
 import { CORPUS } from './corpus/all.ts'
+import { INBOX_SECRET } from './corpus/inbox.ts'
 import { Unharmed } from './unharmed.ts'
 import { type Answer, Wire } from './wire.ts'
 
@@ -20,7 +21,11 @@ describe('hostile input', { concurrency: 24 }, () => {
   let unharmed: Unharmed
   const done: (() => Promise<void>)[] = []
   before(async () => {
-    system = await System.start({ after: (work) => done.push(work as () => Promise<void>) })
+    system = await System.start(
+      { after: (work) => done.push(work as () => Promise<void>) },
+      ['--sources', 'test/hostile/sources.json'],
+      { env: { INBOX_SECRET } },
+    )
     unharmed = await Unharmed.before(system, OLD)
   })
   after(async () => {

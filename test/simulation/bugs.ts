@@ -256,10 +256,10 @@ function withBackendQueue(backend: Backend, change: (queue: Queue) => Partial<Qu
 function logFirst(backend: Backend): Backend {
   let next = 0
   return withBackendQueue(backend, (queue) => ({
-    accept: async (batch, append) => {
-      if (batch.key !== undefined) return queue.accept(batch, append)
+    accept: async (batch, append, find) => {
+      if (batch.key !== undefined) return queue.accept(batch, append, find)
       const receipts: Receipt[] = await append({ ...batch, lane: next++ % queue.laneCount })
-      await queue.accept(batch, async () => receipts)
+      await queue.accept(batch, async () => receipts, find)
       return receipts
     },
   }))

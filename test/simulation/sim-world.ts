@@ -39,7 +39,7 @@ const POISON = 0.06
 
 const CONFIG: NodeConfig = {
   ...resolveConfig({ flags: {}, env: {} }),
-  ...{ lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
+  ...{ inbox: {}, lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
 }
 const LOGGER = createLogger('silent', {})
 

@@ -68,7 +68,7 @@ export function testContext({
     ...{ name, clock, directory, random, failures },
     role: name.slice(0, name.indexOf('-')) as Role,
     node: 'here',
-    config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, ...config },
+    config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, inbox: {}, ...config },
     secret: 'secret',
     logger: createLogger('silent', {}),
     scale: async () => directory.actors(),

@@ -37,6 +37,7 @@ export class FakeFacade implements Facade {
   readonly lost = new Set<string>()
   readonly deadlines: number[] = []
   readonly batches: string[][] = []
+  readonly keys: IdempotencyKey[] = []
   readonly waits: number[] = []
   readonly scaled: [Role, number][] = []
   readonly restarted: Role[] = []
@@ -61,6 +62,7 @@ export class FakeFacade implements Facade {
     { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
   ): Promise<Receipt[]> {
     if (key === undefined) return this.#store(texts, deadlineAt)
+    this.keys.push(key)
     const first = this.#keys.get(key.value)
     if (first !== undefined && first.hash !== key.hash)
       throw new MailroomError('MR_KEY_REUSED', { key: key.value })

@@ -73,7 +73,13 @@ export class LaneBench {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const deadlineAt = this.#process.clock.monotonic() + POST_DEADLINE_MS
-    await this.run(this.queue.accept({ messages, deadlineAt }, async () => []))
+    await this.run(
+      this.queue.accept(
+        { messages, deadlineAt },
+        async () => [],
+        async () => undefined,
+      ),
+    )
     return ids
   }
 

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
 import { type PublicServer, servePublic } from '../../src/http/server.ts'
+import type { Sources } from '../../src/inbox/source.ts'
 import { DAY_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
@@ -50,6 +51,7 @@ export async function startApi(
     host?: string
     level?: string
     allowedHosts?: string[]
+    inbox?: Sources
     /** Whether a connection leaves that is passed on. */
     leaves?: () => boolean
   } = {},
@@ -80,6 +82,9 @@ export async function startApi(
     allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,
     keepAliveMs: 95_000,
+    keyRetentionMs: null,
+    sources: null,
+    inbox: options.inbox ?? {},
     logLevel: 'error',
   }
   const logger: Logger = pino(

@@ -112,7 +112,11 @@ export class Acceptor {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const batch = { messages, deadlineAt, ...(key && { key }) }
-    const receipts = await this.#queue.accept(batch, (laneBatch) => this.#logging.append(laneBatch))
+    const receipts = await this.#queue.accept(
+      batch,
+      (laneBatch) => this.#logging.append(laneBatch),
+      (id) => this.#logging.get(id),
+    )
     this.acceptedCount += receipts.length
     return receipts
   }

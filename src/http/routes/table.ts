@@ -5,14 +5,14 @@
 
 /** One route. */
 export interface Route {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS'
   /** As in OpenAPI: `/messages/{id}`. */
   path: string
-  /** `token`: needs the token, when the node has one. `open`: never needs it. */
-  auth: 'open' | 'token'
-  /** The query parameters it takes; any other is refused by name. */
-  query: readonly string[]
-  /** Media types of the body it takes; empty: it takes no body. */
+  /** `token`: needs the token, when the node has one. `open`: never needs it. `source`: its source says. */
+  auth: 'open' | 'token' | 'source'
+  /** The query parameters it takes; any other is refused by name. `any`: they are ignored. */
+  query: readonly string[] | 'any'
+  /** Media types of the body it takes, `*`: any; empty: it takes no body. */
   types: readonly string[]
 }
 
@@ -37,6 +37,27 @@ export const ROUTES = {
     path: '/messages/{id}',
     auth: 'token',
     query: ['wait'],
+    types: [],
+  },
+  postInbox: {
+    method: 'POST',
+    path: '/in/{source}',
+    auth: 'source',
+    query: 'any',
+    types: ['*'],
+  },
+  getInbox: {
+    method: 'GET',
+    path: '/in/{source}',
+    auth: 'source',
+    query: 'any',
+    types: [],
+  },
+  askInbox: {
+    method: 'OPTIONS',
+    path: '/in/{source}',
+    auth: 'source',
+    query: 'any',
     types: [],
   },
   getLog: {

@@ -20,6 +20,7 @@ import { isMailroomError, MailroomError, toWire } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { TimeKeeper } from '../node-time.ts'
 import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import type { RuntimeConfig } from './actor-context.ts'
 import type { ClusterMemory } from './cluster-memory.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
@@ -57,11 +58,18 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'ti
   others: () => readonly ActorEntry[]
   /** What is wrong with other nodes, human-readable. */
   warnings: () => string[]
+  /**
+   * Before the actors of a role are restarted: the configuration that processes boot with from now on.
+   *
+   * @throws {MailroomError} It is wrong: then nothing is restarted, and the last one stays in force.
+   */
+  reconfigure?: (role: Role, config: RuntimeConfig) => RuntimeConfig
 }
 
 /** Runs the actors of one node. */
 export class Supervisor {
   readonly #options: SupervisorOptions
+  #config: RuntimeConfig
   readonly #actors = new Map<string, SupervisedActor>()
   /** All living processes: those of the actors, and new ones that are about to replace them. */
   readonly #processes = new Set<WorkerProcess>()
@@ -75,6 +83,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options
+    this.#config = options.config
     cluster.schedulingPolicy = cluster.SCHED_NONE
     cluster.setupPrimary({
       exec: options.exec,
@@ -143,6 +152,7 @@ export class Supervisor {
     return this.#operate(asker, async (answer) => {
       this.#refuseElsewhere(role, `run docker compose restart ${role}`)
       this.#options.logger.info({ role }, 'restarting')
+      this.#config = this.#options.reconfigure?.(role, this.#config) ?? this.#config
       const actors = this.#actorsOf(role)
       const asking = actors.filter(isAsker(asker))
       for (const actor of actors) if (!asking.includes(actor)) await this.#replace(actor, () => {})
@@ -222,8 +232,16 @@ export class Supervisor {
 
   /** Forks a process for an actor, which another process may still run. */
   #fork({ entry: { name, role } }: SupervisedActor): WorkerProcess {
-    const { node, config, secret, clock, logger, timeKeeper, memory } = this.#options
-    const facts = { name, role, node, config, secret, time: timeKeeper.time, known: memory.known }
+    const { node, secret, clock, logger, timeKeeper, memory } = this.#options
+    const facts = {
+      name,
+      role,
+      node,
+      config: this.#config,
+      secret,
+      time: timeKeeper.time,
+      known: memory.known,
+    }
     const process = new WorkerProcess(facts, clock, logger, {
       onMessage: (message, from, handle) => this.#receive(message, from, handle),
       onExit: (from, end) => this.#exited(from, end),

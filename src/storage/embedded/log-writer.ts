@@ -11,7 +11,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { MailroomError } from '../../runtime/errors.ts'
-import { DISK_PROBE_MS, KEY_WINDOW_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, KEY_RETENTION_EMBEDDED_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Message, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -44,7 +44,7 @@ const ROWS_PER_MS = 1000
 
 /** What a writer needs. */
 export interface LogWriterOptions
-  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'dataIdentity'>,
+  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'dataIdentity' | 'keyRetentionMs'>,
     Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
@@ -69,6 +69,7 @@ interface Segment {
 /** The writer of `log-<n>.<k>.db`. While its files cannot be written, it refuses batches and tries again by itself. */
 export class LogWriter {
   readonly #options: LogWriterOptions
+  readonly #keyRetentionMs: number
   readonly #commits: GroupCommit
   #lock: Lock | undefined
   /** Undefined until its file could be opened. */
@@ -88,6 +89,7 @@ export class LogWriter {
   constructor(options: LogWriterOptions) {
     const { clock } = options
     this.#options = options
+    this.#keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_EMBEDDED_MS
     const transact = (work: () => void) => this.#transact(work)
     this.#commits = new GroupCommit({ clock, transact, failed: (error) => this.#failed(error) })
     try {
@@ -251,7 +253,7 @@ export class LogWriter {
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 
-  /** What a key seen in the last 24 hours was answered with; undefined for a new one. */
+  /** What a key that is known was answered with; undefined for a new one. */
   #receiptsOf(key: IdempotencyKey, firstId: string): Receipt[] | MailroomError | undefined {
     const found = this.#findKey(key.value)
     if (found === undefined) return undefined
@@ -261,7 +263,7 @@ export class LogWriter {
   }
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
-    const oldest = idAt(this.#options.clock.ago(KEY_WINDOW_MS))
+    const oldest = idAt(this.#options.clock.ago(this.#keyRetentionMs))
     const find = (findKey: StatementSync) => {
       const row = findKey.get(key, oldest) as { id: string; hash: string; count: number } | undefined
       if (row === undefined) return undefined

@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** How long an idempotency key is known; null or absent: the default of this backend. */
+  keyRetentionMs?: number | null
   /** Number of the logging actor this process hosts; without it the log is only read here. */
   writer?: number
   /** Called when the log cannot be written any more by this process, which must end. */

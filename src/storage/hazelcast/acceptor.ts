@@ -7,16 +7,16 @@
  *
  *   (new) ──▶ kept, not done ──▶ pending ──▶ log ──▶ done ──▶ (a repeat is answered as the first)
  *                  │ a repeat while the first may still run: busy
- *                  └ a repeat later: the same steps again, with the same ids
+ *                  └ a repeat later: the same steps again, with the same ids and what the first has stored
  */
 
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { FIRST_RUN_MS, KEY_WINDOW_MS } from '../../runtime/timings.ts'
+import { FIRST_RUN_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, timeOf } from '../ids.ts'
 import type { LaneChoice } from '../lane-choice.ts'
-import type { Batch, IdempotencyKey, LaneBatch, Receipt } from '../ports.ts'
+import type { Batch, IdempotencyKey, LaneBatch, Message, Queue, Receipt } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce, throwInDoubt } from './cluster.ts'
 import { type KeyEntry, mailOf, messagesOf, NAMES, type PendingEntry, pendingKey } from './entries.ts'
@@ -28,9 +28,12 @@ export interface QueueAcceptorOptions {
   laneCount: number
   choice: LaneChoice
   bound: Bound
+  /** How long a key is known. */
+  keyRetentionMs: number
 }
 
-type Append = (batch: LaneBatch) => Promise<Receipt[]>
+type Append = Parameters<Queue['accept']>[1]
+type Find = Parameters<Queue['accept']>[2]
 
 /** Answers `Queue.accept`. */
 export class QueueAcceptor {
@@ -45,14 +48,18 @@ export class QueueAcceptor {
   }
 
   /** @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_KEY_BUSY`, `MR_KEY_REUSED`, or what `append` threw. */
-  async accept({ key, ...batch }: Batch, append: Append): Promise<Receipt[]> {
+  async accept({ key, ...batch }: Batch, append: Append, find: Find): Promise<Receipt[]> {
     this.#options.bound.check()
-    if (key !== undefined) return this.#acceptKeyed(batch, key, append)
+    if (key !== undefined) return this.#acceptKeyed(batch, key, { append, find })
     const lane = this.#options.choice.choose(batch.messages.length)
     return this.#store({ ...batch, lane }, append)
   }
 
-  async #acceptKeyed(batch: Batch, key: IdempotencyKey, append: Append): Promise<Receipt[]> {
+  async #acceptKeyed(
+    batch: Batch,
+    key: IdempotencyKey,
+    { append, find }: { append: Append; find: Find },
+  ): Promise<Receipt[]> {
     const lane = crc32(key.value) % this.#options.laneCount
     const own: KeyEntry = {
       batchKey: batchKeyOf(batch.messages[0]!.id),
@@ -60,7 +67,7 @@ export class QueueAcceptor {
       hash: key.hash,
       done: false,
     }
-    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), KEY_WINDOW_MS)
+    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), this.#options.keyRetentionMs)
     const known = JSON.parse(found) as KeyEntry
     if (known.hash !== key.hash) throw new MailroomError('MR_KEY_REUSED', { key: key.value })
     const texts = batch.messages.map(({ text }) => text)
@@ -74,10 +81,13 @@ export class QueueAcceptor {
       throw new MailroomError('MR_KEY_BUSY', { key: key.value })
     }
     // The key is written by now, so a failure of the next step is no `none`.
-    const receipts = await this.#store({ ...batch, messages, lane }, append).catch(throwInDoubt)
+    const again = (given: LaneBatch) => appendOnce(given, append, find)
+    const receipts = await this.#store({ ...batch, messages, lane }, isOther ? again : append).catch(
+      throwInDoubt,
+    )
     // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
     const done = JSON.stringify({ ...known, done: true })
-    await this.#keys.set(key.value, done, KEY_WINDOW_MS).catch(onlyAway)
+    await this.#keys.set(key.value, done, this.#options.keyRetentionMs).catch(onlyAway)
     return receipts
   }
 
@@ -87,11 +97,24 @@ export class QueueAcceptor {
     const key = pendingKey(lane, batchKeyOf(messages[0]!.id), messages.length)
     const entry: PendingEntry = { texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
-    await putOnce(this.#pending, key, value, FOR_EVER_MS)
-    bound.added(value)
-    const receipts = await append(batch).catch(throwInDoubt)
+    // A repeat finds what the first has stored, and goes on with that.
+    const stands = await putOnce(this.#pending, key, value, FOR_EVER_MS)
+    if (stands === value) bound.added(value)
+    const { texts } = JSON.parse(stands) as PendingEntry
+    const stored = messages.map(({ id }, index) => ({ id, text: texts[index]! }))
+    const receipts = await append({ ...batch, messages: stored }).catch(throwInDoubt)
     // A hint: without it, its lane's holder finds the batch later.
     cluster.queue(mailOf(lane)).offer(key).catch(onlyAway)
     return receipts
   }
+}
+
+/**
+ * Appends the batch of a request that did not end, unless it is in the log: the first, or another repeat, may have come
+ * that far, with other texts, and its batch may have been delivered since.
+ */
+async function appendOnce(batch: LaneBatch, append: Append, find: Find): Promise<Receipt[]> {
+  const [first] = batch.messages as [Message]
+  if ((await find(first.id)) === undefined) return append(batch)
+  return batch.messages.map(({ id }) => ({ id, replayed: true }))
 }

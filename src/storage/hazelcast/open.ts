@@ -5,6 +5,7 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
+import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
 import { Bound } from './bound.ts'
@@ -29,6 +30,8 @@ export interface HazelcastOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** How long an idempotency key is known; null or absent: the default of this backend. */
+  keyRetentionMs?: number | null
   /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
   address?: { clusterName: string; members: readonly string[] }
   /** Actors of this one's role; 1 by default. */
@@ -51,6 +54,7 @@ export interface HazelcastOptions {
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): Backend {
   const { log, queue, laneCount, clock, random, logger, retentionMs, owner, depths } = options
+  const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
   const stores = [
     ...(log === undefined ? [] : [watch('log', log, options)]),
     ...(queue === undefined ? [] : [watch('queue', queue, options)]),
@@ -61,7 +65,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
-      ...{ cluster: queue, laneCount, clock, logger, retentionMs, owner, depths },
+      ...{ cluster: queue, laneCount, clock, logger, retentionMs, keyRetentionMs, owner, depths },
       ...limitsOf('queue'),
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),

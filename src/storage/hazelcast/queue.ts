@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
-import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
+import type { Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
@@ -23,6 +23,7 @@ export interface HazelcastQueueOptions {
   clock: Clock
   logger: Logger
   retentionMs: number
+  keyRetentionMs: number
   bound: Bound
   census: Census
   /** The actor that holds lanes here, unique in the system, and a name for this process of it. */
@@ -43,19 +44,20 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
+    const { keyRetentionMs } = options
     super()
     this.laneCount = laneCount
     this.#options = options
     const choice = new LaneChoice(clock, laneCount, depths)
-    this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound })
+    this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound, keyRetentionMs })
     this.#leases = new Leases({
       ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),
     })
   }
 
-  accept(batch: Batch, append: (batch: LaneBatch) => Promise<Receipt[]>): Promise<Receipt[]> {
-    return this.#acceptor.accept(batch, append)
+  accept(...given: Parameters<Queue['accept']>): Promise<Receipt[]> {
+    return this.#acceptor.accept(...given)
   }
 
   async hold(lane: number): Promise<number> {

@@ -4,6 +4,7 @@ import { BODIES } from './bodies.ts'
 import { ENCODINGS } from './encodings.ts'
 import { FRAMING } from './framing.ts'
 import { HEADERS } from './headers.ts'
+import { INBOX } from './inbox.ts'
 import { STREAMS } from './lines.ts'
 import { QUERIES } from './queries.ts'
 import { SCALINGS } from './scalings.ts'
@@ -18,5 +19,6 @@ export const CORPUS: Readonly<Record<string, readonly Case[]>> = {
   targets: TARGETS,
   queries: QUERIES,
   scalings: SCALINGS,
+  inbox: INBOX,
   'streams of lines': STREAMS,
 }

@@ -41,7 +41,11 @@ class Bench {
     const ids = this.#nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const batch = { messages, deadlineAt: this.clock.monotonic() + 1000, ...options }
-    const receipts = to.queue.accept(batch, (given) => log.log.append(given))
+    const receipts = to.queue.accept(
+      batch,
+      (given) => log.log.append(given),
+      (id) => log.log.get(id),
+    )
     await this.clock.advance(1)
     return receipts
   }
