@@ -75,7 +75,7 @@ function oneSignature(
   if (signature === undefined) throw new Refusal(`${header} is not ${prefix} and ${algorithm} in ${encoding}`)
   const time = timestamp === undefined ? '' : only(rawHeaders, timestamp)
   if (timestamp !== undefined) checkTime(source, timestamp, time, nowMs)
-  const [before, after] = signed.split('{body}').map((part) => part.replace('{timestamp}', () => time))
+  const [before, after] = signed.split('{body}').map((part) => part.replace('{timestamp}', time))
   return { signatures: [signature], algorithm, before: before!, after: after! }
 }
 
@@ -138,9 +138,9 @@ function isSignedBy(
     .includes(true)
 }
 
-function checkSecret({ verify, keys }: Source, header: string, rawHeaders: readonly string[]): void {
+function checkSecret({ keys }: Source, header: string, rawHeaders: readonly string[]): void {
   const value = only(rawHeaders, header)
-  const isBearer = verify === 'token' && header === 'authorization'
+  const isBearer = header === 'authorization'
   const given = isBearer ? /^bearer +(.+)$/i.exec(value)?.[1] : value
   if (given === undefined) throw new Refusal(`${header} is not Bearer and a token`)
   // Node decodes headers as Latin-1.

@@ -77,7 +77,7 @@ export function schemaOf(context: SchemaContext) {
     keep: z
       .array(
         text(`${TOKEN}{1,256}\\*?|\\*`, "a header's name, or a beginning such as x-*").transform(lower),
-        'a list',
+        "a list of headers' names",
       )
       .optional()
       .describe('Headers kept with a message: names, or beginnings such as x-*'),

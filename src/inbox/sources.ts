@@ -59,24 +59,18 @@ const DEFAULTS: Record<Scheme, { dedupe: Dedupe; header?: string; signing?: Sign
  */
 export function readSources(file: string, context: SourcesContext): Sources {
   const { read = (path: string) => readFileSync(path) } = context
-  const problems: string[] = []
+  const schema = schemaOf({ ...context, read: (path) => read(resolve(dirname(file), path)) })
+  const fields = fieldsOf(schema)
   const sources: [string, Source][] = []
-  try {
-    const { value, duplicates } = parseJson(read(file).toString())
-    problems.push(...duplicates)
-    const schema = schemaOf({ ...context, read: (path) => read(resolve(dirname(file), path)) })
-    const fields = fieldsOf(schema)
-    for (const [name, declared] of entriesOf(value)) {
-      const { data, error } = schema.safeParse(declared)
-      if (!NAME.test(name)) problems.push(`${JSON.stringify(name)}: ${NAME_WORDS}`)
-      problems.push(
-        ...(error?.issues ?? []).flatMap((issue) => sentencesOf(issue, name, declared, fields)),
-        ...[...contradictions(declared, context)].map(([at, why]) => `${name}.${at}: ${why}`),
-      )
-      if (data !== undefined) sources.push([name, sourceOf(data, context)])
-    }
-  } catch (error) {
-    problems.push((error as Error).message)
+  const { entries, problems } = declarationsIn(file, read)
+  for (const [name, declared] of entries) {
+    const { data, error } = schema.safeParse(declared)
+    if (!NAME.test(name)) problems.push(`${JSON.stringify(name)}: ${NAME_WORDS}`)
+    problems.push(
+      ...(error?.issues ?? []).flatMap((issue) => sentencesOf(issue, name, declared, fields)),
+      ...[...contradictions(declared, context)].map(([at, why]) => `${name}.${at}: ${why}`),
+    )
+    if (data !== undefined) sources.push([name, sourceOf(data, context)])
   }
   if (problems.length === 0) return Object.fromEntries(sources)
   throw invalidConfig(...problems.map((problem) => `--sources ${file}: ${problem}`))
@@ -84,10 +78,18 @@ export function readSources(file: string, context: SourcesContext): Sources {
 
 const NAME_WORDS = 'expected a name of 1 to 64 of a-z, 0-9, - and _, that begins with a letter or digit'
 
-/** Name -> what is declared. `$schema` is for editors. */
-function entriesOf(value: unknown): [string, unknown][] {
-  if (!isObject(value)) throw new Error(`expected an object of sources by name, got ${shown(value)}`)
-  return Object.entries(value).filter(([name]) => name !== '$schema')
+/** Names and what is declared of them; `$schema` is for editors. */
+function declarationsIn(
+  file: string,
+  read: (path: string) => Buffer,
+): { entries: [string, unknown][]; problems: string[] } {
+  try {
+    const { value, duplicates } = parseJson(read(file).toString())
+    if (!isObject(value)) throw new Error(`expected an object of sources by name, got ${shown(value)}`)
+    return { entries: Object.entries(value).filter(([name]) => name !== '$schema'), problems: duplicates }
+  } catch (error) {
+    return { entries: [], problems: [(error as Error).message] }
+  }
 }
 
 /** The source of a declaration. */
