@@ -22,7 +22,7 @@ import {
 } from '../../runtime/timings.ts'
 import { MAX_STARTS } from '../../storage/limits.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
-import type { HandlerRunner } from './handler-runner.ts'
+import type { Runner } from './runner.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
@@ -37,7 +37,7 @@ export interface ConsumerOptions {
   random: Random
   logger: Logger
   /** Runs the handler for all lanes of the actor. Null: messages are only stored. */
-  runner: HandlerRunner | null
+  runner: Runner | null
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called with messages that are delivered or dead now. */
@@ -124,7 +124,7 @@ export class Consumer {
   }
 
   /** Never rejects. */
-  async #handle(runner: HandlerRunner, message: Claimed): Promise<void> {
+  async #handle(runner: Runner, message: Claimed): Promise<void> {
     const { lane, queue } = this.#options
     const isSuspect = message.suspect || this.#suspects.has(message.id)
     const isRetry = isSuspect || message.starts > 0
@@ -146,7 +146,7 @@ export class Consumer {
     this.#endPause()
   }
 
-  async #attempt(runner: HandlerRunner, { id, text, starts }: Claimed, isAlone: boolean): Promise<void> {
+  async #attempt(runner: Runner, { id, text, starts }: Claimed, isAlone: boolean): Promise<void> {
     const { lane, queue, logger } = this.#options
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])

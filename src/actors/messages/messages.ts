@@ -27,7 +27,7 @@ import type {
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
-import type { HandlerRunner } from './handler-runner.ts'
+import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
 
 const CONCURRENCY = 16
@@ -37,8 +37,8 @@ const CHUNK_COUNT = 100
 
 /** Options of a messages actor. */
 interface MessagesOptions {
-  /** Runs the handler; it has started, and the actor closes it. Null: messages are only stored. */
-  runner: HandlerRunner | null
+  /** Runs the handler, or forwards; it has started, and the actor closes it. Null: messages are only stored. */
+  runner: Runner | null
   /** Older messages are not shown. */
   retentionMs: number
 }
@@ -46,7 +46,7 @@ interface MessagesOptions {
 /** Answers `Messages` for the lanes it holds. */
 export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
-  readonly #runner: HandlerRunner | null
+  readonly #runner: Runner | null
   readonly #retentionMs: number
   readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
