@@ -58,6 +58,8 @@ export interface Messages {
   replay(id: string): Promise<boolean>
   /** Deletes a dead letter; it stays in the log. False when there is none with this id. */
   purge(id: string): Promise<boolean>
+  /** Delivery is paused, or goes on: nothing is started while it is. */
+  pause(paused: boolean): Promise<void>
   /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
@@ -158,6 +160,14 @@ export interface Facade {
    * there is nothing to do.
    */
   restore(range: { lane: number; after?: string; since?: string; limit: number }): Promise<Restored>
+  isPaused(): Promise<boolean>
+  /**
+   * Pauses delivery, or resumes it, on all nodes, over restarts too. Resolves when every ready messages actor has it.
+   * Safe to repeat.
+   *
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE` (unknown) when one does not answer: it will know within a second.
+   */
+  setPaused(paused: boolean): Promise<void>
   /** How both clusters are, the log's first. @throws `MR_NOT_FOUND` on the embedded backend. */
   clusters(): Promise<ClusterState[]>
   /** What clusters have lost, and nobody has confirmed: the log's first, oldest first. */

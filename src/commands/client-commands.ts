@@ -83,6 +83,18 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     },
   },
   {
+    usage: 'pause',
+    summary: 'start nothing until `mailroom resume`; posts are taken all the while',
+    examples: [['pause', 'before the receiver is worked on; it lasts over restarts']],
+    run: async (client) => (await import('./pause.ts')).pause(client, true),
+  },
+  {
+    usage: 'resume',
+    summary: 'deliver again after `mailroom pause`',
+    examples: [['resume', 'the oldest messages first']],
+    run: async (client) => (await import('./pause.ts')).pause(client, false),
+  },
+  {
     usage: 'redrive',
     summary: 'put back what one cluster has lost, from the other; handlers may run AGAIN',
     flags: ['since', 'json'],

@@ -8,6 +8,7 @@ import { ConcurrencyLimit } from './overload.ts'
 import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
+import { deliveryRoutes } from './routes/delivery.ts'
 import { healthRoutes } from './routes/health.ts'
 import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
@@ -27,6 +28,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...logRoutes(api, readers),
     ...actorRoutes(api, readers),
     ...deadRoutes(api),
+    ...deliveryRoutes(api),
     ...lossRoutes(api),
     ...healthRoutes(api),
   }

@@ -210,6 +210,10 @@ export interface Queue {
   deliveredByFormerHolder(lane: number): Delivered[]
   /** The state of a message that the log has with this lane. */
   find(lane: number, id: string): Promise<Whereabouts>
+  /** True while an operator has paused delivery. @throws {MailroomError} `MR_STORE_UNAVAILABLE` */
+  isPaused(): Promise<boolean>
+  /** Pauses delivery, or resumes it, for all nodes, durably when it resolves. Idempotent. */
+  setPaused(paused: boolean): Promise<void>
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
   depth(lane: number): Promise<Depth>

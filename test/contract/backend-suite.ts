@@ -257,6 +257,21 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
       })
     })
 
+    describe('pausing', () => {
+      test('is known to every process, until it is over; twice is once', async () => {
+        assert.equal(await messages.queue.isPaused(), false)
+        await facade.queue.setPaused(false)
+        for (let times = 0; times < 2; times++) {
+          await facade.queue.setPaused(true)
+          assert.equal(await messages.queue.isPaused(), true)
+        }
+        const later = await bed.messages(2)
+        assert.equal(await later.queue.isPaused(), true)
+        await later.queue.setPaused(false)
+        assert.equal(await messages.queue.isPaused(), false)
+      })
+    })
+
     describe('holding lanes', () => {
       test('a lane has one holder at a time', async () => {
         const other = await bed.messages(2)

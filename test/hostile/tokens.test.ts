@@ -30,6 +30,8 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },
+  getDelivery: { status: 200 },
+  putDelivery: { status: 200, body: '{"paused":false}' },
   getLosses: { status: 200 },
   confirmLosses: { status: 200 },
   getLivez: { status: 200, open: true },

@@ -45,6 +45,7 @@ export class EmbeddedModel implements BackendModel {
   readonly #bugs: EmbeddedBugs
   readonly #logs = new Map<string, SimLogFile>()
   readonly #homes: HomeFile[]
+  #isPaused = false
 
   constructor(laneCount: number, rng: Rng, bugs: EmbeddedBugs) {
     this.disk = new Disk(rng, bugs.disk ?? {})
@@ -193,6 +194,10 @@ export class EmbeddedModel implements BackendModel {
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
       deliveredByFormerHolder: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
+      isPaused: async () => this.#isPaused,
+      setPaused: async (paused) => {
+        this.#isPaused = paused
+      },
       delivered: (lane, range) => inLane(lane, (holding) => holding.delivered(range)),
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),

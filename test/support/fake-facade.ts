@@ -40,6 +40,7 @@ export class FakeFacade implements Facade {
   readonly deadlines: number[] = []
   readonly batches: string[][] = []
   readonly keys: IdempotencyKey[] = []
+  paused = false
   readonly waits: number[] = []
   readonly scaled: [Role, number][] = []
   readonly restarted: Role[] = []
@@ -76,6 +77,16 @@ export class FakeFacade implements Facade {
     this.#keys.set(key.value, entry)
     entry.receipts = await this.#store(texts, deadlineAt)
     return entry.receipts
+  }
+
+  async isPaused(): Promise<boolean> {
+    this.#fail()
+    return this.paused
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    this.#fail()
+    this.paused = paused
   }
 
   async lists(limit = Number.POSITIVE_INFINITY): Promise<Lists> {

@@ -54,6 +54,7 @@ export class MemoryStore {
   readonly log = new Map<string, { id: string; text: string; lane: number }>()
   readonly keys = new Map<string, { hash: string; ids: string[] }>()
   readonly lanes: Lane[]
+  isPaused = false
   /** Called before each call to the port takes effect; may wait, or throw what the call then throws. */
   before: (call: string, lane?: number) => Promise<void> | void = () => {}
   confirmLosses: Backend['confirmLosses'] = async () => {}
@@ -239,6 +240,14 @@ export class MemoryStore {
         const dead = lane.dead.get(id)
         if (dead !== undefined) return deadAfter(dead)
         return queuedAt(clock.monotonic(), clock.now(), lane.started.get(id))
+      },
+      isPaused: async () => {
+        await this.before('isPaused')
+        return this.isPaused
+      },
+      setPaused: async (paused) => {
+        await this.before('setPaused')
+        this.isPaused = paused
       },
       delivered: async (number, range) => pageOf((await held('delivered', number)).delivered.values(), range),
       depth: async (number) => {

@@ -8,6 +8,7 @@ import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
 import { clustersOf } from './clusters.ts'
 import { DeadLetters } from './dead.ts'
+import { Delivery } from './delivery.ts'
 import { Holders } from './holders.ts'
 import { LoggingPool } from './logging-pool.ts'
 import { Losses } from './losses.ts'
@@ -30,6 +31,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly #reader: Reader
   readonly #deadLetters: DeadLetters
   readonly #redrive: Redrive
+  readonly #delivery: Delivery
   readonly #losses: Losses
   readonly #readiness: Readiness
   readonly #backend: FacadeBackend
@@ -46,6 +48,8 @@ export class FacadeActor extends Actor implements Facade {
   readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
+  readonly isPaused: Facade['isPaused'] = () => this.#delivery.isPaused()
+  readonly setPaused: Facade['setPaused'] = (paused) => this.#delivery.setPaused(paused)
   readonly losses: Facade['losses'] = () => this.#losses.open()
   readonly confirmLosses: Facade['confirmLosses'] = () => this.#losses.confirm()
   readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
@@ -72,6 +76,8 @@ export class FacadeActor extends Actor implements Facade {
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
     this.#deadLetters = new DeadLetters(holders, turns)
+    const { clock, directory } = context
+    this.#delivery = new Delivery({ clock, directory, queue: backend.queue, holders })
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },
       holderOf: (lane) => holders.at(holders.entryOf(lane)),

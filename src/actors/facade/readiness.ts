@@ -80,6 +80,9 @@ export class Readiness {
     const messages = actors.filter(({ role }) => role === 'messages')
     if (!messages.some(({ state }) => state === 'ready')) degraded.push('a ready messages actor')
     degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages))
+    if (messages.some(({ paused }) => paused)) {
+      degraded.push('delivery is paused: messages wait until `mailroom resume`')
+    }
     // A lane on its way from one holder to the next is none that lacks one.
     if (this.#unheldSince !== undefined && this.#clock.monotonic() > this.#unheldSince + HEARTBEAT_MS) {
       degraded.push(`holders of ${this.#unheldCount()} lanes: messages in them wait`)

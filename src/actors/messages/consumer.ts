@@ -100,9 +100,12 @@ export class Consumer {
   }
 
   async #consume(): Promise<void> {
-    const { lane, queue, clock, runner } = this.#options
+    const { lane, queue, clock, runner, breaker } = this.#options
+    const pausing = breaker.pause
     const maxCount = runner === null ? CLAIM_COUNT : CLAIM_WITH_HANDLER_COUNT
     while (!this.#stop.signal.aborted) {
+      await pausing.over(this.#stop.signal)
+      if (this.#stop.signal.aborted) break
       const freeCount = maxCount - this.#inHandCount
       if (freeCount <= maxCount / 2) {
         await new Promise<void>((resolve) => {
@@ -119,6 +122,9 @@ export class Consumer {
       const pause = clock.sleep(DELIVERY_MS, this.#stop.signal)
       const found = queue.deliveredByFormerHolder(lane)
       if (found.length > 0) await this.#show(found)
+      // What was claimed meanwhile waits in hand.
+      if (runner === null) await pausing.over(this.#stop.signal)
+      if (this.#stop.signal.aborted && runner === null && pausing.isPaused) break
       if (runner !== null) for (const message of claimed) void this.#handle(runner, message)
       else if (claimed.length > 0) await this.#settle(claimed.map(({ id }) => ({ id, as: 'done' })))
       if (claimed.length < freeCount) await pause

@@ -94,7 +94,8 @@ export class MessagesActor extends Actor implements Messages {
     }
     const missing = this.#runner?.missing() ?? []
     const { outage } = this.#breaker
-    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt, outage }
+    const paused = this.#breaker.pause.isPaused
+    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt, outage, paused }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -154,6 +155,11 @@ export class MessagesActor extends Actor implements Messages {
 
   async replay(id: string): Promise<boolean> {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, id)))
+  }
+
+  /** Beside the mailbox, so that it holds at once. */
+  async pause(paused: boolean): Promise<void> {
+    this.#tellPause(this.#breaker.setPaused(paused))
   }
 
   async purge(id: string): Promise<boolean> {
@@ -235,6 +241,7 @@ export class MessagesActor extends Actor implements Messages {
     if (this.draining) return
     try {
       const suspects = await this.#queue.hold(lane)
+      await this.#readPause()
       if (suspects > 0) this.context.logger.warn({ lane, suspects }, 'a worker died while handlers ran')
       const list = await loadNewest(
         this.#queue,
@@ -269,6 +276,18 @@ export class MessagesActor extends Actor implements Messages {
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
     })
+  }
+
+  /** What the backend has, in case this process was not told. */
+  async #readPause(): Promise<void> {
+    const { version } = this.#breaker.pause
+    this.#tellPause(this.#breaker.setPaused(await this.#queue.isPaused(), version))
+  }
+
+  #tellPause(isChanged: boolean): void {
+    if (!isChanged) return
+    this.context.logger.info(this.#breaker.pause.isPaused ? 'delivery is paused' : 'delivery goes on')
+    this.context.changed()
   }
 
   #waitingCount(): number {
@@ -362,6 +381,9 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async #measureBacklogs(): Promise<void> {
+    await this.#readPause().catch((error: unknown) => {
+      if (!isMailroomError(error)) this.context.fail(error) // Else the queue is away: it is asked again.
+    })
     await this.#dropLostLanes()
     let isChanged = false
     for (const lane of this.#consumers.keys()) {

@@ -17,6 +17,7 @@ import {
   OUTAGE_PAUSE_MAX_MS,
   SLOW_START_MS,
 } from '../../runtime/timings.ts'
+import { Pause } from './pause.ts'
 
 /** So many failures in a row, of so many messages or of all that wait, are an outage. */
 const ROW_COUNT = 5
@@ -51,6 +52,8 @@ interface Waiting {
 
 /** Lets messages start, and judges their failures. */
 export class Breaker {
+  /** Nothing may start while it lasts, no probe either. Set it by `setPaused`. */
+  readonly pause = new Pause()
   readonly #options: BreakerOptions
   readonly #waiting = new Set<Waiting>()
   readonly #running = new Set<Pass>()
@@ -145,6 +148,13 @@ export class Breaker {
     this.#window = Math.min(FULL_WINDOW, this.#window * 2)
   }
 
+  /** Pauses, or goes on. @returns, `version`: as `Pause.set`. */
+  setPaused(paused: boolean, version?: number): boolean {
+    const isChanged = this.pause.set(paused, version)
+    if (isChanged) this.#grant()
+    return isChanged
+  }
+
   /** For passes: it is over. */
   end(pass: Pass): void {
     this.#running.delete(pass)
@@ -194,6 +204,7 @@ export class Breaker {
   /** Lets start what may, and comes back when more may. */
   #grant(): void {
     this.#cancelTimer()
+    if (this.pause.isPaused) return
     const now = this.#options.clock.monotonic()
     const nextAt = this.#away === undefined ? this.#grantWithin(now) : this.#grantProbe(now)
     if (this.#waiting.size === 0 || !Number.isFinite(nextAt)) return

@@ -40,6 +40,7 @@ const MESSAGES: Calls<Messages> = {
   dead: inTime,
   replay: inTime,
   purge: inTime,
+  pause: inTime,
   redrive: inTime,
   stored: inTime,
 }

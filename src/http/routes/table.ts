@@ -137,6 +137,20 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getDelivery: {
+    method: 'GET',
+    path: '/delivery',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
+  putDelivery: {
+    method: 'PUT',
+    path: '/delivery',
+    auth: 'token',
+    query: [],
+    types: ['application/json'],
+  },
   getLosses: {
     method: 'GET',
     path: '/loss',

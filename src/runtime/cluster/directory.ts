@@ -37,6 +37,8 @@ export interface ActorStatus {
   oldestAt?: number | null
   /** Of a messages actor: null while its target answers. */
   outage?: Outage | null
+  /** Of a messages actor: an operator has paused delivery. */
+  paused?: boolean
   /** What it lacks to work, human-readable. */
   missing: string[]
   /** Damaged data, human-readable. The actor works without it. */

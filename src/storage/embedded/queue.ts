@@ -15,6 +15,7 @@ import { Home } from './home.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
 import type { EmbeddedOptions } from './options.ts'
+import { PauseFile } from './pause-file.ts'
 import { faultOf, isUnavailable, setAside } from './sqlite.ts'
 
 /** What a queue needs. */
@@ -36,9 +37,12 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #notHeld = new Map<number, { reason: string; at: number }>()
   #turns = Promise.resolve()
 
+  readonly #pauseFile: PauseFile
+
   constructor(options: EmbeddedQueueOptions) {
     super()
     this.laneCount = options.laneCount
+    this.#pauseFile = new PauseFile(options.data, options.dataIdentity)
     this.#options = options
     this.#choice = new LaneChoice(options.clock, options.laneCount, options.depths)
   }
@@ -92,6 +96,14 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
 
   stored(lane: number): Promise<Stored[]> {
     return this.in(lane, () => [])
+  }
+
+  async isPaused(): Promise<boolean> {
+    return this.#pauseFile.exists()
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    this.#pauseFile.set(paused)
   }
 
   /** Why outcomes cannot be recorded now, human-readable. */

@@ -293,7 +293,7 @@ function syncLeftover(path: string): void {
 }
 
 /** A new name is durable only when its directory is. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   sync(path)
 }
 

@@ -7,11 +7,14 @@ import type { Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../p
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
-import type { Cluster } from './cluster.ts'
+import { type Cluster, type ClusterMap, FOR_EVER_MS } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import { HeldLane } from './held-lane.ts'
 import { Leases } from './leases.ts'
 import type { ClusterMark } from './mark.ts'
+
+/** In `meta`, while an operator has paused delivery. */
+const PAUSED = 'paused'
 
 /** What a queue needs. */
 export interface HazelcastQueueOptions {
@@ -42,6 +45,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #options: HazelcastQueueOptions
   readonly #acceptor: QueueAcceptor
   readonly #leases: Leases
+  readonly #meta: ClusterMap
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
@@ -51,6 +55,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
     this.#options = options
     const choice = new LaneChoice(clock, laneCount, depths)
     this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound, keyRetentionMs })
+    this.#meta = cluster.map(NAMES.meta)
     this.#leases = new Leases({
       ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },
       onLost: (lane) => this.#drop(lane),
@@ -109,6 +114,15 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
 
   stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
     return this.in(lane, (held) => held.stored(range))
+  }
+
+  async isPaused(): Promise<boolean> {
+    return (await this.#meta.get(PAUSED)) !== undefined
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    if (paused) await this.#meta.set(PAUSED, '', FOR_EVER_MS)
+    else await this.#meta.delete(PAUSED)
   }
 
   /** Gives all lanes back. */

@@ -291,3 +291,22 @@ test('one that gives up waiting is not let through, and takes nobody’s turn', 
   await bench.clock.advance(OUTAGE_KNOCK_MS)
   assert.deepEqual(bench.ids(), ['b'])
 })
+
+test('nothing starts while delivery is paused, no probe either; what waits starts when it goes on', async () => {
+  const bench = new Bench()
+  bench.breaker.setPaused(true)
+  let admitted = 0
+  for (const id of ['a', 'b']) {
+    void bench.breaker.admit(id, false, new AbortController().signal).then((pass) => {
+      admitted++
+      pass?.begin()
+      pass?.succeeded()
+      pass?.end()
+    })
+  }
+  await bench.clock.advance(60_000)
+  assert.equal(admitted, 0)
+  bench.breaker.setPaused(false)
+  await bench.clock.advance(1)
+  assert.equal(admitted, 2)
+})

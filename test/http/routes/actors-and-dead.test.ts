@@ -201,3 +201,26 @@ test('livez answers while the process is up, readyz says what is missing, what i
   assert.equal(unready.status, 503)
   assert.deepEqual(unready.json, { status: 'unready', missing: ['a ready logging actor'] })
 })
+
+test('delivery is paused and resumed; what is no such body is refused by name', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const put = (body: string) => ask('PUT', '/delivery', { headers: JSON_TYPE, body })
+  for (const paused of [true, true, false]) {
+    const answer = await put(JSON.stringify({ paused }))
+    assert.deepEqual([answer.status, answer.json, facade.paused], [200, { paused }, paused])
+    assert.deepEqual((await ask('GET', '/delivery')).json, { paused })
+  }
+  for (const body of [
+    '',
+    '{}',
+    '{"paused":1}',
+    '{"paused":true,"paused":false}',
+    '{"paused":true,"a":1}',
+    '[]',
+  ]) {
+    const { status, json } = await put(body)
+    assert.deepEqual([status, json.code], [400, 'MR_REQUEST_INVALID'], body)
+  }
+  facade.fault = new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'away' })
+  assert.equal((await put('{"paused":true}')).status, 503)
+})
