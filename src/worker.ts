@@ -3,7 +3,7 @@
  * only what it uses, which saves start time and memory.
  */
 
-import type { HandlerRunner } from './actors/messages/handler-runner.ts'
+import type { Runner } from './actors/messages/runner.ts'
 import type { PublicServer } from './http/server.ts'
 import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
 import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cluster/directory.ts'
@@ -104,7 +104,9 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs: context.config.retentionMs })
+  const { config } = context
+  const options = { runner, retentionMs: config.retentionMs, policy: config }
+  const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -127,7 +129,7 @@ function healthOf(backend: Backend) {
 }
 
 /** Null without `--handler`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
-async function startHandler(context: Context): Promise<HandlerRunner | null> {
+async function startHandler(context: Context): Promise<Runner | null> {
   const { clock, logger } = context
   const { handler, handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = context.config
   if (handler === null) return null
@@ -154,6 +156,7 @@ async function backendOf(
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
       keyRetentionMs: config.keyRetentionMs,
+      retryMaxMs: config.retryMaxMs,
     },
     ...{ hazelcastLogging: config.hazelcastLogging, hazelcastQueue: config.hazelcastQueue },
     ...{ store, clock, random, logger, number: actorNumber(name), ...hooks },

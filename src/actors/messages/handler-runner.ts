@@ -20,16 +20,9 @@ import {
   RESTART_BASE_MS,
 } from '../../runtime/timings.ts'
 import type { Message } from '../../storage/ports.ts'
-import { type FromHandler, invalidHandler, type ToHandler } from './handler.ts'
+import { type Failure, type FromHandler, invalidHandler, type ToHandler } from './handler.ts'
+import type { Run, Runner } from './runner.ts'
 import { type Share, Slots } from './slots.ts'
-
-/** How one run of a handler ended. */
-export type Run =
-  | { as: 'done' }
-  /** `isSuspect`: it ended its process. Run it alone the next time. */
-  | { as: 'failed'; error: string; isSuspect: boolean }
-  /** Not the message's failure. `isSuspect`: it may have ended its process, so run it alone the next time. */
-  | { as: 'back'; isSuspect: boolean }
 
 /** A process that was started to run the handler. */
 interface Child {
@@ -57,7 +50,8 @@ export interface RunnerOptions {
 const RETIRED_MAX = 4
 
 /** Runs the handler of one messages actor. */
-export class HandlerRunner {
+export class HandlerRunner implements Runner {
+  readonly target = 'the handler'
   readonly #options: RunnerOptions
   readonly #slots: Slots
   #shared: HandlerProcess | undefined
@@ -309,7 +303,7 @@ class HandlerProcess {
   }
 
   #advance(call: Call, message: Extract<FromHandler, { run: number }>): void {
-    if (message.kind === 'ended') this.#finished(call, message.error)
+    if (message.kind === 'ended') this.#finished(call, message.failure)
     else if (message.kind === 'aborted') {
       call.isAcknowledged = true
       this.#giveGrace(call)
@@ -347,10 +341,13 @@ class HandlerProcess {
     call.cancelTimer = this.#options.clock.after(HANDLER_ABORT_GRACE_MS, () => this.#hung(call))
   }
 
-  #finished(call: Call, error: string | null): void {
-    if (error === null) call.end({ as: 'done' })
+  #finished(call: Call, failure: Failure | null): void {
+    if (failure === null) call.end({ as: 'done' })
     else if (call.abortedFor === 'drain') call.end({ as: 'back', isSuspect: false })
-    else call.end({ as: 'failed', error: call.abortedFor ? this.#timeoutText() : error, isSuspect: false })
+    else {
+      const error = call.abortedFor ? this.#timeoutText() : failure.error
+      call.end({ as: 'failed', ...failure, error, isSuspect: false })
+    }
     if (this.isRetired && this.#calls.size === 0) this.kill()
   }
 
@@ -391,7 +388,7 @@ class HandlerProcess {
     const [call] = this.#calls.values()
     const isDrained = call?.abortedFor === 'drain'
     if (this.#callCount > 1 || isDrained) this.#end({ as: 'back', isSuspect: true })
-    else this.#end({ as: 'failed', error, isSuspect: true })
+    else this.#end({ as: 'failed', error, isSuspect: true, isDeath: true })
   }
 
   #refuse(error: MailroomError): void {

@@ -11,9 +11,12 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { inWords, MailroomError, type WireError } from '../../runtime/errors.ts'
 import { bytesOf, type Shown, shown } from '../../storage/content.ts'
 import type { Message } from '../../storage/ports.ts'
+import type { Run } from './runner.ts'
 
 /**
- * A handler: resolves when the message is handled, throws to have it retried.
+ * A handler: resolves when the message is handled, throws to have it retried. The error may say how: `retry = false`
+ * (never), `retryAfter = 30` (not before so many seconds), `outage = true` (what it needs is away: not the message's
+ * fault).
  *
  * @param context.signal Aborted at `--handler-timeout` and when a drain ends the attempt.
  * @param context.attempt 1 for the first start of this message.
@@ -44,10 +47,13 @@ export type FromHandler =
   | { kind: 'started'; run: number }
   /** The signal was aborted: the process does not block. */
   | { kind: 'aborted'; run: number }
-  /** `error`: what it threw, as text; null when it succeeded. What it returned is ignored. */
-  | { kind: 'ended'; run: number; error: string | null }
+  /** `failure`: null when it succeeded. What it returned is ignored. */
+  | { kind: 'ended'; run: number; failure: Failure | null }
   /** An error that no call was there to throw (a timer, an unhandled rejection); `id`: its message, if one is known. */
   | { kind: 'stray'; stack: string; id: string | null }
+
+/** What a handler threw, and what that says of the next attempt. */
+export type Failure = Pick<Extract<Run, { as: 'failed' }>, 'error' | 'retry' | 'isOutage'>
 
 const ERROR_MAX_CHARACTERS = 1000
 const STACK_MAX_CHARACTERS = 10_000
@@ -77,7 +83,7 @@ export class HandlerHost {
   stray(thrown: unknown): void {
     const call = this.#call.getStore()
     this.#send(strayOf(thrown, call?.id))
-    if (call !== undefined) this.#end(call.run, errorText(thrown))
+    if (call !== undefined) this.#end(call.run, failureOf(thrown))
   }
 
   async #run({ run, message, attempt }: Extract<ToHandler, { kind: 'run' }>): Promise<void> {
@@ -89,13 +95,13 @@ export class HandlerHost {
       const given = handlerMessage(message)
       await this.#call.run({ run, id: message.id }, () => this.#handler(given, { signal, attempt }))
     } catch (thrown) {
-      return this.#end(run, errorText(thrown))
+      return this.#end(run, failureOf(thrown))
     }
     this.#end(run, null)
   }
 
-  #end(run: number, error: string | null): void {
-    if (this.#running.delete(run)) this.#send({ kind: 'ended', run, error })
+  #end(run: number, failure: Failure | null): void {
+    if (this.#running.delete(run)) this.#send({ kind: 'ended', run, failure })
   }
 }
 
@@ -157,6 +163,19 @@ function printedBy(path: string): string {
   return spawnSync(process.execPath, ['--input-type=module', '--eval', code], { encoding: 'utf8' }).stderr
 }
 
+/** Never throws, whatever was thrown. A `retryAfter` that is no time is told of in the error. */
+function failureOf(thrown: unknown): Failure {
+  const error = errorText(thrown)
+  const outage = propertyOf(thrown, 'outage') === true ? { isOutage: true as const } : {}
+  if (propertyOf(thrown, 'retry') === false) return { error, retry: false, ...outage }
+  const seconds = propertyOf(thrown, 'retryAfter')
+  if (seconds === undefined) return { error, ...outage }
+  if (typeof seconds === 'number' && seconds >= 0)
+    return { error, retry: { afterMs: Math.min(seconds * 1000, Number.MAX_SAFE_INTEGER) }, ...outage }
+  const expected = 'its `retryAfter` was ignored: expected a number of seconds, 0 or more'
+  return { error: `${error} (${expected}, got ${inWords(seconds).slice(0, 50)})`, ...outage }
+}
+
 /** Includes the cause, as `TypeError: fetch failed` alone does not help. Never throws, whatever was thrown. */
 function errorText(thrown: unknown): string {
   const cause = propertyOf(thrown, 'cause')
@@ -171,10 +190,10 @@ export function strayOf(thrown: unknown, id: string | null = null): FromHandler 
   return { kind: 'stray', stack: text.slice(0, STACK_MAX_CHARACTERS), id }
 }
 
-/** A property of an error; undefined of anything else, and when reading it throws. */
-function propertyOf(thrown: unknown, name: 'cause' | 'stack'): unknown {
+/** A property of an object that was thrown; undefined of anything else, and when reading it throws. */
+function propertyOf(thrown: unknown, name: 'cause' | 'stack' | 'retry' | 'retryAfter' | 'outage'): unknown {
   try {
-    return thrown instanceof Error ? thrown[name] : undefined
+    return Object(thrown) === thrown ? (thrown as Record<string, unknown>)[name] : undefined
   } catch {
     return undefined
   }

@@ -32,6 +32,8 @@ export interface HazelcastOptions {
   retentionMs: number
   /** How long an idempotency key is known; null or absent: the default of this backend. */
   keyRetentionMs?: number | null
+  /** For a messages actor: no start is due later than this, whatever the clock of the last holder said. */
+  retryMaxMs?: number
   /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
   address?: { clusterName: string; members: readonly string[] }
   /** Actors of this one's role; 1 by default. */
@@ -53,7 +55,8 @@ export interface HazelcastOptions {
 
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): Backend {
-  const { log, queue, laneCount, clock, random, logger, retentionMs, owner, depths } = options
+  const { log, queue, laneCount, clock, random, logger, owner, depths } = options
+  const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY } = options
   const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
   const stores = [
     ...(log === undefined ? [] : [watch('log', log, options)]),
@@ -65,7 +68,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
-      ...{ cluster: queue, laneCount, clock, logger, retentionMs, keyRetentionMs, owner, depths },
+      ...{ cluster: queue, laneCount, clock, logger, retentionMs, keyRetentionMs, retryMaxMs, owner, depths },
       ...limitsOf('queue'),
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),

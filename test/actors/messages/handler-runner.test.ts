@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import { invalidHandler } from '../../../src/actors/messages/handler.ts'
-import type { HandlerRunner, Run } from '../../../src/actors/messages/handler-runner.ts'
+import type { HandlerRunner } from '../../../src/actors/messages/handler-runner.ts'
+import type { Run } from '../../../src/actors/messages/runner.ts'
 import {
   HANDLER_ABORT_GRACE_MS,
   HANDLER_LOAD_MS,
@@ -60,7 +61,7 @@ test('a process that blocks is ended after the timeout: the fault of its message
   assert.deepEqual([alone.end, bench.alive()], [undefined, [true]], 'not judged before its timeout is over')
   await clock.advance(1)
   const error = 'The handler blocked its process for 30 s'
-  assert.deepEqual(alone.end, { as: 'failed', error, isSuspect: true })
+  assert.deepEqual(alone.end, { as: 'failed', error, isSuspect: true, isDeath: true })
   assert.deepEqual(bench.alive(), [false, true])
 })
 
@@ -108,7 +109,7 @@ test('a process that died takes nobody’s attempt when it had served another me
   await settle()
   bench.children.at(-1)!.die('died of it')
   await settle()
-  assert.deepEqual(alone.end, { as: 'failed', error: 'died of it', isSuspect: true })
+  assert.deepEqual(alone.end, { as: 'failed', error: 'died of it', isSuspect: true, isDeath: true })
 })
 
 test('after a stray error another process loads the handler; then the old one finishes its calls and is ended', async () => {

@@ -24,7 +24,10 @@ function call(handler: Handler) {
   return { host, sent, abort }
 }
 
-const ended = (error: string | null) => ({ kind: 'ended', run: 7, error })
+const ended = (error: string | null, more = {}) => ({
+  ...{ kind: 'ended', run: 7 },
+  failure: error === null ? null : { error, ...more },
+})
 
 test('a handler is given the message, the attempt and a signal; what it returns is not sent', async () => {
   const seen: unknown[] = []
@@ -69,8 +72,41 @@ test('any thrown value has a text, of bounded length', async () => {
     const { sent } = call(() => Promise.reject(thrown))
     await sleep()
     const last = sent.at(-1)
-    assert.ok(last?.kind === 'ended' && last.error !== null)
-    assert.ok(last.error.length > 0 && last.error.length <= 1000)
+    assert.ok(last?.kind === 'ended' && last.failure !== null)
+    assert.ok(last.failure.error.length > 0 && last.failure.error.length <= 1000)
+  }
+})
+
+test('an error says whether and when to try again, and whether what the handler needs is away', async () => {
+  for (const [said, expected] of [
+    [{ retry: false }, { retry: false }],
+    [{ retryAfter: 30 }, { retry: { afterMs: 30_000 } }],
+    [
+      { retryAfter: 0.5, outage: true },
+      { retry: { afterMs: 500 }, isOutage: true },
+    ],
+    [
+      { retry: false, retryAfter: 30, outage: true },
+      { retry: false, isOutage: true },
+    ],
+    [{ retryAfter: Number.POSITIVE_INFINITY }, { retry: { afterMs: Number.MAX_SAFE_INTEGER } }],
+    [{ retry: true, outage: 'yes' }, {}],
+  ] as const) {
+    const { sent } = call(() => Promise.reject(Object.assign(new Error('no'), said)))
+    await sleep()
+    assert.deepEqual(sent.at(-1), ended('Error: no', expected))
+  }
+  const { sent } = call(() => Promise.reject({ outage: true, toString: () => 'no error object' }))
+  await sleep()
+  assert.deepEqual(sent.at(-1), ended('no error object', { isOutage: true }))
+})
+
+test('a time to try again that is none is told of in the error', async () => {
+  for (const retryAfter of [-1, Number.NaN, '30', null]) {
+    const { sent } = call(() => Promise.reject(Object.assign(new Error('no'), { retryAfter })))
+    await sleep()
+    const why = 'its `retryAfter` was ignored: expected a number of seconds, 0 or more'
+    assert.deepEqual(sent.at(-1), ended(`Error: no (${why}, got ${retryAfter})`))
   }
 })
 

@@ -1,0 +1,44 @@
+/** What a consumer needs of what handles messages: the user's handler (`handler-runner.ts`), or a forward. */
+import type { Message } from '../../storage/ports.ts'
+import type { Share } from './slots.ts'
+
+/** How one run ended. */
+export type Run =
+  | { as: 'done' }
+  | {
+      as: 'failed'
+      /** For people. */
+      error: string
+      /** It ended its process: run it alone the next time. */
+      isSuspect: boolean
+      /** Its process died or did not react: counted apart from failures. */
+      isDeath?: true
+      /** False: dead at once. Else not before that time. */
+      retry?: false | { afterMs: number }
+      /** The target was away, as far as this run can tell. */
+      isOutage?: true
+    }
+  /** Not the message's failure. `isSuspect`: it may have ended its process, so run it alone the next time. */
+  | { as: 'back'; isSuspect: boolean }
+
+/** Runs messages for all lanes of one messages actor. It has started. */
+export interface Runner {
+  /** Waits for a slot, as `Slots.acquire`. @returns Gives the slot back. Call it once. */
+  acquire(share: Share): Promise<() => void>
+  /** Resolves when something can run. */
+  ready(): Promise<void>
+  /**
+   * Runs a message once. Never rejects.
+   *
+   * @param options.attempt 1 for the first start of this message.
+   * @param options.isAlone Nothing else may run in its process.
+   * @param options.abort Aborted when a drain ends the attempt. The message is then given back, unless it succeeds.
+   */
+  run(message: Message, options: { attempt: number; isAlone: boolean; abort: AbortSignal }): Promise<Run>
+  /** Why nothing runs, as sentences for people. */
+  missing(): string[]
+  /** Ends all that runs. Resolves when it has ended. */
+  close(): Promise<void>
+  /** What an outage is called for people: the URL without its query, or `the handler`. */
+  readonly target: string
+}
