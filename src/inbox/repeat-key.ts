@@ -27,7 +27,7 @@ export function repeatKeyOf(
 
 function idOf({ dedupe }: Source, rawHeaders: readonly string[], body: Buffer): string | undefined {
   if (dedupe.by === 'header') return valuesOf(rawHeaders, dedupe.name)[0]
-  if (dedupe.by === 'json') return wordAt(parsed(body), dedupe.pointer)
+  if (dedupe.by === 'json') return wordsIn(body, dedupe.pointer)[0]
   // What was signed is the body. Its digest, not its HMAC: a repeat is one also when the secret was rotated in between.
   if (dedupe.by === 'signature') return digestOf(body)
   return dedupe.by === 'event' ? eventIdOf(rawHeaders, body) : undefined
@@ -41,39 +41,42 @@ function eventIdOf(rawHeaders: readonly string[], body: Buffer): string | undefi
   const type = mediaTypeOf(rawHeaders)
   if (type === 'application/cloudevents-batch+json') return digestOf(body)
   if (type !== 'application/cloudevents+json') return undefined
-  const event = parsed(body)
-  const [source, id] = [wordAt(event, '/source'), wordAt(event, '/id')]
+  const [source, id] = wordsIn(body, '/source', '/id')
   return source === undefined || id === undefined ? undefined : JSON.stringify([source, id])
 }
 
-/** The text at a JSON pointer (RFC 6901); undefined when there is none, or it is empty. */
-function wordAt(json: unknown, pointer: string): string | undefined {
-  const value = pointer
-    .slice(1)
-    .split('/')
-    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
-    .reduce<unknown>((at, step) => (hasStep(at, step) ? at[step] : undefined), json)
-  return typeof value === 'string' && value !== '' ? value : undefined
+/** The texts at JSON pointers (RFC 6901), and numbers as they were written; undefined for all else, and for none. */
+function wordsIn(body: Buffer, ...pointers: string[]): (string | undefined)[] {
+  if (body.length > JSON_MAX_BYTES || !isUtf8(body)) return []
+  const json = body.toString()
+  try {
+    const values = valuesAt(pointers, JSON.parse(json))
+    const hasNumbers = values.some((value) => typeof value === 'number')
+    const written = hasNumbers ? valuesAt(pointers, JSON.parse(json, numbersAsWritten)) : values
+    return written.map((value) => (typeof value === 'string' && value !== '' ? value : undefined))
+  } catch {
+    return []
+  }
+}
+
+/** Texts in the place of numbers: one beyond 2^53 would lose digits. Parsing with it takes several times as long. */
+function numbersAsWritten(_key: string, value: unknown, written?: { source: string }): unknown {
+  return typeof value === 'number' ? written?.source : value
+}
+
+function valuesAt(pointers: string[], json: unknown): unknown[] {
+  return pointers.map((pointer) =>
+    pointer
+      .slice(1)
+      .split('/')
+      .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+      .reduce<unknown>((at, step) => (hasStep(at, step) ? at[step] : undefined), json),
+  )
 }
 
 function hasStep(at: unknown, step: string): at is Record<string, unknown> {
   if (Array.isArray(at)) return /^(0|[1-9]\d*)$/.test(step) && Number(step) < at.length
   return typeof at === 'object' && at !== null && Object.hasOwn(at, step)
-}
-
-/** A body as JSON; numbers are texts, as they were written. Undefined if it is none, or too large. */
-function parsed(body: Buffer): unknown {
-  if (body.length > JSON_MAX_BYTES || !isUtf8(body)) return undefined
-  try {
-    return JSON.parse(body.toString(), numbersAsWritten)
-  } catch {
-    return undefined
-  }
-}
-
-/** A number beyond 2^53 would lose digits. */
-function numbersAsWritten(_key: string, value: unknown, written?: { source: string }): unknown {
-  return typeof value === 'number' ? written?.source : value
 }
 
 function digestOf(body: Buffer): string {

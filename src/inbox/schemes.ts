@@ -130,12 +130,12 @@ function isSignedBy(
   { signatures, algorithm, before, after }: Signed,
   body: Buffer,
 ): boolean {
-  const expected = keys.map((key) =>
-    createHmac(algorithm, Buffer.from(key, 'base64')).update(before).update(body).update(after).digest(),
-  )
-  return expected
-    .flatMap((one) => signatures.map((signature) => timingSafeEqual(one, signature)))
-    .includes(true)
+  // The time may show which of the secrets it was, and nothing of any of them.
+  return keys.some((key) => {
+    const hmac = createHmac(algorithm, Buffer.from(key, 'base64'))
+    const expected = hmac.update(before).update(body).update(after).digest()
+    return signatures.some((signature) => timingSafeEqual(expected, signature))
+  })
 }
 
 function checkSecret({ keys }: Source, header: string, rawHeaders: readonly string[]): void {

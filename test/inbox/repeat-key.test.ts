@@ -129,7 +129,12 @@ describe('an id in the body', () => {
       assert.equal(idIn(body), undefined, body)
     }
     assert.equal(idIn('['.repeat(100_000)), undefined)
-    assert.equal(idIn(`{"a":${'['.repeat(300_000)}${']'.repeat(300_000)},"id":"1"}`), undefined)
+  })
+
+  test('is found beside what is nested deeply; where it is a number, that may be too deep', () => {
+    const body = (id: string) => `{"a":${'['.repeat(300_000)}${']'.repeat(300_000)},"id":${id}}`
+    assert.equal(idIn(body('"1"')), inKey('it', '1'))
+    assert.equal(idIn(body('1')), undefined)
   })
 
   test('is none in a body that is not UTF-8, where two ids could look alike', () => {

@@ -178,6 +178,21 @@ describe('sources side by side', () => {
   })
 })
 
+describe('GitHub’s own payloads, signed by its own library', () => {
+  const { declared, secrets, headers } = SENDERS['github']!
+  const source = sourceOf(declared, secrets[0])
+  const payloads = definitions.flatMap(({ examples }) => examples.map((one) => JSON.stringify(one)))
+
+  test('pass all, byte for byte', async () => {
+    assert.ok(payloads.length > 200)
+    for (const payload of payloads) {
+      const raw = rawOf(await headers(payload, secrets[0], NOW))
+      assert.equal(judge(source, raw, payload), 'passes')
+      assert.equal(judge(source, raw, JSON.stringify(JSON.parse(payload), null, 1)), 'body')
+    }
+  })
+})
+
 describe('published examples', () => {
   test('of GitHub', () => {
     const source = sourceOf({ verify: 'github' }, "It's a Secret to Everybody")
