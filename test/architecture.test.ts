@@ -69,7 +69,7 @@ const DOORS: Record<string, string[]> = {
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
-  undici: ['src/http/', 'src/nodes/'],
+  undici: ['src/http/', 'src/nodes/', 'src/actors/messages/forward.ts'],
   zod: ['src/http/', 'src/nodes/', 'src/settings/'],
   leven: ['src/settings/'],
   yargs: ['src/cli.ts'],
