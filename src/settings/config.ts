@@ -23,6 +23,8 @@ import {
   optional,
   port,
   secret,
+  signingSecret,
+  targetUrl,
   text,
   wholeNumber,
   yesNo,
@@ -110,6 +112,11 @@ const nodeSchema = z.object({
       .prefault('32')
       .describe('concurrent handler calls in each messages actor'),
   }),
+  ...under('Forward', {
+    /** Null: messages are not forwarded. */
+    forward: optional(targetUrl).describe('URL that each message is posted to, as it came'),
+    forwardSecret: signingSecret.describe('where the secret is that signs what is forwarded'),
+  }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
   }),
@@ -192,6 +199,12 @@ export function isOneOfSeveral({ peers }: Pick<Config, 'peers'>): boolean {
 }
 
 function* contradictions(config: Config): Generator<string> {
+  if (config.forward !== null && config.handler !== null) {
+    yield 'Expected `--forward` or `--handler`, got both: a message is forwarded or handled'
+  }
+  if (config.forwardSecret !== null && config.forward === null) {
+    yield 'Expected `--forward` to be given with `--forward-secret`: nothing else is signed'
+  }
   const { counts, backend, host, token, open, internalHost, internalPort, secret } = config
   const lanes = config.lanes ?? (backend === 'hazelcast' ? DEFAULT_LANES : null)
   if (lanes !== null && counts.messages > lanes) {

@@ -71,6 +71,7 @@ export async function startApi(
     hazelcastQueue: { clusterName: 'queue', members: [] },
     data: '/nowhere',
     handler: null,
+    ...{ forward: null, forwardSecret: null },
     handlerTimeoutMs: 30_000,
     handlerConcurrency: 1,
     lanes: 16,
