@@ -78,6 +78,7 @@ function commands(cli: Argv): Argv {
     .command('$0', false, {}, ({ _ }) =>
       noCommand(_, 'mailroom', ['start', ...CLIENT_COMMANDS.map(nameOf), 'dead', 'completion']),
     )
+    .example('$0 start --forward http://127.0.0.1:3000/', '')
     .example('$0 start --messages 4 --handler ./handler.js', '')
     .example('$0 send "hello"', '')
     .epilogue(`Every flag is also a variable: --handler-timeout is ${variableOf('handler-timeout')}.`)
