@@ -69,7 +69,7 @@ export class ForwardRunner implements Runner {
   readonly #url: URL
   readonly #key: Buffer | null
   readonly #slots = new Slots(FORWARD_SLOTS)
-  /** Connections without a request; the one used last is the last. Each `Client` is one connection at most. */
+  /** Without a request; the one used last is the last. Each is one connection at most, and connects when it has none. */
   readonly #idle: Client[] = []
 
   constructor(options: ForwardOptions) {
@@ -136,27 +136,20 @@ export class ForwardRunner implements Runner {
     over: AbortController,
     client = this.#idle.pop() ?? this.#connection(),
   ): Promise<Answer> {
-    let isReused = client.stats.connected
-    const onConnect = () => {
-      isReused = false
-    }
-    client.once('connect', onConnect)
-    let answer: Dispatcher.ResponseData
+    const isReused = client.stats.connected
     try {
       const path = this.#url.pathname + this.#url.search
-      answer = await client.request({ ...request, method: 'POST', path, signal: over.signal })
+      const sent = { ...request, method: 'POST', path, signal: over.signal } as const
+      const { statusCode: status, headers, body } = await client.request(sent)
+      const head = await this.#head(body, over)
+      this.#idle.push(client)
+      return { status, headers, head }
     } catch (error) {
-      void client.destroy()
-      const { code } = error as { code?: string }
-      if (!isReused || over.signal.aborted || !RESETS.has(code ?? '')) throw error
+      void client.destroy() // It may still be connecting.
+      const { code = '' } = error as { code?: string }
+      if (!isReused || over.signal.aborted || !RESETS.has(code)) throw error
       return this.#post(request, over, this.#connection())
-    } finally {
-      client.off('connect', onConnect)
     }
-    const { head, isWhole } = await this.#read(answer.body, over)
-    if (isWhole) this.#idle.push(client)
-    else void client.destroy()
-    return { status: answer.statusCode, headers: answer.headers, head }
   }
 
   #connection(): Client {
@@ -167,11 +160,8 @@ export class ForwardRunner implements Runner {
     })
   }
 
-  /** Reads a body to its end, up to `READ_BYTES`, for `FORWARD_BODY_MS`. Never rejects. */
-  async #read(
-    body: AsyncIterable<Buffer>,
-    over: AbortController,
-  ): Promise<{ head: Buffer; isWhole: boolean }> {
+  /** The beginning of a body, which is read up to `READ_BYTES`, for `FORWARD_BODY_MS`. Never rejects. */
+  async #head(body: AsyncIterable<Buffer>, over: AbortController): Promise<Buffer> {
     const cancel = this.#options.clock.after(FORWARD_BODY_MS, () => over.abort())
     let head = Buffer.alloc(0)
     let size = 0
@@ -179,14 +169,13 @@ export class ForwardRunner implements Runner {
       for await (const chunk of body) {
         head = Buffer.concat([head, chunk.subarray(0, TOLD_BYTES - head.length)])
         size += chunk.length
-        if (size > READ_BYTES) return { head, isWhole: false }
+        if (size > READ_BYTES) break // This closes the connection, and so does an abort.
       }
-      return { head, isWhole: true }
     } catch {
-      return { head, isWhole: false }
-    } finally {
-      cancel()
+      // It broke off: the status has decided.
     }
+    cancel()
+    return head
   }
 
   #judged({ status, headers, head }: Answer): Run {
