@@ -105,7 +105,9 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs: context.config.retentionMs })
+  const { config } = context
+  const options = { runner, retentionMs: config.retentionMs, policy: config }
+  const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {
@@ -159,6 +161,7 @@ async function backendOf(
       dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
+      retryMaxMs: config.retryMaxMs,
     },
     ...{ hazelcastLogging: config.hazelcastLogging, hazelcastQueue: config.hazelcastQueue },
     ...{ store, clock, random, logger, number: actorNumber(name), ...hooks },

@@ -5,7 +5,7 @@ import { dirname, join, normalize } from 'node:path'
 import test from 'node:test'
 
 /** Words that every room may use: pure functions, types and tables, without a disk, a network or a process. */
-const STORAGE_WORDS = ['content', 'ids', 'lanes', 'limits', 'paging', 'ports'].map(
+const STORAGE_WORDS = ['content', 'ids', 'lane', 'lanes', 'limits', 'paging', 'ports'].map(
   (name) => `src/storage/${name}.ts`,
 )
 

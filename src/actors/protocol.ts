@@ -3,7 +3,7 @@
  * `Facade`, other actors call `Logging` and `Messages`. All errors are `MailroomError`s (each code's outcome is in
  * `runtime/errors.ts`).
  */
-import type { ActorEntry, Role } from '../runtime/cluster/directory.ts'
+import type { ActorEntry, Outage, Role } from '../runtime/cluster/directory.ts'
 import type { Loss } from '../runtime/losses.ts'
 import type {
   ClusterState,
@@ -40,13 +40,18 @@ export interface StorePage {
   complete: boolean
 }
 
+/** Where a message is; `outage`: while it waits for a target that is away, else null. */
+export interface Place extends Whereabouts {
+  outage: Outage | null
+}
+
 /** A messages actor: consumes its lanes into its store. Reads and changes concern the lanes that it holds. */
 export interface Messages {
   /** A hint that these lanes may have pending messages. */
   wake(lanes: readonly number[]): Promise<void>
   page(range: Range): Promise<StorePage>
   /** Where a message of the lane is. Waits up to `waitMs` until it is delivered or dead. */
-  find(lane: number, id: string, waitMs: number): Promise<Whereabouts>
+  find(lane: number, id: string, waitMs: number): Promise<Place>
   /** Dead letters of all its lanes, oldest first, after an id. Shorter than `limit` as `stored`. */
   dead(range: { after?: string; limit: number }): Promise<Dead[]>
   /** Puts a dead letter back into its lane's backlog. False when there is none with this id. */
@@ -75,7 +80,7 @@ export interface Lists {
 }
 
 /** One message and where it is. */
-export interface Found extends Message, Whereabouts {
+export interface Found extends Message, Place {
   /** Name of the lane's holder when delivered, else null. */
   deliveredTo: string | null
 }

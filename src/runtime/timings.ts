@@ -197,10 +197,14 @@ export const LEAVE_NOTICE_MS = NODE_POLL_MS + 250
 export const DELIVERY_MS = 20
 /** A claim waits at most this long for a first message. Its wake-up ends it; should that be lost, its backend does. */
 export const CLAIM_WAIT_MS = 10 * SECOND_MS
-/** A failed handler is retried after this time, up to a half shorter; it doubles with each failure. */
-export const RETRY_BASE_MS = 500
-/** The longest time before a retry. */
-export const RETRY_MAX_MS = MINUTE_MS
+/** While a target is away, pauses between probes grow to this, from 1 s, doubled; each is up to a half shorter. */
+export const OUTAGE_PAUSE_MAX_MS = 10 * SECOND_MS
+/** The shortest such pause, times the number of messages actors: all together knock once a second at most. */
+export const OUTAGE_KNOCK_MS = 1200
+/** A target that is away may ask for a pause of this length. */
+export const OUTAGE_ASKED_MAX_MS = MINUTE_MS
+/** A start that has not ended after this time holds up no other while starts are held back. */
+export const SLOW_START_MS = SECOND_MS
 /** A process must load the handler within this time. */
 export const HANDLER_LOAD_MS = BOOT_TIMEOUT_MS - 10 * SECOND_MS
 /** The longest pause before a process is started for a handler again; it begins with `RESTART_BASE_MS`. */

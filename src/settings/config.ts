@@ -109,8 +109,17 @@ const nodeSchema = z.object({
     handler: optional(existingFile).describe('ES module whose default export is called for each message'),
     handlerTimeoutMs: duration('1ms', '1d').prefault('30s').describe('time one handler call may take'),
     handlerConcurrency: wholeNumber(1, 1000)
-      .prefault('32')
+      .prefault('8')
       .describe('concurrent handler calls in each messages actor'),
+    attempts: wholeNumber(1, 1000)
+      .prefault('24')
+      .describe('attempts before a message is a dead letter; an outage and a drain use none'),
+    retryMinMs: duration('1ms', '30d')
+      .prefault('1s')
+      .describe('pause after the first failed attempt, up to a half shorter; it doubles with each'),
+    retryMaxMs: duration('1ms', '30d')
+      .prefault('1h')
+      .describe('the longest pause before an attempt, also when the handler asks for one'),
   }),
   ...under('Forward', {
     /** Null: messages are not forwarded. */
@@ -206,12 +215,16 @@ function* contradictions(config: Config): Generator<string> {
     yield 'Expected `--forward` to be given with `--forward-secret`: nothing else is signed'
   }
   const { counts, backend, host, token, open, internalHost, internalPort, secret } = config
+  const { retryMinMs, retryMaxMs } = config
   const lanes = config.lanes ?? (backend === 'hazelcast' ? DEFAULT_LANES : null)
   if (lanes !== null && counts.messages > lanes) {
     yield `Expected \`--messages\` to be at most \`--lanes\`, which is ${lanes}, got ${counts.messages}`
   }
   if (counts.facade > 0 && !isLoopback(host) && token === null && !open) {
     yield `Expected \`--token\` to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say \`--open\``
+  }
+  if (retryMinMs > retryMaxMs) {
+    yield `Expected \`--retry-min\` to be at most \`--retry-max\`, which is ${retryMaxMs} ms, got ${retryMinMs} ms`
   }
   const several = isOneOfSeveral(config)
   const absent = ROLES.filter((role) => counts[role] === 0)

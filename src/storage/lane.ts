@@ -3,20 +3,22 @@
  * from then on it has a record, until it is delivered or dead:
  *
  *   waiting ──▶ started (open) ──▶ delivered
- *      ▲            │ failed: retry later      ▲ │ handler gave up, or killed its worker five times
+ *      ▲            │ failed: retry later      ▲ │ handler gave up, or killed its process five times
  *      │            ▼                          │ ▼
  *      └── back ── record ◀───── replay ────── dead ──▶ purged
  *
  * All functions are pure. A backend reads the record, asks here what becomes of the message, and writes the answer
  * durably before it acts on it.
  */
-import { MAX_STARTS } from './limits.ts'
-import type { Settlement } from './ports.ts'
+import { MAX_DEATHS } from './limits.ts'
+import type { Dead, Delivered, Settlement, Whereabouts } from './ports.ts'
 
 /** What is known of a message that was started, is to be retried, or was replayed. */
 export interface Attempts {
-  /** Handler starts so far, the open one included. */
+  /** Handler starts so far, the open one included. Those that an outage or a drain gave back do not count. */
   starts: number
+  /** Of these, in how many the process that ran the handler died. They are none of `--attempts`. */
+  deaths: number
   /** The next start is not before this instant (ms). The backend says on which clock. */
   dueAt: number
   /** The last start has no outcome yet. */
@@ -44,7 +46,7 @@ export type Fate =
 
 /** Of a message that was never started, or was replayed. */
 export const UNSTARTED: Attempts = {
-  ...{ starts: 0, dueAt: 0, open: false, suspect: false, firstError: '', lastError: '' },
+  ...{ starts: 0, deaths: 0, dueAt: 0, open: false, suspect: false, firstError: '', lastError: '' },
 }
 
 /** The attempts of a message that is delivered now. Without a handler it counts as one. */
@@ -68,18 +70,22 @@ export function eachOnce(settlements: readonly Settlement[]): Settlement[] {
  * @param now The present instant, on the clock of `dueAt`.
  */
 export function settledAs(settlement: Settlement, now: number, known: Attempts = UNSTARTED): Fate {
-  const { starts, firstError } = known
+  const { starts, deaths } = known
   switch (settlement.as) {
     case 'done':
       return { is: 'delivered', attempts: attemptsOf(known) }
     case 'retry': {
-      const { delayMs, error } = settlement
-      const errors = { firstError: firstError || error, lastError: error }
-      return { is: 'waiting', attempts: { ...UNSTARTED, starts, dueAt: now + delayMs, ...errors } }
+      const { delayMs, error, isDeath = false } = settlement
+      const counts = { starts, deaths: deaths + Number(isDeath) }
+      const dueAt = now + delayMs
+      return { is: 'waiting', attempts: { ...UNSTARTED, ...counts, dueAt, ...errorsOf(known, error) } }
     }
     case 'back': {
+      const { delayMs, error } = settlement
       const counted = known.open ? starts - 1 : starts
-      return { is: 'waiting', attempts: { ...known, starts: counted, open: false, dueAt: 0 } }
+      const dueAt = delayMs === undefined ? 0 : now + delayMs
+      const errors = error === undefined ? {} : errorsOf(known, error)
+      return { is: 'waiting', attempts: { ...known, starts: counted, open: false, dueAt, ...errors } }
     }
     case 'dead':
       return { is: 'dead', letter: letterOf(known, settlement.reason, settlement.error) }
@@ -93,16 +99,47 @@ export function settledAs(settlement: Settlement, now: number, known: Attempts =
  * @param latestDue No start is due later: the clock of the last holder may have been ahead.
  */
 export function adopted(known: Attempts, latestDue: number): Attempts {
-  if (known.open) return { ...known, open: false, suspect: true, dueAt: 0 }
+  if (known.open) return { ...known, deaths: known.deaths + 1, open: false, suspect: true, dueAt: 0 }
   return { ...known, dueAt: Math.min(known.dueAt, latestDue) }
 }
 
-/** The letter of an adopted message that has ended as many workers as it may; undefined when it may be started again. */
+/** The letter of an adopted message that has ended as many processes as it may; undefined when it may be started again. */
 export function killerLetter(known: Attempts): Letter | undefined {
-  if (!known.suspect || known.starts < MAX_STARTS) return undefined
-  return letterOf(known, `Its worker died ${known.starts} times while the handler ran`, 'the worker died')
+  if (known.deaths < MAX_DEATHS) return undefined
+  return letterOf(known, deathsReason(known.deaths), 'the worker died')
 }
 
-function letterOf({ starts, firstError }: Attempts, reason: string, error: string): Letter {
-  return { reason, attempts: starts, firstError: firstError || error, lastError: error }
+/** Why a message is dead that has ended so many processes. */
+export function deathsReason(deaths: number): string {
+  return `The process that ran its handler died ${deaths} times`
+}
+
+/**
+ * What is told of a message that waits.
+ *
+ * @param now The present instant, on the clock of `dueAt`; `wallNow`: the same in ms since 1970.
+ */
+export function queuedAt(now: number, wallNow: number, known: Attempts = UNSTARTED): Whereabouts {
+  const { starts, open, dueAt, lastError } = known
+  const nextAttemptAt = !open && dueAt > now ? Math.round(wallNow + dueAt - now) : null
+  return { state: 'queued', attempts: starts, deliveredAt: null, lastError: lastError || null, nextAttemptAt }
+}
+
+/** What is told of a message that is in the delivered list. */
+export function deliveredAt(found: Pick<Delivered, 'deliveredAt' | 'attempts'>): Whereabouts {
+  const { attempts, deliveredAt: at } = found
+  return { state: 'delivered', attempts, deliveredAt: at, lastError: null, nextAttemptAt: null }
+}
+
+/** What is told of a dead letter; one that was purged has no error. */
+export function deadAfter({ attempts, lastError }: Pick<Dead, 'attempts' | 'lastError'>): Whereabouts {
+  return { state: 'dead', attempts, deliveredAt: null, lastError: lastError || null, nextAttemptAt: null }
+}
+
+function letterOf(known: Attempts, reason: string, error: string): Letter {
+  return { reason, attempts: known.starts, ...errorsOf(known, error) }
+}
+
+function errorsOf({ firstError }: Attempts, error: string): Pick<Attempts, 'firstError' | 'lastError'> {
+  return { firstError: firstError || error, lastError: error }
 }

@@ -19,8 +19,8 @@ export const CLAIM_MAX_BYTES = 4 * BATCH_MAX_BYTES
 export const WAL_MAX_BYTES = 16 * MiB
 /** Embedded backend: posts are refused when less is free. A write-ahead log can still be moved, and deliveries recorded. */
 export const DISK_HEADROOM_BYTES = WAL_MAX_BYTES + 8 * BATCH_MAX_BYTES
-/** A message becomes a dead letter after this many handler starts that did not end well. */
-export const MAX_STARTS = 5
+/** A message becomes a dead letter after this many starts in which the process that ran its handler died. */
+export const MAX_DEATHS = 5
 /** The lanes of a new data directory or cluster: the most messages actors it can ever have. */
 export const DEFAULT_LANES = 16
 /** Hazelcast: the part of a member's heap that an idle member takes, and a little more. */

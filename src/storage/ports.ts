@@ -88,8 +88,9 @@ export interface Log {
 
 /** A message that its lane's holder has claimed. */
 export interface Claimed extends Message {
-  /** Starts counted before this claim. */
+  /** Starts counted before this claim, and in how many of them the process that ran the handler died. */
   starts: number
+  deaths: number
   /** A start of it was open when its holder died. Run it alone: it may be a poison message. */
   suspect: boolean
 }
@@ -97,11 +98,14 @@ export interface Claimed extends Message {
 /** The outcome of a claimed message. */
 export type Settlement =
   | { id: string; as: 'done' }
-  /** Try again after `delayMs`. */
-  | { id: string; as: 'retry'; delayMs: number; error: string }
+  /** Try again after `delayMs`. `isDeath`: the process that ran its handler died. */
+  | { id: string; as: 'retry'; delayMs: number; error: string; isDeath?: boolean }
   | { id: string; as: 'dead'; reason: string; error: string }
-  /** Interrupted, for example by a drain: due now, and the start (if any) does not count. */
-  | { id: string; as: 'back' }
+  /**
+   * Not the message's failure: the start (if any) does not count. Due now when a drain interrupted it; due after
+   * `delayMs` when an outage did, with its `error`.
+   */
+  | { id: string; as: 'back'; delayMs?: number; error?: string }
 
 /** A message in a lane's delivered list. */
 export interface Delivered extends Message {
@@ -133,6 +137,10 @@ export interface Whereabouts {
   attempts: number
   /** ms since 1970; null unless delivered */
   deliveredAt: number | null
+  /** Of the last attempt that failed; null when none has, and when the message is delivered. */
+  lastError: string | null
+  /** ms since 1970; null unless the message waits for that instant. */
+  nextAttemptAt: number | null
 }
 
 /** Numbers of messages of a lane. `oldestAt`: time (ms since 1970) of the oldest pending message, or null. */

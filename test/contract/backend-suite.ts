@@ -6,7 +6,7 @@ import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { DELIVERY_MS } from '../../src/runtime/timings.ts'
 import { idGenerator, MIN_ID } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
-import { MAX_STARTS } from '../../src/storage/limits.ts'
+import { MAX_DEATHS } from '../../src/storage/limits.ts'
 import type { Backend, Batch, Claimed, LaneBatch, Queue, Stored } from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
@@ -414,8 +414,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await next.queue.hold(LANE)
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
-          again.map(({ text, starts, suspect }) => ({ text, starts, suspect })),
-          ['a', 'b'].map((text) => ({ text, starts: 0, suspect: false })),
+          again.map(({ id: _, ...facts }) => facts),
+          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false })),
         )
       })
 
@@ -458,16 +458,18 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           assert.equal(claimed!.starts, attempt - 1)
           await messages.queue.start(LANE, [id])
           assert.deepEqual(await messages.queue.find(LANE, id), {
-            state: 'queued',
-            attempts: attempt,
-            deliveredAt: null,
+            ...{ state: 'queued', attempts: attempt, deliveredAt: null, nextAttemptAt: null },
+            lastError: attempt === 1 ? null : 'Error: no',
           })
           if (attempt < 3) await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
         }
         const [shown] = await settle(id, { as: 'done' })
         assert.equal(shown!.attempts, 3)
         const found = await messages.queue.find(LANE, id)
-        assert.deepEqual({ ...found, deliveredAt: 0 }, { state: 'delivered', attempts: 3, deliveredAt: 0 })
+        assert.deepEqual(
+          { ...found, deliveredAt: 0 },
+          { state: 'delivered', attempts: 3, deliveredAt: 0, lastError: null, nextAttemptAt: null },
+        )
       })
 
       test('a retry is claimed when it is due, not before, and blocks no other message', async () => {
@@ -509,6 +511,34 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual({ id: again!.id, starts: again!.starts }, { id, starts: 0 })
       })
 
+      test('a start that an outage gave back does not count; it is due after its delay, and tells its error', async () => {
+        const [id] = (await append('a')) as [string]
+        await claimAll(messages.queue, LANE, 1)
+        await messages.queue.start(LANE, [id])
+        const [beganAt, began] = [systemClock.monotonic(), Date.now()]
+        await settle(id, { as: 'back', delayMs: 300, error: 'Error: 503' })
+        const { nextAttemptAt, ...place } = await messages.queue.find(LANE, id)
+        assert.deepEqual(place, { state: 'queued', attempts: 0, deliveredAt: null, lastError: 'Error: 503' })
+        assert.ok(nextAttemptAt! >= began + 299 && nextAttemptAt! <= Date.now() + 300)
+        assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
+        const [again] = await claimAll(messages.queue, LANE, 1)
+        assert.ok(systemClock.monotonic() >= beganAt + 300)
+        assert.deepEqual([again!.id, again!.starts, again!.deaths], [id, 0, 0])
+      })
+
+      test('deaths of a handler’s process are counted, apart from other failures, and survive a new holder', async () => {
+        const [id] = (await append('a')) as [string]
+        for (const isDeath of [true, false, true]) {
+          await claimAll(messages.queue, LANE, 1)
+          await messages.queue.start(LANE, [id])
+          await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no', isDeath })
+        }
+        await messages.queue.release(LANE)
+        await messages.queue.hold(LANE)
+        const [again] = await claimAll(messages.queue, LANE, 1)
+        assert.deepEqual([again!.starts, again!.deaths, again!.suspect], [3, 2, false])
+      })
+
       test('a message given back without a start is due at once', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
@@ -525,10 +555,10 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await next.queue.hold(LANE), 1, 'its successor is told')
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
-          again.map(({ text, starts, suspect }) => ({ text, starts, suspect })),
+          again.map(({ id: _, ...facts }) => facts),
           [
-            { text: 'a', starts: 1, suspect: true },
-            { text: 'mate', starts: 0, suspect: false },
+            { text: 'a', starts: 1, deaths: 1, suspect: true },
+            { text: 'mate', starts: 0, deaths: 0, suspect: false },
           ],
         )
       })
@@ -547,7 +577,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('a message that was started at five deaths of its holder is a dead letter', async () => {
         const [id] = (await append('poison')) as [string]
-        for (let death = 1; death <= MAX_STARTS; death++) {
+        for (let death = 1; death <= MAX_DEATHS; death++) {
           await claimAll(messages.queue, LANE, 1)
           await messages.queue.start(LANE, [id])
           await messages.queue.release(LANE)
@@ -557,7 +587,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await messages.queue.hold(LANE), 0)
         assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
         const [letter] = await messages.queue.dead(LANE, { limit: 9 })
-        assert.deepEqual([letter!.id, letter!.text, letter!.attempts], [id, 'poison', MAX_STARTS])
+        assert.deepEqual([letter!.id, letter!.text, letter!.attempts], [id, 'poison', MAX_DEATHS])
         assert.match(letter!.reason, /died 5 times/)
         assert.equal((await messages.queue.find(LANE, id))!.state, 'dead')
       })

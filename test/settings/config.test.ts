@@ -32,7 +32,8 @@ test('without flags and variables the defaults are those of the help', () => {
     [config.host, config.port, config.backend, config.data],
     ['127.0.0.1', 8080, 'embedded', resolve('data')],
   )
-  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 32])
+  assert.deepEqual([config.handler, config.handlerTimeoutMs, config.handlerConcurrency], [null, 30_000, 8])
+  assert.deepEqual([config.attempts, config.retryMinMs, config.retryMaxMs], [24, 1000, 3_600_000])
   assert.deepEqual(
     [config.lanes, config.retentionMs, config.token, config.open],
     [null, 7 * 86_400_000, null, false],
@@ -112,6 +113,17 @@ test('durations carry their unit', () => {
   assert.deepEqual(['1ms', '2s', '3m', '4h', '1d'].map(ms), [1, 2000, 180_000, 14_400_000, 86_400_000])
   for (const bad of ['30', '0s', '1.5s', '-1s', '1w', 's', '2d', '1s ']) {
     assert.equal(problemsOf(() => start({ 'handler-timeout': bad })).length, 1, bad)
+  }
+})
+
+test('the first pause before a retry is the longest at most', () => {
+  assert.deepEqual(
+    problemsOf(() => start({ 'retry-min': '2m', 'retry-max': '1m' })),
+    ['Expected `--retry-min` to be at most `--retry-max`, which is 60000 ms, got 120000 ms'],
+  )
+  assert.equal(start({ 'retry-min': '1m', 'retry-max': '1m' }).retryMinMs, 60_000)
+  for (const attempts of ['0', '1001', '2.5']) {
+    assert.equal(problemsOf(() => start({ attempts })).length, 1, attempts)
   }
 })
 

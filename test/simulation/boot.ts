@@ -4,8 +4,8 @@ import { FacadeActor } from '../../src/actors/facade/facade.ts'
 import { LoggingPool } from '../../src/actors/facade/logging-pool.ts'
 import { Waker } from '../../src/actors/facade/waker.ts'
 import { LoggingActor } from '../../src/actors/logging/logging.ts'
-import type { HandlerRunner } from '../../src/actors/messages/handler-runner.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
+import type { Runner } from '../../src/actors/messages/runner.ts'
 import type { Facade, PagedList } from '../../src/actors/protocol.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
 import { followCursor } from '../../src/http/routes/log.ts'
@@ -26,7 +26,7 @@ export interface BootOptions {
   network: Network
   backend: BackendModel
   /** Starts the handler of a messages actor. Null: messages are only stored. */
-  handler: ((world: ActorContext<NodeConfig>, process: SimProcess) => Promise<HandlerRunner>) | null
+  handler: ((world: ActorContext<NodeConfig>, process: SimProcess) => Promise<Runner>) | null
   /** Watches what messages actors show. */
   showing: Showing
 }
@@ -148,6 +148,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
   const actor = new MessagesActor(world, watched(queue, holder, showing), {
     runner,
     retentionMs: world.config.retentionMs,
+    policy: world.config,
   })
   const close = network.serve(process.name, process, methodsOfMessages(actor))
   await actor.start()

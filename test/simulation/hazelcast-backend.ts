@@ -72,6 +72,7 @@ export class HazelcastModel implements BackendModel {
     const backend = openHazelcast({
       [half]: seen,
       ...{ owner, laneCount: config.lanes, clock, random, logger, retentionMs: config.retentionMs },
+      retryMaxMs: config.retryMaxMs,
       ...{ known: world.known, remember: (known) => world.remember(known) },
       reports: () => reportsOf(world.directory),
       isElsewhere: isHeldElsewhere(world),

@@ -5,22 +5,27 @@
 
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
 import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
-import { MAX_STARTS } from '../../src/storage/limits.ts'
+import {
+  type Attempts,
+  adopted,
+  deadAfter,
+  deliveredAt,
+  killerLetter,
+  queuedAt,
+  settledAs,
+  startedOnce,
+  UNSTARTED,
+} from '../../src/storage/lane.ts'
 import type { Dead, Range, Settlement, Whereabouts } from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
-interface Start {
+/** As its row in the table `start`, the attempts in the names of the rules. */
+interface Start extends Attempts {
   text: string
   file: string
   seq: number
-  starts: number
-  due: number
-  open: boolean
-  suspect: boolean
-  firstError: string
-  lastError: string
 }
 
 /** How a planted bug makes a home go wrong. */
@@ -52,20 +57,6 @@ export class HomeFile {
     this.start = new Table(journal)
     this.dead = new Table(journal)
   }
-}
-
-const NO_START: Start = {
-  ...{
-    text: '',
-    file: '',
-    seq: 0,
-    starts: 0,
-    due: 0,
-    open: false,
-    suspect: false,
-    firstError: '',
-    lastError: '',
-  },
 }
 
 /** An open home: what `HeldLane` uses of `Home`. */
@@ -117,8 +108,7 @@ export class SimHome {
   }
 
   start({ id, text, file, seq }: InHand): void {
-    const before = this.#file.start.get(id) ?? { ...NO_START, text, file, seq }
-    this.#file.start.put(id, { ...before, starts: before.starts + 1, open: true })
+    this.#file.start.put(id, { text, file, seq, ...startedOnce(this.#file.start.get(id)) })
   }
 
   deliver({ id, count, file, seq }: Omit<Run, 'deliveredAt' | 'attempts'>): Run | undefined {
@@ -135,39 +125,21 @@ export class SimHome {
   settle({ id, text, file, seq }: InHand, settlement: Settlement): Run | undefined {
     const { message, start, dead } = this.#file
     const now = this.#process.clock.now()
-    const before = start.get(id)
-    const { starts, firstError } = before ?? NO_START
-    switch (settlement.as) {
-      case 'done': {
-        start.remove(id)
-        const delivered = { id, count: 1, file, seq, deliveredAt: now, attempts: Math.max(1, starts) }
-        if (message.has(id)) return undefined
-        message.put(id, delivered)
-        return delivered
-      }
-      case 'retry': {
-        if (this.#bugs.losesRetries) return void start.remove(id)
-        const { delayMs, error } = settlement
-        const due = this.#process.clock.monotonic() + delayMs
-        const errors = { firstError: firstError || error, lastError: error }
-        start.put(id, { ...NO_START, text, file, seq, starts, due, ...errors })
-        return undefined
-      }
-      case 'back':
-        start.put(id, {
-          ...(before ?? NO_START),
-          ...{ text, file, seq, starts: starts - Number(before?.open ?? false), open: false, due: 0 },
-        })
-        return undefined
-      case 'dead':
-        start.remove(id)
-        if (dead.has(id)) return undefined
-        dead.put(id, {
-          ...{ id, text, file, seq, reason: settlement.reason, attempts: starts, purged: false, deadAt: now },
-          ...{ firstError: firstError || settlement.error, lastError: settlement.error },
-        })
-        return undefined
+    if (settlement.as === 'retry' && this.#bugs.losesRetries) return void start.remove(id)
+    const fate = settledAs(settlement, this.dueNow(), start.get(id))
+    if (fate.is === 'waiting') {
+      start.put(id, { text, file, seq, ...fate.attempts })
+      return undefined
     }
+    start.remove(id)
+    if (fate.is === 'dead') {
+      if (!dead.has(id)) dead.put(id, { id, text, file, seq, ...fate.letter, deadAt: now, purged: false })
+      return undefined
+    }
+    if (message.has(id)) return undefined
+    const delivered = { id, count: 1, file, seq, deliveredAt: now, attempts: fate.attempts }
+    message.put(id, delivered)
+    return delivered
   }
 
   known(): (id: string) => boolean {
@@ -178,10 +150,10 @@ export class SimHome {
   due(limit: number): Due[] {
     const now = this.dueNow()
     return [...this.#file.start]
-      .filter(([, { open, due }]) => !open && due <= now)
-      .sort(([, a], [, b]) => a.due - b.due)
+      .filter(([, { open, dueAt }]) => !open && dueAt <= now)
+      .sort(([, a], [, b]) => a.dueAt - b.dueAt)
       .slice(0, limit)
-      .map(([id, { text, file, seq, starts, suspect }]) => ({ id, text, file, seq, starts, suspect }))
+      .map(([id, start]) => ({ id, ...start }))
   }
 
   dueNow(): number {
@@ -190,7 +162,8 @@ export class SimHome {
 
   nextDueAfter(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { open, due } of this.#file.start.values()) if (!open && due > now) next = Math.min(next, due)
+    for (const { open, dueAt } of this.#file.start.values())
+      if (!open && dueAt > now) next = Math.min(next, dueAt)
     return next
   }
 
@@ -209,14 +182,11 @@ export class SimHome {
   find(id: string): Whereabouts | undefined {
     const { message, dead, start } = this.#file
     const delivered = message.get(id)
-    if (delivered !== undefined) {
-      const { deliveredAt, attempts } = delivered
-      return { state: 'delivered', deliveredAt, attempts }
-    }
+    if (delivered !== undefined) return deliveredAt(delivered)
     const letter = dead.get(id)
-    if (letter !== undefined) return { state: 'dead', attempts: letter.attempts, deliveredAt: null }
+    if (letter !== undefined) return deadAfter(letter)
     const started = start.get(id)
-    return started && { state: 'queued', attempts: started.starts, deliveredAt: null }
+    return started && queuedAt(this.dueNow(), this.#process.clock.now(), started)
   }
 
   delivered({ before = MAX_ID, after, limit }: Range): Run[] {
@@ -234,7 +204,7 @@ export class SimHome {
     if (letter === undefined || letter.purged) return false
     this.#file.dead.remove(id)
     const { text, file, seq } = letter
-    this.#file.start.put(id, { ...NO_START, text, file, seq })
+    this.#file.start.put(id, { text, file, seq, ...UNSTARTED })
     return true
   }
 
@@ -261,16 +231,14 @@ export class SimHome {
     if (open.length === 0 || this.#bugs.forgetsOpenStarts) return 0
     if (this.#disk.full) throw new DiskError('database or disk is full', FULL)
     const deadAt = this.#process.clock.now()
-    const lastError = 'the worker died'
-    for (const [id, { text, file, seq, starts, firstError }] of open) {
-      if (starts < MAX_STARTS) {
-        start.put(id, { ...start.get(id)!, open: false, suspect: true, due: 0 })
-        continue
+    for (const [id, { text, file, seq, ...attempts }] of open) {
+      const known = adopted(attempts, Number.POSITIVE_INFINITY)
+      const letter = killerLetter(known)
+      if (letter === undefined) start.put(id, { text, file, seq, ...known })
+      else {
+        dead.put(id, { id, text, file, seq, ...letter, deadAt, purged: false })
+        start.remove(id)
       }
-      const reason = `Its worker died ${starts} times while the handler ran`
-      const errors = { firstError: firstError || lastError, lastError }
-      dead.put(id, { id, text, file, seq, reason, attempts: starts, ...errors, deadAt, purged: false })
-      start.remove(id)
     }
     journal.synced()
     return open.length

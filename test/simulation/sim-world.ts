@@ -40,6 +40,7 @@ const POISON = 0.06
 const CONFIG: NodeConfig = {
   ...resolveConfig({ flags: {}, env: {} }),
   ...{ lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
+  ...{ attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 },
 }
 const LOGGER = createLogger('silent', {})
 

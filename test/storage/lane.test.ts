@@ -6,11 +6,12 @@ import {
   adopted,
   attemptsOf,
   killerLetter,
+  queuedAt,
   settledAs,
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import { MAX_STARTS } from '../../src/storage/limits.ts'
+import { MAX_DEATHS } from '../../src/storage/limits.ts'
 
 const NOW = 1000
 const dead = (error: string) =>
@@ -63,21 +64,47 @@ test('a dead letter has the reason, the attempts, the first error and the last',
   })
 })
 
+test('a start in which the process died counts as a death, and as a start', () => {
+  const settlement = { ...retry('died'), isDeath: true } as const
+  const errors = { firstError: 'died', lastError: 'died' }
+  assert.deepEqual(
+    settledAs(settlement, NOW, { ...startedTimes(3), deaths: 1 }),
+    waiting({ ...UNSTARTED, ...errors, starts: 3, deaths: 2, dueAt: NOW + 50 }),
+  )
+})
+
+test('a start that met an outage does not count, is due after its delay, and leaves its error', () => {
+  const known = { ...startedTimes(2), suspect: true, firstError: 'one', lastError: 'one' }
+  assert.deepEqual(
+    settledAs({ id: 'a', as: 'back', delayMs: 70, error: '503' }, NOW, known),
+    waiting({ ...known, starts: 1, open: false, dueAt: NOW + 70, lastError: '503' }),
+  )
+})
+
+test('a message that waits is told of with its attempts, its last error, and the instant of the next attempt', () => {
+  const place = { state: 'queued', attempts: 0, deliveredAt: null, lastError: null, nextAttemptAt: null }
+  assert.deepEqual(queuedAt(NOW, 5000), place)
+  const failed = { ...UNSTARTED, starts: 2, dueAt: NOW + 50.4, firstError: 'one', lastError: 'two' }
+  const told = { ...place, attempts: 2, lastError: 'two' }
+  assert.deepEqual(queuedAt(NOW, 5000, failed), { ...told, nextAttemptAt: 5050 })
+  assert.deepEqual(queuedAt(NOW + 51, 5051, failed), told, 'due')
+  assert.deepEqual(queuedAt(NOW, 5000, { ...failed, open: true }), told, 'under way')
+})
+
 test('an open start of a former holder makes its message suspect and due; others are due within the longest delay', () => {
   const open = { ...startedTimes(2), dueAt: 9999, firstError: 'one', lastError: 'one' }
-  assert.deepEqual(adopted(open, NOW), { ...open, open: false, suspect: true, dueAt: 0 })
+  assert.deepEqual(adopted(open, NOW), { ...open, deaths: 1, open: false, suspect: true, dueAt: 0 })
   const far = { ...UNSTARTED, starts: 2, dueAt: NOW + 1 }
   assert.deepEqual(adopted(far, NOW), { ...far, dueAt: NOW })
   assert.deepEqual(adopted({ ...far, dueAt: NOW - 1 }, NOW), { ...far, dueAt: NOW - 1 })
 })
 
-test('a suspect is buried after as many starts as there may be; a message that only failed so often is not', () => {
-  const killer = { ...UNSTARTED, starts: MAX_STARTS, suspect: true }
+test('a message is buried after as many deaths as there may be, however few its starts', () => {
+  const killer = { ...UNSTARTED, starts: MAX_DEATHS, deaths: MAX_DEATHS, suspect: true }
   assert.deepEqual(killerLetter(killer), {
-    reason: `Its worker died ${MAX_STARTS} times while the handler ran`,
-    ...{ attempts: MAX_STARTS, firstError: 'the worker died', lastError: 'the worker died' },
+    reason: `The process that ran its handler died ${MAX_DEATHS} times`,
+    ...{ attempts: MAX_DEATHS, firstError: 'the worker died', lastError: 'the worker died' },
   })
   assert.equal(killerLetter({ ...killer, firstError: 'one' })?.firstError, 'one')
-  assert.equal(killerLetter({ ...killer, starts: MAX_STARTS - 1 }), undefined)
-  assert.equal(killerLetter({ ...killer, suspect: false }), undefined)
+  assert.equal(killerLetter({ ...killer, deaths: MAX_DEATHS - 1, starts: 99 }), undefined)
 })

@@ -20,6 +20,8 @@ export class FakeFacade implements Facade {
   brokenHalf: 'logged' | 'delivered' | undefined
   /** What `find` shows. */
   isDelivered = true
+  /** What is shown of a message that is not delivered, beyond that. */
+  trouble: Partial<Found> = {}
   /** Waits whose reader went away. */
   goneCount = 0
   /** The pages of the log that can be had. */
@@ -113,11 +115,13 @@ export class FakeFacade implements Facade {
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
+    const fine = { lastError: null, nextAttemptAt: null, outage: null }
     if (!this.isDelivered) {
-      return { ...message, state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 }
+      const place = { state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 } as const
+      return { ...message, ...place, ...fine, ...this.trouble }
     }
     const deliveredAt = this.#clock.now()
-    return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1 }
+    return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1, ...fine }
   }
 
   actors(): readonly ActorEntry[] {
@@ -141,6 +145,7 @@ export class FakeFacade implements Facade {
         lanes: { 0: 4, 3: 5 },
         oldestAt: 0,
         dead: 6,
+        outage: { target: 'the handler', since: 0, why: 'refused' },
       },
       { ...life, name: 'messages-2', role: 'messages', state: 'starting' },
     ]

@@ -3,18 +3,23 @@
 import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
-import { LANES_POLL_MS, REDRIVE_AGE_MS, RETRY_MAX_MS } from '../../src/runtime/timings.ts'
+import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
   adopted,
+  deadAfter,
+  deliveredAt,
   killerLetter,
   type Letter,
+  queuedAt,
   settledAs,
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
 import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
+
+const HOUR_MS = 3_600_000
 
 interface Started extends Attempts {
   id: string
@@ -135,10 +140,10 @@ export class MemoryStore {
       const due = [...lane.started.values()]
         .filter(({ id, open, dueAt }) => !open && dueAt <= clock.monotonic() && !lane.inHand.has(id))
         .sort((a, b) => a.dueAt - b.dueAt)
-        .map(({ id, text, starts, suspect }) => ({ id, text, starts, suspect }))
+        .map(({ id, text, starts, deaths, suspect }) => ({ id, text, starts, deaths, suspect }))
       const fresh = [...this.log.values()]
         .filter((message) => message.lane === number && !lane.knows(message.id))
-        .map(({ id, text }) => ({ id, text, starts: 0, suspect: false }))
+        .map(({ id, text }) => ({ id, text, starts: 0, deaths: 0, suspect: false }))
       const claimed = [...due.slice(0, maxRetryCount), ...fresh].slice(0, maxCount)
       for (const { id, text } of claimed) lane.inHand.set(id, text)
       return claimed
@@ -164,7 +169,7 @@ export class MemoryStore {
         lane.holder = handle
         const open = [...lane.started.values()].filter((started) => started.open)
         for (const { id, text, ...attempts } of open) {
-          const known = adopted(attempts, clock.monotonic() + RETRY_MAX_MS)
+          const known = adopted(attempts, clock.monotonic() + HOUR_MS)
           const letter = killerLetter(known)
           if (letter === undefined) lane.started.set(id, { id, text, ...known })
           else bury(lane, { id, text }, letter, clock.now())
@@ -230,13 +235,10 @@ export class MemoryStore {
       find: async (number, id) => {
         const lane = await held('find', number)
         const delivered = lane.delivered.get(id)
-        if (delivered !== undefined) {
-          const { attempts, deliveredAt } = delivered
-          return { state: 'delivered', attempts, deliveredAt }
-        }
+        if (delivered !== undefined) return deliveredAt(delivered)
         const dead = lane.dead.get(id)
-        if (dead !== undefined) return { state: 'dead', attempts: dead.attempts, deliveredAt: null }
-        return { state: 'queued', attempts: lane.started.get(id)?.starts ?? 0, deliveredAt: null }
+        if (dead !== undefined) return deadAfter(dead)
+        return queuedAt(clock.monotonic(), clock.now(), lane.started.get(id))
       },
       delivered: async (number, range) => pageOf((await held('delivered', number)).delivered.values(), range),
       depth: async (number) => {

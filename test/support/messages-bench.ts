@@ -40,7 +40,10 @@ export class MessagesBench {
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
     const { handlerTimeoutMs: timeoutMs } = context.config
     const runner = handler && (await startRunner(handler, { clock: this.clock, timeoutMs }))
-    const actor = new MessagesActor(context, backend.queue, { runner, retentionMs })
+    const actor = new MessagesActor(context, backend.queue, {
+      ...{ runner, retentionMs },
+      policy: { attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 },
+    })
     await actor.start()
     return { actor, backend, context }
   }

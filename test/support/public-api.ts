@@ -74,6 +74,7 @@ export async function startApi(
     ...{ forward: null, forwardSecret: null },
     handlerTimeoutMs: 30_000,
     handlerConcurrency: 1,
+    ...{ attempts: 5, retryMinMs: 1000, retryMaxMs: 60_000 },
     lanes: 16,
     retentionMs: RETENTION_MS,
     token: options.token ?? null,

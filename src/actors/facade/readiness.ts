@@ -2,7 +2,12 @@
  * Whether a post would be taken now. `/readyz` and every post ask the same question here: what is missing refuses the
  * post before anything is written; what is degraded does not.
  */
-import { type ActorEntry, type Directory, livingMessages } from '../../runtime/cluster/directory.ts'
+import {
+  type ActorEntry,
+  type Directory,
+  livingMessages,
+  type Outage,
+} from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
@@ -74,7 +79,7 @@ export class Readiness {
     const degraded = isAble ? troubles : []
     const messages = actors.filter(({ role }) => role === 'messages')
     if (!messages.some(({ state }) => state === 'ready')) degraded.push('a ready messages actor')
-    degraded.push(...messages.flatMap(troublesOf))
+    degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages))
     // A lane on its way from one holder to the next is none that lacks one.
     if (this.#unheldSince !== undefined && this.#clock.monotonic() > this.#unheldSince + HEARTBEAT_MS) {
       degraded.push(`holders of ${this.#unheldCount()} lanes: messages in them wait`)
@@ -109,6 +114,20 @@ export class Readiness {
 function troublesOf({ name, state, missing }: ActorEntry): string[] {
   const troubles = state === 'failed' ? ['it keeps crashing', ...missing] : missing
   return troubles.map((what) => `${name}: ${what}`)
+}
+
+/** What is away, each target once, as sentences for people. */
+function outagesOf(actors: readonly ActorEntry[]): string[] {
+  const byTarget = new Map<string, Outage>()
+  for (const { outage } of actors) {
+    if (outage == null) continue
+    const known = byTarget.get(outage.target)
+    if (known === undefined || outage.since < known.since) byTarget.set(outage.target, outage)
+  }
+  return [...byTarget.values()].map(
+    ({ target, since, why }) =>
+      `an outage of ${target} since ${new Date(since).toISOString()}: messages wait (${why})`,
+  )
 }
 
 function unavailable(store: 'log' | 'queue', reason: string): MailroomError {

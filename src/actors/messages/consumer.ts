@@ -5,6 +5,7 @@
  *   claim ──▶ (no handler) ──────────────────────▶ settle done ──▶ onDelivered
  *        └──▶ start ──▶ handler ──▶ done, retry at, dead or back ──▶ settle ──▶ onDelivered
  *
+ * A message that has a slot waits for the actor's breaker: while the target is away, only probes start.
  * A message enters the store only after its settlement is durable, so a reader never sees it vanish. A start is
  * durable before its handler runs. Handlers of all lanes share the actor's slots. A suspect runs alone, in a process
  * of its own: its start was open when its worker died, or its handler may have ended the process it ran in.
@@ -13,16 +14,12 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import {
-  CLAIM_WAIT_MS,
-  DELIVERY_MS,
-  QUEUE_RETRY_MS,
-  RETRY_BASE_MS,
-  RETRY_MAX_MS,
-} from '../../runtime/timings.ts'
-import { MAX_STARTS } from '../../storage/limits.ts'
+import { CLAIM_WAIT_MS, DELIVERY_MS, QUEUE_RETRY_MS } from '../../runtime/timings.ts'
+import { timeOf } from '../../storage/ids.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
-import type { Runner } from './runner.ts'
+import type { Breaker, Pass } from './outage.ts'
+import { type RetryPolicy, settlementOf } from './retry.ts'
+import type { Run, Runner } from './runner.ts'
 
 const CLAIM_COUNT = 1000
 const CLAIM_WITH_HANDLER_COUNT = 64
@@ -38,6 +35,11 @@ export interface ConsumerOptions {
   logger: Logger
   /** Runs the handler for all lanes of the actor. Null: messages are only stored. */
   runner: Runner | null
+  /** Of the actor. */
+  breaker: Breaker
+  policy: RetryPolicy
+  /** A message of this age that still meets an outage is a dead letter. */
+  retentionMs: number
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called with messages that are delivered or dead now. */
@@ -125,20 +127,24 @@ export class Consumer {
 
   /** Never rejects. */
   async #handle(runner: Runner, message: Claimed): Promise<void> {
-    const { lane, queue } = this.#options
+    const { lane, queue, breaker } = this.#options
     const isSuspect = message.suspect || this.#suspects.has(message.id)
     const isRetry = isSuspect || message.starts > 0
     this.#inHandCount++
     if (isRetry) this.#retriesInHandCount++
     const release = await runner.acquire(isSuspect ? 'alone' : isRetry ? 'retry' : 'new')
     await runner.ready()
+    const pass = await breaker.admit(message.id, isRetry, this.#stop.signal)
     // After a stop it is not started. There is nothing to settle: it is pending in its lane.
-    if (!this.#stop.signal.aborted) {
-      const attempt = this.#attempt(runner, message, isSuspect).catch((error: unknown) => this.#fail(error))
+    if (pass !== undefined && !this.#stop.signal.aborted) {
+      const attempt = this.#attempt(runner, message, { isAlone: isSuspect, pass }).catch((error: unknown) =>
+        this.#fail(error),
+      )
       this.#attempts.add(attempt)
       await attempt
       this.#attempts.delete(attempt)
     }
+    pass?.end()
     release()
     this.#inHandCount--
     // A claim that waits may now take a retry that is due.
@@ -146,28 +152,42 @@ export class Consumer {
     this.#endPause()
   }
 
-  async #attempt(runner: Runner, { id, text, starts }: Claimed, isAlone: boolean): Promise<void> {
-    const { lane, queue, logger } = this.#options
+  async #attempt(
+    runner: Runner,
+    message: Claimed,
+    { isAlone, pass }: { isAlone: boolean; pass: Pass },
+  ): Promise<void> {
+    const { lane, queue } = this.#options
+    const { id, text } = message
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
-    const attempt = starts + 1
-    const abort = this.#abortHandlers.signal
-    const run = await runner.run({ id, text }, { attempt, isAlone, abort })
-    if (run.as !== 'done' && run.isSuspect) this.#suspects.add(id)
+    pass.begin()
+    const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal }
+    const run = await runner.run({ id, text }, options)
+    const settlement = this.#judge(run, message, { target: runner.target, pass })
+    if (run.as !== 'done' && run.isSuspect && settlement.as !== 'dead') this.#suspects.add(id)
     else this.#suspects.delete(id)
-    if (run.as !== 'failed') return this.#settle([{ id, as: run.as }])
-    const { error } = run
-    logger.warn({ id, attempt, error }, 'handler failed')
-    if (attempt < MAX_STARTS) {
-      return this.#settle([{ id, as: 'retry', delayMs: this.#backoffMs(attempt), error }])
-    }
-    this.#suspects.delete(id)
-    await this.#settle([{ id, as: 'dead', reason: `The handler failed ${attempt} times`, error }])
+    await this.#settle([settlement])
   }
 
-  #backoffMs(attempt: number): number {
-    const capMs = Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** (attempt - 1))
-    return capMs * (0.5 + this.#options.random() / 2)
+  /** What becomes of a message that has run. */
+  #judge(run: Run, message: Claimed, { target, pass }: { target: string; pass: Pass }): Settlement {
+    const { clock, random, logger, policy, retentionMs } = this.#options
+    const { id, starts } = message
+    if (run.as === 'done') pass.succeeded()
+    if (run.as !== 'failed') return { id, as: run.as }
+    const { error, isOutage, retry } = run
+    if (isOutage && retry !== false) {
+      const delayMs = pass.metOutage(error, retry?.afterMs)
+      if (delayMs !== undefined) {
+        logger.debug({ id, error, delayMs }, 'the target was away; the attempt does not count')
+        const isOver = timeOf(id) < clock.ago(retentionMs)
+        return isOver ? { id, as: 'dead', reason: 'outage', error } : { id, as: 'back', delayMs, error }
+      }
+    }
+    pass.failed()
+    logger.warn({ id, attempt: starts + 1, error }, 'handler failed')
+    return settlementOf(run, message, { policy, random, target })
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {

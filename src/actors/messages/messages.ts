@@ -7,26 +7,19 @@ import { Mutex } from 'async-mutex'
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
-import { livingMessages } from '../../runtime/cluster/directory.ts'
+import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, firstBytes, mergeById } from '../../storage/paging.ts'
-import type {
-  Dead,
-  Delivered,
-  Depth,
-  Message,
-  Queue,
-  Range,
-  Stored,
-  Whereabouts,
-} from '../../storage/ports.ts'
+import type { Dead, Delivered, Depth, Message, Queue, Range, Stored } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Messages, StorePage } from '../protocol.ts'
+import type { Messages, Place, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
+import { Breaker } from './outage.ts'
+import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
 
@@ -41,6 +34,7 @@ interface MessagesOptions {
   runner: Runner | null
   /** Older messages are not shown. */
   retentionMs: number
+  policy: RetryPolicy
 }
 
 /** Answers `Messages` for the lanes it holds. */
@@ -48,6 +42,8 @@ export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
   readonly #runner: Runner | null
   readonly #retentionMs: number
+  readonly #policy: RetryPolicy
+  readonly #breaker: Breaker
   readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
   /** Lanes held, each with its consumer. */
@@ -63,11 +59,19 @@ export class MessagesActor extends Actor implements Messages {
   #mustReconcileAgain = false
   #delivered = 0
 
-  constructor(context: ActorContext, queue: Queue, { runner, retentionMs }: MessagesOptions) {
+  constructor(context: ActorContext, queue: Queue, { runner, retentionMs, policy }: MessagesOptions) {
     super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
     this.#runner = runner
     this.#retentionMs = retentionMs
+    this.#policy = policy
+    const { clock, random, directory } = context
+    this.#breaker = new Breaker({
+      ...{ target: runner?.target ?? '', clock, random },
+      actorCount: () => livingMessages(directory.actors()).length,
+      waitingCount: () => this.#waitingCount(),
+      onChange: (outage, lastedMs) => this.#tellOutage(outage, lastedMs),
+    })
   }
 
   async start(): Promise<void> {
@@ -89,7 +93,8 @@ export class MessagesActor extends Actor implements Messages {
         oldestAt = depth.oldestAt
     }
     const missing = this.#runner?.missing() ?? []
-    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt }
+    const { outage } = this.#breaker
+    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt, outage }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -112,14 +117,16 @@ export class MessagesActor extends Actor implements Messages {
     })
   }
 
-  async find(lane: number, id: string, waitMs: number): Promise<Whereabouts> {
+  async find(lane: number, id: string, waitMs: number): Promise<Place> {
     const deadlineAt = this.context.clock.monotonic() + waitMs
     for (;;) {
       const settled = this.#longPolls.add(id)
       try {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
-        if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) return found
+        if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) {
+          return { ...found, outage: found.state === 'queued' ? this.#breaker.outage : null }
+        }
         await this.context.clock.sleep(leftMs, settled.signal)
       } finally {
         this.#longPolls.remove(id, settled)
@@ -254,13 +261,28 @@ export class MessagesActor extends Actor implements Messages {
   #consumerOf(lane: number): Consumer {
     const { clock, random, logger } = this.context
     return new Consumer({
-      ...{ lane, queue: this.#queue, clock, random, logger, runner: this.#runner },
+      ...{ lane, queue: this.#queue, clock, random, logger, runner: this.#runner, breaker: this.#breaker },
+      ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
       onLost: () => void this.#dropLanes([lane]),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
     })
+  }
+
+  #waitingCount(): number {
+    let count = 0
+    for (const { waiting, inHand } of this.#depths.values()) count += waiting + inHand
+    return count
+  }
+
+  #tellOutage({ target, since, why }: Outage, lastedMs?: number): void {
+    const { logger } = this.context
+    const facts = { target, since: new Date(since).toISOString(), why }
+    if (lastedMs === undefined) logger.warn(facts, 'the target is away: messages wait, only probes are sent')
+    else logger.info({ ...facts, lastedMs: Math.round(lastedMs) }, 'the target is back')
+    this.context.changed()
   }
 
   async #releaseLane(lane: number): Promise<void> {

@@ -19,6 +19,7 @@ import {
 import type { ConcurrencyLimit } from '../overload.ts'
 import { badRequest } from '../problems.ts'
 import { replyNewestFirst } from '../streams.ts'
+import { isoOrNull, outageJson } from './place.ts'
 
 const BODY_MAX_BYTES = 1024
 
@@ -73,8 +74,11 @@ function publicEntry(actor: ActorEntry): object {
   if (role === 'facade') return { ...entry, connections: actor.connections ?? 0 }
   if (role !== 'messages') return entry
   const waiting = Object.values(actor.lanes ?? {}).reduce((sum, count) => sum + count, 0)
-  const { oldestAt = null, dead = 0 } = actor
-  return { ...entry, waiting, oldestAt: oldestAt === null ? null : new Date(oldestAt).toISOString(), dead }
+  const { oldestAt = null, dead = 0, outage = null } = actor
+  return {
+    ...{ ...entry, waiting, oldestAt: isoOrNull(oldestAt), dead },
+    outage: outageJson(outage),
+  }
 }
 
 function roleOf(name: string): Role {

@@ -24,6 +24,7 @@ import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest, quoted } from '../problems.ts'
 import { messageJson, openJson, type ResponseStream } from '../streams.ts'
 import { postLines } from './lines.ts'
+import { placeJson } from './place.ts'
 import { hashOf, readPosted } from './posted.ts'
 import { ROUTES } from './table.ts'
 
@@ -89,9 +90,7 @@ export function messageRoutes(
         ? facade.find(id)
         : longPolls.run(() => longPoll(context, id, waitMs)))
       if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
-      const { state, deliveredTo, attempts } = found
-      const deliveredAt = found.deliveredAt === null ? null : new Date(found.deliveredAt).toISOString()
-      replyJson(context, 200, JSON.stringify({ ...shown(found), state, deliveredTo, deliveredAt, attempts }))
+      replyJson(context, 200, JSON.stringify({ ...shown(found), ...placeJson(found) }))
     },
   }
 }

@@ -13,6 +13,16 @@ export const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
 /** The state of an actor. `failed`: its circuit breaker is open; it is probed every 30 s. */
 export type ActorState = 'starting' | 'ready' | 'draining' | 'restarting' | 'failed'
 
+/** What messages are delivered to is away: a URL, or what the handler needs. */
+export interface Outage {
+  /** For people: the URL without its query, or `the handler`. */
+  target: string
+  /** ms since 1970 */
+  since: number
+  /** The last error. */
+  why: string
+}
+
 /** An actor's status, sent with each heartbeat. */
 export interface ActorStatus {
   mailbox: { depth: number; capacity: number; refused: number }
@@ -25,6 +35,8 @@ export interface ActorStatus {
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
+  /** Of a messages actor: null while its target answers. */
+  outage?: Outage | null
   /** What it lacks to work, human-readable. */
   missing: string[]
   /** Damaged data, human-readable. The actor works without it. */

@@ -12,7 +12,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
-import { eachOnce } from '../lane.ts'
+import { eachOnce, queuedAt } from '../lane.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
 import type { Claimed, Dead, Delivered, Depth, Message, Range, Settlement, Whereabouts } from '../ports.ts'
 import type { Home, InHand, Run } from './home.ts'
@@ -224,7 +224,7 @@ export class HeldLane {
   }
 
   find(id: string): Whereabouts {
-    return this.home.find(id) ?? { state: 'queued', attempts: 0, deliveredAt: null }
+    return this.home.find(id) ?? queuedAt(0, 0)
   }
 
   /** A page is short at the end of the list only: a text that cannot be read leaves a gap. */
@@ -373,9 +373,9 @@ export class HeldLane {
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      const { id, text, file, seq, starts, suspect } = message
+      const { id, text, file, seq, starts, deaths, suspect } = message
       this.#inHand.set(id, { id, text, file, seq, row: undefined })
-      claimed.push({ id, text, starts, suspect })
+      claimed.push({ id, text, starts, deaths, suspect })
     }
     const names = this.#unsettledFiles()
     this.#turn++
@@ -414,7 +414,7 @@ export class HeldLane {
           continue
         }
         this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row })
-        claimed.push({ id, text, starts: 0, suspect: false })
+        claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
         bytes += text.length
       }
       if (claimed.length === maxCount) break

@@ -7,14 +7,16 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
-import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
   adopted,
   attemptsOf,
+  deadAfter,
+  deliveredAt,
   killerLetter,
   type Letter,
+  queuedAt,
   settledAs,
   startedOnce,
 } from '../lane.ts'
@@ -44,7 +46,7 @@ const SCHEMA = `
     at INTEGER NOT NULL, attempts INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, due INTEGER NOT NULL, open INTEGER NOT NULL, suspect INTEGER NOT NULL,
-    firstError TEXT NOT NULL, lastError TEXT NOT NULL);
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL, deaths INTEGER NOT NULL DEFAULT 0);
   CREATE INDEX start_due ON start(open, due);
   CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, reason TEXT NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL,
@@ -54,9 +56,11 @@ const TABLES = ['file', 'delivered', 'start', 'dead']
 
 /** The columns of `Attempts`, in its names. */
 const ATTEMPTS = 'starts, due AS dueAt, open, suspect, firstError, lastError'
-const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET starts = excluded.starts,
-  due = excluded.due, open = excluded.open, suspect = excluded.suspect, firstError = excluded.firstError,
-  lastError = excluded.lastError`
+/** Earlier versions did not count deaths. Their homes get the column when they are opened to write. */
+const ADD_DEATHS = 'ALTER TABLE start ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0'
+const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+  starts = excluded.starts, due = excluded.due, open = excluded.open, suspect = excluded.suspect,
+  firstError = excluded.firstError, lastError = excluded.lastError, deaths = excluded.deaths`
 const BURY = 'INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING'
 
 /** How many old records are removed in one transaction. */
@@ -80,10 +84,7 @@ function isInRun({ id: firstId, count }: Pick<Run, 'id' | 'count'>, id: string):
 }
 
 /** A message that was started before, in hand again. */
-export interface Due extends InHand {
-  starts: number
-  suspect: boolean
-}
+export interface Due extends InHand, Pick<Attempts, 'starts' | 'deaths' | 'suspect'> {}
 
 type AttemptsRow = Omit<Attempts, 'open' | 'suspect'> & { open: number; suspect: number }
 
@@ -95,6 +96,7 @@ export class Home {
   /** The present instant (ms) as the column `due` counts it: it never steps. */
   readonly dueNow: () => number
   readonly #retentionMs: number
+  readonly #retryMaxMs: number
   readonly #path: string
   #open: OpenFile
   #guard: Guard
@@ -105,12 +107,17 @@ export class Home {
   readonly #statements = new Map<string, StatementSync>()
   readonly #commits: GroupCommit
 
-  /** Opens a lane's home, or begins it. While it cannot be written it can be read. */
-  constructor(path: string, clock: Clock, retentionMs: number) {
+  /**
+   * Opens a lane's home, or begins it. While it cannot be written it can be read.
+   *
+   * @param retryMaxMs A start that is due later was written by a clock that was ahead: it is due then.
+   */
+  constructor(path: string, clock: Clock, retentionMs: number, retryMaxMs = Number.POSITIVE_INFINITY) {
     this.#path = path
     this.#clock = clock
     this.dueNow = steadyNow(clock)
     this.#retentionMs = retentionMs
+    this.#retryMaxMs = retryMaxMs
     this.#commits = new GroupCommit({
       clock,
       transact: (work, isDurable) => this.#transact(work, isDurable),
@@ -202,8 +209,13 @@ export class Home {
   }
 
   #attempts(id: string): Attempts | undefined {
-    const row = this.#one(`SELECT ${ATTEMPTS} FROM start WHERE id = ?`, id)
+    const row = this.#one(`SELECT ${ATTEMPTS}, ${this.#deaths()} FROM start WHERE id = ?`, id)
     return row && attemptsIn(row)
+  }
+
+  /** The column, as a file has it that can only be read and was written by an earlier version. */
+  #deaths(): string {
+    return this.#unwritable === undefined || hasDeaths(this.#open.database) ? 'deaths' : '0 AS deaths'
   }
 
   #keep(hand: InHand, attempts: Attempts): void {
@@ -226,8 +238,8 @@ export class Home {
 
   /** Messages whose next start is due, the longest due first. */
   due(limit: number): Due[] {
-    const sql = `SELECT id, body AS text, file, seq, starts, suspect FROM start WHERE open = 0 AND due <= ?
-      ORDER BY due LIMIT ?`
+    const sql = `SELECT id, body AS text, file, seq, starts, suspect, ${this.#deaths()} FROM start
+      WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?`
     const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
       suspect: number
     })[]
@@ -253,14 +265,11 @@ export class Home {
 
   find(id: string): Whereabouts | undefined {
     const [run] = this.#runs('id <= ? ORDER BY id DESC LIMIT 1', id)
-    if (run !== undefined && isInRun(run, id))
-      return { state: 'delivered', attempts: run.attempts, deliveredAt: run.deliveredAt }
-    const dead = this.#one('SELECT starts FROM dead WHERE id = ?', id)
-    if (dead !== undefined) return { state: 'dead', attempts: dead['starts'] as number, deliveredAt: null }
-    const start = this.#one('SELECT starts FROM start WHERE id = ?', id)
-    if (start !== undefined)
-      return { state: 'queued', attempts: start['starts'] as number, deliveredAt: null }
-    return undefined
+    if (run !== undefined && isInRun(run, id)) return deliveredAt(run)
+    const dead = this.#one('SELECT starts AS attempts, lastError FROM dead WHERE id = ?', id)
+    if (dead !== undefined) return deadAfter(dead as unknown as Pick<Dead, 'attempts' | 'lastError'>)
+    const known = this.#attempts(id)
+    return known && queuedAt(this.dueNow(), this.#clock.now(), known)
   }
 
   /**
@@ -292,7 +301,7 @@ export class Home {
   /** Within `commit`. @returns False when there is no such dead letter. */
   replay(id: string): boolean {
     const { changes } = this.#sql(
-      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '' FROM dead WHERE id = ? AND purged = 0`,
+      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0 FROM dead WHERE id = ? AND purged = 0`,
     ).run(id)
     this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
     return changes === 1
@@ -373,11 +382,9 @@ export class Home {
 
   #openToWrite(): OpenFile {
     return openToWrite(this.#path, (open) => {
-      this.leftOpenCount = adoptStarts(
-        checkTables(open).database,
-        this.#clock.now(),
-        this.dueNow() + RETRY_MAX_MS,
-      )
+      const { database } = checkTables(open)
+      if (!hasDeaths(database)) transact(database, () => database.exec(ADD_DEATHS))
+      this.leftOpenCount = adoptStarts(database, this.#clock.now(), this.dueNow() + this.#retryMaxMs)
       return open
     })
   }
@@ -403,11 +410,17 @@ function checkTables(open: OpenFile): OpenFile {
   return open
 }
 
+function hasDeaths(database: DatabaseSync): boolean {
+  return (
+    database.prepare(`SELECT 1 FROM pragma_table_info('start') WHERE name = 'deaths'`).get() !== undefined
+  )
+}
+
 /** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
 function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
   return transact(database, () => {
     const rows = database
-      .prepare(`SELECT id, body AS text, file, seq, ${ATTEMPTS} FROM start WHERE open = 1 OR due > ?`)
+      .prepare(`SELECT id, body AS text, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
       .all(latestDue)
     const [keepOne, buryOne] = [database.prepare(KEEP), database.prepare(BURY)]
     const forget = database.prepare('DELETE FROM start WHERE id = ?')
@@ -426,13 +439,15 @@ function adoptStarts(database: DatabaseSync, now: number, latestDue: number): nu
 }
 
 function attemptsIn(row: Record<string, unknown>): Attempts {
-  const { starts, dueAt, open, suspect, firstError, lastError } = row as unknown as AttemptsRow
-  return { starts, dueAt, open: open === 1, suspect: suspect === 1, firstError, lastError }
+  const { open, suspect, ...rest } = row as unknown as AttemptsRow
+  const { starts, deaths, dueAt, firstError, lastError } = rest
+  return { starts, deaths, dueAt, open: open === 1, suspect: suspect === 1, firstError, lastError }
 }
 
 function keep(statement: StatementSync, { id, text, file, seq }: InHand, attempts: Attempts): void {
-  const { starts, dueAt, open, suspect, firstError, lastError } = attempts
-  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), firstError, lastError)
+  const { starts, deaths, dueAt, open, suspect, firstError, lastError } = attempts
+  const errors = [firstError, lastError]
+  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), ...errors, deaths)
 }
 
 function bury(statement: StatementSync, { id, text, file, seq }: InHand, letter: Letter, now: number): void {

@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** For a messages actor: no start is due later than this, whatever the clock of the last holder said. */
+  retryMaxMs?: number
   /** Number of the logging actor this process hosts; without it the log is only read here. */
   writer?: number
   /** Called when the log cannot be written any more by this process, which must end. */

@@ -21,7 +21,7 @@ import { faultOf, isUnavailable, setAside } from './sqlite.ts'
 export interface EmbeddedQueueOptions
   extends Pick<
     EmbeddedOptions,
-    'data' | 'dataIdentity' | 'laneCount' | 'clock' | 'retentionMs' | 'depths' | 'wakeRemote'
+    'data' | 'dataIdentity' | 'laneCount' | 'clock' | 'retentionMs' | 'retryMaxMs' | 'depths' | 'wakeRemote'
   > {
   files: LogFiles
   damage: Damage
@@ -159,14 +159,14 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   }
 
   #openHome(lane: number): Home {
-    const { data, clock, retentionMs } = this.#options
+    const { data, clock, retentionMs, retryMaxMs } = this.#options
     const path = join(data, homeName(lane))
     try {
-      return new Home(path, clock, retentionMs)
+      return new Home(path, clock, retentionMs, retryMaxMs)
     } catch (error) {
       if (faultOf(error) !== 'damaged') throw error
       this.#setHomeAside(lane)
-      return new Home(path, clock, retentionMs)
+      return new Home(path, clock, retentionMs, retryMaxMs)
     }
   }
 

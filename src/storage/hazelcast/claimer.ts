@@ -77,7 +77,7 @@ export class Claimer {
             continue
           }
           state.inHand.set(hand.id, hand)
-          claimed.push({ id: hand.id, text: hand.text, starts: 0, suspect: false })
+          claimed.push({ id: hand.id, text: hand.text, starts: 0, deaths: 0, suspect: false })
         }
         if (claimed.length < maxCount && !(await this.#loadMore(maxCount - claimed.length))) break
       }
@@ -102,7 +102,8 @@ export class Claimer {
       else if (text === undefined) state.lone.forget(id)
       else {
         state.inHand.set(id, { id, text, batch: undefined })
-        claimed.push({ id, text, starts: lone.starts, suspect: lone.suspect })
+        const { starts, deaths, suspect } = lone
+        claimed.push({ id, text, starts, deaths, suspect })
       }
     }
   }

@@ -14,7 +14,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, placeOf, timeOf } from '../ids.ts'
-import { UNSTARTED } from '../lane.ts'
+import { deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
 import type {
   Claimed,
   Dead,
@@ -42,6 +42,8 @@ export interface HeldLaneOptions {
   clock: Clock
   logger: Logger
   retentionMs: number
+  /** As `EmbeddedOptions.retryMaxMs`. */
+  retryMaxMs: number
   /** Puts a batch into the log, once more. */
   repair: (batch: LaneBatch) => Promise<unknown>
   census: Census
@@ -55,8 +57,9 @@ export class HeldLane {
   readonly #settler: Settler
   readonly #pendingScan: PendingScan
 
-  constructor({ lane, cluster, clock, logger, retentionMs, repair, census }: HeldLaneOptions) {
-    const state = new LaneState({ lane, cluster, clock, retentionMs, census })
+  constructor(options: HeldLaneOptions) {
+    const { lane, cluster, clock, logger, repair } = options
+    const state = new LaneState(options)
     const wake = () => this.wake()
     this.#clock = clock
     this.#state = state
@@ -93,14 +96,9 @@ export class HeldLane {
   async find(id: string): Promise<Whereabouts> {
     const { list, lone, dead } = this.#state
     const found = (await list.find([id])).get(id)
-    if (found !== undefined) {
-      const { deliveredAt, attempts } = found
-      return { state: 'delivered', attempts, deliveredAt }
-    }
-    if (dead.has(id)) {
-      return { state: 'dead', attempts: (await dead.get(id))?.attempts ?? 0, deliveredAt: null }
-    }
-    return { state: 'queued', attempts: lone.get(id)?.starts ?? 0, deliveredAt: null }
+    if (found !== undefined) return deliveredAt(found)
+    if (dead.has(id)) return deadAfter((await dead.get(id)) ?? { attempts: 0, lastError: '' })
+    return queuedAt(lone.dueIn(0), this.#clock.now(), lone.get(id))
   }
 
   delivered(range: Range): Promise<Delivered[]> {

@@ -28,6 +28,7 @@ export interface LaneStateOptions {
   cluster: Cluster
   clock: Clock
   retentionMs: number
+  retryMaxMs: number
   census: Census
 }
 
@@ -44,11 +45,11 @@ export class LaneState {
   readonly #deliveredByFormerHolder = new Map<string, Delivered>()
   #released = false
 
-  constructor({ lane, cluster, clock, retentionMs, census }: LaneStateOptions) {
+  constructor({ lane, cluster, clock, retentionMs, retryMaxMs, census }: LaneStateOptions) {
     this.lane = lane
     this.pending = cluster.map(NAMES.pending)
     this.list = new DeliveredList({ lane, cluster, clock, retentionMs, census })
-    this.lone = new LoneMessages(this.pending, lane, clock)
+    this.lone = new LoneMessages({ map: this.pending, lane, clock, retryMaxMs })
     this.leaving = new Leaving(this.pending)
     this.dead = new LaneDeadLetters({
       ...{ lane, cluster, clock, retentionMs },

@@ -1,6 +1,5 @@
 /** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
-import { RETRY_MAX_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
 import { adopted, UNSTARTED } from '../lane.ts'
 import type { Message } from '../ports.ts'
@@ -12,18 +11,30 @@ const FETCH_COUNT = 64
 /** A lone message without its text, which stays in the cluster. */
 export type Lone = Omit<LoneEntry, 'text'>
 
+/** What they need. */
+export interface LoneMessagesOptions {
+  /** `pending` */
+  map: ClusterMap
+  lane: number
+  clock: Clock
+  /** A start that is due later was written by a clock that was ahead. */
+  retryMaxMs: number
+}
+
 /** The lone messages of one lane. All throw as `ClusterMap` does. */
 export class LoneMessages {
   readonly #map: ClusterMap
   readonly #lane: number
+  readonly #retryMaxMs: number
   /** For `dueAt`. */
   readonly #dueNow: () => number
   readonly #known = new Map<string, Lone>()
 
-  constructor(map: ClusterMap, lane: number, clock: Clock) {
+  constructor({ map, lane, clock, retryMaxMs }: LoneMessagesOptions) {
     this.#dueNow = steadyNow(clock)
     this.#map = map
     this.#lane = lane
+    this.#retryMaxMs = retryMaxMs
   }
 
   get count(): number {
@@ -45,7 +56,9 @@ export class LoneMessages {
       const found = await this.#valuesOf(ids.slice(index, index + FETCH_COUNT))
       // Because of one that is here its batch is left: so it is to be here for sure.
       for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
-        this.#known.set(id, { ...lone, ...adopted(lone, this.dueIn(RETRY_MAX_MS)) })
+        // Earlier versions did not count deaths.
+        const known = { ...lone, deaths: lone.deaths ?? 0 }
+        this.#known.set(id, { ...known, ...adopted(known, this.dueIn(this.#retryMaxMs)) })
         if (lone.open) openCount++
       }
     }

@@ -29,6 +29,8 @@ export interface HazelcastOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** For a messages actor: no start is due later than this, whatever the clock of the last holder said. */
+  retryMaxMs?: number
   /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
   address?: { clusterName: string; members: readonly string[] }
   /** Actors of this one's role; 1 by default. */
@@ -50,7 +52,8 @@ export interface HazelcastOptions {
 
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): Backend {
-  const { log, queue, laneCount, clock, random, logger, retentionMs, owner, depths } = options
+  const { log, queue, laneCount, clock, random, logger, owner, depths } = options
+  const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY } = options
   const stores = [
     ...(log === undefined ? [] : [watch('log', log, options)]),
     ...(queue === undefined ? [] : [watch('queue', queue, options)]),
@@ -61,7 +64,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
-      ...{ cluster: queue, laneCount, clock, logger, retentionMs, owner, depths },
+      ...{ cluster: queue, laneCount, clock, logger, retentionMs, retryMaxMs, owner, depths },
       ...limitsOf('queue'),
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),

@@ -23,6 +23,7 @@ export interface HazelcastQueueOptions {
   clock: Clock
   logger: Logger
   retentionMs: number
+  retryMaxMs: number
   bound: Bound
   census: Census
   /** The actor that holds lanes here, unique in the system, and a name for this process of it. */
@@ -61,8 +62,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const { cluster, clock, logger, retentionMs, repair, census } = this.#options
-    const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair, census })
+    const held = new HeldLane({ lane, ...this.#options })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()

@@ -3,6 +3,7 @@ import test from 'node:test'
 import { Consumer } from '../../../src/actors/messages/consumer.ts'
 import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { HandlerRunner } from '../../../src/actors/messages/handler-runner.ts'
+import { Breaker } from '../../../src/actors/messages/outage.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import {
@@ -10,11 +11,11 @@ import {
   DELIVERY_MS,
   HANDLER_ABORT_GRACE_MS,
   HANDLER_GRACE_MS,
-  RETRY_BASE_MS,
-  RETRY_MAX_MS,
+  OUTAGE_KNOCK_MS,
+  OUTAGE_PAUSE_MAX_MS,
 } from '../../../src/runtime/timings.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
-import { MAX_STARTS } from '../../../src/storage/limits.ts'
+import { MAX_DEATHS } from '../../../src/storage/limits.ts'
 import type { Backend } from '../../../src/storage/ports.ts'
 import { seeded } from '../../support/actor-context.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
@@ -22,6 +23,9 @@ import { type ChildHere, spawnHere, startRunner } from '../../support/handler-he
 import { MemoryStore } from '../../support/memory-backend.ts'
 
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
+
+const POLICY = { attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 }
+const RETENTION_MS = 86_400_000
 
 /** Consumers of one actor, on a backend in memory. */
 class Bench {
@@ -33,11 +37,18 @@ class Bench {
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
+  readonly breaker = new Breaker({
+    ...{ target: 'the handler', clock: this.clock, random: seeded(3), actorCount: () => 1 },
+    waitingCount: () => this.store.lanes.reduce((sum, { inHand }) => sum + inHand.size, 0),
+    onChange: () => {},
+  })
   lost = 0
   readonly #runner: Promise<HandlerRunner> | null
   readonly #nextIds = idGenerator(this.clock, seeded(1))
 
   constructor(handler: Handler | null, slotCount = 1) {
+    // No slow start.
+    for (let count = 0; count < 10; count++) this.breaker.widen()
     this.#runner =
       handler &&
       startRunner(handler, {
@@ -62,7 +73,7 @@ class Bench {
     const { clock, backend } = this
     const consumer = new Consumer({
       ...{ lane, queue: backend.queue, clock, random: seeded(5), logger: createLogger('silent', {}) },
-      runner: await this.#runner,
+      ...{ runner: await this.#runner, breaker: this.breaker, policy: POLICY, retentionMs: RETENTION_MS },
       onDelivered: async (from, delivered) => {
         for (const { id, text } of delivered) {
           assert.ok(this.store.lanes[from]!.delivered.has(id), 'committed before it is shown')
@@ -182,20 +193,20 @@ test('a poison message is tried five times with backoff, then it is a dead lette
   const ids = await bench.add(0, 'a', 'poison', 'b')
   await bench.consume()
   assert.deepEqual(bench.shown, ['a', 'b'])
-  await bench.clock.advance(RETRY_MAX_MS)
+  await bench.clock.advance(POLICY.retryMaxMs)
   assert.deepEqual(
     attempts.map(([attempt]) => attempt),
     [1, 2, 3, 4, 5],
   )
   for (let index = 1; index < attempts.length; index++) {
     const pauseMs = attempts[index]![1] - attempts[index - 1]![1]
-    const capMs = RETRY_BASE_MS * 2 ** (index - 1)
+    const capMs = POLICY.retryMinMs * 2 ** (index - 1)
     assert.ok(pauseMs >= capMs / 2 && pauseMs <= capMs, `${pauseMs} of ${capMs} ms`)
   }
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
   const { deadAt: _, ...facts } = letter!
   assert.deepEqual(facts, {
-    ...{ id: ids[1], text: 'poison', reason: 'The handler failed 5 times', attempts: MAX_STARTS },
+    ...{ id: ids[1], text: 'poison', reason: 'The handler failed 5 times', attempts: POLICY.attempts },
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
   assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
@@ -277,7 +288,7 @@ test('new messages are claimed, however many retries are due', async () => {
   await bench.consume()
   isBroken = false
   await bench.add(0, 'new')
-  await bench.clock.advance(RETRY_BASE_MS)
+  await bench.clock.advance(POLICY.retryMinMs)
   assert.ok(runs.some(({ text }) => text === 'new'))
   assert.ok(runs.some(({ text }) => text !== 'new'))
 })
@@ -298,7 +309,7 @@ test('a message that ignores its signal has failed, and runs alone the next time
   assert.deepEqual(seen, ['hangs 1', 'mate 1', 'mate 1'])
   const { starts, lastError } = bench.start(0, hangs!)!
   assert.deepEqual([starts, lastError], [1, 'Handler timeout of 30000 ms, and it ignored its signal'])
-  await bench.clock.advance(RETRY_BASE_MS)
+  await bench.clock.advance(POLICY.retryMinMs)
   assert.equal(bench.children.length, 3, 'the first one, another one for all, and one for it alone')
 })
 
@@ -313,7 +324,7 @@ test('a message that kills its process is a dead letter after five attempts alon
   await bench.consume()
   await bench.clock.advance(20_000)
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
-  assert.deepEqual([letter!.id, letter!.attempts, letter!.lastError], [id, MAX_STARTS, 'killed'])
+  assert.deepEqual([letter!.id, letter!.attempts, letter!.lastError], [id, MAX_DEATHS, 'killed'])
   assert.deepEqual(
     runs.map(({ attempt }) => attempt),
     [1, 1],
@@ -322,6 +333,130 @@ test('a message that kills its process is a dead letter after five attempts alon
   await settle()
   assert.deepEqual(bench.shown, ['mate'])
   assert.deepEqual(bench.fatal, [])
+})
+
+/** Fails as a handler does whose target is away. */
+const away = (more: object = {}) => Object.assign(new Error('refused'), { outage: true, ...more })
+
+test('an attempt that meets an outage does not count; its message waits, and is delivered when the target is back', async () => {
+  let isAway = true
+  const knocks: number[] = []
+  const attempts: number[] = []
+  const bench: Bench = new Bench((_, { attempt }) => {
+    attempts.push(attempt)
+    if (!isAway) return
+    knocks.push(bench.clock.monotonic())
+    throw away()
+  }, 8)
+  const [id] = await bench.add(0, 'first')
+  await bench.consume()
+  const sent = 90
+  for (let second = 1; second < sent; second++) {
+    await bench.clock.advance(1000)
+    await bench.add(0, `text ${second}`)
+  }
+  const place = await bench.backend.queue.find(0, id!)
+  assert.deepEqual([place.attempts, place.lastError], [0, 'Error: refused'])
+  assert.equal(bench.breaker.outage?.why, 'Error: refused')
+  for (let index = 5; index < knocks.length; index++) {
+    const pauseMs = knocks[index]! - knocks[index - 1]!
+    assert.ok(pauseMs >= OUTAGE_KNOCK_MS && pauseMs <= OUTAGE_PAUSE_MAX_MS, `${pauseMs} ms`)
+  }
+  isAway = false
+  await bench.clock.advance(30_000)
+  assert.equal(bench.shown.length, sent)
+  assert.ok(attempts.every((attempt) => attempt === 1))
+  assert.deepEqual(await bench.backend.queue.dead(0, { limit: 9 }), [])
+  assert.equal(bench.breaker.outage, null)
+})
+
+test('messages that hang beside healthy ones are no outage: each healthy one is delivered in time', async () => {
+  const bench = new Bench(
+    ({ text = '' }, { signal }) =>
+      text.startsWith('hangs')
+        ? new Promise((_, reject) => signal.addEventListener('abort', () => reject(away())))
+        : undefined,
+    32,
+  )
+  await bench.add(0, ...Array.from({ length: 20 }, (_, index) => `hangs ${index}`))
+  await bench.consume()
+  for (let round = 0; round < 40; round++) {
+    await bench.add(0, `healthy ${round}`)
+    await bench.clock.advance(5000)
+    assert.equal(bench.shown.length, round + 1)
+  }
+  assert.equal(bench.breaker.outage, null)
+  const letters = await bench.backend.queue.dead(0, { limit: 99 })
+  assert.equal(letters[0]?.reason, 'The handler failed 5 times', 'their failures are their own')
+})
+
+test('while the target is away, messages wait in their lanes: in hand is a bounded number', async () => {
+  const bench = new Bench(() => Promise.reject(away()), 2)
+  await bench.add(0, ...Array.from({ length: 500 }, (_, index) => `text ${index}`))
+  await bench.consume()
+  for (let second = 0; second < 100; second++) {
+    await bench.clock.advance(1000)
+    assert.ok((await bench.backend.queue.depth(0)).inHand <= 64)
+  }
+})
+
+test('a lane may go while the target is away, at once, and its messages wait for the next holder', async () => {
+  const { runs, handler } = gated()
+  let isAway = true
+  const bench = new Bench((message, context) => {
+    if (isAway) throw away()
+    return handler(message, context)
+  }, 2)
+  await bench.add(0, ...Array.from({ length: 9 }, (_, index) => `text ${index}`))
+  const consumer = await bench.consume()
+  assert.notEqual(bench.breaker.outage, null)
+  isAway = false
+  assert.ok(await bench.stops(consumer, 0))
+  await bench.backend.queue.release(0)
+  await bench.clock.advance(60_000)
+  assert.deepEqual(runs, [], 'nothing is started any more')
+  await bench.backend.queue.hold(0)
+  const waiting = await bench.backend.queue.claim(0, 99, 0)
+  assert.deepEqual([waiting.length, waiting.filter(({ starts }) => starts > 0)], [9, []])
+})
+
+test('a lone message that meets an outage until the retention is over is a dead letter', async () => {
+  const bench = new Bench(() => Promise.reject(away()))
+  const [id] = await bench.add(0, 'lone')
+  await bench.consume()
+  await bench.clock.advance(RETENTION_MS - 20_000)
+  assert.deepEqual(await bench.backend.queue.dead(0, { limit: 9 }), [])
+  await bench.clock.advance(40_000)
+  const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
+  assert.deepEqual([letter!.id, letter!.reason, letter!.lastError], [id, 'outage', 'Error: refused'])
+  assert.ok(bench.settled.includes(id!))
+})
+
+test('an error that says so makes a dead letter at once, of an outage too', async () => {
+  const bench = new Bench(({ text }) =>
+    Promise.reject(
+      text === 'a' ? Object.assign(new Error('gone'), { retry: false }) : away({ retry: false }),
+    ),
+  )
+  await bench.add(0, 'a', 'b')
+  await bench.consume()
+  const letters = await bench.backend.queue.dead(0, { limit: 9 })
+  assert.deepEqual(
+    letters.map(({ reason, attempts, lastError }) => [reason, attempts, lastError]),
+    ['gone', 'refused'].map((text) => ['The handler asked for no other attempt', 1, `Error: ${text}`]),
+  )
+})
+
+test('an error that says when is tried again then, at the longest pause at most', async () => {
+  const bench = new Bench(({ text }) =>
+    Promise.reject(Object.assign(new Error('later'), { retryAfter: text === 'a' ? 30 : 3600 })),
+  )
+  const [a, b] = await bench.add(0, 'a', 'b')
+  await bench.consume()
+  assert.deepEqual(
+    [a, b].map((id) => bench.start(0, id!)!.dueAt),
+    [30_000, POLICY.retryMaxMs],
+  )
 })
 
 test('a handler over its timeout is retried', async () => {

@@ -308,7 +308,13 @@ test('find answers where a message is, and waits until it is delivered or dead',
   const { actor } = await bench.boot(1, { handler })
   await bench.live(1)
   const [good] = await bench.add(0, 'good')
-  assert.deepEqual(await actor.find(0, good!, 0), { state: 'queued', attempts: 1, deliveredAt: null })
+  const fine = { lastError: null, nextAttemptAt: null, outage: null }
+  assert.deepEqual(await actor.find(0, good!, 0), {
+    state: 'queued',
+    attempts: 1,
+    deliveredAt: null,
+    ...fine,
+  })
   const early = actor.find(0, good!, 700)
   await bench.clock.advance(700)
   assert.equal((await early).state, 'queued')
@@ -320,7 +326,10 @@ test('find answers where a message is, and waits until it is delivered or dead',
   const [poison] = await bench.add(0, 'poison')
   const dead = actor.find(0, poison!, 30_000)
   await bench.clock.advance(20_000)
-  assert.deepEqual(await dead, { state: 'dead', attempts: 5, deliveredAt: null })
+  assert.deepEqual(await dead, {
+    ...{ state: 'dead', attempts: 5, deliveredAt: null, ...fine },
+    lastError: 'Error: no',
+  })
   await assert.rejects(actor.find(9, good!, 0))
 })
 

@@ -24,8 +24,20 @@ const ACTORS: object[] = [
     waiting: 9,
     oldestAt: '1970-01-01T00:00:00.000Z',
     dead: 6,
+    outage: { target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
   },
-  { name: 'messages-2', role: 'messages', ...LIFE, state: 'starting', waiting: 0, oldestAt: null, dead: 0 },
+  {
+    ...{
+      name: 'messages-2',
+      role: 'messages',
+      ...LIFE,
+      state: 'starting',
+      waiting: 0,
+      oldestAt: null,
+      dead: 0,
+    },
+    outage: null,
+  },
 ]
 
 test('every actor is shown, without its internal address', async (t) => {

@@ -118,9 +118,28 @@ test('a message is shown with its state and the actor it was delivered to', asyn
     deliveredTo: 'messages-1',
     deliveredAt,
     attempts: 1,
+    lastError: null,
+    nextAttemptAt: null,
+    outage: null,
   }
   assert.equal(status, 200)
   assert.equal(text, JSON.stringify(expected))
+})
+
+test('a message that waits is shown with its last error, its next attempt, and the outage it waits for', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  const at = Date.UTC(2026, 0, 2)
+  const outage = { target: 'http://127.0.0.1:9/', since: at, why: 'refused' }
+  api.facade.isDelivered = false
+  api.facade.trouble = { attempts: 2, lastError: 'Error: no', nextAttemptAt: at + 1000, outage }
+  const { json } = await api.ask('GET', `/messages/${id}`)
+  const { id: _, text: _text, at: _at, ...place } = json
+  assert.deepEqual(place, {
+    ...{ state: 'queued', deliveredTo: null, deliveredAt: null, attempts: 2, lastError: 'Error: no' },
+    nextAttemptAt: '2026-01-02T00:00:01.000Z',
+    outage: { ...outage, since: '2026-01-02T00:00:00.000Z' },
+  })
 })
 
 test('an unknown message is 404, an invalid id is 400', async (t) => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createLogger, type Logger } from '../../../src/runtime/logger.ts'
-import { DAY_MS, MINUTE_MS, POST_DEADLINE_MS, RETRY_MAX_MS } from '../../../src/runtime/timings.ts'
+import { DAY_MS, MINUTE_MS, POST_DEADLINE_MS } from '../../../src/runtime/timings.ts'
 import { newestTime, readTime, timeStore } from '../../../src/storage/embedded/clock-file.ts'
 import { identityOf } from '../../../src/storage/embedded/guard.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
@@ -26,7 +26,8 @@ function folder(context: TestContext): string {
 
 function open(data: string, clock: FakeClock): Backend {
   return openEmbedded({
-    ...{ data, laneCount: 1, clock, random, logger, retentionMs: HOUR_MS, writer: 1 },
+    ...{ data, laneCount: 1, clock, random, logger, retentionMs: HOUR_MS, retryMaxMs: MINUTE_MS },
+    writer: 1,
   })
 }
 
@@ -61,7 +62,7 @@ test('what was stored before the clock leapt forward is kept for its retention, 
   assert.deepEqual(await shown(), [0, 0, 0])
 })
 
-test('a retry is due after its delay, and after a minute at most for a holder whose clock is behind', async (context) => {
+test('a retry is due after its delay, and after the longest pause at most for a holder whose clock is behind', async (context) => {
   const [data, clock] = [folder(context), new FakeClock()]
   const first = open(data, clock)
   await append(first, clock, 'a')
@@ -83,15 +84,15 @@ test('a retry is due after its delay, and after a minute at most for a holder wh
 
   const second = open(data, clock)
   await second.queue.hold(0)
-  await retry(second, RETRY_MAX_MS)
-  await retry(second, RETRY_MAX_MS)
+  await retry(second, MINUTE_MS)
+  await retry(second, MINUTE_MS)
   await second.close()
   clock.step(-HOUR_MS)
   const third = open(data, clock)
   context.after(() => third.close())
   await third.queue.hold(0)
   assert.deepEqual(await third.queue.claim(0, 9, 0), [])
-  await clock.advance(RETRY_MAX_MS)
+  await clock.advance(MINUTE_MS)
   assert.equal((await third.queue.claim(0, 9, 0)).length, 2)
 })
 

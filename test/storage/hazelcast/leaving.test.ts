@@ -139,13 +139,13 @@ test('a replayed message that kills its workers is dead again, even if its old d
   const bench = new LaneBench()
   const [id] = (await bench.accept('a')) as [string]
   await bench.bury(id, 'a')
-  await bench.wait(id, { replayed: true, starts: 5, open: true })
+  await bench.wait(id, { replayed: true, starts: 5, deaths: 4, open: true })
   await bench.hold()
   assert.deepEqual(await bench.claim(), { claimed: [], late: [] })
   const letters = await bench.run(bench.queue.dead(LANE, { limit: 9 }))
   assert.deepEqual(
     letters.map(({ reason }) => reason),
-    ['Its worker died 5 times while the handler ran'],
+    ['The process that ran its handler died 5 times'],
   )
 })
 

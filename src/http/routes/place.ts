@@ -1,0 +1,21 @@
+/** Where a message is, and what is away, as clients see them: instants as ISO 8601. */
+import type { Found } from '../../actors/protocol.ts'
+import type { Outage } from '../../runtime/cluster/directory.ts'
+
+/** The state of a message, in the order of `GET /messages/{id}`. */
+export function placeJson({ state, deliveredTo, attempts, lastError, ...found }: Omit<Found, 'id' | 'text'>) {
+  return {
+    ...{ state, deliveredTo, deliveredAt: isoOrNull(found.deliveredAt), attempts },
+    ...{ lastError, nextAttemptAt: isoOrNull(found.nextAttemptAt), outage: outageJson(found.outage) },
+  }
+}
+
+/** An outage, or null. */
+export function outageJson(outage: Outage | null) {
+  return outage && { ...outage, since: isoOrNull(outage.since) }
+}
+
+/** An instant (ms since 1970). */
+export function isoOrNull(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString()
+}
