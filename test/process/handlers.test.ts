@@ -213,6 +213,37 @@ test('handlers that end or block their process: dead letters after five attempts
   await system.until('nothing outlives the primary', async () => !left2.some(isAlive), 10_000)
 })
 
+test('while what a handler needs is away, messages wait, the node says so, and no attempt is used up, by a killed worker neither', async (context) => {
+  const { system, file } = await start(context, [])
+  const needed = `${file}.needed`
+  const texts = Array.from({ length: 30 }, () => ({ text: `needs ${needed}` }))
+  const ids = (await system.send<{ id: string }[]>('POST', '/messages', texts)).map(({ id }) => id)
+  const told =
+    /"status":"ready".*"degraded":\["an outage of the handler since \S+: messages wait \(Error: it is away\)"/
+  const isTold = async () => told.test(await readiness(system))
+  await system.until('it is told', isTold)
+  process.kill((await system.actor('messages-1')).pid, 'SIGKILL')
+  await system.until('the actor is back', async () => (await system.actor('messages-1')).restarts === 1)
+  await system.until('it is told again', isTold)
+  const { outage, lastError } = await system.get<{
+    outage: { target: string; why: string }
+    lastError: string
+  }>(`/messages/${ids[0]}`)
+  assert.deepEqual(
+    [outage.target, outage.why, lastError],
+    ['the handler', 'Error: it is away', 'Error: it is away'],
+  )
+  writeFileSync(needed, '')
+  for (const id of ids) {
+    const { state, attempts } = await find(system, id, 30)
+    // One start at most was under way when the worker was killed.
+    assert.ok(state === 'delivered' && attempts <= 2, `${state} after ${attempts} attempts`)
+  }
+  await system.until('it is over', async () => !(await readiness(system)).includes('outage'))
+  const lines = ['the target is away: messages wait, only probes are sent', 'the target is back']
+  for (const line of lines) assert.ok(system.output.includes(line), line)
+})
+
 test('a stop costs no attempt: whoever ignores the signal, blocks, or runs beside them', async (context) => {
   const { system } = await start(context, [])
   const texts = ['wait-for-signal', 'hang', 'compute 60000']
