@@ -78,6 +78,7 @@ function commands(cli: Argv): Argv {
     .command('$0', false, {}, ({ _ }) =>
       noCommand(_, 'mailroom', ['start', ...CLIENT_COMMANDS.map(nameOf), 'dead', 'completion']),
     )
+    .example('$0 start --forward http://127.0.0.1:3000/', '')
     .example('$0 start --messages 4 --handler ./handler.js', '')
     .example('$0 send "hello"', '')
     .epilogue(`Every flag is also a variable: --handler-timeout is ${variableOf('handler-timeout')}.`)
@@ -100,6 +101,7 @@ function startOptions(argv: Argv): Argv {
   return argv
     .example('$0 start', 'on http://127.0.0.1:8080, data in ./data')
     .example('$0 start --messages 4', 'more actors')
+    .example('$0 start --forward http://127.0.0.1:3000/', 'post each message on to a URL')
     .example('$0 start --handler ./handler.js', 'call a function of yours for each message')
     .example('$0 start --host 0.0.0.0 --token "$SECRET"', 'listen on the network, with a token')
     .epilogue('Durations: 500ms, 30s, 5m, 12h, 7d.')

@@ -5,6 +5,7 @@
 
 import type { Runner } from './actors/messages/runner.ts'
 import type { PublicServer } from './http/server.ts'
+import { systemClock } from './runtime/clock.ts'
 import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
 import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
@@ -99,7 +100,7 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
       import('./http/internal/client.ts'),
       import('./http/internal/server.ts'),
     ])
-  const runner = await startHandler(context)
+  const runner = await startRunner(context)
   await predecessorEnded()
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
@@ -128,10 +129,15 @@ function healthOf(backend: Backend) {
   return { missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() }
 }
 
-/** Null without `--handler`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
-async function startHandler(context: Context): Promise<Runner | null> {
+/** Null without `--handler` and `--forward`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
+async function startRunner(context: Context): Promise<Runner | null> {
   const { clock, logger } = context
-  const { handler, handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = context.config
+  const { forward, handler, handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = context.config
+  if (forward !== null) {
+    const { ForwardRunner } = await import('./actors/messages/forward.ts')
+    const { forwardSecret: secret } = context.config
+    return new ForwardRunner({ url: forward, secret, timeoutMs, clock, wallClock: systemClock, logger })
+  }
   if (handler === null) return null
   const { forkHandler } = await import('./actors/messages/handler-child.ts')
   const handlers = await import('./actors/messages/handler-runner.ts')

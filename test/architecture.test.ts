@@ -77,7 +77,7 @@ const DOORS: Record<string, string[]> = {
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
-  undici: ['src/http/', 'src/nodes/'],
+  undici: ['src/actors/messages/forward.ts', 'src/http/', 'src/nodes/'],
   zod: ['src/http/', 'src/inbox/', 'src/nodes/', 'src/settings/'],
   leven: ['src/settings/'],
   yargs: ['src/cli.ts'],

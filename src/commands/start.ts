@@ -147,17 +147,25 @@ function announce(config: NodeConfig, url: string, logger: Logger): void {
   const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
   const data = whereOf(config)
   const { node, lanes, counts } = config
-  if (counts.facade === 0) logger.info({ data, lanes }, `Node ${node} is ready: ${actors}`)
-  else logger.info({ url, data, lanes }, `Mailroom is ready on ${url}`)
+  const forward = forwardOf(config)
+  if (counts.facade === 0) logger.info({ data, lanes, forward }, `Node ${node} is ready: ${actors}`)
+  else logger.info({ url, data, lanes, forward }, `Mailroom is ready on ${url}`)
   if (counts.facade === 0 || !outputOf(1).isTerminal) return
   outputOf(1).write(`
   ${url} takes messages: ${actors}
-  Data      ${data}
+  Data      ${data}${forward === undefined ? '' : `\n  Forward   ${forward}`}
   Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'
   Read      curl ${url}/messages
   Stop      Ctrl-C
 
 `)
+}
+
+/** Where the messages are forwarded to, for people: a query may be a secret. */
+function forwardOf({ forward }: NodeConfig): string | undefined {
+  if (forward === null) return undefined
+  const { origin, pathname } = new URL(forward)
+  return origin + pathname
 }
 
 /** Where the messages are kept, for people. */

@@ -225,6 +225,10 @@ export const HANDLER_RESTART_MAX_MS = 5 * SECOND_MS
 export const HANDLER_WATCH_MS = 250
 /** At most 1,000 lines of a handler's output are logged in this time. */
 export const HANDLER_OUTPUT_MS = SECOND_MS
+/** A connection for `--forward` must be established within this time. */
+export const FORWARD_CONNECT_MS = 10 * SECOND_MS
+/** The body of an answer to `--forward` is read for this long: the status has decided. */
+export const FORWARD_BODY_MS = 2 * SECOND_MS
 /** Pause before a call is repeated to a queue that was unavailable. */
 export const QUEUE_RETRY_MS = 250
 /** Pause before a messages actor tries again to take a lane that was not free. */

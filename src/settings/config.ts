@@ -24,6 +24,8 @@ import {
   optional,
   port,
   secret,
+  signingSecret,
+  targetUrl,
   text,
   wholeNumber,
   yesNo,
@@ -130,6 +132,11 @@ const nodeSchema = z.object({
       .prefault('1h')
       .describe('the longest pause before an attempt, also when the handler asks for one'),
   }),
+  ...under('Forward', {
+    /** Null: messages are not forwarded. */
+    forward: optional(targetUrl).describe('URL that each message is posted to, as it came'),
+    forwardSecret: signingSecret.describe('where the secret is that signs what is forwarded'),
+  }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
   }),
@@ -217,6 +224,12 @@ export function isOneOfSeveral({ peers }: Pick<Config, 'peers'>): boolean {
 }
 
 function* contradictions(config: Config): Generator<string> {
+  if (config.forward !== null && config.handler !== null) {
+    yield 'Expected `--forward` or `--handler`, got both: a message is forwarded or handled'
+  }
+  if (config.forwardSecret !== null && config.forward === null) {
+    yield 'Expected `--forward` to be given with `--forward-secret`: nothing else is signed'
+  }
   const { counts, backend, host, token, open, internalHost, internalPort, secret } = config
   const { retryMinMs, retryMaxMs } = config
   const lanes = config.lanes ?? (backend === 'hazelcast' ? DEFAULT_LANES : null)

@@ -15,8 +15,10 @@ declare module 'zod' {
     group?: string
     /** A placeholder for the value, such as PORT; a switch has none. */
     shape?: string
-    /** The value is never shown. */
+    /** The value is never shown as it was given. */
     isSecret?: boolean
+    /** The value is `env:NAME` or `file:PATH`; the schema gets the secret that it names. */
+    namesSecret?: boolean
   }
 }
 
@@ -133,6 +135,26 @@ function isApiUrl(value: string): boolean {
   const { protocol, search, hash, username } = new URL(value)
   return /^https?:$/.test(protocol) && `${search}${hash}${username}` === ''
 }
+
+/** A URL to post to. It may have a query, which may be a secret; a user name or a password would show everywhere. */
+export const targetUrl = z
+  .string()
+  .refine((url) => {
+    if (!URL.canParse(url)) return false
+    const { protocol, username, password } = new URL(url)
+    return /^https?:$/.test(protocol) && username === '' && password === ''
+  })
+  .meta({
+    ...{ takes: 'an http or https URL without a user name or password', shape: 'URL' },
+    isSecret: true,
+  })
+
+/** `env:NAME` or `file:PATH`, of the secret of a Standard Webhooks signature; null when absent. */
+export const signingSecret = optional(
+  z.string().refine((secret) => /^(?!whsec_)|^whsec_[A-Za-z0-9+/]+={0,2}$/.test(secret), {
+    error: 'Expected the secret that `--forward-secret` names to be Base64 after its `whsec_`',
+  }),
+).meta({ takes: 'env:NAME or file:PATH', shape: 'env:NAME', isSecret: true, namesSecret: true })
 
 /** A path, made absolute; it need not exist. */
 export const directory = z

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { closestMatch } from 'leven'
 import { z } from 'zod'
 import { MailroomError } from '../runtime/errors.ts'
+import { readSecret } from './secrets.ts'
 
 /** What a schema says of one setting. */
 export interface Setting {
@@ -15,6 +16,7 @@ export interface Setting {
   help: string
   shape?: string
   isSecret?: boolean
+  namesSecret?: boolean
 }
 
 /** What a command is started with. */
@@ -65,13 +67,19 @@ export function readSettings<T>(
   const input: Record<string, unknown> = {}
   /** By key: what is wrong if the schema refuses its value. */
   const problems = new Map<PropertyKey | undefined, string>()
-  for (const [flag, { key, takes, isSecret }] of Object.entries(settings)) {
+  for (const [flag, { key, takes, isSecret, namesSecret }] of Object.entries(settings)) {
     const variable = variableOf(flag)
     const value = flags[flag] ?? (ignored.includes(variable) ? undefined : env[variable] || undefined)
     if (value === undefined) continue
     const isRepeated = Array.isArray(value)
     input[key] = isRepeated ? value : String(value)
     const name = flags[flag] === undefined ? variable : `--${flag}`
+    if (namesSecret && !isRepeated) {
+      const { secret, wrong } = readSecret(String(value), env)
+      input[key] = secret ?? null
+      if (wrong !== undefined) problems.set(key, `Expected \`${name}\` ${wrong}`)
+      continue
+    }
     const shown = isSecret
       ? 'something else'
       : JSON.stringify(isRepeated ? value.join(' and ') : String(value))

@@ -76,7 +76,7 @@ export function settledAs(settlement: Settlement, now: number, known: Attempts =
       return { is: 'delivered', attempts: attemptsOf(known) }
     case 'retry': {
       const { delayMs, error, isDeath = false } = settlement
-      const counts = { starts, deaths: deaths + Number(isDeath) }
+      const counts = { starts, deaths: deaths + Number(isDeath), suspect: isDeath }
       const dueAt = now + delayMs
       return { is: 'waiting', attempts: { ...UNSTARTED, ...counts, dueAt, ...errorsOf(known, error) } }
     }

@@ -4,9 +4,12 @@ import test from 'node:test'
 import { hazelcastSystem } from '../support/hazelcast-system.ts'
 import { onMembers } from '../support/members.ts'
 import type { Lists } from '../support/running-system.ts'
-import type { System } from '../support/system.ts'
+import { FIVE_ATTEMPTS, type System } from '../support/system.ts'
 
-const HANDLER = ['--handler', new URL('../support/handler.ts', import.meta.url).pathname]
+const HANDLER = [
+  ...['--handler', new URL('../support/handler.ts', import.meta.url).pathname],
+  ...FIVE_ATTEMPTS,
+]
 /** Longer than a lease, a scan, and the time a wake-up may be late. */
 const LONG_MS = 15_000
 

@@ -14,7 +14,7 @@ import { check, NOTHING_WRONG } from '../support/checker.ts'
 import { History } from '../support/history.ts'
 import { aftermathOf } from '../support/power-cut/aftermath.ts'
 import { RecordedDisk, type Remains, stepsOf, toldStep } from '../support/power-cut/disk.ts'
-import { System, sleep } from '../support/system.ts'
+import { FIVE_ATTEMPTS, System, sleep } from '../support/system.ts'
 
 const RECORDER = new URL('../support/power-cut/recorder.c', import.meta.url).pathname
 const LANES = 4
@@ -157,7 +157,7 @@ async function recorded(context: TestContext, withHandler: boolean, random: () =
     '--retention',
     `${RETENTION_MS / 1000}s`,
   ]
-  if (withHandler) flags.push('--handler', handler)
+  if (withHandler) flags.push('--handler', handler, ...FIVE_ATTEMPTS)
   const env = { LD_PRELOAD: recorder, RECORDED_DIRECTORY: data, RECORDED_TRACE: trace }
   const system = await System.start(context, flags, { data, env })
   const tell = (what: Told) => appendFileSync(trace, toldStep(what))

@@ -29,6 +29,7 @@ const BY_SHAPE: Record<string, string> = {
     ID: MIN_ID,
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
+  'env:NAME': 'file:order.json',
 }
 const BY_FLAG: Record<string, string> = { 'mailbox-capacity': '5000', lanes: '16', backend: 'hazelcast' }
 
@@ -111,7 +112,11 @@ test('mailroom start takes every flag in every documented form', async (context)
   BY_FLAG['internal-port'] = String(await freePort())
   const given = documented((heading) => heading !== 'Client commands')
   assert.ok(given.length > 20)
-  await Promise.all(forms(given, ['true', '1']).map(({ args, env }) => endsAtPort(args, env, cwd)))
+  // A message is forwarded or handled.
+  for (const others of [['forward', 'forward-secret'], ['handler']]) {
+    const some = given.filter(({ flag }) => !others.includes(flag))
+    await Promise.all(forms(some, ['true', '1']).map(({ args, env }) => endsAtPort(args, env, cwd)))
+  }
   const valued = given.filter(({ value }) => value !== undefined)
   const twice = valued.flatMap(({ flag, value }) => [`--${flag}`, value!, `--${flag}=${value}`])
   const { stderr } = await runHere(['start', ...twice], { cwd })

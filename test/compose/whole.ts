@@ -187,11 +187,12 @@ test('docker compose stop: each container of Mailroom drains and ends with exit 
   compose.down()
 })
 
-test('one member a cluster, with a handler: the first post is taken and handled; down leaves no anonymous volume', async (context) => {
+test('one member a cluster, with a URL to forward to: the first post is taken and forwarded; down leaves no anonymous volume', async (context) => {
   const volumes = await volumeNames()
-  const small = await Compose.built('small', 'compose.small.yaml', 'deploy/compose/handler.yaml')
+  process.env['FORWARD'] = 'http://receiver:3000/' // Without it, compose reads no file.
+  const small = await Compose.built('small', 'compose.small.yaml', 'deploy/compose/forward.yaml')
   context.after(() => small.down())
-  small.set({ FORWARD_TO: 'http://receiver:3000/', LOGGING: '1', MESSAGES: '1' })
+  small.set({ LOGGING: '1', MESSAGES: '1' })
   await small.up()
   const receiver = `${small.project}-receiver`
   const network = ['--network', `${small.project}_services`, '--network-alias', 'receiver']
@@ -199,7 +200,7 @@ test('one member a cluster, with a handler: the first post is taken and handled;
     request.setEncoding('utf8').on('data', console.log)
     response.end()
   }).listen(3000)`
-  const { id } = await small.send<{ id: string }>('POST', '/messages', { text: 'to be handled' })
+  const { id } = await small.send<{ id: string }>('POST', '/messages', { text: 'to be forwarded' })
   await small.run('docker', [
     'run',
     '--rm',
@@ -216,7 +217,7 @@ test('one member a cluster, with a handler: the first post is taken and handled;
   context.after(() => small.run('docker', ['rm', '--force', receiver]))
   const { state } = await small.get<{ state: string }>(`/messages/${id}?wait=30`)
   assert.equal(state, 'delivered')
-  assert.equal(await small.run('docker', ['logs', receiver]), 'to be handled\n')
+  assert.equal(await small.run('docker', ['logs', receiver]), 'to be forwarded\n')
   await small.run('docker', ['rm', '--force', receiver])
   await small.docker('down', '--timeout', '2')
   const left = (await volumeNames()).filter((name) => !volumes.includes(name))

@@ -105,7 +105,7 @@ test('the handler in the README is the file it names', () => {
   const blocks = fencesOf(page).filter(({ language }) => language === 'js')
   assert.deepEqual(
     blocks.map(({ text }) => text),
-    [readFileSync('examples/forward.js', 'utf8')],
+    [readFileSync('examples/handler.js', 'utf8')],
   )
 })
 

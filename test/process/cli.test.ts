@@ -11,7 +11,7 @@ import { freePort } from '../../tools/free-port.ts'
 import { begin, run, runHere } from '../support/command.ts'
 import { FakeNode } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
-import { isAlive, System } from '../support/system.ts'
+import { FIVE_ATTEMPTS, isAlive, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).pathname
 const ROOT = new URL('../../', import.meta.url).pathname
@@ -168,7 +168,7 @@ test('an unreachable node is reported in one line', async () => {
 /** These wait more than they work; the one that waits longest is first. */
 describe('with a node', { concurrency: 2 }, () => {
   test('status, scale, restart, send and dead work on a running node', async (context) => {
-    const system = await System.start(context, [...QUIET, '--handler', HANDLER])
+    const system = await System.start(context, [...QUIET, '--handler', HANDLER, ...FIVE_ATTEMPTS])
     const env = { MAILROOM_URL: system.url }
     const mailroom = (...args: string[]) => run(args, { env })
     const deadIds = async () =>

@@ -65,7 +65,7 @@ function ageMs({ at }: Posted): number {
 
 test('the wall clock goes back an hour: retries come in time, a follower sees each message, the newest is newest', async (context) => {
   const clock = new WallClock(context, HOUR_MS)
-  const args = ['--handler', HANDLER, '--handler-concurrency', '200']
+  const args = ['--handler', HANDLER, '--handler-concurrency', '200', '--retry-min', '500ms']
   const system = await System.start(context, [...SMALL, ...args], { env: clock.env })
   const retried = await Promise.all(Array.from({ length: 5 }, () => post(system, 'fail 2')))
   clock.set(0)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { begin, run } from '../support/command.ts'
 import { startRelay } from '../support/relay.ts'
-import { System } from '../support/system.ts'
+import { FIVE_ATTEMPTS, System } from '../support/system.ts'
 
 const DEAD_COUNT = 600
 /** What Kubernetes sets in every container for a Service named mailroom, and for one named mailroom-log. */
@@ -35,7 +35,7 @@ describe('commands', { concurrency: 2 }, () => {
      export default async () => { if (!existsSync(${JSON.stringify(mended)})) throw new Error('not yet') }`,
     )
     const flags = ['--handler', handler, '--handler-concurrency', '100', '--log-level', 'fatal']
-    const system = await System.start(context, flags)
+    const system = await System.start(context, [...flags, ...FIVE_ATTEMPTS])
     const env = { MAILROOM_URL: system.url }
     const lines = Array.from({ length: DEAD_COUNT }, (_, index) => `message ${index}`)
     assert.equal((await run(['send', '-'], { env, input: lines.join('\n') })).code, 0)

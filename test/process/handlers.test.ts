@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Lists } from '../support/running-system.ts'
-import { childrenOf, isAlive, System } from '../support/system.ts'
+import { childrenOf, FIVE_ATTEMPTS, isAlive, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).href
 const GOOD = `export { default } from ${JSON.stringify(HANDLER)}\n`
@@ -23,7 +23,7 @@ interface Letter {
 }
 
 test('handlers that compute, fail astray, write and hang', async (context) => {
-  const { system, file } = await start(context, [])
+  const { system, file } = await start(context, ['--handler-concurrency', '32'])
   const worker = await system.actor('messages-1')
 
   await context.test(
@@ -144,18 +144,20 @@ test('handlers that compute, fail astray, write and hang', async (context) => {
 })
 
 test('handlers that end or block their process: dead letters after five attempts, and nobody else is counted', async (context) => {
-  const { system } = await start(context, ['--handler-timeout', '500ms'])
+  const { system } = await start(context, ['--handler-timeout', '500ms', ...FIVE_ATTEMPTS])
   const { pid } = await system.actor('messages-1')
-  const expected: [text: string, lastError: RegExp][] = [
-    ['compute 60000', /^The handler blocked its process for 500 ms$/],
+  const failed = 'The handler failed 5 times'
+  const died = 'The process that ran its handler died 5 times'
+  const expected: [text: string, lastError: RegExp, reason?: string][] = [
+    ['compute 60000', /^The handler blocked its process for 500 ms$/, died],
     ['hang', /^Handler timeout of 500 ms, and it ignored its signal$/],
     ['spawn', /^Handler timeout of 500 ms, and it ignored its signal$/],
     ['wait-for-signal', /^Handler timeout of 500 ms$/],
     ['throw-beside', /^Error: a stray error$/],
     ['throw-null', /^null$/],
-    ['exit', /^The handler's process ended with exit code 3$/],
-    ['abort', /^The handler's process ended with SIGABRT$/],
-    ['die', /^The handler's process ended with SIGKILL$/],
+    ['exit', /^The handler's process ended with exit code 3$/, died],
+    ['abort', /^The handler's process ended with SIGABRT$/, died],
+    ['die', /^The handler's process ended with SIGKILL$/, died],
   ]
   const poison = await system.send<{ id: string }[]>(
     'POST',
@@ -175,10 +177,10 @@ test('handlers that end or block their process: dead letters after five attempts
     },
     120_000,
   )
-  for (const [index, [text, lastError]] of expected.entries()) {
+  for (const [index, [text, lastError, reason = failed]] of expected.entries()) {
     const letter = letters.find(({ id }) => id === poison[index]!.id)!
     assert.match(letter.lastError, lastError, text)
-    assert.deepEqual([letter.attempts, letter.reason], [5, 'The handler failed 5 times'], text)
+    assert.deepEqual([letter.attempts, letter.reason], [5, reason], text)
   }
   for (const id of healthy) assert.deepEqual(await find(system, id), { state: 'delivered', attempts: 1 })
 
@@ -209,6 +211,37 @@ test('handlers that end or block their process: dead letters after five attempts
   ]
   system.kill()
   await system.until('nothing outlives the primary', async () => !left2.some(isAlive), 10_000)
+})
+
+test('while what a handler needs is away, messages wait, the node says so, and no attempt is used up, by a killed worker neither', async (context) => {
+  const { system, file } = await start(context, [])
+  const needed = `${file}.needed`
+  const texts = Array.from({ length: 30 }, () => ({ text: `needs ${needed}` }))
+  const ids = (await system.send<{ id: string }[]>('POST', '/messages', texts)).map(({ id }) => id)
+  const told =
+    /"status":"ready".*"degraded":\["an outage of the handler since \S+: messages wait \(Error: it is away\)"/
+  const isTold = async () => told.test(await readiness(system))
+  await system.until('it is told', isTold)
+  process.kill((await system.actor('messages-1')).pid, 'SIGKILL')
+  await system.until('the actor is back', async () => (await system.actor('messages-1')).restarts === 1)
+  await system.until('it is told again', isTold)
+  const { outage, lastError } = await system.get<{
+    outage: { target: string; why: string }
+    lastError: string
+  }>(`/messages/${ids[0]}`)
+  assert.deepEqual(
+    [outage.target, outage.why, lastError],
+    ['the handler', 'Error: it is away', 'Error: it is away'],
+  )
+  writeFileSync(needed, '')
+  for (const id of ids) {
+    const { state, attempts } = await find(system, id, 30)
+    // One start at most was under way when the worker was killed.
+    assert.ok(state === 'delivered' && attempts <= 2, `${state} after ${attempts} attempts`)
+  }
+  await system.until('it is over', async () => !(await readiness(system)).includes('outage'))
+  const lines = ['the target is away: messages wait, only probes are sent', 'the target is back']
+  for (const line of lines) assert.ok(system.output.includes(line), line)
 })
 
 test('a stop costs no attempt: whoever ignores the signal, blocks, or runs beside them', async (context) => {

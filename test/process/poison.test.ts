@@ -1,10 +1,20 @@
 /** Several messages that end the handler's process, of one actor: they become dead letters, and all the rest goes on. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { System } from '../support/system.ts'
+import { FIVE_ATTEMPTS, System } from '../support/system.ts'
 
 const HANDLER = new URL('../support/handler.ts', import.meta.url).pathname
-const FLAGS = ['--messages', '1', '--lanes', '2', '--handler', HANDLER, '--handler-timeout', '100ms']
+const FLAGS = [
+  '--messages',
+  '1',
+  '--lanes',
+  '2',
+  '--handler',
+  HANDLER,
+  '--handler-timeout',
+  '100ms',
+  ...FIVE_ATTEMPTS,
+]
 /** A probe of an open breaker comes every 30 s. */
 const HEALTHY_MS = 15_000
 const STARTS = 5

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Lists } from '../support/running-system.ts'
-import { System } from '../support/system.ts'
+import { FIVE_ATTEMPTS, System } from '../support/system.ts'
 
 /** These wait more than they work; those that wait longest are first. */
 describe('ways', { concurrency: 2 }, () => {
   test('a message is queued while its handler runs, then delivered; a message whose handler throws becomes a dead letter', async (context) => {
     const handler = new URL('../support/handler.ts', import.meta.url).pathname
-    const system = await System.start(context, ['--handler', handler])
+    const system = await System.start(context, ['--handler', handler, ...FIVE_ATTEMPTS])
     const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'wait 300' })
     assert.equal((await system.get<{ state: string }>(`/messages/${id}`)).state, 'queued')
     const done = await system.get<{ state: string; attempts: number }>(`/messages/${id}?wait=10`)
@@ -32,7 +32,7 @@ describe('ways', { concurrency: 2 }, () => {
 
   test('a message whose handler kills its process five times is a dead letter; the rest is delivered', async (context) => {
     const handler = new URL('../support/handler.ts', import.meta.url).pathname
-    const system = await System.start(context, ['--handler', handler, '--messages', '1'])
+    const system = await System.start(context, ['--handler', handler, '--messages', '1', ...FIVE_ATTEMPTS])
     const poison = await system.send<{ id: string }>('POST', '/messages', { text: 'die' })
     const texts = Array.from({ length: 30 }, (_, index) => ({ text: `mate ${index}` }))
     const mates = await system.send<{ id: string }[]>('POST', '/messages', texts)

@@ -140,6 +140,74 @@ test('a bad secret is never shown', () => {
   }
 })
 
+test('--forward takes a URL without a user, and what is refused is not shown', () => {
+  const forward = (url: string) => start({ forward: url }).forward
+  for (const url of ['http://127.0.0.1:3000/', 'https://example.com/in?token=abc', 'http://[::1]:3000']) {
+    assert.equal(forward(url), url)
+  }
+  const problem =
+    'Expected `--forward` to be an http or https URL without a user name or password, got something else'
+  for (const bad of [
+    '',
+    'example.com',
+    'localhost:3000',
+    'ftp://x/',
+    'http://',
+    'http://me@x/',
+    'http://:pw@x/',
+  ]) {
+    assert.deepEqual(
+      problemsOf(() => forward(bad)),
+      [problem],
+      bad,
+    )
+  }
+})
+
+test('--forward-secret names a variable or a file, and the secret is never shown', (context) => {
+  const at = mkdtempSync(join(tmpdir(), 'mailroom-config-'))
+  context.after(() => rmSync(at, { recursive: true }))
+  const file = (text: string) => {
+    writeFileSync(join(at, 'secret'), text)
+    return `file:${join(at, 'secret')}`
+  }
+  const secret = (name: string, env = {}) =>
+    start({ forward: 'http://127.0.0.1:3000/', 'forward-secret': name }, env).forwardSecret
+  assert.equal(secret('env:KEY', { KEY: 'a secret' }), 'a secret')
+  assert.equal(secret(file('a secret\n')), 'a secret')
+  assert.equal(secret(file('two\nlines\r\n')), 'two\nlines')
+  assert.equal(secret(file('whsec_c2VjcmV0')), 'whsec_c2VjcmV0')
+  const wrong = (name: string, env = {}) =>
+    problemsOf(() => secret(name, env)).map((problem) => problem.replace(/^Expected `--forward-secret` /, ''))
+  for (const name of ['hunter2', 'env:', 'file:', 'env:hunter-2', 'ENV:KEY', '']) {
+    assert.deepEqual(
+      wrong(name, { KEY: 'a secret' }),
+      ['to be env:NAME or file:PATH, got something else'],
+      name,
+    )
+  }
+  assert.deepEqual(wrong('env:KEY'), ['to name a variable that is set, got env:KEY'])
+  assert.deepEqual(wrong('env:KEY', { KEY: '' }), ['to name a secret that is not empty, got env:KEY'])
+  assert.deepEqual(wrong(file('\n')), [`to name a secret that is not empty, got file:${at}/secret`])
+  assert.deepEqual(wrong(`file:${at}`), [`to name a file that can be read, got file:${at} (EISDIR)`])
+  for (const key of ['whsec_', 'whsec_not-base64']) {
+    assert.deepEqual(wrong('env:KEY', { KEY: key }), [
+      'Expected the secret that `--forward-secret` names to be Base64 after its `whsec_`',
+    ])
+  }
+})
+
+test('--forward and --handler exclude each other; a secret needs something to sign', () => {
+  assert.deepEqual(
+    problemsOf(() => start({ forward: 'http://127.0.0.1:3000/', handler: import.meta.filename })),
+    ['Expected `--forward` or `--handler`, got both: a message is forwarded or handled'],
+  )
+  assert.deepEqual(
+    problemsOf(() => start({ 'forward-secret': 'env:KEY' }, { KEY: 'a secret' })),
+    ['Expected `--forward` to be given with `--forward-secret`: nothing else is signed'],
+  )
+})
+
 test('beyond this machine --token or --open is required', () => {
   const token = 'a token of sixteen or more'.replaceAll(' ', '-')
   for (const host of [

@@ -15,6 +15,7 @@ import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Backend, Dead, Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
+import type { Handling } from './poison.ts'
 import type { SimProcess } from './process.ts'
 import type { Holder, Showing } from './showing.ts'
 
@@ -27,6 +28,8 @@ export interface BootOptions {
   backend: BackendModel
   /** Starts the handler of a messages actor. Null: messages are only stored. */
   handler: ((world: ActorContext<NodeConfig>, process: SimProcess) => Promise<Runner>) | null
+  /** Told of starts that are taken up. */
+  handling: Handling
   /** Watches what messages actors show. */
   showing: Showing
 }
@@ -135,7 +138,7 @@ async function bootLogging(
 }
 
 async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess, options: BootOptions) {
-  const { network, backend: model, handler, showing } = options
+  const { network, backend: model, handler, handling, showing } = options
   const runner = handler && (await handler(world, process))
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
@@ -145,7 +148,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     isHeld: (lane) => queue.isHeld(lane),
     isShowing: (lane) => queue.isHeld(lane) && lane in (actor.status().lanes ?? {}),
   }
-  const actor = new MessagesActor(world, watched(queue, holder, showing), {
+  const actor = new MessagesActor(world, watched(queue, holder, { showing, handling }), {
     runner,
     retentionMs: world.config.retentionMs,
     policy: world.config,
@@ -168,7 +171,11 @@ function healthOf(backend: Backend) {
 }
 
 /** Tells of all that comes into the list of who holds lanes: what it settles, finds settled, or reads of a lane. */
-function watched(queue: Queue, holder: Holder, showing: Showing): Queue {
+function watched(
+  queue: Queue,
+  holder: Holder,
+  { showing, handling }: Pick<BootOptions, 'showing' | 'handling'>,
+): Queue {
   const show = <T extends Pick<Message, 'id'>>(lane: number, messages: readonly T[]) => {
     if (holder.process.alive)
       showing.show(
@@ -185,9 +192,11 @@ function watched(queue: Queue, holder: Holder, showing: Showing): Queue {
     Queue,
     'hold' | 'release' | 'start' | 'settle' | 'delivered' | 'deliveredByFormerHolder'
   > = {
-    hold: (lane) => {
+    hold: async (lane) => {
       showing.shutLane(holder, lane)
-      return queue.hold(lane)
+      const leftOpen = await queue.hold(lane)
+      handling.adopted ||= leftOpen > 0
+      return leftOpen
     },
     release: (lane) => {
       showing.shutLane(holder, lane)

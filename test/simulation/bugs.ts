@@ -52,6 +52,17 @@ export const BUGS: readonly Bug[] = [
     planted: { network: { liesAboutLoss: true } },
   },
   {
+    name: 'an outage counts as an attempt',
+    backend: 'embedded',
+    planted: { runs: { countsOutages: true } },
+  },
+  {
+    name: 'an outage never ends',
+    backend: 'embedded',
+    planted: { runs: { neverBack: true } },
+  },
+  embedded('the delay after an outage is an hour', { home: { delaysBackMs: 3_600_000 } }),
+  {
     name: 'a write is acknowledged before its backup has it',
     backend: 'hazelcast',
     planted: { hazelcast: { cluster: { withoutSyncBackup: true } } },

@@ -8,6 +8,7 @@ import type { EmbeddedModel } from './embedded-backend.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
 import type { Network } from './network.ts'
 import type { SimNode } from './node.ts'
+import type { Handling } from './poison.ts'
 import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -26,6 +27,7 @@ export const COMMON_KINDS = [
   'messages actors are scaled',
   'logging actors are scaled',
   'a role is restarted',
+  'the target is away',
 ] as const
 
 /** Faults of the embedded backend's disk. */
@@ -53,6 +55,9 @@ export const NOTICED_MS = 2000
 /** On Hazelcast, after a lost wake-up: the batch is overdue, the next scan finds it, and it is delivered within 1 s. */
 export const SILENT_MS = OVERDUE_MS + SCAN_MS + 1000
 
+/** After an outage of what handlers need, all that waits is delivered within this time. */
+const BACK_MS = 30_000
+
 /** Where there are others, a node is away so many times as long: they are to notice. */
 const SILENCE = 6
 
@@ -75,6 +80,7 @@ export interface Faulty {
   network: Network
   nodes: readonly SimNode[]
   clients: Clients
+  handling: Handling
   embedded: EmbeddedModel | undefined
   hazelcast: HazelcastModel | undefined
   /** Nothing is to go wrong any more. */
@@ -112,8 +118,13 @@ function recoveryOf({ hazelcast }: Faulty): number {
 }
 
 /** A fault that has an end: then `end` happens, or it is calm before. What it delayed comes so much later. */
-function lift(world: Faulty, afterMs: number, end: () => void, delayMs = 0): void {
-  disturb(world, Math.min(afterMs, world.calmAt - world.scheduler.now) + delayMs)
+function lift(
+  world: Faulty,
+  afterMs: number,
+  end: () => void,
+  { delayMs = 0, recoveryMs = recoveryOf(world) } = {},
+): void {
+  disturb(world, Math.min(afterMs, world.calmAt - world.scheduler.now) + delayMs, recoveryMs)
   world.scheduler.after(afterMs, end)
 }
 
@@ -170,7 +181,7 @@ const EFFECTS: Record<FaultKind, Effect> = {
     const hit = clients.posting > 0
     const delayMs = 20 + strength * 3000
     network.weather = { ...network.weather, delayMs }
-    lift(world, forMs, () => network.calm(), delayMs)
+    lift(world, forMs, () => network.calm(), { delayMs })
     return () => hit
   },
   'the wall clock steps': (world, { which, strength }) => {
@@ -195,6 +206,16 @@ const EFFECTS: Record<FaultKind, Effect> = {
     operation(world, nodeOf(world, which).restart(roles[Math.floor(strength * 3) % 3]!))
     const hit = world.clients.posting > 0
     return () => hit
+  },
+  'the target is away': (world, { forMs }) => {
+    const { handling } = world
+    const before = handling.knocks
+    handling.away = true
+    const end = () => {
+      handling.away = false
+    }
+    lift(world, forMs, end, { recoveryMs: BACK_MS })
+    return () => handling.knocks > before
   },
   'the power fails': (world, fault) => {
     const over = nodeDies(world, fault)
@@ -333,7 +354,7 @@ function clusterWeather(
   const cluster = clusterOf(world, which)
   const before = cluster.lostCount
   cluster.weather = { ...cluster.weather, ...change }
-  lift(world, forMs, () => cluster.clear(), change.straggleMs)
+  lift(world, forMs, () => cluster.clear(), { delayMs: change.straggleMs ?? 0 })
   return () => cluster.lostCount > before
 }
 

@@ -32,6 +32,8 @@ interface Start extends Attempts {
 export interface HomeBugs {
   /** A retry is not written. */
   losesRetries?: boolean
+  /** What an outage gave back is due so much later. */
+  delaysBackMs?: number
   /** What its last holder had started is not taken up. */
   forgetsOpenStarts?: boolean
   /** The cursor passes what is only in hand. */
@@ -128,6 +130,8 @@ export class SimHome {
     if (settlement.as === 'retry' && this.#bugs.losesRetries) return void start.remove(id)
     const fate = settledAs(settlement, this.dueNow(), start.get(id))
     if (fate.is === 'waiting') {
+      if (settlement.as === 'back' && settlement.delayMs !== undefined)
+        fate.attempts.dueAt += this.#bugs.delaysBackMs ?? 0
       start.put(id, { text, file, seq, ...fate.attempts })
       return undefined
     }

@@ -1,6 +1,7 @@
 /** The handler of simulated messages actors: does what a message's text says, in a simulated process of its own. */
 import { type FromHandler, type Handler, HandlerHost } from '../../src/actors/messages/handler.ts'
 import { HandlerRunner, type Spawn } from '../../src/actors/messages/handler-runner.ts'
+import type { Run, Runner } from '../../src/actors/messages/runner.ts'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { SimProcess } from './process.ts'
@@ -24,19 +25,44 @@ const WAY_MS = 0.2
 export interface Handling {
   /** Somebody found out why messages die, and put it right. */
   mended: boolean
+  /** What every handler needs is away. */
+  away: boolean
+  /** Calls that failed for that. */
+  knocks: number
+  /** A start was left open, and taken up by another holder: it counts. */
+  adopted: boolean
+  onBug: (what: string) => void
+}
+
+/** How a planted bug makes what a handler's run comes to go wrong. */
+export interface RunBugs {
+  /** An outage is an error like any other. */
+  countsOutages?: boolean
+  /** Once there was an outage, no success is one any more. */
+  neverBack?: boolean
 }
 
 /** Starts the handler of a messages actor that runs in `process`. */
-export function startHandler(handling: Handling) {
-  return async (world: ActorContext<NodeConfig>, process: SimProcess): Promise<HandlerRunner> => {
+export function startHandler(handling: Handling, bugs: RunBugs) {
+  return async (world: ActorContext<NodeConfig>, process: SimProcess): Promise<Runner> => {
     const { handlerTimeoutMs: timeoutMs, handlerConcurrency: concurrency } = world.config
     const { clock, logger } = world
     const onChange = () => world.changed()
     const spawn = spawnIn(process, handling)
     const runner = new HandlerRunner({ spawn, clock, logger, timeoutMs, concurrency, onChange })
     await runner.start()
+    const run = runner.run.bind(runner)
+    runner.run = async (message, options) => told(await run(message, options), handling, bugs)
     return runner
   }
+}
+
+function told(run: Run, { knocks }: Handling, { countsOutages, neverBack }: RunBugs): Run {
+  if (countsOutages && run.as === 'failed')
+    return { as: 'failed', error: run.error, isSuspect: run.isSuspect }
+  if (neverBack && run.as === 'done' && knocks > 0)
+    return { as: 'failed', error: 'away', isSuspect: false, isOutage: true }
+  return run
 }
 
 /** A child of the process: it dies and stands still with it, and it can die or stand still alone. */
@@ -84,7 +110,14 @@ function handlerOf(process: SimProcess, handling: Handling, child: Child): Handl
   const sleep = (ms: number) => new Promise<void>((resolve) => child.later(ms, resolve))
   return async ({ text = '' }, { signal, attempt }) => {
     const poison = POISONS.findLast((each) => text.startsWith(each))
+    if (poison === undefined && attempt > 1 && !handling.adopted) {
+      handling.onBug(`an attempt was used up: ${text}, attempt ${attempt}`)
+    }
     await sleep(process.rng.between(0.5, 5))
+    if (handling.away) {
+      handling.knocks++
+      throw Object.assign(new Error('away'), { outage: true })
+    }
     switch (poison) {
       case undefined:
         return

@@ -63,6 +63,10 @@ export async function runHistory(
   // A cursor is as good as the clocks: what a host that went back makes ids of lies behind it.
   if (!cursorsHold(plan)) clients.history.followed.length = 0
   if (final === undefined) problems.push('the final read could not be had')
+  for (const id of final?.dead ?? []) {
+    if (clients.history.acknowledged.get(id)?.startsWith('text'))
+      problems.push(`a dead letter that is no poison: ${id}`)
+  }
   if (clients.history.acknowledged.size === 0) problems.push('nothing was acknowledged')
   return {
     verdict: verdictOf(world, { final, purged, recoveredAt }),

@@ -21,7 +21,7 @@ import { type HazelcastBugs, HazelcastModel } from './hazelcast-backend.ts'
 import { Losses } from './losses.ts'
 import { Network } from './network.ts'
 import { type NodeBugs, SimNode } from './node.ts'
-import { startHandler } from './poison.ts'
+import { type Handling, type RunBugs, startHandler } from './poison.ts'
 import { Rng } from './rng.ts'
 import { Scheduler } from './scheduler.ts'
 import { Showing } from './showing.ts'
@@ -59,6 +59,7 @@ export interface Planted {
   hazelcast?: HazelcastBugs
   network?: { liesAboutLoss: boolean }
   node?: NodeBugs
+  runs?: RunBugs
 }
 
 /** The world. */
@@ -71,7 +72,7 @@ export class SimWorld implements Faulty {
   readonly backend: BackendModel
   readonly losses: Losses
   readonly showing: Showing
-  readonly handling = { mended: false }
+  readonly handling: Handling
   readonly nodes: readonly SimNode[]
   readonly clients: Clients
   /** For faults. */
@@ -99,11 +100,12 @@ export class SimWorld implements Faulty {
       onShown: (id) => this.clients.history.show(id, this.scheduler.now),
       onBug: this.onBug,
     })
+    this.handling = { mended: false, away: false, knocks: 0, adopted: false, onBug: this.onBug }
     this.losses = this.hazelcast?.losses ?? new Losses()
     this.losses.onQueueLost = () => this.showing.lose()
     const boot = bootOf({
-      ...{ network: this.network, backend: this.backend, showing: this.showing },
-      handler: plan.handler ? startHandler(this.handling) : null,
+      ...{ network: this.network, backend: this.backend, showing: this.showing, handling: this.handling },
+      handler: plan.handler ? startHandler(this.handling, planted.runs ?? {}) : null,
     })
     this.nodes = layoutOf(plan, dice).map(
       ([name, counts]) =>
@@ -161,6 +163,7 @@ export class SimWorld implements Faulty {
     await scheduler.pass(loadMs)
     this.calm = true
     this.network.calm()
+    this.handling.away = false
     this.backend.heal()
     const hits = new Map<FaultKind, boolean>()
     for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))

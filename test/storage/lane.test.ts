@@ -64,12 +64,12 @@ test('a dead letter has the reason, the attempts, the first error and the last',
   })
 })
 
-test('a start in which the process died counts as a death, and as a start', () => {
+test('a start in which the process died counts as a death and as a start, and the next one is alone', () => {
   const settlement = { ...retry('died'), isDeath: true } as const
   const errors = { firstError: 'died', lastError: 'died' }
   assert.deepEqual(
     settledAs(settlement, NOW, { ...startedTimes(3), deaths: 1 }),
-    waiting({ ...UNSTARTED, ...errors, starts: 3, deaths: 2, dueAt: NOW + 50 }),
+    waiting({ ...UNSTARTED, ...errors, starts: 3, deaths: 2, suspect: true, dueAt: NOW + 50 }),
   )
 })
 

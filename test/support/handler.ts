@@ -1,11 +1,13 @@
 /** A handler that does what the text says, such as `wait 100`; what it does not know is fine. */
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import type { Handler } from '../../src/actors/messages/handler.ts'
 
 const handle: Handler = async ({ text = '' }, { signal, attempt }) => {
   const [verb, ms] = text.split(' ')
   if (verb === 'wait') await new Promise((resolve) => setTimeout(resolve, Number(ms)))
   if (verb === 'throw') throw new Error('as the text says')
+  if (verb === 'needs' && !existsSync(ms!)) throw Object.assign(new Error('it is away'), { outage: true })
   if (verb === 'fail' && attempt <= Number(ms)) throw new Error(`attempt ${attempt}`)
   if (verb === 'hang') await new Promise(() => {})
   if (verb === 'die') process.kill(process.pid, 'SIGKILL')

@@ -73,6 +73,7 @@ export async function startApi(
     hazelcastQueue: { clusterName: 'queue', members: [] },
     data: '/nowhere',
     handler: null,
+    ...{ forward: null, forwardSecret: null },
     handlerTimeoutMs: 30_000,
     handlerConcurrency: 1,
     ...{ attempts: 5, retryMinMs: 1000, retryMaxMs: 60_000 },

@@ -26,6 +26,9 @@ interface SystemOptions {
   wrap?: string[]
 }
 
+/** A message that always fails is a dead letter after some 7 s. */
+export const FIVE_ATTEMPTS: readonly string[] = ['--attempts', '5', '--retry-min', '500ms']
+
 /** A node under test; ended, and its data removed, when the test is over. */
 export class System extends RunningSystem {
   readonly data: string
