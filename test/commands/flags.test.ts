@@ -31,7 +31,12 @@ const BY_SHAPE: Record<string, string> = {
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
 }
-const BY_FLAG: Record<string, string> = { 'mailbox-capacity': '5000', lanes: '16', backend: 'hazelcast' }
+const BY_FLAG: Record<string, string> = {
+  'mailbox-capacity': '5000',
+  lanes: '16',
+  backend: 'hazelcast',
+  sources: 'sources.json',
+}
 
 interface Documented {
   flag: string
@@ -73,6 +78,7 @@ function folder(context: TestContext): string {
   context.after(() => rmSync(cwd, { recursive: true, force: true }))
   for (const [name, text] of [
     ['handler.js', 'export default () => {}'],
+    ['sources.json', '{"form": {"verify": "none"}}'],
     ['lines.txt', 'one\ntwo\n'],
     ['order.json', '{\n}\n'],
   ] as const) {
