@@ -44,6 +44,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly deadOne: Facade['deadOne'] = (id) => this.#deadLetters.find(id)
   readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
   readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
+  readonly changeDead: Facade['changeDead'] = (change, range) => this.#deadLetters.change(change, range)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
   readonly losses: Facade['losses'] = () => this.#losses.open()
@@ -71,7 +72,7 @@ export class FacadeActor extends Actor implements Facade {
     })
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
-    this.#deadLetters = new DeadLetters(holders, turns)
+    this.#deadLetters = new DeadLetters({ clock: context.clock, holders, turns, laneCount: this.#laneCount })
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },
       holderOf: (lane) => holders.at(holders.entryOf(lane)),

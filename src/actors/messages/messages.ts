@@ -10,6 +10,7 @@ import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
+import type { DeadFilter } from '../../storage/dead-filter.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
@@ -25,7 +26,7 @@ import type {
   Whereabouts,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Messages, StorePage } from '../protocol.ts'
+import type { Messages, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import type { HandlerRunner } from './handler-runner.ts'
 import { loadNewest, Store } from './store.ts'
@@ -146,11 +147,32 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async replay(id: string): Promise<boolean> {
-    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, id)))
+    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, [id])))
   }
 
   async purge(id: string): Promise<boolean> {
-    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, id)))
+    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, [id])))
+  }
+
+  async sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage> {
+    return this.mailbox.run(async () => {
+      await this.#dropLostLanes()
+      const term = this.#term
+      const sources = this.#sources(async (lane, cursor = after, count) => {
+        const letters = await this.#queue.sift(lane, { after: cursor, limit: count }, filter)
+        return letters.map((letter) => ({ ...letter, lane }))
+      })
+      const letters = await mergeById(sources, limit, 'ascending')
+      return { letters, lanes: term === this.#term ? [...this.#consumers.keys()] : [] }
+    })
+  }
+
+  async replayMany(lane: number, ids: readonly string[]): Promise<number> {
+    return this.mailbox.run(() => this.#queue.replay(lane, ids))
+  }
+
+  async purgeMany(lane: number, ids: readonly string[]): Promise<number> {
+    return this.mailbox.run(() => this.#queue.purge(lane, ids))
   }
 
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
@@ -332,9 +354,9 @@ export class MessagesActor extends Actor implements Messages {
     )
   }
 
-  async #inAnyLane(does: (lane: number) => Promise<boolean>): Promise<boolean> {
+  async #inAnyLane(does: (lane: number) => Promise<number>): Promise<boolean> {
     const term = this.#term
-    for (const lane of this.#consumers.keys()) if (await does(lane)) return true
+    for (const lane of this.#consumers.keys()) if ((await does(lane)) > 0) return true
     this.#refuseIncomplete(term)
     return false
   }

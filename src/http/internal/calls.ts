@@ -40,6 +40,9 @@ const MESSAGES: Calls<Messages> = {
   dead: inTime,
   replay: inTime,
   purge: inTime,
+  sift: inTime,
+  replayMany: inTime,
+  purgeMany: inTime,
   redrive: inTime,
   stored: inTime,
 }

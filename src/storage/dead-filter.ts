@@ -1,0 +1,25 @@
+/** Which dead letters are meant: by source, by reason, by the time of death. */
+import { contentOf } from './content.ts'
+import type { Dead } from './ports.ts'
+
+/** A filter of dead letters. An absent field stands for any. */
+export interface DeadFilter {
+  /** The name of the source that took the message in. A message posted to `/messages` has none. */
+  source?: string
+  /** What the reason begins with. */
+  reason?: string
+  /** They died before this instant (ms since 1970). */
+  diedBefore?: number
+}
+
+/** True when a filter means a dead letter. @param letter `text`: the stored text, or its head with the line feed. */
+export function isMeant(
+  { source, reason = '', diedBefore = Number.POSITIVE_INFINITY }: DeadFilter,
+  letter: Pick<Dead, 'text' | 'reason' | 'deadAt'>,
+): boolean {
+  return (
+    letter.deadAt < diedBefore &&
+    letter.reason.startsWith(reason) &&
+    (source === undefined || contentOf(letter.text).source === source)
+  )
+}
