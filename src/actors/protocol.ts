@@ -174,7 +174,7 @@ export interface Facade {
    * repeat: what was replayed or purged is no dead letter any more.
    *
    * @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_LANE_ELSEWHERE` while a lane is on its way; the error of a call to
-   * a messages actor. Nothing is known to be done then; some letters may be.
+   * a messages actor: with outcome `unknown` some letters may have been changed.
    */
   changeDead(
     change: 'replay' | 'purge',

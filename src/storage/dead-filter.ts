@@ -2,6 +2,13 @@
 import { contentOf } from './content.ts'
 import type { Dead } from './ports.ts'
 
+/** The name of a source. */
+export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/
+/** The same in words. */
+export const SOURCE_NAME_WORDS = 'a name of 1 to 64 of a-z, 0-9, _ and -, the first one a letter or digit'
+/** The longest beginning of a reason. */
+export const REASON_MAX_CHARACTERS = 1000
+
 /** A filter of dead letters. An absent field stands for any. */
 export interface DeadFilter {
   /** The name of the source that took the message in. A message posted to `/messages` has none. */

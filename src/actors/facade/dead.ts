@@ -1,5 +1,6 @@
 /** Dead letters of all messages actors. */
 import type { Clock } from '../../runtime/clock.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { DeadFilter } from '../../storage/dead-filter.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
@@ -88,7 +89,7 @@ export class DeadLetters {
       sum.changed += changed
       sum.checked += failed === undefined ? letters.length : changed
       // The step is taken again: it finds those that are left.
-      if (failed !== undefined) throw failed.reason
+      if (failed !== undefined) throw inDoubt(failed.reason)
       sum.last = letters.length < count ? null : letters.at(-1)!.id
       return sum.last !== null
     })
@@ -116,6 +117,12 @@ export class DeadLetters {
       throw unavailable(`${missingCount} of ${laneCount} lanes are on their way to another actor`)
     return letters
   }
+}
+
+/** The error of a change that may have been made in part. Any other than ours is a bug and stays as it is. */
+function inDoubt(error: unknown): unknown {
+  if (!isMailroomError(error)) return error
+  return new MailroomError(error.code, error.details, { outcome: 'unknown', cause: error })
 }
 
 /** True when any answer is true, even if others failed. False when all are false. Else the first failure. */

@@ -2,7 +2,12 @@
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { shown } from '../../storage/content.ts'
-import type { DeadFilter } from '../../storage/dead-filter.ts'
+import {
+  type DeadFilter,
+  REASON_MAX_CHARACTERS,
+  SOURCE_NAME,
+  SOURCE_NAME_WORDS,
+} from '../../storage/dead-filter.ts'
 import type { Dead } from '../../storage/ports.ts'
 import {
   type ApiContext,
@@ -22,8 +27,6 @@ import { replyPage } from '../streams.ts'
 /** Calls that change dead letters in bulk, at once: each keeps all messages actors busy. */
 const BULK_MAX = 4
 const BULK_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
-const SOURCE = /^[a-z0-9][a-z0-9_-]{0,63}$/
-const REASON_MAX_CHARACTERS = 1000
 
 /** The routes of the dead letters. */
 export function deadRoutes({
@@ -80,9 +83,8 @@ export function deadRoutes({
 
 /** The dead letters that a query means: of a source, or with a reason that begins with a text. */
 function filterIn({ source, reason }: Query): Pick<DeadFilter, 'source' | 'reason'> {
-  if (source !== undefined && !SOURCE.test(source)) {
-    const expected = 'a name of 1 to 64 of a-z, 0-9, _ and -, the first one a letter or digit'
-    throw badRequest({ where: 'query parameter "source"', expected, got: quoted(source) })
+  if (source !== undefined && !SOURCE_NAME.test(source)) {
+    throw badRequest({ where: 'query parameter "source"', expected: SOURCE_NAME_WORDS, got: quoted(source) })
   }
   if (reason !== undefined && (reason === '' || reason.length > REASON_MAX_CHARACTERS)) {
     const expected = `what reasons begin with, of 1 to ${REASON_MAX_CHARACTERS} characters`
