@@ -104,7 +104,8 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
   const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
-  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs: context.config.retentionMs })
+  const { retentionMs, deadRetentionMs } = context.config
+  const actor = new MessagesActor(context, backend.queue, { runner, retentionMs, deadRetentionMs })
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
   return {

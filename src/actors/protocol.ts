@@ -5,10 +5,10 @@
  */
 import type { ActorEntry, Role } from '../runtime/cluster/directory.ts'
 import type { Loss } from '../runtime/losses.ts'
-import type { DeadFilter } from '../storage/dead-filter.ts'
 import type {
   ClusterState,
   Dead,
+  DeadFilter,
   LaneBatch,
   Logged,
   Message,

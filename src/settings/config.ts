@@ -103,6 +103,10 @@ const nodeSchema = z.object({
       'lanes of a new data directory or cluster (16), the most messages actors there can be',
     ),
     retentionMs: duration('1m', '3650d').prefault('7d').describe('how long messages are kept'),
+    /** Null: for ever. */
+    deadRetentionMs: optional(duration('1m', '3650d')).describe(
+      'how long dead letters are kept, from their death on [for ever]',
+    ),
   }),
   ...under('Handler', {
     /** Null: messages are stored only. */

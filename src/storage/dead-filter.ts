@@ -1,6 +1,6 @@
 /** Which dead letters are meant: by source, by reason, by the time of death. */
 import { contentOf } from './content.ts'
-import type { Dead } from './ports.ts'
+import type { Dead, DeadFilter } from './ports.ts'
 
 /** The name of a source. */
 export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/
@@ -8,16 +8,6 @@ export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/
 export const SOURCE_NAME_WORDS = 'a name of 1 to 64 of a-z, 0-9, _ and -, the first one a letter or digit'
 /** The longest beginning of a reason. */
 export const REASON_MAX_CHARACTERS = 1000
-
-/** A filter of dead letters. An absent field stands for any. */
-export interface DeadFilter {
-  /** The name of the source that took the message in. A message posted to `/messages` has none. */
-  source?: string
-  /** What the reason begins with. */
-  reason?: string
-  /** They died before this instant (ms since 1970). */
-  diedBefore?: number
-}
 
 /** True when a filter means a dead letter. @param letter `text`: the stored text, or its head with the line feed. */
 export function isMeant(

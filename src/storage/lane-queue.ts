@@ -1,9 +1,9 @@
 /** What the queues of all backends share: the lanes held by this process, and the calls that go to one of them. */
 import { MailroomError } from '../runtime/errors.ts'
-import type { DeadFilter } from './dead-filter.ts'
 import type {
   Claimed,
   Dead,
+  DeadFilter,
   Delivered,
   Depth,
   Queue,

@@ -8,7 +8,6 @@
  */
 
 import type { ClusterReport, Loss } from '../runtime/losses.ts'
-import type { DeadFilter } from './dead-filter.ts'
 
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
@@ -120,6 +119,16 @@ export interface Dead extends Message {
   lastError: string
   /** ms since 1970 */
   deadAt: number
+}
+
+/** A filter of dead letters. An absent field stands for any. */
+export interface DeadFilter {
+  /** The name of the source that took the message in. A message posted to `/messages` has none. */
+  source?: string
+  /** What the reason begins with. */
+  reason?: string
+  /** They died before this instant (ms since 1970). */
+  diedBefore?: number
 }
 
 /** A dead letter that was looked at. */

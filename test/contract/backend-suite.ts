@@ -5,11 +5,18 @@ import { afterEach, beforeEach, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { DELIVERY_MS } from '../../src/runtime/timings.ts'
 import { storedText } from '../../src/storage/content.ts'
-import type { DeadFilter } from '../../src/storage/dead-filter.ts'
 import { idGenerator, MIN_ID } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
-import type { Backend, Batch, Claimed, LaneBatch, Queue, Stored } from '../../src/storage/ports.ts'
+import type {
+  Backend,
+  Batch,
+  Claimed,
+  DeadFilter,
+  LaneBatch,
+  Queue,
+  Stored,
+} from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
 export interface Bed {

@@ -152,6 +152,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
   const actor = new MessagesActor(world, watched(queue, holder, showing), {
     runner,
     retentionMs: world.config.retentionMs,
+    deadRetentionMs: null,
   })
   const close = network.serve(process.name, process, bug(methodsOfMessages(actor)))
   await actor.start()

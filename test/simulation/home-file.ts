@@ -3,11 +3,11 @@
  * transaction of the simulated disk.
  */
 
-import { type DeadFilter, isMeant } from '../../src/storage/dead-filter.ts'
+import { isMeant } from '../../src/storage/dead-filter.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
 import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import { MAX_STARTS } from '../../src/storage/limits.ts'
-import type { Dead, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
+import type { Dead, DeadFilter, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'

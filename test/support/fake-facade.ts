@@ -12,11 +12,19 @@ import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
-import { type DeadFilter, isMeant } from '../../src/storage/dead-filter.ts'
+import { isMeant } from '../../src/storage/dead-filter.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
-import type { ClusterState, Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
+import type {
+  ClusterState,
+  Dead,
+  DeadFilter,
+  IdempotencyKey,
+  Message,
+  Range,
+  Receipt,
+} from '../../src/storage/ports.ts'
 
 /** Everything posted is logged, and delivered to `messages-1` at once. */
 export class FakeFacade implements Facade {

@@ -34,13 +34,19 @@ export class MessagesBench {
       handler = null,
       directory = this.directory,
       retentionMs = DAY_MS,
-    }: { handler?: Handler | null; directory?: TestDirectory; retentionMs?: number } = {},
+      deadRetentionMs = null,
+    }: {
+      handler?: Handler | null
+      directory?: TestDirectory
+      retentionMs?: number
+      deadRetentionMs?: number | null
+    } = {},
   ): Promise<Member> {
     const backend = this.store.open()
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
     const { handlerTimeoutMs: timeoutMs } = context.config
     const runner = handler && (await startRunner(handler, { clock: this.clock, timeoutMs }))
-    const actor = new MessagesActor(context, backend.queue, { runner, retentionMs })
+    const actor = new MessagesActor(context, backend.queue, { runner, retentionMs, deadRetentionMs })
     await actor.start()
     return { actor, backend, context }
   }

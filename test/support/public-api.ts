@@ -75,6 +75,7 @@ export async function startApi(
     handlerConcurrency: 1,
     lanes: 16,
     retentionMs: RETENTION_MS,
+    deadRetentionMs: null,
     token: options.token ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,

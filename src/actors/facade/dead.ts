@@ -1,11 +1,10 @@
 /** Dead letters of all messages actors. */
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import type { DeadFilter } from '../../storage/dead-filter.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead, Range } from '../../storage/ports.ts'
+import type { Dead, DeadFilter, Range } from '../../storage/ports.ts'
 import type { DeadChanged, SiftedPage } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import { inSteps } from './steps.ts'

@@ -9,14 +9,14 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
-import type { DeadFilter } from '../../storage/dead-filter.ts'
+import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
+  DeadFilter,
   Delivered,
   Depth,
   Message,
@@ -28,6 +28,7 @@ import type {
 import { textBytesOf } from '../../storage/ports.ts'
 import type { Messages, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
+import { purgeOld } from './dead-retention.ts'
 import type { HandlerRunner } from './handler-runner.ts'
 import { loadNewest, Store } from './store.ts'
 
@@ -42,6 +43,8 @@ interface MessagesOptions {
   runner: HandlerRunner | null
   /** Older messages are not shown. */
   retentionMs: number
+  /** Dead letters that died longer ago are purged; null: none. */
+  deadRetentionMs: number | null
 }
 
 /** Answers `Messages` for the lanes it holds. */
@@ -49,6 +52,8 @@ export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
   readonly #runner: HandlerRunner | null
   readonly #retentionMs: number
+  readonly #deadRetentionMs: number | null
+  #isPurging = false
   readonly #store = new Store(STORE_BYTES)
   readonly #storeMutex = new Mutex()
   /** Lanes held, each with its consumer. */
@@ -64,17 +69,23 @@ export class MessagesActor extends Actor implements Messages {
   #mustReconcileAgain = false
   #delivered = 0
 
-  constructor(context: ActorContext, queue: Queue, { runner, retentionMs }: MessagesOptions) {
+  constructor(
+    context: ActorContext,
+    queue: Queue,
+    { runner, retentionMs, deadRetentionMs }: MessagesOptions,
+  ) {
     super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
     this.#runner = runner
     this.#retentionMs = retentionMs
+    this.#deadRetentionMs = deadRetentionMs
   }
 
   async start(): Promise<void> {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
     this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measureBacklogs()))
+    this.#stops.push(clock.every(HOUSEKEEPING_MS, () => void this.#purgeOld()))
     this.#reconcile()
   }
 
@@ -359,6 +370,26 @@ export class MessagesActor extends Actor implements Messages {
     for (const lane of this.#consumers.keys()) if ((await does(lane)) > 0) return true
     this.#refuseIncomplete(term)
     return false
+  }
+
+  /** One round at a time: on a slow cluster it may take longer than its period. */
+  async #purgeOld(): Promise<void> {
+    if (this.#deadRetentionMs === null || this.#isPurging) return
+    this.#isPurging = true
+    const { clock, logger } = this.context
+    const diedBefore = clock.ago(this.#deadRetentionMs)
+    let count = 0
+    for (const lane of this.#consumers.keys()) {
+      try {
+        for await (const purged of purgeOld(this.#queue, lane, diedBefore)) count += purged
+      } catch (error) {
+        // The lane has moved, or cannot be written now: its holder tries again.
+        if (!(error instanceof MailroomError)) return this.context.fail(error)
+        logger.debug({ lane, err: error }, 'old dead letters not removed')
+      }
+    }
+    this.#isPurging = false
+    if (count > 0) logger.info({ count }, 'dead letters older than --dead-retention removed')
   }
 
   async #measureBacklogs(): Promise<void> {

@@ -2,13 +2,8 @@
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { shown } from '../../storage/content.ts'
-import {
-  type DeadFilter,
-  REASON_MAX_CHARACTERS,
-  SOURCE_NAME,
-  SOURCE_NAME_WORDS,
-} from '../../storage/dead-filter.ts'
-import type { Dead } from '../../storage/ports.ts'
+import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../../storage/dead-filter.ts'
+import type { Dead, DeadFilter } from '../../storage/ports.ts'
 import {
   type ApiContext,
   checkId,

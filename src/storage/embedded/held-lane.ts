@@ -11,13 +11,13 @@
 
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import type { DeadFilter } from '../dead-filter.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { eachOnce } from '../lane.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
 import type {
   Claimed,
   Dead,
+  DeadFilter,
   Delivered,
   Depth,
   Message,

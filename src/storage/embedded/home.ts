@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { RETRY_MAX_MS } from '../../runtime/timings.ts'
-import { type DeadFilter, isMeant } from '../dead-filter.ts'
+import { isMeant } from '../dead-filter.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
@@ -19,7 +19,7 @@ import {
   settledAs,
   startedOnce,
 } from '../lane.ts'
-import type { Dead, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
+import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
@@ -105,6 +105,8 @@ export class Home {
   #guard: Guard
   /** Why the file could be opened to read only. Every commit tries to open it to write. */
   #unwritable: unknown
+  /** Texts of purged letters have left room since it was last given back. */
+  #hasRoom = false
   /** The last transaction was not durable. */
   #isUnsynced = false
   readonly #statements = new Map<string, StatementSync>()
@@ -319,6 +321,7 @@ export class Home {
     if (bytes === null) return null
     const sql = `UPDATE dead SET purged = 1, body = '', firstError = '', lastError = '' WHERE id = ? AND purged = 0`
     this.#sql(sql).run(id)
+    this.#hasRoom = true
     return bytes
   }
 
@@ -327,8 +330,9 @@ export class Home {
     return (this.#one(sql, id)?.['bytes'] as number | undefined) ?? null
   }
 
-  /** True when `removeOld` would remove something. */
+  /** True when `removeOld` would remove something, or `giveBack` give back what purged letters have left. */
   hasOld(): boolean {
+    if (this.#hasRoom) return true
     const sql = `SELECT 1 FROM delivered WHERE id < ?1
       UNION ALL SELECT 1 FROM dead WHERE purged = 1 AND id < ?1 LIMIT 1`
     return this.#one(sql, idAt(this.#clock.ago(this.#retentionMs))) !== undefined
@@ -365,7 +369,9 @@ export class Home {
 
   /** As `giveBack`. */
   giveBack(): boolean {
-    return this.#unwritable === undefined && giveBack(this.#open.database, this.#guard)
+    if (this.#unwritable !== undefined) return false
+    this.#hasRoom = giveBack(this.#open.database, this.#guard)
+    return this.#hasRoom
   }
 
   /** As `checkpointWithin`. */

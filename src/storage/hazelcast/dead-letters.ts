@@ -1,9 +1,8 @@
 /** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
-import { Mutex } from 'async-mutex'
 import type { Clock } from '../../runtime/clock.ts'
-import { type DeadFilter, isMeant } from '../dead-filter.ts'
+import { isMeant } from '../dead-filter.ts'
 import { MIN_ID } from '../ids.ts'
-import type { Dead, Sifted } from '../ports.ts'
+import type { Dead, DeadFilter, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
 import { SortedIds } from './sorted-ids.ts'
@@ -35,7 +34,7 @@ export class LaneDeadLetters {
   readonly #order = new SortedIds()
   readonly #purged = new Set<string>()
   /** Of changes: of two for one letter the second is to find what the first has left. */
-  readonly #turns = new Mutex()
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: LaneDeadLettersOptions) {
     this.#options = options
@@ -154,17 +153,24 @@ export class LaneDeadLetters {
    * @returns How many there were.
    */
   change(ids: readonly string[], change: (id: string, letter: DeadEntry) => Promise<void>): Promise<number> {
-    return this.#turns.runExclusive(async () => {
-      let count = 0
-      for await (const letters of this.#read([...new Set(ids)].filter((id) => this.#dead.has(id)))) {
-        this.#options.refuseReleased()
-        // All have ended before the next turn, whatever fails.
-        const results = await Promise.allSettled(letters.map(([id, letter]) => change(id, letter)))
-        for (const result of results) if (result.status === 'rejected') throw result.reason
-        count += letters.length
-      }
-      return count
-    })
+    const changed = this.#turn.then(() => this.#changeNow(ids, change))
+    this.#turn = changed.catch(() => {})
+    return changed
+  }
+
+  async #changeNow(
+    ids: readonly string[],
+    change: (id: string, letter: DeadEntry) => Promise<void>,
+  ): Promise<number> {
+    let count = 0
+    for await (const letters of this.#read([...new Set(ids)].filter((id) => this.#dead.has(id)))) {
+      this.#options.refuseReleased()
+      // All have ended before the next turn, whatever fails.
+      const results = await Promise.allSettled(letters.map(([id, letter]) => change(id, letter)))
+      for (const result of results) if (result.status === 'rejected') throw result.reason
+      count += letters.length
+    }
+    return count
   }
 
   /** Those of these that are there and were not delivered meanwhile, in order: some MiB of them at a time. */

@@ -13,12 +13,12 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
-import type { DeadFilter } from '../dead-filter.ts'
 import { batchKeyOf, byId, placeOf, timeOf } from '../ids.ts'
 import { UNSTARTED } from '../lane.ts'
 import type {
   Claimed,
   Dead,
+  DeadFilter,
   Delivered,
   Depth,
   LaneBatch,
