@@ -106,7 +106,8 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const logging = new LoggingPool(context, peers)
   const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
   const { config } = context
-  const options = { runner, retentionMs: config.retentionMs, policy: config }
+  const { retentionMs, deadRetentionMs } = config
+  const options = { runner, retentionMs, deadRetentionMs, policy: config }
   const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()

@@ -5,7 +5,7 @@ import { dirname, join, normalize } from 'node:path'
 import test from 'node:test'
 
 /** Words that every room may use: pure functions, types and tables, without a disk, a network or a process. */
-const STORAGE_WORDS = ['content', 'ids', 'lane', 'lanes', 'limits', 'paging', 'ports'].map(
+const STORAGE_WORDS = ['content', 'dead-filter', 'ids', 'lane', 'lanes', 'limits', 'paging', 'ports'].map(
   (name) => `src/storage/${name}.ts`,
 )
 
@@ -44,7 +44,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
-    ...['src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
+    ...['src/storage/dead-filter.ts', 'src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
   ],
   'src/storage/': ['src/storage/embedded/', 'src/storage/hazelcast/', ...ofStorage()],
   'src/storage/embedded/': ['src/storage/', ...ofStorage()],

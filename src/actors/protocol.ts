@@ -8,11 +8,13 @@ import type { Loss } from '../runtime/losses.ts'
 import type {
   ClusterState,
   Dead,
+  DeadFilter,
   LaneBatch,
   Logged,
   Message,
   Range,
   Receipt,
+  Sifted,
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
@@ -45,6 +47,14 @@ export interface Place extends Whereabouts {
   outage: Outage | null
 }
 
+/** Dead letters of a messages actor that were looked at. */
+export interface SiftedPage {
+  /** Ascending by id. Fewer than asked only at the end of its lanes. */
+  letters: (Sifted & { lane: number })[]
+  /** The lanes whose dead letters these are; none when a lane came or went meanwhile. */
+  lanes: number[]
+}
+
 /** A messages actor: consumes its lanes into its store. Reads and changes concern the lanes that it holds. */
 export interface Messages {
   /** A hint that these lanes may have pending messages. */
@@ -60,6 +70,12 @@ export interface Messages {
   purge(id: string): Promise<boolean>
   /** Delivery is paused, or goes on: nothing is started while it is. */
   pause(paused: boolean): Promise<void>
+  /** As `Queue.sift`, of all its lanes. */
+  sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage>
+  /** As `Queue.replay`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
+  replayMany(lane: number, ids: readonly string[]): Promise<number>
+  /** As `Queue.purge`. @throws As `replayMany`. */
+  purgeMany(lane: number, ids: readonly string[]): Promise<number>
   /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
@@ -101,6 +117,16 @@ export interface Redriven {
   /** Those that the queue had lost; they are pending again. */
   redriven: number
   /** The last id checked; null at the end of the log. */
+  last: string | null
+}
+
+/** The result of replaying or purging a range of the dead letters. */
+export interface DeadChanged {
+  /** Dead letters that were looked at. */
+  checked: number
+  /** Those that were replayed, or purged. */
+  changed: number
+  /** The last id looked at; null at the end. */
   last: string | null
 }
 
@@ -150,13 +176,25 @@ export interface Facade {
   replay(id: string): Promise<boolean>
   purge(id: string): Promise<boolean>
   /**
-   * Redrives the oldest messages after an id: up to `limit` of them (1 to 1,000), for up to `REDRIVE_SLICE_MS`.
+   * Replays or purges those dead letters after an id that the filter means, oldest first: looks at up to `limit` (1 to
+   * 1,000), for up to `BULK_SLICE_MS`. A letter after `last` was not looked at, and none up to it was left out. Safe to
+   * repeat: what was replayed or purged is no dead letter any more.
+   *
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_LANE_ELSEWHERE` while a lane is on its way; the error of a call to
+   * a messages actor: with outcome `unknown` some letters may have been changed.
+   */
+  changeDead(
+    change: 'replay' | 'purge',
+    range: { after?: string; limit: number } & DeadFilter,
+  ): Promise<DeadChanged>
+  /**
+   * Redrives the oldest messages after an id: up to `limit` of them (1 to 1,000), for up to `BULK_SLICE_MS`.
    * Handlers of messages that the queue had lost may run again. Safe to repeat.
    */
   redrive(range: { after?: string; limit: number }): Promise<Redriven>
   /**
    * Puts into the log what it lacks of the queue's messages. Begins in `lane` after `after`; each later lane begins after
-   * `since`. Up to `limit` messages (1 to 1,000), for up to `REDRIVE_SLICE_MS`. Safe to repeat. On the embedded backend
+   * `since`. Up to `limit` messages (1 to 1,000), for up to `BULK_SLICE_MS`. Safe to repeat. On the embedded backend
    * there is nothing to do.
    */
   restore(range: { lane: number; after?: string; since?: string; limit: number }): Promise<Restored>

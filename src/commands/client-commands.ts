@@ -121,9 +121,10 @@ export const DEAD_COMMANDS: ClientCommand[] = [
   {
     usage: 'list',
     summary: 'list them, oldest first',
-    flags: ['json'],
+    flags: ['source', 'reason', 'json'],
     examples: [
       ['dead list', 'id, when, attempts, last error, text'],
+      ['dead list --source github', 'of one source'],
       ['dead list --json | jq -r .text', 'one JSON object a line, for a script'],
     ],
     run: async (client, _, config) => (await import('./dead.ts')).list(client, config),
@@ -139,10 +140,12 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     usage: 'replay [id]',
     summary: 'make one, or all, pending again',
     operands: ID,
-    flags: ['all'],
+    flags: ['all', 'source', 'reason'],
     examples: [
       [`dead replay ${SOME_ID}`, 'one'],
       ['dead replay --all', 'all, after the handler has been fixed'],
+      ['dead replay --all --source github', 'all of one source'],
+      ['dead replay --all --reason outage', 'all whose reason begins so'],
     ],
     run: async (client, [id], config) => (await import('./dead.ts')).replay(client, id, config),
   },
@@ -150,7 +153,7 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     usage: 'purge [id]',
     summary: 'delete one, or all; their messages stay in the log',
     operands: ID,
-    flags: ['all', 'yes'],
+    flags: ['all', 'source', 'reason', 'yes'],
     examples: [
       [`dead purge ${SOME_ID}`, 'one'],
       ['dead purge --all', 'all, after it has asked'],

@@ -1,4 +1,4 @@
-/** `mailroom dead`: messages whose handler kept failing. */
+/** `mailroom dead`: messages whose handler kept failing. All of them are changed page by page, each page by the node. */
 import { createInterface } from 'node:readline'
 import { type ApiClient, ApiError, type Unreachable } from '../http/api-client.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
@@ -8,30 +8,55 @@ import { counted, ProgressBar, print, printable, report } from './terminal.ts'
 
 interface Letter {
   id: string
-  text: string
+  /** One of the two. */
+  text?: string
+  base64?: string
+  type?: string
+  source?: string
   deadAt: string
   attempts: number
+  reason: string
   lastError: string
 }
 
+/** Which dead letters are meant; null stands for any. */
+interface Filter {
+  source: string | null
+  /** What the reason begins with. */
+  reason: string | null
+}
+
+/** What `POST /dead/replay` and `/dead/purge` answer. */
+interface Page {
+  checked: number
+  replayed?: number
+  purged?: number
+  next: string | null
+}
+
 const SHOWN_CHARACTERS = 60
-/** Dead letters that are replayed or deleted at a time. */
-const IN_FLIGHT_COUNT = 16
 const NONE = 'There are no dead letters'
 
-/** Lists all dead letters, oldest first; with `json` each as a whole, one a line. */
-export async function list(client: ApiClient, { json }: { json: boolean }): Promise<void> {
+/** Lists the dead letters that are meant, oldest first; with `json` each as a whole, one a line. */
+export async function list(
+  client: ApiClient,
+  { json, source, reason }: { json: boolean } & Filter,
+): Promise<void> {
   let count = 0
   for await (const letter of letters(client)) {
-    const { id, deadAt, attempts, lastError, text } = letter
-    print(
-      json
-        ? printable(letter)
-        : `${id}  ${deadAt}  ${attempts}x  ${shortened(lastError)}  ${shortened(text)}`,
-    )
+    if (source !== null && letter.source !== source) continue
+    if (reason !== null && !letter.reason.startsWith(reason)) continue
+    print(json ? printable(letter) : lineOf(letter))
     count++
   }
-  if (count === 0 && !json) report(NONE)
+  if (count === 0 && !json) report(none({ source, reason }))
+}
+
+function lineOf({ id, deadAt, attempts, lastError, text, base64 = '', type }: Letter): string {
+  const size = counted(Buffer.byteLength(base64, 'base64'), 'byte')
+  const body =
+    text === undefined ? `(${size}${type === undefined ? '' : `, ${printable(type)}`})` : shortened(text)
+  return `${id}  ${deadAt}  ${attempts}x  ${shortened(lastError)}  ${body}`
 }
 
 /** Shows one dead letter, as JSON. */
@@ -40,20 +65,21 @@ export async function show(client: ApiClient, id: string): Promise<void> {
 }
 
 /**
- * Makes one dead letter, or all, pending again. Of all, one that becomes a dead letter again meanwhile is not
- * replayed twice.
+ * Makes one dead letter, or all that are meant, pending again. Of all, one that becomes a dead letter again meanwhile is
+ * not replayed twice, unless an answer was lost.
  *
- * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`; for a filter without `all`.
  */
 export async function replay(
   client: ApiClient,
   id: string | undefined,
-  { all }: { all: boolean },
+  { all, ...filter }: { all: boolean } & Filter,
 ): Promise<void> {
-  checkOneOrAll(id, all)
+  checkOneOrAll(id, all, filter)
   if (id === undefined) {
-    const count = await changeAll(client, 'POST', await idsOf(client), 'replayed')
-    print(`${counted(count, 'message')} ${count === 1 ? 'is' : 'are'} pending again`)
+    const { count, isLeast } = await changeAll(client, 'replay', filter)
+    const words = `${counted(count, 'message')} ${count === 1 ? 'is' : 'are'} pending again`
+    print(isLeast ? `At least ${words}` : words)
   } else {
     await change(client, 'POST', id)
     print(`${id} is pending again`)
@@ -61,18 +87,17 @@ export async function replay(
 }
 
 /**
- * Deletes one dead letter, or all that there are when it begins; their messages stay in the log. Asks before it
- * deletes all, unless `yes`.
+ * Deletes one dead letter, or all that are meant; their messages stay in the log. Asks before it deletes all, unless
+ * `yes`.
  *
- * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`, and for `all` without a
- * terminal and without `yes`.
+ * @throws {MailroomError} `MR_CONFIG_INVALID` as `replay`, and for `all` without a terminal and without `yes`.
  */
 export async function purge(
   client: ApiClient,
   id: string | undefined,
-  { all, yes }: { all: boolean; yes: boolean },
+  { all, yes, ...filter }: { all: boolean; yes: boolean } & Filter,
 ): Promise<void> {
-  checkOneOrAll(id, all)
+  checkOneOrAll(id, all, filter)
   if (id !== undefined) {
     await change(client, 'DELETE', id)
     return print(`Deleted dead letter ${id}; its message stays in the log`)
@@ -80,63 +105,84 @@ export async function purge(
   if (!yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
     throw invalidConfig('Expected `--yes` to be given with `--all`: without a terminal nobody can be asked')
   }
-  const ids = await idsOf(client)
-  if (ids.length === 0) return report(NONE)
-  if (
-    !yes &&
-    !(await isConfirmed(`Delete ${counted(ids.length, 'dead letter')}? The messages stay in the log.`))
-  ) {
+  if (!yes && !(await isConfirmed(await questionOf(client, filter)))) {
     process.exitCode = 1
     return report('Nothing was deleted')
   }
-  const count = await changeAll(client, 'DELETE', ids, 'deleted')
-  print(
-    `Deleted ${counted(count, 'dead letter')}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`,
-  )
+  const { count, isLeast } = await changeAll(client, 'purge', filter)
+  if (count === 0 && !isLeast) return report(none(filter))
+  const words = `${counted(count, 'dead letter')}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`
+  print(`Deleted ${isLeast ? 'at least ' : ''}${words}`)
 }
 
-function checkOneOrAll(id: string | undefined, all: boolean): void {
+function checkOneOrAll(id: string | undefined, all: boolean, { source, reason }: Filter): void {
   if ((id !== undefined) === all) {
     throw invalidConfig(`Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`)
   }
+  if (!all && (source !== null || reason !== null)) {
+    throw invalidConfig('Expected `--source` and `--reason` to be given with `--all` only, got an id')
+  }
+}
+
+/** How many there are is what the messages actors have counted last, up to a second ago. */
+async function questionOf(client: ApiClient, filter: Filter): Promise<string> {
+  const actors: { dead?: number }[] = await client.insist('GET', '/actors')
+  const count = actors.reduce((sum, { dead = 0 }) => sum + dead, 0)
+  const which = isAny(filter) ? `all dead letters (${count} now)` : `${meant(filter)} (of ${count} in all)`
+  return `Delete ${which}? The messages stay in the log.`
+}
+
+function isAny({ source, reason }: Filter): boolean {
+  return source === null && reason === null
+}
+
+function meant({ source, reason }: Filter): string {
+  const ofSource = source === null ? '' : ` of source ${source}`
+  return `the dead letters${ofSource}${reason === null ? '' : ` whose reason begins with ${printable(reason)}`}`
+}
+
+function none(filter: Filter): string {
+  return isAny(filter) ? NONE : 'There are no such dead letters'
 }
 
 /**
- * Replays (POST) or deletes (DELETE) dead letters, several at a time. Shows the progress on a terminal, and how far it
- * came when it fails or is interrupted.
+ * Has the node replay or delete all that are meant, page by page. Shows the progress on a terminal, and how far it came
+ * when it fails or is interrupted.
  *
- * @returns How many it has changed; the others were replayed or deleted by another client meanwhile.
+ * @returns How many it has changed. `isLeast`: more, when an answer was lost.
  */
 async function changeAll(
   client: ApiClient,
-  method: 'POST' | 'DELETE',
-  ids: readonly string[],
-  changed: string,
-): Promise<number> {
-  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, ids.length) : undefined
-  const rest = ids.values()
-  let [doneCount, changedCount] = [0, 0]
-  let failure: unknown
-  const soFar = () => `${changedCount} of ${counted(ids.length, 'dead letter')} ${changed}`
-  const forget = onInterrupt(() => report(`Interrupted: ${soFar()}; up to ${IN_FLIGHT_COUNT} more may be`))
-  const changeRest = async () => {
-    for (const id of rest) {
-      if (failure !== undefined) return
-      try {
-        await change(client, method, id)
-        changedCount++
-      } catch (error) {
-        if (!isNotFound(error)) failure ??= error
-      }
-      bar?.update(++doneCount, `${changedCount} ${changed}`)
-    }
+  how: 'replay' | 'purge',
+  { source, reason }: Filter,
+): Promise<{ count: number; isLeast: boolean }> {
+  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, 0) : undefined
+  const changed = how === 'replay' ? 'replayed' : 'deleted'
+  let [count, checkedCount, isLeast] = [0, 0, false]
+  const onRetry = (error: ApiError | Unreachable) => {
+    isLeast ||= !(error instanceof ApiError && error.isOutcomeNone)
   }
-  await Promise.all(Array.from({ length: IN_FLIGHT_COUNT }, changeRest))
-  forget()
-  bar?.clear()
-  if (failure === undefined) return changedCount
-  report(`Failed: ${soFar()}`)
-  throw failure
+  const soFar = () => `${counted(count, 'dead letter')} ${changed}, perhaps more; run it again for the rest`
+  const forget = onInterrupt(() => report(`Interrupted: ${soFar()}`))
+  const query = new URLSearchParams({ limit: String(PAGE_MAX_COUNT) })
+  if (source !== null) query.set('source', source)
+  if (reason !== null) query.set('reason', reason)
+  try {
+    for (let next: string | null = `/dead/${how}?${query}`; next !== null; ) {
+      const page: Page = await client.insist('POST', next, { onRetry })
+      checkedCount += page.checked
+      count += page.replayed ?? page.purged ?? 0
+      next = page.next
+      bar?.update(0, `${checkedCount} checked, ${count} ${changed}`)
+    }
+  } catch (error) {
+    if (checkedCount > 0) report(`Failed: ${soFar()}`)
+    throw error
+  } finally {
+    forget()
+    bar?.clear()
+  }
+  return { count, isLeast }
 }
 
 /** Replays or deletes one dead letter. @throws {ApiError} `MR_NOT_FOUND`, unless a lost answer explains it. */
@@ -166,12 +212,6 @@ async function isConfirmed(question: string): Promise<boolean> {
   } finally {
     terminal.close()
   }
-}
-
-async function idsOf(client: ApiClient): Promise<string[]> {
-  const ids: string[] = []
-  for await (const { id } of letters(client)) ids.push(id)
-  return ids
 }
 
 async function* letters(client: ApiClient): AsyncGenerator<Letter> {

@@ -108,10 +108,11 @@ function inboxOf({ sources, open, host }: Config): Sources {
 }
 
 /** Without a data directory of its own, a node begins with what the wall clock says. */
-function timeKeeperOf({ backend, data, dataIdentity, retentionMs }: NodeConfig, logger: Logger): TimeKeeper {
+function timeKeeperOf(config: NodeConfig, logger: Logger): TimeKeeper {
+  const { backend, data, dataIdentity, retentionMs, deadRetentionMs } = config
   const isEmbedded = backend === 'embedded'
   return new TimeKeeper({
-    ...{ machine: thisMachine(), retentionMs, logger },
+    ...{ machine: thisMachine(), retentionMs: Math.max(retentionMs, deadRetentionMs ?? 0), logger },
     stored: isEmbedded ? readTime(data) : undefined,
     newest: isEmbedded ? newestTime(data) : undefined,
     store: isEmbedded ? timeStore(data, dataIdentity, logger) : () => true,

@@ -194,8 +194,8 @@ export const EXCHANGE_CLOSE_MS = 4 * DIRECTORY_PERIOD_MS
 export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 /** A connection to another actor must be established within this time. */
 export const CONNECT_TIMEOUT_MS = SECOND_MS
-/** The facade redrives for this long in one request. */
-export const REDRIVE_SLICE_MS = ASK_TIMEOUT_MS
+/** The facade redrives, or changes dead letters in bulk, for this long in one request. */
+export const BULK_SLICE_MS = ASK_TIMEOUT_MS
 /** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
 export const NODE_POLL_MS = SECOND_MS
 /** Another node must answer within this time. */

@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Sources } from '../inbox/source.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
+import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
 import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
 import {
   address,
@@ -36,6 +37,7 @@ import { type Invocation, readSettings, type Setting, settingsOf } from './setti
 export const MAX_ACTORS = 64
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
+const REASON = new RegExp(`^.{1,${REASON_MAX_CHARACTERS}}$`, 's')
 const NODE_NAME_WORDS = '1 to 253 letters, digits, dots, dashes and underscores'
 
 const actors = (role: Role, count: string) =>
@@ -114,6 +116,10 @@ const nodeSchema = z.object({
     keyRetentionMs: optional(duration('1m', '3650d')).describe(
       'how long a repeat of a message is known by its key [3d; 24h on hazelcast, where keys take memory]',
     ),
+    /** Null: for ever. */
+    deadRetentionMs: optional(duration('1m', '3650d')).describe(
+      'how long dead letters are kept, from their death on [for ever]',
+    ),
   }),
   ...under('Handler', {
     /** Null: messages are stored only. */
@@ -189,7 +195,13 @@ const clientSchema = z.object({
   timeoutMs: duration('0s', '1d')
     .prefault('60s')
     .describe('how long to retry while the node is unreachable or overloaded'),
-  all: yesNo.describe('all dead letters'),
+  all: yesNo.describe('all dead letters, or all that --source and --reason leave'),
+  source: optional(text(SOURCE_NAME, SOURCE_NAME_WORDS, 'NAME')).describe(
+    'only dead letters of messages that this source took in',
+  ),
+  reason: optional(text(REASON, `1 to ${REASON_MAX_CHARACTERS} characters`, 'TEXT')).describe(
+    'only dead letters whose reason begins with this text',
+  ),
   yes: yesNo.describe('delete without asking'),
   confirm: yesNo.describe('confirm the losses: no node reports them any more'),
   since: optional(messageId).describe('only messages younger than this one'),

@@ -1,10 +1,31 @@
 /** What the queues of all backends share: the lanes held by this process, and the calls that go to one of them. */
 import { MailroomError } from '../runtime/errors.ts'
-import type { Claimed, Dead, Delivered, Depth, Queue, Range, Settlement, Whereabouts } from './ports.ts'
+import type {
+  Claimed,
+  Dead,
+  DeadFilter,
+  Delivered,
+  Depth,
+  Queue,
+  Range,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from './ports.ts'
 
 type Awaitable<T> = T | Promise<T>
 
-type CallOfLane = 'claim' | 'start' | 'settle' | 'find' | 'delivered' | 'depth' | 'dead' | 'replay' | 'purge'
+type CallOfLane =
+  | 'claim'
+  | 'start'
+  | 'settle'
+  | 'find'
+  | 'delivered'
+  | 'depth'
+  | 'dead'
+  | 'sift'
+  | 'replay'
+  | 'purge'
 
 /** A held lane: answers calls of `Queue`, without the lane's number. */
 export type Held = { wake(): void } & {
@@ -56,12 +77,16 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
     return this.in(lane, (held) => held.dead(range))
   }
 
-  replay(lane: number, id: string): Promise<boolean> {
-    return this.in(lane, (held) => held.replay(id))
+  sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
+    return this.in(lane, (held) => held.sift(range, filter))
   }
 
-  purge(lane: number, id: string): Promise<boolean> {
-    return this.in(lane, (held) => held.purge(id))
+  replay(lane: number, ids: readonly string[]): Promise<number> {
+    return this.in(lane, (held) => held.replay(ids))
+  }
+
+  purge(lane: number, ids: readonly string[]): Promise<number> {
+    return this.in(lane, (held) => held.purge(ids))
   }
 }
 

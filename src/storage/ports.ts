@@ -127,6 +127,23 @@ export interface Dead extends Message {
   deadAt: number
 }
 
+/** A filter of dead letters. An absent field stands for any. */
+export interface DeadFilter {
+  /** The name of the source that took the message in. A message posted to `/messages` has none. */
+  source?: string
+  /** What the reason begins with. */
+  reason?: string
+  /** They died before this instant (ms since 1970). */
+  diedBefore?: number
+}
+
+/** A dead letter that was looked at. */
+export interface Sifted {
+  id: string
+  /** It is one of those that the filter means. */
+  isMeant: boolean
+}
+
 /** A message that a queue has. `text` is null when its dead letter was purged: the text is in the log only. */
 export interface Stored {
   id: string
@@ -219,10 +236,20 @@ export interface Queue {
   depth(lane: number): Promise<Depth>
   /** All dead letters of a lane after `after` (exclusive, or from the start), oldest first. */
   dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]>
-  /** Makes a dead letter pending again, its attempts at 0. False when there is none. */
-  replay(lane: number, id: string): Promise<boolean>
-  /** Deletes a dead letter; the message stays in the log. False when there is none. */
-  purge(lane: number, id: string): Promise<boolean>
+  /**
+   * Looks through a lane's dead letters after `after` (exclusive), oldest first, without reading their texts where the
+   * filter does not ask for a source. Fewer than `limit` only at the end.
+   */
+  sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]>
+  /**
+   * Makes those of these messages pending again that are dead letters, their attempts at 0, durably when it resolves.
+   * When it throws, some of them may be pending.
+   *
+   * @returns How many there were.
+   */
+  replay(lane: number, ids: readonly string[]): Promise<number>
+  /** Deletes those of these messages that are dead letters; they stay in the log. As `replay`. */
+  purge(lane: number, ids: readonly string[]): Promise<number>
   /**
    * Makes those messages of the log pending again that the queue has lost, durably when it resolves. It skips messages
    * that are pending, delivered, dead or purged, and those younger than `REDRIVE_AGE_MS`. Idempotent. On the embedded

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
+import { type Content, storedText } from '../../src/storage/content.ts'
 import type { Dead } from '../../src/storage/ports.ts'
-import { runHere } from '../support/command.ts'
-import { FakeNode, refusal } from '../support/fake-node.ts'
+import { begin, runHere } from '../support/command.ts'
+import { FakeNode, type Reply, refusal } from '../support/fake-node.ts'
 import { startApi } from '../support/public-api.ts'
 
 const DEAD_AT = Date.UTC(2026, 0, 1)
@@ -111,24 +112,96 @@ test('replay --all makes all pending and prints their number', async (t) => {
   assert.deepEqual([code, stdout], [0, '0 messages are pending again\n'])
 })
 
-test('replay --all passes over what somebody else replayed, and ends at any other refusal', async (t) => {
+const NEXT = `/dead/replay?limit=1000&after=${idOf(3)}`
+const replayed = (checked: number, replayed: number, next: string | null): Reply => ({
+  status: 200,
+  body: { checked, replayed, next },
+})
+const purged = (checked: number, purged: number): Reply => ({
+  status: 200,
+  body: { checked, purged, next: null },
+})
+
+test('replay --all says how far it came when it ends early, and nothing when it did not begin', async (t) => {
   const { node } = await FakeNode.start(t)
-  const items = [1, 2, 3].map((number) => ({ id: idOf(number) }))
-  let fault = refusal(404, 'MR_NOT_FOUND', 'gone')
-  node.script = ({ method, path }) => {
-    if (method === 'GET') return { status: 200, body: { items, next: null } }
-    return path.includes(idOf(2)) ? fault : { status: 200, body: {} }
-  }
+  const away = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
+  node.script = (_, number) => (number === 1 ? replayed(1000, 265, NEXT) : away)
   const replayAll = () => runHere(['dead', 'replay', '--all', '--timeout', '0s', '--url', node.url])
-  assert.equal((await replayAll()).stdout, '2 messages are pending again\n')
-  fault = refusal(503, 'MR_STORE_UNAVAILABLE', 'the queue is away')
-  node.calls.length = 0
   const { code, stdout, stderr } = await replayAll()
   assert.deepEqual([code, stdout], [1, ''])
   assert.equal(
     stderr,
-    'Failed: 2 of 3 dead letters replayed\nmailroom: the queue is away (MR_STORE_UNAVAILABLE)\n',
+    'Failed: 265 dead letters replayed, perhaps more; run it again for the rest\nmailroom: the queue is away (MR_STORE_UNAVAILABLE)\n',
   )
+  assert.equal((await replayAll()).stderr, 'mailroom: the queue is away (MR_STORE_UNAVAILABLE)\n')
+})
+
+test('Ctrl-C of purge --all says how far it came and how to go on', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = (_, number) => {
+    if (number === 1)
+      return { status: 200, body: { checked: 1000, purged: 265, next: '/dead/purge?limit=1000' } }
+    child.kill('SIGINT')
+    return 'hold'
+  }
+  const { child, ended } = begin(['dead', 'purge', '--all', '--yes', '--url', node.url])
+  const { signal, stdout, stderr } = await ended
+  assert.deepEqual([signal, stdout], ['SIGINT', ''])
+  assert.equal(stderr, 'Interrupted: 265 dead letters deleted, perhaps more; run it again for the rest\n')
+})
+
+test('replay and purge --all send their filter, and follow next as it is', async (t) => {
+  const { node } = await FakeNode.start(t)
+  node.script = ({ path }) => (path === NEXT || path.includes('purge') ? purged(2, 1) : replayed(3, 2, NEXT))
+  const filter = ['--source', 'github', '--reason', 'a & b']
+  const dead = (...args: string[]) => runHere(['dead', ...args, ...filter, '--url', node.url])
+  assert.equal((await dead('replay', '--all')).stdout, '3 messages are pending again\n')
+  const query = 'limit=1000&source=github&reason=a+%26+b'
+  assert.equal(
+    (await dead('purge', '--all', '--yes')).stdout,
+    'Deleted 1 dead letter; its message stays in the log\n',
+  )
+  assert.deepEqual(
+    node.calls.map(({ method, path }) => `${method} ${path}`),
+    [`POST /dead/replay?${query}`, `POST ${NEXT}`, `POST /dead/purge?${query}`],
+  )
+})
+
+test('a filter is refused without --all, and a bad one always, before any request', async (t) => {
+  const { node } = await FakeNode.start(t)
+  for (const [args, expected] of [
+    [
+      ['replay', idOf(1), '--source', 'a'],
+      /Expected `--source` and `--reason` to be given with `--all` only/,
+    ],
+    [['purge', '--all', '--source', 'A B'], /Expected `--source` to be a name of 1 to 64 .*, got "A B"/],
+  ] as const) {
+    const { code, stderr } = await runHere(['dead', ...args, '--url', node.url])
+    assert.equal(code, 78)
+    assert.match(stderr, expected)
+  }
+  assert.equal(node.calls.length, 0)
+})
+
+test('list shows bodies that are no text by size and type, and only those that a filter means', async (t) => {
+  const { facade, dead } = await withLetters(t, 4)
+  const contents: Content[] = [
+    { source: 'photos', type: 'image/png', base64: Buffer.alloc(14, 0xff).toString('base64') },
+    { source: 'github', type: 'application/json', text: '{"a":1}' },
+    { base64: '/w==' },
+  ]
+  contents.forEach((content, index) => {
+    facade.deadLetters[index]!.text = storedText(content)
+  })
+  facade.deadLetters[1]!.reason = 'outage'
+  const bodies = async (...args: string[]) =>
+    [...(await dead('list', ...args)).stdout.matchAll(/"Error: last" {2}(.*)/g)].map(([, body]) => body)
+  const [png, json] = ['(14 bytes, "image/png")', '"{\\"a\\":1}"']
+  assert.deepEqual(await bodies(), [png, json, '(1 byte)', '"text 4"'])
+  assert.deepEqual(await bodies('--source', 'photos'), [png])
+  assert.deepEqual(await bodies('--reason', 'out'), [json])
+  const none = await dead('list', '--source', 'photos', '--reason', 'out')
+  assert.deepEqual([none.stdout, none.stderr], ['', 'There are no such dead letters\n'])
 })
 
 test('replay needs either an id or --all, and sends no request without', async (t) => {
@@ -146,40 +219,42 @@ test('replay needs either an id or --all, and sends no request without', async (
 
 test('a lost answer: replay and purge try again, and what is gone then counts as done', async (t) => {
   const { node } = await FakeNode.start(t)
-  const ids = [1, 2, 3].map(idOf)
-  const gone = new Set<string>()
-  node.script = ({ method, path }, number) => {
-    if (method === 'GET') return { status: 200, body: { items: ids.map((id) => ({ id })), next: null } }
-    const id = ids.find((one) => path.includes(one))!
-    if (gone.has(id)) return refusal(404, 'MR_NOT_FOUND', 'gone')
-    gone.add(id)
-    return number % 2 === 0 ? 'lose' : { status: 200, body: {} }
-  }
-  const dead = (...args: string[]) => runHere(['dead', ...args, '--url', node.url])
-  const all = await dead('replay', '--all')
-  assert.deepEqual([all.code, all.stdout], [0, '3 messages are pending again\n'])
-  assert.match(all.stderr, /does not answer any more .*\nTrying again for up to 60 s\n$/)
-  gone.clear()
-  node.calls.length = 1
-  const one = await dead('purge', ids[0]!)
-  assert.deepEqual([one.code, node.calls.length], [0, 3])
+  node.script = (_, number) => (number === 1 ? 'lose' : refusal(404, 'MR_NOT_FOUND', 'gone'))
+  const one = await runHere(['dead', 'purge', idOf(1), '--url', node.url])
+  assert.deepEqual([one.code, node.calls.length], [0, 2])
+  assert.match(one.stderr, /does not answer any more .*\nTrying again for up to 60 s\n$/)
+})
+
+test('a lost answer of a page: it is asked for again, and the number told is the least', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const answers: Reply[] = [replayed(3, 3, NEXT), 'lose', replayed(2, 1, null)]
+  node.script = () => answers.shift()
+  const { code, stdout } = await runHere(['dead', 'replay', '--all', '--url', node.url])
+  assert.deepEqual([code, stdout], [0, 'At least 4 messages are pending again\n'])
+  assert.deepEqual(
+    node.calls.map(({ path }) => path),
+    ['/dead/replay?limit=1000', NEXT, NEXT],
+  )
+  answers.push('lose', purged(0, 0))
+  const purge = await runHere(['dead', 'purge', '--all', '--yes', '--url', node.url])
+  assert.equal(purge.stdout, 'Deleted at least 0 dead letters; their messages stay in the log\n')
 })
 
 test('a call refused for now is sent again, and the retry is reported once', async (t) => {
   const { node } = await FakeNode.start(t)
-  node.script = ({ method, path }, number) => {
-    if (number === 1) return refusal(503, 'MR_STORE_UNAVAILABLE', 'messages-1 lacks some of its lanes')
+  const refused = (status: number, code: string) => ({
+    status,
+    body: { status, code, detail: `refused ${code}`, outcome: 'none' },
+  })
+  node.script = (_, number) => {
+    if (number === 1) return refused(503, 'MR_STORE_UNAVAILABLE')
     // The connection was closed as idle when the request was sent.
-    if (number === 2) return refusal(408, 'MR_REQUEST_TIMEOUT', 'idle')
-    if (method === 'GET') return { status: 200, body: { items: [{ id: idOf(1) }], next: null } }
-    return path.includes(idOf(1)) ? { status: 200, body: {} } : undefined
+    if (number === 2) return refused(408, 'MR_REQUEST_TIMEOUT')
+    return replayed(1, 1, null)
   }
   const { code, stdout, stderr } = await runHere(['dead', 'replay', '--all', '--url', node.url])
   assert.deepEqual([code, stdout], [0, '1 message is pending again\n'])
-  assert.equal(
-    stderr,
-    'messages-1 lacks some of its lanes (MR_STORE_UNAVAILABLE)\nTrying again for up to 60 s\n',
-  )
+  assert.equal(stderr, 'refused MR_STORE_UNAVAILABLE (MR_STORE_UNAVAILABLE)\nTrying again for up to 60 s\n')
 })
 
 test('purge --all without a terminal needs --yes, and sends no request without', async (t) => {
@@ -212,7 +287,7 @@ test('on a terminal purge --all asks: only y and yes delete, and the end of the 
   for (const no of ['n\n', '\n', '\x04']) {
     const { code, shown, leftCount } = await answered(no)
     assert.deepEqual([code, leftCount], [1, 2], shown)
-    assert.match(shown, /^Delete 2 dead letters\? The messages stay in the log\. \[y\/N\] /)
+    assert.match(shown, /^Delete all dead letters \(6 now\)\? The messages stay in the log\. \[y\/N\] /)
     assert.match(shown, /Nothing was deleted/)
   }
   const interrupted = await answered('\x03')

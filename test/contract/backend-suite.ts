@@ -4,10 +4,19 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/runtime/clock.ts'
 import { DELIVERY_MS } from '../../src/runtime/timings.ts'
+import { storedText } from '../../src/storage/content.ts'
 import { idGenerator, MIN_ID } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
 import { MAX_DEATHS } from '../../src/storage/limits.ts'
-import type { Backend, Batch, Claimed, LaneBatch, Queue, Stored } from '../../src/storage/ports.ts'
+import type {
+  Backend,
+  Batch,
+  Claimed,
+  DeadFilter,
+  LaneBatch,
+  Queue,
+  Stored,
+} from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
 export interface Bed {
@@ -293,8 +302,9 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await assert.rejects(queue.delivered(LANE, { limit: 1 }), elsewhere)
         await assert.rejects(queue.depth(LANE), elsewhere)
         await assert.rejects(queue.dead(LANE, { limit: 1 }), elsewhere)
-        await assert.rejects(queue.replay(LANE, id), elsewhere)
-        await assert.rejects(queue.purge(LANE, id), elsewhere)
+        await assert.rejects(queue.sift(LANE, { after: MIN_ID, limit: 1 }, {}), elsewhere)
+        await assert.rejects(queue.replay(LANE, [id]), elsewhere)
+        await assert.rejects(queue.purge(LANE, [id]), elsewhere)
         await assert.rejects(queue.redrive(LANE, [{ id, text: 'a' }]), elsewhere)
       })
 
@@ -656,8 +666,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await settle(id, { as: 'dead', reason: 'r', error: 'e' })
-        assert.equal(await messages.queue.replay(LANE, id), true)
-        assert.equal(await messages.queue.replay(LANE, id), false)
+        assert.equal(await messages.queue.replay(LANE, [id]), 1)
+        assert.equal(await messages.queue.replay(LANE, [id]), 0)
         assert.deepEqual(await messages.queue.dead(LANE, { limit: 9 }), [])
         const [again] = await claimAll(messages.queue, LANE, 1)
         assert.deepEqual(
@@ -668,13 +678,68 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal((await messages.queue.find(LANE, id))!.state, 'delivered')
       })
 
+      const dieOf = async (reasons: readonly string[], texts: readonly string[]) => {
+        const ids = await append(...texts)
+        await claimAll(messages.queue, LANE, texts.length)
+        for (const [index, id] of ids.entries()) {
+          await settle(id, { as: 'dead', reason: reasons[index % reasons.length]!, error: 'e' })
+        }
+        return ids
+      }
+
+      test('dead letters are sifted page by page: by source, reason and time of death', async () => {
+        const { queue } = messages
+        const github = storedText({ source: 'github', type: 'text/plain', text: 'nul \0, line\nfeed' })
+        const form = storedText({ source: 'form', base64: '/w==', headers: { 'x-a': 'b\nc' } })
+        const forged = '{"source":"github"}\n'
+        const ids = await dieOf(['It failed 5 times', 'outage'], [github, 'plain', form, github, forged])
+        const meant = async (filter: DeadFilter, range = { after: MIN_ID, limit: 9 }) => {
+          const letters = await queue.sift(LANE, range, filter)
+          return letters.map((letter) => `${ids.indexOf(letter.id)}${letter.isMeant ? '' : ' not'}`).join()
+        }
+        assert.equal(await meant({}), '0,1,2,3,4')
+        assert.equal(await meant({}, { after: ids[1]!, limit: 2 }), '2,3')
+        assert.equal(await meant({ source: 'github' }), '0,1 not,2 not,3,4 not')
+        assert.equal(await meant({ source: 'form' }, { after: ids[0]!, limit: 3 }), '1 not,2,3 not')
+        assert.equal(await meant({ reason: 'It failed' }), '0,1 not,2,3 not,4')
+        assert.equal(await meant({ reason: 'failed' }), '0 not,1 not,2 not,3 not,4 not')
+        assert.equal(await meant({ source: 'github', reason: 'outage' }), '0 not,1 not,2 not,3,4 not')
+        const [first, second] = (await queue.dead(LANE, { limit: 2 })).map(({ deadAt }) => deadAt)
+        assert.equal(await meant({ diedBefore: first! }), '0 not,1 not,2 not,3 not,4 not')
+        const early = await meant({ diedBefore: first! + 1 })
+        assert.match(early, second! > first! ? /^0,1 not,/ : /^0,1/)
+        assert.equal(await meant({ diedBefore: Date.now() + 60_000 }), '0,1,2,3,4')
+      })
+
+      test('many dead letters are replayed and purged in one call, each once, and others are left alone', async () => {
+        const { queue } = messages
+        const texts = Array.from({ length: 150 }, (_, index) => `text ${index}`)
+        const ids = await dieOf(['r'], texts)
+        const [replayed, purged, left] = [ids.slice(0, 80), ids.slice(80, 149), ids.slice(149)]
+        const waiting = await append('waits')
+        const unknown = nextIds(1)
+        assert.equal(await queue.replay(LANE, [...replayed, replayed[0]!, ...waiting, ...unknown]), 80)
+        assert.equal(await queue.purge(LANE, [...purged, ...replayed, purged[0]!]), 69)
+        assert.equal(await queue.replay(LANE, [...purged, ...replayed]), 0)
+        const [one, other] = await Promise.all([queue.replay(LANE, left), queue.replay(LANE, left)])
+        assert.equal(one + other, 1)
+        const claimed = idsOf(await claimAll(queue, LANE, 82))
+        assert.deepEqual(claimed.toSorted(), [...replayed, ...left, ...waiting])
+        assert.deepEqual(await queue.sift(LANE, { after: MIN_ID, limit: 9 }, {}), [])
+        await bed.die(messages)
+        const next = await bed.messages(1)
+        await next.queue.hold(LANE)
+        assert.deepEqual(await next.queue.dead(LANE, { limit: 9 }), [])
+        assert.deepEqual(idsOf(await claimAll(next.queue, LANE, 82)).toSorted(), claimed.toSorted())
+      })
+
       test('a purged dead letter does not come back after a restart', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
         await settle(id, { as: 'dead', reason: 'r', error: 'e' })
-        assert.equal(await messages.queue.purge(LANE, id), true)
-        assert.equal(await messages.queue.purge(LANE, id), false)
-        assert.equal(await messages.queue.replay(LANE, id), false)
+        assert.equal(await messages.queue.purge(LANE, [id]), 1)
+        assert.equal(await messages.queue.purge(LANE, [id]), 0)
+        assert.equal(await messages.queue.replay(LANE, [id]), 0)
         await bed.die(messages)
         const next = await bed.messages(1)
         await next.queue.hold(LANE)
@@ -742,7 +807,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: ids[3]!, as: 'retry', delayMs: 60_000, error: 'Error: no' },
           { id: ids[5]!, as: 'back' },
         ])
-        await queue.purge(LANE, ids[2]!)
+        await queue.purge(LANE, [ids[2]!])
         // Of these nothing waits any more: only their outcomes are known.
         const settled = await appendOld('listed alone', 'dead alone', 'purged alone')
         await claimAll(queue, LANE, 4) // With what was given back.
@@ -752,7 +817,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: settled[1]!, as: 'dead', reason: 'tried', error: 'Error: no' },
           { id: settled[2]!, as: 'dead', reason: 'tried', error: 'Error: no' },
         ])
-        await queue.purge(LANE, settled[2]!)
+        await queue.purge(LANE, [settled[2]!])
         await appendOld('waits', 'waits, too')
         assert.equal(await redrive(), 0)
         assert.deepEqual(textsOf(await claimAll(queue, LANE, 3)).sort(), ['back', 'waits', 'waits, too'])
@@ -768,9 +833,9 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await claimAll(queue, LANE, 2)
         const dead = ids.map((id) => ({ id, as: 'dead', reason: 'tried', error: 'Error: no' }) as const)
         await queue.settle(LANE, dead)
-        await queue.replay(LANE, ids[1]!)
+        await queue.replay(LANE, [ids[1]!])
         await queue.settle(LANE, done(await claimAll(queue, LANE, 1)))
-        await queue.replay(LANE, ids[0]!)
+        await queue.replay(LANE, [ids[0]!])
         assert.equal(await redrive(), 0)
         assert.deepEqual(textsOf(await claimAll(queue, LANE, 1)), ['waits again'])
       })
@@ -854,7 +919,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           { id: ids[3]!, as: 'retry', delayMs: 60_000, error: 'Error: no' },
           { id: ids[6]!, as: 'back' },
         ])
-        await queue.purge(LANE, ids[2]!)
+        await queue.purge(LANE, [ids[2]!])
         if (!(await forgetLog())) {
           assert.deepEqual([await stored(), await put([{ id: ids[0]!, text: 'done' }])], [[], []])
           return

@@ -27,6 +27,8 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   putActors: { status: 200, body: '{"count":3}' },
   restartActors: { status: 200 },
   getDead: { status: 200 },
+  replayManyDead: { status: 200 },
+  purgeManyDead: { status: 200 },
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },

@@ -32,6 +32,8 @@ export interface BootOptions {
   handling: Handling
   /** Watches what messages actors show. */
   showing: Showing
+  /** How a planted bug changes what messages actors answer. */
+  bug?: ((methods: Methods) => Methods) | undefined
 }
 
 /** What a client is shown of a half of the lists. */
@@ -98,6 +100,8 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
     dead: () => allDead(actor),
     replay: (id: string) => actor.replay(id),
     purge: (id: string) => actor.purge(id),
+    changeDead: (change: 'replay' | 'purge', range: { after?: string; limit: number }) =>
+      actor.changeDead(change, range),
     redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
     restore: (range: { lane: number; after: string; limit: number }) => actor.restore(range),
   }
@@ -138,7 +142,7 @@ async function bootLogging(
 }
 
 async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess, options: BootOptions) {
-  const { network, backend: model, handler, handling, showing } = options
+  const { network, backend: model, handler, handling, showing, bug = (methods) => methods } = options
   const runner = handler && (await handler(world, process))
   const logging = new LoggingPool(world, new SimPeers(network, process))
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
@@ -152,8 +156,9 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     runner,
     retentionMs: world.config.retentionMs,
     policy: world.config,
+    deadRetentionMs: null,
   })
-  const close = network.serve(process.name, process, methodsOfMessages(actor))
+  const close = network.serve(process.name, process, bug(methodsOfMessages(actor)))
   await actor.start()
   return {
     address: process.name,

@@ -3,6 +3,7 @@
  * itself: it must catch each of them.
  */
 
+import type { SiftedPage } from '../../src/actors/protocol.ts'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
@@ -14,6 +15,7 @@ import { withMap, withQueues } from './other-cluster.ts'
 import type { Plan, Planted } from './sim-world.ts'
 
 const MINUTE_MS = 60_000
+const EVERY_LANE = Array.from({ length: 256 }, (_, lane) => lane)
 
 /** One planted bug. */
 export interface Bug {
@@ -173,6 +175,28 @@ export const BUGS: readonly Bug[] = [
   redriving('a redrive into the log leaves out the last of a page', (queue) => ({
     stored: async (lane, range) => (await queue.stored(lane, range)).slice(0, -1),
   })),
+  {
+    name: 'a bulk replay passes over the lanes that nobody holds',
+    backend: 'embedded',
+    planted: {
+      messages: ({ sift, ...methods }) => ({
+        ...methods,
+        sift: async (...args) => ({ ...((await sift!(...args)) as SiftedPage), lanes: EVERY_LANE }),
+      }),
+    },
+  },
+  {
+    name: 'a bulk replay leaves out the last of a page',
+    backend: 'hazelcast',
+    planted: {
+      hazelcast: {
+        wrap: (backend) =>
+          withBackendQueue(backend, (queue) => ({
+            replay: (lane, ids) => queue.replay(lane, ids.length > 1 ? ids.slice(0, -1) : ids),
+          })),
+      },
+    },
+  },
 ]
 
 /** Those that need more luck than 1,000 histories have, and the plans that show them. */

@@ -3,7 +3,7 @@
  * (repeated until the outcome is known), read both lists, follow the log, and record every answer.
  */
 
-import type { Found, Redriven, Restored } from '../../src/actors/protocol.ts'
+import type { DeadChanged, Found, Redriven, Restored } from '../../src/actors/protocol.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
@@ -89,11 +89,21 @@ export class Clients {
    */
   async redrive(goOn: () => boolean): Promise<{ count: number; allTold: boolean } | undefined> {
     const limit = REDRIVE_LIMIT.min + this.#rng.below(REDRIVE_LIMIT.max - REDRIVE_LIMIT.min)
+    return this.#pageByPage(goOn, async (after) => {
+      const { redriven, last } = (await this.#ask('redrive', [{ after, limit }])) as Redriven
+      return { count: redriven, last }
+    })
+  }
+
+  async #pageByPage(
+    goOn: () => boolean,
+    ask: (after: string) => Promise<{ count: number; last: string | null }>,
+  ): Promise<{ count: number; allTold: boolean } | undefined> {
     const told = { count: 0, allTold: true }
     for (let after: string | null = MIN_ID; after !== null; ) {
       try {
-        const { redriven, last } = (await this.#ask('redrive', [{ after, limit }])) as Redriven
-        told.count += redriven
+        const { count, last } = await ask(after)
+        told.count += count
         after = last
       } catch (error) {
         if (!isMailroomError(error)) throw error
@@ -119,9 +129,25 @@ export class Clients {
     return true
   }
 
-  /** Ids of all dead letters; undefined when they cannot be had now. */
-  async deadLetters(): Promise<string[] | undefined> {
-    return ((await this.#askOnce('dead', [])) as Dead[] | undefined)?.map(({ id }) => id)
+  /** All dead letters; undefined when they cannot be had now. */
+  async deadLetters(): Promise<Dead[] | undefined> {
+    return (await this.#askOnce('dead', [])) as Dead[] | undefined
+  }
+
+  /**
+   * What the command does with `--all`: page after page, each asked for again until it is answered.
+   *
+   * @param limit Letters of a page.
+   * @returns As `redrive`, of those replayed or purged.
+   */
+  changeDead(
+    change: 'replay' | 'purge',
+    { limit, goOn }: { limit: number; goOn: () => boolean },
+  ): Promise<{ count: number; allTold: boolean } | undefined> {
+    return this.#pageByPage(goOn, async (after) => {
+      const { changed, last } = (await this.#ask('changeDead', [change, { after, limit }])) as DeadChanged
+      return { count: changed, last }
+    })
   }
 
   /** @returns What was answered; undefined when it is not known whether it was done. */

@@ -201,8 +201,9 @@ export class EmbeddedModel implements BackendModel {
       delivered: (lane, range) => inLane(lane, (holding) => holding.delivered(range)),
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
-      replay: (lane, id) => inLane(lane, (holding) => holding.replay(id)),
-      purge: (lane, id) => inLane(lane, (holding) => holding.purge(id)),
+      sift: (lane, range, filter) => inLane(lane, (holding) => holding.sift(range, filter)),
+      replay: (lane, ids) => inLane(lane, (holding) => holding.replay(ids)),
+      purge: (lane, ids) => inLane(lane, (holding) => holding.purge(ids)),
       redrive: (lane) => inLane(lane, () => 0),
       stored: (lane) => inLane(lane, () => []),
     }

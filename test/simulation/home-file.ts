@@ -3,6 +3,7 @@
  * transaction of the simulated disk.
  */
 
+import { isMeant } from '../../src/storage/dead-filter.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
 import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import {
@@ -16,7 +17,7 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import type { Dead, Range, Settlement, Whereabouts } from '../../src/storage/ports.ts'
+import type { Dead, DeadFilter, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
@@ -203,20 +204,24 @@ export class SimHome {
     return pageOf(letters, { after, limit }).map(({ purged: _, file: _file, seq: _seq, ...letter }) => letter)
   }
 
-  replay(id: string): boolean {
+  sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
+    return this.dead(range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  replay(id: string): number | null {
     const letter = this.#file.dead.get(id)
-    if (letter === undefined || letter.purged) return false
+    if (letter === undefined || letter.purged) return null
     this.#file.dead.remove(id)
     const { text, file, seq } = letter
     this.#file.start.put(id, { text, file, seq, ...UNSTARTED })
-    return true
+    return text.length
   }
 
-  purge(id: string): boolean {
+  purge(id: string): number | null {
     const letter = this.#file.dead.get(id)
-    if (letter === undefined || letter.purged) return false
+    if (letter === undefined || letter.purged) return null
     this.#file.dead.put(id, { ...letter, text: '', purged: true })
-    return true
+    return letter.text.length
   }
 
   removeOld(): boolean {

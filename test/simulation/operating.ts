@@ -1,11 +1,23 @@
-/** The operator of a simulated world: fixes the handler, then replays dead letters or purges some. */
+/**
+ * The operator of a simulated world: fixes the handler, then replays dead letters or purges some. One in three does so in
+ * bulk, page by page: of the letters that were there before none may be left out.
+ */
+import type { Dead } from '../../src/storage/ports.ts'
 import type { Clients } from './clients.ts'
+import { POISONS } from './poison.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 import { passUntil, within } from './waiting.ts'
 
 const PAUSE_MS = { min: 50, max: 500 }
 const PURGES = 0.25
+const IN_BULK = 1 / 3
+const BULK_PURGES = 0.1
+/** While so many of the bulk replays at the end run, messages actors are restarted. */
+const RESTARTS = 0.5
+const RESTART_PAUSE_MS = { min: 0, max: 1000 }
+/** Fewer than there are, so that there are pages. */
+const BULK_LIMIT = { min: 1, max: 12 }
 /** What is replayed has its five starts again. */
 const CALM_MS = 120_000
 
@@ -13,7 +25,11 @@ const CALM_MS = 120_000
 export interface OperatingOptions {
   scheduler: Scheduler
   rng: Rng
+  /** Decides whether it works in bulk. */
+  bulkRng: Rng
   clients: Clients
+  /** Restarts the messages actors of some node, so that lanes move. */
+  restart: () => Promise<unknown>
   /** True when nothing waits, and nothing is under way. */
   isQuiet: () => boolean
   onBug: (what: string) => void
@@ -24,9 +40,11 @@ export class Operating {
   readonly #options: OperatingOptions
   /** Ids that a purge was asked of, and whether it was told that they are gone. */
   readonly #purges = new Map<string, boolean>()
+  readonly #isInBulk: boolean
 
   constructor(options: OperatingOptions) {
     this.#options = options
+    this.#isInBulk = options.bulkRng.chance(IN_BULK)
   }
 
   /** Ids that need be in no list: they were purged, or may have been. */
@@ -34,26 +52,38 @@ export class Operating {
     return new Set(this.#purges.keys())
   }
 
-  /** Any letter, again and again while faults happen. */
+  /** Any letter, or all of them, again and again while faults happen. */
   async underFire(goOn: () => boolean): Promise<void> {
     const { clients, rng } = this.#options
     while (goOn()) {
       const letters = (await clients.deadLetters()) ?? []
-      if (letters.length > 0) await this.#dealWith(rng.pick(letters))
+      if (letters.length > 0 && this.#isInBulk) await this.#dealWithAll(letters, goOn)
+      else if (letters.length > 0) await this.#dealWith(rng.pick(letters).id)
       await clients.pause(PAUSE_MS)
     }
   }
 
   /** When all is quiet: replays what is left, once each. What was purged is not among it. */
   async inCalm(): Promise<void> {
-    const { scheduler, clients, isQuiet, onBug } = this.#options
+    const { scheduler, bulkRng, clients, restart, isQuiet, onBug } = this.#options
     const letters = await within(
       scheduler,
       CALM_MS,
       this.#answered(() => clients.deadLetters()),
     )
     if (letters === undefined) return onBug('the dead letters could not be had')
-    for (const id of letters) {
+    if (this.#isInBulk) {
+      const restarted = bulkRng.chance(RESTARTS) ? restart() : undefined
+      if (restarted !== undefined) await within(scheduler, CALM_MS, clients.pause(RESTART_PAUSE_MS))
+      const replayed = this.#inBulk('replay', letters, () => true)
+      const told = await within(scheduler, CALM_MS, replayed)
+      await within(scheduler, CALM_MS, Promise.resolve(restarted))
+      if (told === undefined) onBug('a bulk replay does not come to its end')
+      else if (told.allTold && told.count !== letters.length)
+        onBug(`${told.count} dead letters replayed instead of ${letters.length}`)
+      return passUntil(scheduler, CALM_MS, isQuiet)
+    }
+    for (const { id } of letters) {
       if (this.#purges.get(id)) onBug(`purged, and there again: ${id}`)
       const replayed = await within(scheduler, CALM_MS, this.#replayed(id))
       if (!replayed) onBug(`a dead letter that cannot be replayed: ${id}`)
@@ -77,6 +107,31 @@ export class Operating {
       if (answer !== undefined) return answer
       await this.#options.clients.pause(PAUSE_MS)
     }
+  }
+
+  async #dealWithAll(letters: readonly Dead[], goOn: () => boolean): Promise<void> {
+    const { bulkRng, clients } = this.#options
+    if (!bulkRng.chance(BULK_PURGES)) {
+      await this.#inBulk('replay', letters, goOn)
+      return
+    }
+    // Whatever dies meanwhile may be gone, too.
+    for (const [id, text] of clients.history.acknowledged) {
+      if (POISONS.some((poison) => text.startsWith(poison))) this.#purges.set(id, false)
+    }
+    await this.#inBulk('purge', letters, goOn)
+  }
+
+  /** All there are. @param letters Those known before: none of them may be as dead as it was. @returns As `Clients.changeDead`. */
+  async #inBulk(change: 'replay' | 'purge', letters: readonly Dead[], goOn: () => boolean) {
+    const { bulkRng, clients, onBug } = this.#options
+    const limit = BULK_LIMIT.min + bulkRng.below(BULK_LIMIT.max - BULK_LIMIT.min)
+    const told = await clients.changeDead(change, { limit, goOn })
+    if (told === undefined) return undefined
+    const left = new Map((await clients.deadLetters())?.map(({ id, deadAt }) => [id, deadAt]))
+    for (const { id, deadAt } of letters)
+      if (left.get(id) === deadAt) onBug(`left out by a bulk ${change}: ${id}`)
+    return told
   }
 
   async #dealWith(id: string): Promise<void> {

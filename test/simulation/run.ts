@@ -18,6 +18,9 @@ const LAST_COUNT = 4
 /** In this part of the histories with a handler somebody looks after the dead letters. */
 const OPERATED = 0.25
 
+/** Makes dice of their own from a seed. */
+const BULK = 0x5eed
+
 /** In this part of the histories without a loss a redrive is asked for, and has nothing to do. */
 const REDRIVEN = 0.15
 
@@ -79,9 +82,13 @@ export async function runHistory(
 }
 
 /** Somebody looks after the dead letters while the faults come again. @returns Ids that need be in no list. */
-async function operate(world: SimWorld, { handler, faults }: Plan): Promise<ReadonlySet<string>> {
-  const { scheduler, clients, backend, isQuiet, onBug } = world
-  const operating = new Operating({ scheduler, rng: world.dice.fork(), clients, isQuiet, onBug })
+async function operate(world: SimWorld, { handler, faults, seed }: Plan): Promise<ReadonlySet<string>> {
+  const { scheduler, clients, nodes, backend, isQuiet, onBug } = world
+  const bulkRng = new Rng(seed ^ BULK)
+  const restart = () => bulkRng.pick(nodes).restart('messages')
+  const operating = new Operating({
+    ...{ scheduler, rng: world.dice.fork(), bulkRng, clients, restart, isQuiet, onBug },
+  })
   if (handler && world.dice.chance(OPERATED)) {
     world.handling.mended = true
     const again = faults.filter(({ kind }) => !LOSING_KINDS.includes(kind)).map(otherWise)

@@ -5,7 +5,7 @@ import { createLogger } from '../../src/runtime/logger.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { resolveConfig } from '../../src/settings/config.ts'
 import type { BackendModel } from './backend-model.ts'
-import { bootOf } from './boot.ts'
+import { type BootOptions, bootOf } from './boot.ts'
 import { Clients } from './clients.ts'
 import { type EmbeddedBugs, EmbeddedModel } from './embedded-backend.ts'
 import {
@@ -60,6 +60,7 @@ export interface Planted {
   network?: { liesAboutLoss: boolean }
   node?: NodeBugs
   runs?: RunBugs
+  messages?: BootOptions['bug']
 }
 
 /** The world. */
@@ -106,6 +107,7 @@ export class SimWorld implements Faulty {
     const boot = bootOf({
       ...{ network: this.network, backend: this.backend, showing: this.showing, handling: this.handling },
       handler: plan.handler ? startHandler(this.handling, planted.runs ?? {}) : null,
+      bug: planted.messages,
     })
     this.nodes = layoutOf(plan, dice).map(
       ([name, counts]) =>

@@ -1,13 +1,30 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
-import type { Facade, Found, Lists, Redriven, Restored, Wait } from '../../src/actors/protocol.ts'
+import type {
+  DeadChanged,
+  Facade,
+  Found,
+  Lists,
+  Redriven,
+  Restored,
+  Wait,
+} from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
+import { isMeant } from '../../src/storage/dead-filter.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
-import type { ClusterState, Dead, IdempotencyKey, Message, Range, Receipt } from '../../src/storage/ports.ts'
+import type {
+  ClusterState,
+  Dead,
+  DeadFilter,
+  IdempotencyKey,
+  Message,
+  Range,
+  Receipt,
+} from '../../src/storage/ports.ts'
 
 /** Everything posted is logged, and delivered to `messages-1` at once. */
 export class FakeFacade implements Facade {
@@ -192,6 +209,18 @@ export class FakeFacade implements Facade {
   async purge(id: string): Promise<boolean> {
     const index = this.deadLetters.findIndex((letter) => letter.id === id)
     return index !== -1 && this.deadLetters.splice(index, 1).length === 1
+  }
+
+  async changeDead(
+    _change: 'replay' | 'purge',
+    { after = '', limit, ...filter }: { after?: string; limit: number } & DeadFilter,
+  ): Promise<DeadChanged> {
+    this.#fail()
+    const page = this.deadLetters.filter(({ id }) => id > after).slice(0, limit)
+    const meant = page.filter((letter) => isMeant(filter, letter))
+    for (const { id } of meant) await this.purge(id)
+    const last = page.length < limit ? null : page.at(-1)!.id
+    return { checked: page.length, changed: meant.length, last }
   }
 
   async redrive({ after = '', limit }: { after?: string; limit: number }): Promise<Redriven> {

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
+import { isMeant } from '../../src/storage/dead-filter.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
@@ -268,20 +269,27 @@ export class MemoryStore {
         const letters = [...(await held('dead', number)).dead.values()].filter(({ purged }) => !purged)
         return pageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
       },
-      replay: async (number, id) => {
-        const lane = await held('replay', number)
-        const dead = lane.dead.get(id)
-        if (dead === undefined || dead.purged) return false
-        lane.dead.delete(id)
-        lane.started.set(id, { id, text: dead.text, ...UNSTARTED })
-        lane.wake()
-        return true
+      sift: async (number, range, filter) => {
+        const letters = [...(await held('sift', number)).dead.values()].filter(({ purged }) => !purged)
+        return pageOf(letters, range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
       },
-      purge: async (number, id) => {
-        const dead = (await held('purge', number)).dead.get(id)
-        if (dead === undefined || dead.purged) return false
-        dead.purged = true
-        return true
+      replay: async (number, ids) => {
+        const lane = await held('replay', number)
+        const letters = [...new Set(ids)]
+          .flatMap((id) => lane.dead.get(id) ?? [])
+          .filter(({ purged }) => !purged)
+        for (const { id, text } of letters) {
+          lane.dead.delete(id)
+          lane.started.set(id, { id, text, ...UNSTARTED })
+        }
+        lane.wake()
+        return letters.length
+      },
+      purge: async (number, ids) => {
+        const { dead } = await held('purge', number)
+        const letters = [...new Set(ids)].flatMap((id) => dead.get(id) ?? []).filter(({ purged }) => !purged)
+        for (const letter of letters) letter.purged = true
+        return letters.length
       },
       redrive: async (number, messages) => {
         const lane = await held('redrive', number)

@@ -34,14 +34,20 @@ export class MessagesBench {
       handler = null,
       directory = this.directory,
       retentionMs = DAY_MS,
-    }: { handler?: Handler | null; directory?: TestDirectory; retentionMs?: number } = {},
+      deadRetentionMs = null,
+    }: {
+      handler?: Handler | null
+      directory?: TestDirectory
+      retentionMs?: number
+      deadRetentionMs?: number | null
+    } = {},
   ): Promise<Member> {
     const backend = this.store.open()
     const context = testContext({ name: `messages-${number}`, clock: this.clock, directory })
     const { handlerTimeoutMs: timeoutMs } = context.config
     const runner = handler && (await startRunner(handler, { clock: this.clock, timeoutMs }))
     const actor = new MessagesActor(context, backend.queue, {
-      ...{ runner, retentionMs },
+      ...{ runner, retentionMs, deadRetentionMs },
       policy: { attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 },
     })
     await actor.start()

@@ -79,6 +79,7 @@ export async function startApi(
     ...{ attempts: 5, retryMinMs: 1000, retryMaxMs: 60_000 },
     lanes: 16,
     retentionMs: RETENTION_MS,
+    deadRetentionMs: null,
     token: options.token ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,

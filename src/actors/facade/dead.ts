@@ -1,26 +1,38 @@
 /** Dead letters of all messages actors. */
+import type { Clock } from '../../runtime/clock.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead, Range } from '../../storage/ports.ts'
-import type { Holders } from './holders.ts'
+import type { Dead, DeadFilter, Range } from '../../storage/ports.ts'
+import type { DeadChanged, SiftedPage } from '../protocol.ts'
+import { type Holders, unavailable } from './holders.ts'
+import { inSteps } from './steps.ts'
 import type { ReadTurns } from './turns.ts'
 
 /** Dead letters asked of the messages actors at once. */
 const CHUNK_COUNT = 100
+/** Dead letters that are changed at once: each lane of them in one commit, and within a call's deadline on a slow cluster. */
+const STEP_COUNT = 200
+
+/** What dead letters need of their facade. */
+export interface DeadLettersOptions {
+  clock: Clock
+  holders: Holders
+  turns: ReadTurns
+  laneCount: number
+}
 
 /** The methods of `Facade` for dead letters. */
 export class DeadLetters {
-  readonly #holders: Holders
-  readonly #turns: ReadTurns
+  readonly #options: DeadLettersOptions
 
-  constructor(holders: Holders, turns: ReadTurns) {
-    this.#holders = holders
-    this.#turns = turns
+  constructor(options: DeadLettersOptions) {
+    this.#options = options
   }
 
   async list({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
-    const holders = this.#holders.all()
+    const holders = this.#options.holders.all()
     const read = ({ after, limit }: Range) => {
       const sources = holders.map(
         (holder) =>
@@ -29,7 +41,7 @@ export class DeadLetters {
       )
       return mergeById(sources, limit, 'ascending', { mayBeShort: true })
     }
-    return this.#turns.take('dead', limit, () =>
+    return this.#options.turns.take('dead', limit, () =>
       boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, read),
     )
   }
@@ -42,12 +54,74 @@ export class DeadLetters {
   }
 
   async replay(id: string): Promise<boolean> {
-    return anyOf(this.#holders.all().map((holder) => holder.replay(id)))
+    return anyOf(this.#options.holders.all().map((holder) => holder.replay(id)))
   }
 
   async purge(id: string): Promise<boolean> {
-    return anyOf(this.#holders.all().map((holder) => holder.purge(id)))
+    return anyOf(this.#options.holders.all().map((holder) => holder.purge(id)))
   }
+  /** As `Facade.changeDead`. */
+  async change(
+    change: 'replay' | 'purge',
+    { after = MIN_ID, limit, ...filter }: { after?: string; limit: number } & DeadFilter,
+  ): Promise<DeadChanged> {
+    const { clock, holders } = this.#options
+    const sum = { checked: 0, changed: 0, last: after as string | null }
+    await inSteps(clock, sum, { limit, stepCount: STEP_COUNT }, async (count) => {
+      const letters = await this.#sift({ after: sum.last!, limit: count }, filter)
+      const byLane = Map.groupBy(
+        letters.filter(({ isMeant }) => isMeant),
+        ({ lane }) => lane,
+      )
+      const results = await Promise.allSettled(
+        [...byLane].map(async ([lane, meant]) => {
+          const holder = holders.at(holders.entryOf(lane))
+          const ids = meant.map(({ id }) => id)
+          return change === 'replay' ? holder.replayMany(lane, ids) : holder.purgeMany(lane, ids)
+        }),
+      )
+      const failed = results.find((result) => result.status === 'rejected')
+      const changed = results.reduce(
+        (count, each) => count + (each.status === 'fulfilled' ? each.value : 0),
+        0,
+      )
+      sum.changed += changed
+      sum.checked += failed === undefined ? letters.length : changed
+      // The step is taken again: it finds those that are left.
+      if (failed !== undefined) throw inDoubt(failed.reason)
+      sum.last = letters.length < count ? null : letters.at(-1)!.id
+      return sum.last !== null
+    })
+    return sum
+  }
+
+  /** Looks at the first letters of all lanes after an id. @throws {MailroomError} When it cannot look into a lane. */
+  async #sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage['letters']> {
+    const { holders, laneCount } = this.#options
+    const answers: SiftedPage[][] = []
+    const sources = holders.all().map((holder) => {
+      const own: SiftedPage[] = []
+      answers.push(own)
+      return async (after = range.after, limit: number) => {
+        const page = await holder.sift({ after, limit }, filter)
+        own.push(page)
+        return page.letters
+      }
+    })
+    const letters = await mergeById(sources, range.limit, 'ascending')
+    const inAll = (pages: SiftedPage[]) =>
+      pages[0]?.lanes.filter((lane) => pages.every(({ lanes }) => lanes.includes(lane))) ?? []
+    const missingCount = laneCount - new Set(answers.flatMap(inAll)).size
+    if (missingCount > 0)
+      throw unavailable(`${missingCount} of ${laneCount} lanes are on their way to another actor`)
+    return letters
+  }
+}
+
+/** The error of a change that may have been made in part. Any other than ours is a bug and stays as it is. */
+function inDoubt(error: unknown): unknown {
+  if (!isMailroomError(error)) return error
+  return new MailroomError(error.code, error.details, { outcome: 'unknown', cause: error })
 }
 
 /** True when any answer is true, even if others failed. False when all are false. Else the first failure. */

@@ -46,6 +46,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly deadOne: Facade['deadOne'] = (id) => this.#deadLetters.find(id)
   readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
   readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
+  readonly changeDead: Facade['changeDead'] = (change, range) => this.#deadLetters.change(change, range)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
   readonly isPaused: Facade['isPaused'] = () => this.#delivery.isPaused()
@@ -75,8 +76,8 @@ export class FacadeActor extends Actor implements Facade {
     })
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
-    this.#deadLetters = new DeadLetters(holders, turns)
     const { clock, directory } = context
+    this.#deadLetters = new DeadLetters({ clock, holders, turns, laneCount: this.#laneCount })
     this.#delivery = new Delivery({ clock, directory, queue: backend.queue, holders })
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },

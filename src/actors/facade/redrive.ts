@@ -1,8 +1,9 @@
 /** Redrive: what one Hazelcast cluster has lost is put back from the other, page by page. */
 import type { Clock } from '../../runtime/clock.ts'
-import { REDRIVE_AGE_MS, REDRIVE_SLICE_MS } from '../../runtime/timings.ts'
+import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import type { Logging, Messages, Redriven, Restored } from '../protocol.ts'
+import { inSteps } from './steps.ts'
 
 /** Messages in one call to an actor. A call for so few ends within its deadline on a slow cluster, too. */
 const STEP_COUNT = 100
@@ -29,8 +30,8 @@ export class Redrive {
   /** From the log into the queue. */
   async toQueue({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Redriven> {
     const sum = { checked: 0, redriven: 0, last: after as string | null }
-    await this.#inSteps(sum, limit, async (count) => {
-      const { logging, holderOf } = this.#options
+    const { clock, logging, holderOf } = this.#options
+    await inSteps(clock, sum, { limit, stepCount: STEP_COUNT }, async (count) => {
       const page = await logging.page({ after: sum.last!, limit: count })
       const byLane = Map.groupBy(page, ({ lane }) => lane)
       const counts = await Promise.all(
@@ -62,7 +63,7 @@ export class Redrive {
     const sum = { checked: 0, restored: 0, lost: 0 }
     const youngest = idAt(clock.ago(REDRIVE_AGE_MS))
     let [lane, after] = [isOnClusters ? firstLane : laneCount, firstAfter ?? since]
-    await this.#inSteps(sum, limit, async (count) => {
+    await inSteps(clock, sum, { limit, stepCount: STEP_COUNT }, async (count) => {
       if (lane >= laneCount) return false
       const page = await holderOf(lane).stored(lane, { after, limit: count })
       const old = page.filter(({ id }) => id < youngest)
@@ -80,27 +81,5 @@ export class Redrive {
       return lane < laneCount
     })
     return { ...sum, next: lane < laneCount ? { lane, after } : null }
-  }
-
-  /**
-   * Calls `step` until it returns false, `limit` is reached or the request has taken `REDRIVE_SLICE_MS`. An error after the
-   * first step is not thrown: the answer says what was done, and the next request meets the error.
-   *
-   * @throws {MailroomError} What `step` throws while nothing has been checked.
-   */
-  async #inSteps(
-    sum: { checked: number },
-    limit: number,
-    step: (count: number) => Promise<boolean>,
-  ): Promise<void> {
-    const { clock } = this.#options
-    const endAt = clock.monotonic() + REDRIVE_SLICE_MS
-    try {
-      while (await step(Math.min(STEP_COUNT, limit - sum.checked))) {
-        if (sum.checked >= limit || clock.monotonic() >= endAt) return
-      }
-    } catch (error) {
-      if (sum.checked === 0) throw error
-    }
   }
 }

@@ -9,15 +9,25 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
+import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
 import { boundedPage, firstBytes, mergeById } from '../../storage/paging.ts'
-import type { Dead, Delivered, Depth, Message, Queue, Range, Stored } from '../../storage/ports.ts'
+import type {
+  Dead,
+  DeadFilter,
+  Delivered,
+  Depth,
+  Message,
+  Queue,
+  Range,
+  Stored,
+} from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Messages, Place, StorePage } from '../protocol.ts'
+import type { Messages, Place, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
+import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
@@ -34,6 +44,8 @@ interface MessagesOptions {
   runner: Runner | null
   /** Older messages are not shown. */
   retentionMs: number
+  /** Dead letters that died longer ago are purged; null: none. */
+  deadRetentionMs: number | null
   policy: RetryPolicy
 }
 
@@ -42,6 +54,8 @@ export class MessagesActor extends Actor implements Messages {
   readonly #queue: Queue
   readonly #runner: Runner | null
   readonly #retentionMs: number
+  readonly #deadRetentionMs: number | null
+  #isPurging = false
   readonly #policy: RetryPolicy
   readonly #breaker: Breaker
   readonly #store = new Store(STORE_BYTES)
@@ -59,11 +73,16 @@ export class MessagesActor extends Actor implements Messages {
   #mustReconcileAgain = false
   #delivered = 0
 
-  constructor(context: ActorContext, queue: Queue, { runner, retentionMs, policy }: MessagesOptions) {
+  constructor(
+    context: ActorContext,
+    queue: Queue,
+    { runner, retentionMs, deadRetentionMs, policy }: MessagesOptions,
+  ) {
     super(context, { concurrency: CONCURRENCY })
     this.#queue = queue
     this.#runner = runner
     this.#retentionMs = retentionMs
+    this.#deadRetentionMs = deadRetentionMs
     this.#policy = policy
     const { clock, random, directory } = context
     this.#breaker = new Breaker({
@@ -78,6 +97,7 @@ export class MessagesActor extends Actor implements Messages {
     const { directory, clock } = this.context
     this.#stops.push(directory.onChange(() => this.#reconcile()))
     this.#stops.push(clock.every(BACKLOG_PERIOD_MS, () => void this.#measureBacklogs()))
+    this.#stops.push(clock.every(HOUSEKEEPING_MS, () => void this.#purgeOld()))
     this.#reconcile()
   }
 
@@ -154,7 +174,7 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async replay(id: string): Promise<boolean> {
-    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, id)))
+    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, [id])))
   }
 
   /** Beside the mailbox, so that it holds at once. */
@@ -163,7 +183,28 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async purge(id: string): Promise<boolean> {
-    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, id)))
+    return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, [id])))
+  }
+
+  async sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage> {
+    return this.mailbox.run(async () => {
+      await this.#dropLostLanes()
+      const term = this.#term
+      const sources = this.#sources(async (lane, cursor = after, count) => {
+        const letters = await this.#queue.sift(lane, { after: cursor, limit: count }, filter)
+        return letters.map((letter) => ({ ...letter, lane }))
+      })
+      const letters = await mergeById(sources, limit, 'ascending')
+      return { letters, lanes: term === this.#term ? [...this.#consumers.keys()] : [] }
+    })
+  }
+
+  async replayMany(lane: number, ids: readonly string[]): Promise<number> {
+    return this.mailbox.run(() => this.#queue.replay(lane, ids))
+  }
+
+  async purgeMany(lane: number, ids: readonly string[]): Promise<number> {
+    return this.mailbox.run(() => this.#queue.purge(lane, ids))
   }
 
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
@@ -373,11 +414,31 @@ export class MessagesActor extends Actor implements Messages {
     )
   }
 
-  async #inAnyLane(does: (lane: number) => Promise<boolean>): Promise<boolean> {
+  async #inAnyLane(does: (lane: number) => Promise<number>): Promise<boolean> {
     const term = this.#term
-    for (const lane of this.#consumers.keys()) if (await does(lane)) return true
+    for (const lane of this.#consumers.keys()) if ((await does(lane)) > 0) return true
     this.#refuseIncomplete(term)
     return false
+  }
+
+  /** One round at a time: on a slow cluster it may take longer than its period. */
+  async #purgeOld(): Promise<void> {
+    if (this.#deadRetentionMs === null || this.#isPurging) return
+    this.#isPurging = true
+    const { clock, logger } = this.context
+    const diedBefore = clock.ago(this.#deadRetentionMs)
+    let count = 0
+    for (const lane of this.#consumers.keys()) {
+      try {
+        for await (const purged of purgeOld(this.#queue, lane, diedBefore)) count += purged
+      } catch (error) {
+        // The lane has moved, or cannot be written now: its holder tries again.
+        if (!(error instanceof MailroomError)) return this.context.fail(error)
+        logger.debug({ lane, err: error }, 'old dead letters not removed')
+      }
+    }
+    this.#isPurging = false
+    if (count > 0) logger.info({ count }, 'dead letters older than --dead-retention removed')
   }
 
   async #measureBacklogs(): Promise<void> {

@@ -41,6 +41,9 @@ const MESSAGES: Calls<Messages> = {
   replay: inTime,
   purge: inTime,
   pause: inTime,
+  sift: inTime,
+  replayMany: inTime,
+  purgeMany: inTime,
   redrive: inTime,
   stored: inTime,
 }

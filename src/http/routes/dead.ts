@@ -1,7 +1,9 @@
 /** `/dead`: the dead letters. */
+import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { shown } from '../../storage/content.ts'
-import type { Dead } from '../../storage/ports.ts'
+import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../../storage/dead-filter.ts'
+import type { Dead, DeadFilter } from '../../storage/ports.ts'
 import {
   type ApiContext,
   checkId,
@@ -10,16 +12,39 @@ import {
   numberParameter,
   PAGE_LIMIT,
   pathParameter,
+  type Query,
   replyJson,
 } from '../context.ts'
+import { ConcurrencyLimit } from '../overload.ts'
+import { badRequest, quoted } from '../problems.ts'
 import { replyPage } from '../streams.ts'
+
+/** Calls that change dead letters in bulk, at once: each keeps all messages actors busy. */
+const BULK_MAX = 4
+const BULK_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
 
 /** The routes of the dead letters. */
 export function deadRoutes({
   facade,
   clock,
-}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Endpoint> {
+}: ApiContext): Record<
+  'getDead' | 'replayManyDead' | 'purgeManyDead' | 'getDeadOne' | 'replayDead' | 'deleteDead',
+  Endpoint
+> {
+  const bulk = new ConcurrencyLimit('bulk changes of dead letters', BULK_MAX)
+  const change = async (change: 'replay' | 'purge', context: Context, query: Query) => {
+    const limit = numberParameter(query, 'limit', BULK_LIMIT)
+    const filter = filterIn(query)
+    const range = { ...idParameter(query, 'after'), limit, ...filter }
+    const { checked, changed, last } = await bulk.run(() => facade.changeDead(change, range))
+    const rest = new URLSearchParams({ limit: String(limit), after: last ?? '', ...filter })
+    const next = last === null ? null : `/dead/${change}?${rest}`
+    const done = change === 'replay' ? { replayed: changed } : { purged: changed }
+    replyJson(context, 200, JSON.stringify({ checked, ...done, next }))
+  }
   return {
+    replayManyDead: (context, query) => change('replay', context, query),
+    purgeManyDead: (context, query) => change('purge', context, query),
     async getDead(context, query) {
       const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const { after } = idParameter(query, 'after')
@@ -49,6 +74,18 @@ export function deadRoutes({
       context.status = 204
     },
   }
+}
+
+/** The dead letters that a query means: of a source, or with a reason that begins with a text. */
+function filterIn({ source, reason }: Query): Pick<DeadFilter, 'source' | 'reason'> {
+  if (source !== undefined && !SOURCE_NAME.test(source)) {
+    throw badRequest({ where: 'query parameter "source"', expected: SOURCE_NAME_WORDS, got: quoted(source) })
+  }
+  if (reason !== undefined && (reason === '' || reason.length > REASON_MAX_CHARACTERS)) {
+    const expected = `what reasons begin with, of 1 to ${REASON_MAX_CHARACTERS} characters`
+    throw badRequest({ where: 'query parameter "reason"', expected, got: quoted(reason) })
+  }
+  return { ...(source !== undefined && { source }), ...(reason !== undefined && { reason }) }
 }
 
 function letterJson(letter: Dead): string {

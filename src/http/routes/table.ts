@@ -116,6 +116,20 @@ export const ROUTES = {
     query: ['limit', 'after'],
     types: [],
   },
+  replayManyDead: {
+    method: 'POST',
+    path: '/dead/replay',
+    auth: 'token',
+    query: ['limit', 'after', 'source', 'reason'],
+    types: [],
+  },
+  purgeManyDead: {
+    method: 'POST',
+    path: '/dead/purge',
+    auth: 'token',
+    query: ['limit', 'after', 'source', 'reason'],
+    types: [],
+  },
   getDeadOne: {
     method: 'GET',
     path: '/dead/{id}',

@@ -14,7 +14,18 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { eachOnce, queuedAt } from '../lane.ts'
 import { CLAIM_MAX_BYTES } from '../limits.ts'
-import type { Claimed, Dead, Delivered, Depth, Message, Range, Settlement, Whereabouts } from '../ports.ts'
+import type {
+  Claimed,
+  Dead,
+  DeadFilter,
+  Delivered,
+  Depth,
+  Message,
+  Range,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../ports.ts'
 import type { Home, InHand, Run } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
@@ -256,14 +267,35 @@ export class HeldLane {
     return this.home.dead(range)
   }
 
-  async replay(id: string): Promise<boolean> {
-    const found = await this.#change(() => this.home.replay(id))
-    if (found) this.wake()
-    return found
+  sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
+    return this.home.sift(range, filter)
   }
 
-  purge(id: string): Promise<boolean> {
-    return this.#change(() => this.home.purge(id))
+  /** As `Queue.replay`. */
+  replay(ids: readonly string[]): Promise<number> {
+    return this.#changeDead(ids, (id) => this.home.replay(id))
+  }
+
+  /** As `Queue.purge`. */
+  purge(ids: readonly string[]): Promise<number> {
+    return this.#changeDead(ids, (id) => this.home.purge(id))
+  }
+
+  /** In commits of some MiB each. @param change Returns the bytes of the letter's text, null when there is none. */
+  async #changeDead(ids: readonly string[], change: (id: string) => number | null): Promise<number> {
+    let [count, next] = [0, 0]
+    while (next < ids.length) {
+      await this.#commit(() => {
+        for (let bytes = 0; next < ids.length && bytes < CLAIM_MAX_BYTES; next++) {
+          const changed = change(ids[next]!)
+          if (changed === null) continue
+          count++
+          bytes += changed
+        }
+      })
+      this.wake()
+    }
+    return count
   }
 
   depth(): Depth {

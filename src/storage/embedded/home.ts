@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
+import { isMeant } from '../dead-filter.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
@@ -20,7 +21,7 @@ import {
   settledAs,
   startedOnce,
 } from '../lane.ts'
-import type { Dead, Message, Range, Settlement, Whereabouts } from '../ports.ts'
+import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
@@ -62,6 +63,10 @@ const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
   starts = excluded.starts, due = excluded.due, open = excluded.open, suspect = excluded.suspect,
   firstError = excluded.firstError, lastError = excluded.lastError, deaths = excluded.deaths`
 const BURY = 'INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING'
+/** In the order of the ids: with `purged = 0` alone SQLite reads and sorts all dead letters for each page. */
+const LETTERS_AFTER = '+purged = 0 AND id > ? ORDER BY id LIMIT ?'
+/** A text up to its first line feed, in bytes: SQLite's functions on texts end at a NUL. */
+const HEAD = `CAST(substr(CAST(body AS BLOB), 1, instr(CAST(body AS BLOB), x'0a')) AS TEXT)`
 
 /** How many old records are removed in one transaction. */
 const REMOVE_COUNT = 1000
@@ -102,6 +107,8 @@ export class Home {
   #guard: Guard
   /** Why the file could be opened to read only. Every commit tries to open it to write. */
   #unwritable: unknown
+  /** Texts of purged letters have left room since it was last given back. */
+  #hasRoom = false
   /** The last transaction was not durable. */
   #isUnsynced = false
   readonly #statements = new Map<string, StatementSync>()
@@ -292,29 +299,49 @@ export class Home {
 
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
-      WHERE purged = 0 AND id > ? ORDER BY id LIMIT ?`
+      WHERE ${LETTERS_AFTER}`
     return this.#sql(sql)
       .all(after, limit)
       .map((row) => ({ ...row })) as unknown as Dead[]
   }
 
-  /** Within `commit`. @returns False when there is no such dead letter. */
-  replay(id: string): boolean {
-    const { changes } = this.#sql(
+  /** As `Queue.sift`. */
+  sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
+    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, at AS deadAt FROM dead
+      WHERE ${LETTERS_AFTER}`
+    const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
+    return letters.map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  /** Within `commit`. @returns The bytes of its text; null when there is no such dead letter. */
+  replay(id: string): number | null {
+    const bytes = this.#bytesOfLetter(id)
+    if (bytes === null) return null
+    this.#sql(
       `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0 FROM dead WHERE id = ? AND purged = 0`,
     ).run(id)
     this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
-    return changes === 1
+    return bytes
   }
 
   /** Within `commit`. Leaves a mark, so that it is not delivered again. @returns As `replay`. */
-  purge(id: string): boolean {
+  purge(id: string): number | null {
+    const bytes = this.#bytesOfLetter(id)
+    if (bytes === null) return null
     const sql = `UPDATE dead SET purged = 1, body = '', firstError = '', lastError = '' WHERE id = ? AND purged = 0`
-    return this.#sql(sql).run(id).changes === 1
+    this.#sql(sql).run(id)
+    this.#hasRoom = true
+    return bytes
   }
 
-  /** True when `removeOld` would remove something. */
+  #bytesOfLetter(id: string): number | null {
+    const sql = 'SELECT octet_length(body) AS bytes FROM dead WHERE id = ? AND purged = 0'
+    return (this.#one(sql, id)?.['bytes'] as number | undefined) ?? null
+  }
+
+  /** True when `removeOld` would remove something, or `giveBack` give back what purged letters have left. */
   hasOld(): boolean {
+    if (this.#hasRoom) return true
     const sql = `SELECT 1 FROM delivered WHERE id < ?1
       UNION ALL SELECT 1 FROM dead WHERE purged = 1 AND id < ?1 LIMIT 1`
     return this.#one(sql, idAt(this.#clock.ago(this.#retentionMs))) !== undefined
@@ -351,7 +378,9 @@ export class Home {
 
   /** As `giveBack`. */
   giveBack(): boolean {
-    return this.#unwritable === undefined && giveBack(this.#open.database, this.#guard)
+    if (this.#unwritable !== undefined) return false
+    this.#hasRoom = giveBack(this.#open.database, this.#guard)
+    return this.#hasRoom
   }
 
   /** As `checkpointWithin`. */

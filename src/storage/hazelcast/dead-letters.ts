@@ -1,12 +1,17 @@
 /** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
 import type { Clock } from '../../runtime/clock.ts'
+import { isMeant } from '../dead-filter.ts'
 import { MIN_ID } from '../ids.ts'
-import type { Dead } from '../ports.ts'
+import type { Dead, DeadFilter, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
+import { SortedIds } from './sorted-ids.ts'
 
 const PURGED = '!'
-const FETCH_COUNT = 64
+/** Letters that are read or changed at a time: few while their size is unknown. */
+const FETCH_FIRST_COUNT = 8
+const FETCH_MAX_COUNT = 64
+const FETCH_BYTES = 4 * 1024 * 1024
 
 /** What dead letters need of their lane. */
 export interface LaneDeadLettersOptions {
@@ -16,14 +21,20 @@ export interface LaneDeadLettersOptions {
   retentionMs: number
   /** Which of these messages are delivered, durably: whatever a former holder wrote late, delivered wins. */
   delivered: (ids: readonly string[]) => Promise<Set<string>>
+  /** @throws {MailroomError} `MR_LANE_ELSEWHERE` once the lane was released: letters are the next holder's to change. */
+  refuseReleased: () => void
 }
 
 /** The dead letters of one lane. All throw as `ClusterMap` does. */
 export class LaneDeadLetters {
   readonly #options: LaneDeadLettersOptions
   readonly #map: ClusterMap
-  readonly #dead = new Set<string>()
+  /** When each died (ms since 1970); null while that is not known. */
+  readonly #dead = new Map<string, number | null>()
+  readonly #order = new SortedIds()
   readonly #purged = new Set<string>()
+  /** Of changes: of two for one letter the second is to find what the first has left. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: LaneDeadLettersOptions) {
     this.#options = options
@@ -35,16 +46,17 @@ export class LaneDeadLetters {
     for (const key of await this.#map.keys(...laneBounds(this.#options.lane))) {
       const id = key.slice(key.indexOf('/') + 1)
       if (id.endsWith(PURGED)) this.#purged.add(id.slice(0, -1))
-      else this.#dead.add(id)
+      else this.#dead.set(id, null)
     }
     for (const id of this.#purged) this.#dead.delete(id)
+    this.#order.reset(this.#dead.keys())
   }
 
   /** Learns of those of these messages that are dead, durably: a former holder may have buried them after `load`. */
   async learn(ids: readonly string[]): Promise<void> {
     const found = await this.#map.getAll(ids.map((id) => this.#keyOf(id)))
     const sure = await makeSure(this.#map, found, FOR_EVER_MS)
-    for (const key of sure.keys()) this.#dead.add(partsOf(key).id)
+    for (const key of sure.keys()) this.#note(partsOf(key).id, null)
   }
 
   get count(): number {
@@ -62,7 +74,7 @@ export class LaneDeadLetters {
 
   /** Of dead letters, and of those that were purged. */
   ids(): string[] {
-    return [...this.#dead, ...this.#purged]
+    return [...this.#dead.keys(), ...this.#purged]
   }
 
   /** Those that are there, as they are written. */
@@ -76,41 +88,46 @@ export class LaneDeadLetters {
     if (this.#purged.has(id)) return true
     const key = this.#keyOf(id)
     const sure = await makeSure(this.#map, await this.#map.getAll([key]), FOR_EVER_MS)
-    if (!sure.has(key)) this.#dead.delete(id)
+    if (!sure.has(key)) this.#forget(id)
     return sure.has(key)
   }
 
   /** Makes a message a dead letter, durably; repeating it changes nothing. */
   async bury(id: string, entry: Omit<DeadEntry, 'deadAt'>): Promise<void> {
     const value: DeadEntry = { ...entry, deadAt: this.#options.clock.now() }
-    await putOnce(this.#map, this.#keyOf(id), JSON.stringify(value), FOR_EVER_MS)
-    this.#dead.add(id)
+    const stands = await putOnce(this.#map, this.#keyOf(id), JSON.stringify(value), FOR_EVER_MS)
+    this.#note(id, (JSON.parse(stands) as DeadEntry).deadAt)
   }
 
   /** As `Queue.dead`. */
   async page({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
-    const ids = [...this.#dead].filter((id) => id > after).sort()
+    const ids = this.#order.page(after, this.#dead.size)
     const page: Dead[] = []
-    for (let index = 0; index < ids.length && page.length < limit; index += FETCH_COUNT) {
-      const chunk = ids.slice(index, index + FETCH_COUNT)
-      const [values, delivered] = await Promise.all([
-        this.#map.getAll(chunk.map((id) => this.#keyOf(id))),
-        this.#options.delivered(chunk),
-      ])
-      for (const id of chunk) {
-        const value = values.get(this.#keyOf(id))
-        if (value === undefined || delivered.has(id)) this.#dead.delete(id)
-        else page.push({ id, ...(JSON.parse(value) as DeadEntry) })
-      }
+    for await (const letters of this.#read(ids)) {
+      for (const [id, letter] of letters) page.push({ id, ...letter })
+      if (page.length >= limit) break
     }
     return page.slice(0, limit)
+  }
+
+  /** As `Queue.sift`. Without a filter nothing is read, and one with a time reads only what may be old enough. */
+  async sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
+    const ids = this.#order.page(after, limit)
+    const { diedBefore = Number.POSITIVE_INFINITY } = filter
+    const isOpen = Object.values(filter).every((value) => value === undefined)
+    const meant = new Set(isOpen ? ids : [])
+    const unsure = isOpen ? [] : ids.filter((id) => (this.#dead.get(id) ?? 0) < diedBefore)
+    for await (const letters of this.#read(unsure)) {
+      for (const [id, letter] of letters) if (isMeant(filter, letter)) meant.add(id)
+    }
+    return ids.map((id) => ({ id, isMeant: meant.has(id) }))
   }
 
   /** One that is there and was not delivered meanwhile. */
   async get(id: string): Promise<DeadEntry | undefined> {
     if (!this.#dead.has(id)) return undefined
     const value = await this.#map.get(this.#keyOf(id))
-    if (value === undefined) this.#dead.delete(id)
+    if (value === undefined) this.#forget(id)
     if (value === undefined || (await this.#options.delivered([id])).has(id)) return undefined
     return JSON.parse(value) as DeadEntry
   }
@@ -118,17 +135,84 @@ export class LaneDeadLetters {
   /** Takes this letter away, as its message is pending again. One that the message becomes later stays. */
   async remove(id: string, letter: DeadEntry): Promise<void> {
     await this.#map.removeIfSame(this.#keyOf(id), JSON.stringify(letter))
-    this.#dead.delete(id)
+    this.#forget(id)
   }
 
   /** As `Queue.purge`: first the mark, then the letter goes. */
-  async purge(id: string): Promise<boolean> {
-    const letter = await this.get(id)
-    if (letter === undefined) return false
-    await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
-    this.#purged.add(id)
-    await this.remove(id, letter)
-    return true
+  purge(ids: readonly string[]): Promise<number> {
+    return this.change(ids, async (id, letter) => {
+      await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
+      this.#purged.add(id)
+      await this.remove(id, letter)
+    })
+  }
+
+  /**
+   * Changes those of these messages that are dead letters, several at a time: `change` takes each away.
+   *
+   * @returns How many there were.
+   */
+  change(ids: readonly string[], change: (id: string, letter: DeadEntry) => Promise<void>): Promise<number> {
+    const changed = this.#turn.then(() => this.#changeNow(ids, change))
+    this.#turn = changed.catch(() => {})
+    return changed
+  }
+
+  async #changeNow(
+    ids: readonly string[],
+    change: (id: string, letter: DeadEntry) => Promise<void>,
+  ): Promise<number> {
+    let count = 0
+    for await (const letters of this.#read([...new Set(ids)].filter((id) => this.#dead.has(id)))) {
+      this.#options.refuseReleased()
+      // All have ended before the next turn, whatever fails.
+      const results = await Promise.allSettled(letters.map(([id, letter]) => change(id, letter)))
+      for (const result of results) if (result.status === 'rejected') throw result.reason
+      count += letters.length
+    }
+    return count
+  }
+
+  /** Those of these that are there and were not delivered meanwhile, in order: some MiB of them at a time. */
+  async *#read(ids: readonly string[]): AsyncGenerator<[id: string, letter: DeadEntry][]> {
+    let count = FETCH_FIRST_COUNT
+    for (let index = 0; index < ids.length; ) {
+      const chunk = ids.slice(index, index + count)
+      index += chunk.length
+      const before = new Map(chunk.map((id) => [id, this.#dead.get(id)]))
+      const [values, delivered] = await Promise.all([
+        this.#map.getAll(chunk.map((id) => this.#keyOf(id))),
+        this.#options.delivered(chunk),
+      ])
+      const letters: [id: string, letter: DeadEntry][] = []
+      let bytes = 0
+      for (const id of chunk) {
+        const value = values.get(this.#keyOf(id))
+        // Else it was taken away meanwhile, or died again.
+        const isSame = this.#dead.get(id) === before.get(id)
+        if (value === undefined || delivered.has(id)) {
+          if (isSame) this.#forget(id)
+          continue
+        }
+        const letter = JSON.parse(value) as DeadEntry
+        if (isSame && this.#dead.has(id)) this.#dead.set(id, letter.deadAt)
+        letters.push([id, letter])
+        bytes += value.length
+      }
+      yield letters
+      const fitting = Math.floor((FETCH_BYTES * chunk.length) / Math.max(1, bytes))
+      count = Math.max(1, Math.min(FETCH_MAX_COUNT, count * 2, fitting))
+    }
+  }
+
+  #note(id: string, deadAt: number | null): void {
+    this.#dead.set(id, deadAt)
+    this.#order.add(id)
+  }
+
+  #forget(id: string): void {
+    this.#dead.delete(id)
+    this.#order.remove(id)
   }
 
   #keyOf(id: string): string {

@@ -18,12 +18,14 @@ import { deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
 import type {
   Claimed,
   Dead,
+  DeadFilter,
   Delivered,
   Depth,
   LaneBatch,
   Message,
   Range,
   Settlement,
+  Sifted,
   Stored,
   Whereabouts,
 } from '../ports.ts'
@@ -109,8 +111,12 @@ export class HeldLane {
     return this.#state.dead.page(range)
   }
 
-  purge(id: string): Promise<boolean> {
-    return this.#state.dead.purge(id)
+  sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
+    return this.#state.dead.sift(range, filter)
+  }
+
+  purge(ids: readonly string[]): Promise<number> {
+    return this.#state.dead.purge(ids)
   }
 
   async depth(): Promise<Depth> {
@@ -131,16 +137,15 @@ export class HeldLane {
     }
   }
 
-  /** Makes the message pending again before it deletes the dead letter: it is always in one of the two places. */
-  async replay(id: string): Promise<boolean> {
+  /** Makes each message pending again before it deletes the dead letter: it is always in one of the two places. */
+  replay(ids: readonly string[]): Promise<number> {
     const { lane, lone, dead, leaving } = this.#state
-    const letter = await dead.get(id)
-    if (letter === undefined) return false
-    await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
-    await lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
-    await dead.remove(id, letter)
-    this.wake()
-    return true
+    return dead.change(ids, async (id, letter) => {
+      await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
+      await lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
+      await dead.remove(id, letter)
+      this.wake()
+    })
   }
 
   /** As `Queue.redrive`, each as a lone message, which the next scan takes up. @returns Those put back. */

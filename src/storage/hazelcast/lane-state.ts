@@ -53,6 +53,7 @@ export class LaneState {
     this.leaving = new Leaving(this.pending)
     this.dead = new LaneDeadLetters({
       ...{ lane, cluster, clock, retentionMs },
+      refuseReleased: () => this.refuseReleased(),
       delivered: async (ids) => {
         const found = await this.list.findSure(ids)
         this.foundDelivered(found)

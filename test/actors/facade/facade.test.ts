@@ -9,11 +9,12 @@ import { MailroomError } from '../../../src/runtime/errors.ts'
 import type { ClusterReport, Loss } from '../../../src/runtime/losses.ts'
 import {
   ASK_TIMEOUT_MS,
+  BULK_SLICE_MS,
   LOG_READ_DEADLINE_MS,
   POST_DEADLINE_MS,
   REDRIVE_AGE_MS,
-  REDRIVE_SLICE_MS,
 } from '../../../src/runtime/timings.ts'
+import { storedText } from '../../../src/storage/content.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../../src/storage/limits.ts'
 import type { Receipt } from '../../../src/storage/ports.ts'
@@ -309,6 +310,97 @@ test('dead letters of all messages actors are listed, shown, replayed and purged
   assert.equal((await facade.find(ids[1]!))!.state, 'delivered')
 })
 
+/** A system in which each of these texts is a dead letter; from now on its handler succeeds. */
+async function openWithDead(texts: readonly string[], messages = 2) {
+  let broken = true
+  const handled: string[] = []
+  const system = await open({
+    messages,
+    handler: ({ id }) => {
+      if (broken) throw new Error('no')
+      handled.push(id)
+    },
+  })
+  const ids: string[] = []
+  for (const text of texts) ids.push(...idsOf(await system.postBatch([text])))
+  await system.clock.advance(60_000)
+  broken = false
+  return { ...system, ids, handled }
+}
+
+test('dead letters are replayed and purged in bulk, page by page, those that are meant', async () => {
+  const texts = Array.from({ length: 12 }, (_, index) =>
+    storedText({ source: index % 3 === 0 ? 'github' : 'form', text: `${index}` }),
+  )
+  const { facade, clock, ids, handled } = await openWithDead(texts)
+  const first = await facade.changeDead('replay', { limit: 5, source: 'github' })
+  assert.deepEqual(first, { checked: 5, changed: 2, last: ids[4] })
+  const rest = await facade.changeDead('replay', { after: first.last!, limit: 9, source: 'github' })
+  assert.deepEqual(rest, { checked: 7, changed: 2, last: null })
+  await clock.advance(600)
+  assert.deepEqual(
+    handled.toSorted(),
+    ids.filter((_, index) => index % 3 === 0),
+  )
+  const none = await facade.changeDead('purge', { limit: 1000, reason: 'outage' })
+  assert.deepEqual(none, { checked: 8, changed: 0, last: null })
+  const all = await facade.changeDead('purge', { limit: 1000, reason: 'The handler failed' })
+  assert.deepEqual(all, { checked: 8, changed: 8, last: null })
+  assert.deepEqual(await facade.dead({ limit: 9 }), [])
+})
+
+test('a bulk change passes over no lane that nobody answers for: it fails, and changes nothing', async () => {
+  const { facade, live, members, ids } = await openWithDead(['a', 'b', 'c', 'd'])
+  const unavailable = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none' }
+  // The facade hears first that messages-2 is to go: messages-1 does not have its lanes yet.
+  const { actor } = members[0]!
+  const { sift } = actor
+  actor.sift = async (...args) => {
+    const page = await sift.apply(actor, args)
+    const lanes = page.lanes.slice(1)
+    return { lanes, letters: page.letters.filter(({ lane }) => lanes.includes(lane)) }
+  }
+  await assert.rejects(facade.changeDead('replay', { limit: 9 }), unavailable)
+  assert.deepEqual(idsOf(await facade.dead({ limit: 9 })), ids)
+  actor.sift = sift
+  await live()
+  await assert.rejects(facade.changeDead('purge', { limit: 9 }), unavailable)
+})
+
+test('when a lane moves under a bulk replay, what was replayed is counted and the rest is asked for again', async () => {
+  const { facade, clock, members, ids, handled } = await openWithDead(['a', 'b', 'c', 'd'])
+  const { actor } = members[0]!
+  const { replayMany } = actor
+  let refusals = 0
+  actor.replayMany = async (lane, some) => {
+    if (refusals++ > 0) return replayMany.call(actor, lane, some)
+    throw new MailroomError('MR_LANE_ELSEWHERE', { lane, name: 'messages-1' })
+  }
+  const part = await facade.changeDead('replay', { limit: 1000 })
+  assert.ok(part.changed > 0 && part.changed < 4)
+  assert.deepEqual([part.checked, part.last], [part.changed, MIN_ID])
+  const rest = await facade.changeDead('replay', { after: part.last!, limit: 1000 })
+  assert.deepEqual([part.changed + rest.changed, rest.last], [4, null])
+  await clock.advance(600)
+  assert.deepEqual(handled.toSorted(), ids)
+})
+
+test('a long bulk replay answers after its slice of time with what it has done', async () => {
+  const { facade, store, clock, within } = await openWithDead(
+    Array.from({ length: 700 }, (_, index) => `${index}`),
+    1,
+  )
+  store.before = (call) => (call === 'replay' ? clock.sleep(BULK_SLICE_MS / 3 + 30) : undefined)
+  const { checked, changed, last } = await within(
+    facade.changeDead('replay', { limit: 1000 }),
+    BULK_SLICE_MS + 900,
+  )
+  assert.deepEqual([checked, changed], [600, 600])
+  store.before = () => {}
+  const rest = await facade.changeDead('replay', { after: last!, limit: 1000 })
+  assert.deepEqual(rest, { checked: 100, changed: 100, last: null })
+})
+
 test('every part of the dead letters is bounded in bytes, large ones behind small ones, too', async () => {
   const { facade, postBatch, clock } = await open({
     handler: () => {
@@ -600,8 +692,8 @@ test('a long redrive answers after its slice of time with what it has done', asy
   await postBatch(Array<string>(100).fill('x'.repeat(65_536)))
   await settle()
   await loseAll(system)
-  store.before = (call) => (call === 'redrive' ? clock.sleep(REDRIVE_SLICE_MS / 3 + 30) : undefined)
-  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), REDRIVE_SLICE_MS + 900)
+  store.before = (call) => (call === 'redrive' ? clock.sleep(BULK_SLICE_MS / 3 + 30) : undefined)
+  const { checked, redriven, last } = await within(facade.redrive({ limit: 1000 }), BULK_SLICE_MS + 900)
   assert.ok(checked > 0 && checked < 100 && redriven === checked)
   store.before = () => {}
   const rest = await facade.redrive({ after: last!, limit: 1000 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Redrive, type RedriveOptions } from '../../../src/actors/facade/redrive.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { REDRIVE_AGE_MS, REDRIVE_SLICE_MS } from '../../../src/runtime/timings.ts'
+import { BULK_SLICE_MS, REDRIVE_AGE_MS } from '../../../src/runtime/timings.ts'
 import { idAt, MIN_ID } from '../../../src/storage/ids.ts'
 import type { Stored } from '../../../src/storage/ports.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -92,7 +92,7 @@ test('a slice ends after its time, with what it has done; a lane without a holde
   bench.add(0, 60_000)
   bench.add(1, 60_000)
   bench.before = (lane) => {
-    return lane === 1 && bench.clock.advance(REDRIVE_SLICE_MS)
+    return lane === 1 && bench.clock.advance(BULK_SLICE_MS)
   }
   const { checked, next } = await bench.redrive.toLog({ lane: 0, limit: 1000 })
   assert.deepEqual([checked, next?.lane], [2, 1])

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import pino from 'pino'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { MINUTE_MS } from '../../../src/runtime/timings.ts'
 import { MAX_ID, MIN_ID } from '../../../src/storage/ids.ts'
 import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
@@ -357,6 +359,64 @@ test('dead letters of all its lanes are listed, replayed and purged', async () =
   await bench.clock.advance(600)
   assert.deepEqual(await textsOf(first), ['in 0'])
   assert.deepEqual(await listed({ limit: 9 }), [ids[0]])
+})
+
+test('dead letters older than their retention are purged, those of all lanes, and counted in one line', async () => {
+  const bench = new MessagesBench()
+  let broken = true
+  const handler = () => {
+    if (broken) throw new Error('no')
+  }
+  const { actor, context } = await bench.boot(1, { handler, deadRetentionMs: 10 * MINUTE_MS })
+  const lines: { count?: number; msg: string }[] = []
+  const logger = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line)) })
+  await bench.live(1)
+  const ids: string[] = []
+  for (const lane of [0, 2]) ids.push(...(await bench.add(lane, `first in ${lane}`)))
+  // Many enough for several steps.
+  ids.push(...(await bench.add(1, ...Array.from({ length: 250 }, (_, index) => `many ${index}`))))
+  await bench.clock.advance(5 * MINUTE_MS)
+  const young = await bench.add(0, 'five minutes later')
+  await bench.clock.advance(MINUTE_MS)
+  const deadIds = async () => (await actor.dead({ limit: 1000 })).map(({ id }) => id)
+  assert.deepEqual(await deadIds(), [...ids, ...young])
+  Object.assign(context, { logger })
+  await bench.clock.advance(3 * MINUTE_MS)
+  assert.deepEqual([(await deadIds()).length, lines], [253, []])
+  await bench.clock.advance(3 * MINUTE_MS)
+  assert.deepEqual(await deadIds(), young)
+  assert.deepEqual(
+    lines.map(({ count, msg }) => [count, msg]),
+    [[252, 'dead letters older than --dead-retention removed']],
+  )
+  broken = false
+  await bench.clock.advance(5 * MINUTE_MS)
+  assert.deepEqual(await deadIds(), [])
+  // Purged, not forgotten: nothing is delivered after all.
+  assert.deepEqual((await actor.page({ limit: 9 })).messages, [])
+  assert.equal((await actor.find(0, young[0]!, 0)).state, 'dead')
+})
+
+test('without a retention of their own dead letters stay; a lane that cannot be written keeps no other from losing its old ones', async () => {
+  const bench = new MessagesBench()
+  const handler = () => {
+    throw new Error('no')
+  }
+  const kept = await bench.boot(1, { handler })
+  const losing = await bench.boot(2, { handler, deadRetentionMs: MINUTE_MS })
+  await bench.live(1, 2)
+  for (const lane of [0, 1, 3]) await bench.add(lane, `in ${lane}`)
+  bench.store.before = async (call, lane) => {
+    if (call === 'purge' && lane === 1) throw away()
+  }
+  await bench.clock.advance(10 * MINUTE_MS)
+  assert.equal((await kept.actor.dead({ limit: 9 })).length, 1)
+  const left = (await losing.actor.dead({ limit: 9 })).map(({ text }) => text)
+  assert.deepEqual(left, ['in 1'])
+  bench.store.before = () => {}
+  await bench.clock.advance(2 * MINUTE_MS)
+  assert.deepEqual(await losing.actor.dead({ limit: 9 }), [])
+  assert.deepEqual(losing.context.failures, [])
 })
 
 test('while it lacks a lane it does not report a message as absent', async () => {

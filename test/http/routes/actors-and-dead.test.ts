@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { storedText } from '../../../src/storage/content.ts'
 import { atOf, idAt, MIN_ID } from '../../../src/storage/ids.ts'
 import { type Api, startApi } from '../../support/public-api.ts'
 
@@ -161,6 +162,43 @@ test('a dead letter is shown, replayed and purged by its id', async (t) => {
   const purged = await api.ask('DELETE', `/dead/${second}`)
   assert.deepEqual([purged.status, purged.text], [204, ''])
   assert.equal(api.facade.deadLetters.length, 0)
+})
+
+test('dead letters are replayed and purged in bulk; next carries the filter', async (t) => {
+  const api = await startApi(t)
+  const ids = bury(api, 5)
+  const source = 'github'
+  for (const letter of api.facade.deadLetters.slice(1, 4)) letter.text = storedText({ source, text: 'a' })
+  const query = '?limit=3&source=github&reason=five+starts%20'
+  const first = await api.ask('POST', `/dead/replay${query}`)
+  const next = `/dead/replay?limit=3&after=${ids[2]}&source=github&reason=five+starts+`
+  assert.deepEqual([first.status, first.json], [200, { checked: 3, replayed: 2, next }])
+  assert.deepEqual((await api.ask('POST', next)).json, { checked: 2, replayed: 1, next: null })
+  const purged = await api.ask('POST', '/dead/purge')
+  assert.deepEqual([purged.status, purged.json], [200, { checked: 2, purged: 2, next: null }])
+  assert.equal(api.facade.deadLetters.length, 0)
+})
+
+test('a bulk change with a bad limit, cursor or filter is refused, and nothing is changed', async (t) => {
+  const api = await startApi(t)
+  bury(api, 1)
+  for (const [query, expected] of [
+    ['limit=0', /"limit" to be a whole number from 1 to 1000, got "0"/],
+    ['after=x', /"after" to be a message id/],
+    ['source=', /"source" to be a name of 1 to 64 .*, got ""/],
+    ['source=GitHub', /"source" to be a name of 1 to 64 .*, got "GitHub"/],
+    [`source=${'s'.repeat(65)}`, /"source"/],
+    ['reason=', /"reason" to be what reasons begin with, of 1 to 1000 characters, got ""/],
+    [`reason=${'r'.repeat(1001)}`, /"reason"/],
+    ['text=a', /"text" to be one of limit, after, source, reason/],
+  ] as const) {
+    for (const path of ['/dead/replay', '/dead/purge']) {
+      const { status, json } = await api.ask('POST', `${path}?${query}`)
+      assert.deepEqual([status, json.code], [400, 'MR_REQUEST_INVALID'], query)
+      assert.match(json.detail, expected)
+    }
+  }
+  assert.equal(api.facade.deadLetters.length, 1)
 })
 
 test('an unknown dead letter is 404', async (t) => {

@@ -89,7 +89,7 @@ export async function fill(data: string): Promise<void> {
     { id: done, as: 'done' },
     { id: retried, as: 'back' },
   ])
-  await bench.run(queue.purge(0, purged))
+  await bench.run(queue.purge(0, [purged]))
   await bench.append(second, log, ['with a key', LARGE], { key: KEY })
   await settle(
     1,

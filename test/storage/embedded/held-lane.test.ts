@@ -56,10 +56,10 @@ function failWrites({ mock }: TestContext, error: Error): { restore(): void } {
 test('after a failed write the lane is not used until it is taken again', async (context) => {
   const queue = await held(context)
   const failing = failWrites(context, IO_ERROR)
-  await assert.rejects(queue.purge(LANE, ID), IO_ERROR)
+  await assert.rejects(queue.purge(LANE, [ID]), IO_ERROR)
   failing.restore()
   await assert.rejects(queue.claim(LANE, 1, 0), IO_ERROR)
-  await assert.rejects(queue.purge(LANE, ID), IO_ERROR)
+  await assert.rejects(queue.purge(LANE, [ID]), IO_ERROR)
   await assert.rejects(queue.depth(LANE), IO_ERROR)
 })
 
@@ -67,7 +67,7 @@ test('a waiting consumer learns at once that its lane has failed', async (contex
   const queue = await held(context)
   const claimed = queue.claim(LANE, 1, 60_000)
   failWrites(context, IO_ERROR)
-  await Promise.all([assert.rejects(queue.replay(LANE, ID), IO_ERROR), assert.rejects(claimed, IO_ERROR)])
+  await Promise.all([assert.rejects(queue.replay(LANE, [ID]), IO_ERROR), assert.rejects(claimed, IO_ERROR)])
 })
 
 test('a lane whose list could not be synced is out of use at once', async (context) => {
@@ -81,10 +81,10 @@ test('a lane whose list could not be synced is out of use at once', async (conte
 test('a full disk does not fail the lane', async (context) => {
   const queue = await held(context)
   const failing = failWrites(context, FULL)
-  await assert.rejects(queue.purge(LANE, ID), { code: 'MR_STORE_UNAVAILABLE' })
+  await assert.rejects(queue.purge(LANE, [ID]), { code: 'MR_STORE_UNAVAILABLE' })
   failing.restore()
   assert.deepEqual(await queue.claim(LANE, 1, 0), [])
-  assert.equal(await queue.purge(LANE, ID), false)
+  assert.equal(await queue.purge(LANE, [ID]), 0)
 })
 
 test('a claim that the home fails leaves its messages to a later one', async (context) => {

@@ -105,6 +105,34 @@ test('a home gives room back once its records are older than the retention', asy
   assert.ok(statSync(path).size < peak / 8, `${statSync(path).size} of ${peak} bytes`)
 })
 
+test('a home gives the room of purged letters back, however young they are', async (context) => {
+  const path = join(directory(context), 'home-0.db')
+  const home = new Home(path, clock, HOUR_MS)
+  context.after(() => home.close())
+  const nextId = idGenerator(clock, random)
+  const hands = Array.from({ length: 100 }, (_, index) => ({
+    ...{ id: nextId(1)[0]!, text: 'x'.repeat(60_000), file: 'file', seq: index + 1 },
+  }))
+  await home.commit(() => {
+    for (const hand of hands) {
+      home.start(hand)
+      home.settle(hand, { id: hand.id, as: 'dead', reason: 'a reason', error: 'an error' })
+    }
+  })
+  home.checkpoint()
+  while (home.giveBack());
+  const peak = statSync(path).size
+  assert.ok(peak > 6_000_000, `${peak}`)
+  assert.equal(home.hasOld(), false)
+  await home.commit(() => {
+    for (const { id } of hands) home.purge(id)
+  })
+  assert.equal(home.hasOld(), true)
+  while (home.giveBack());
+  assert.ok(statSync(path).size < peak / 8, `${statSync(path).size} of ${peak} bytes`)
+  assert.equal(home.hasOld(), false)
+})
+
 test('a write-ahead log that a foreign reader made long is emptied when that reader has gone', async (context) => {
   const path = join(directory(context), 'home-0.db')
   const home = new Home(path, clock, HOUR_MS)

@@ -47,11 +47,11 @@ test('a dead letter is replayed only after its former entry has left pending', a
   const { bench, id, open } = await held()
   await bench.run(bench.queue.start(LANE, [id]))
   await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
-  const replayed = bench.queue.replay(LANE, id)
+  const replayed = bench.queue.replay(LANE, [id])
   await bench.pass(1000)
   assert.deepEqual(await bench.claim(), { claimed: [], late: [] })
   open()
-  assert.equal(await bench.run(replayed), true)
+  assert.equal(await bench.run(replayed), 1)
   await bench.pass(5000)
   assert.equal((await bench.waiting()).length, 1)
   assert.deepEqual((await bench.claim()).claimed, [id])
@@ -62,12 +62,12 @@ test('a dead letter whose former entry cannot be removed from pending is not rep
   await bench.run(bench.queue.start(LANE, [id]))
   bench.beforeDelete = async () => Promise.reject(away())
   await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
-  await assert.rejects(bench.run(bench.queue.replay(LANE, id)), {
+  await assert.rejects(bench.run(bench.queue.replay(LANE, [id])), {
     code: 'MR_STORE_UNAVAILABLE',
     outcome: 'none',
   })
   bench.beforeDelete = async () => {}
-  assert.equal(await bench.run(bench.queue.replay(LANE, id)), true)
+  assert.equal(await bench.run(bench.queue.replay(LANE, [id])), 1)
   assert.deepEqual((await bench.claim()).claimed, [id])
 })
 
@@ -93,7 +93,7 @@ test('a late removal does not remove a message that was replayed meanwhile', asy
   const stragglers = straggle(bench)
   await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
   bench.beforeDelete = async () => {}
-  assert.equal(await bench.run(bench.queue.replay(LANE, id)), true)
+  assert.equal(await bench.run(bench.queue.replay(LANE, [id])), 1)
   await stragglers.comeLate()
   await bench.pass(5000)
   assert.equal((await bench.waiting()).length, 1)
@@ -110,9 +110,9 @@ test('a late removal at the end of a replay does not remove a later dead letter 
   await die()
   await bench.pass(10)
   const stragglers = straggle(bench)
-  await assert.rejects(bench.run(bench.queue.replay(LANE, id)), { code: 'MR_STORE_UNAVAILABLE' })
+  await assert.rejects(bench.run(bench.queue.replay(LANE, [id])), { code: 'MR_STORE_UNAVAILABLE' })
   bench.beforeDelete = async () => {}
-  assert.equal(await bench.run(bench.queue.replay(LANE, id)), true)
+  assert.equal(await bench.run(bench.queue.replay(LANE, [id])), 1)
   assert.deepEqual((await bench.claim()).claimed, [id])
   await die()
   await stragglers.comeLate()
@@ -128,7 +128,7 @@ test('a late replay does not bring back a message that was purged meanwhile', as
   open()
   await bench.run(bench.queue.start(LANE, [id]))
   await bench.run(bench.queue.settle(LANE, [{ id, ...DEAD }]))
-  assert.equal(await bench.run(bench.queue.purge(LANE, id)), true)
+  assert.equal(await bench.run(bench.queue.purge(LANE, [id])), 1)
   await bench.wait(id, { replayed: true })
   await bench.pass(3000)
   assert.deepEqual(await bench.claim(), { claimed: [], late: [] })

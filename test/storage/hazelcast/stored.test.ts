@@ -23,14 +23,14 @@ const MOVES: Record<string, Move> = {
   'is dead': ({ queue }, id) => queue.settle(LANE, [{ id, ...DEAD }]),
   'is dead, and replayed': async ({ queue }, id) => {
     await queue.settle(LANE, [{ id, ...DEAD }])
-    await queue.replay(LANE, id)
+    await queue.replay(LANE, [id])
   },
 }
 /** From there on, the same and what follows. */
 const LATER_MOVES: Record<string, [first: Move, then: Move]> = {
   'that was started is delivered': [MOVES['is started']!, MOVES['is delivered']!],
   'that was started is dead': [MOVES['is started']!, MOVES['is dead']!],
-  'that was dead is replayed': [MOVES['is dead']!, ({ queue }, id) => queue.replay(LANE, id)],
+  'that was dead is replayed': [MOVES['is dead']!, ({ queue }, id) => queue.replay(LANE, [id])],
   'that was retried is dead, and replayed': [
     MOVES['is started, and retried']!,
     MOVES['is dead, and replayed']!,
@@ -84,7 +84,7 @@ for (const [what, [first, move]] of [
 }
 
 test('a message whose dead letter is purged has no text, whatever was read before', async () => {
-  const purge: Move = ({ queue }, id) => queue.purge(LANE, id)
+  const purge: Move = ({ queue }, id) => queue.purge(LANE, [id])
   for (const batches of BATCHES)
     for (let read = 0; read < READS; read++) {
       const [first, text, third] = await storedWhile(purge, MOVES['is dead'], read, batches)

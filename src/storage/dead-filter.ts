@@ -1,0 +1,22 @@
+/** Which dead letters are meant: by source, by reason, by the time of death. */
+import { contentOf } from './content.ts'
+import type { Dead, DeadFilter } from './ports.ts'
+
+/** The name of a source. */
+export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/
+/** The same in words. */
+export const SOURCE_NAME_WORDS = 'a name of 1 to 64 of a-z, 0-9, _ and -, the first one a letter or digit'
+/** The longest beginning of a reason. */
+export const REASON_MAX_CHARACTERS = 1000
+
+/** True when a filter means a dead letter. @param letter `text`: the stored text, or its head with the line feed. */
+export function isMeant(
+  { source, reason = '', diedBefore = Number.POSITIVE_INFINITY }: DeadFilter,
+  letter: Pick<Dead, 'text' | 'reason' | 'deadAt'>,
+): boolean {
+  return (
+    letter.deadAt < diedBefore &&
+    letter.reason.startsWith(reason) &&
+    (source === undefined || contentOf(letter.text).source === source)
+  )
+}
