@@ -153,6 +153,7 @@ async function backendOf(
       dataIdentity: config.dataIdentity,
       laneCount: config.lanes,
       retentionMs: config.retentionMs,
+      maxMessageBytes: config.maxMessageBytes,
     },
     ...{ hazelcastLogging: config.hazelcastLogging, hazelcastQueue: config.hazelcastQueue },
     ...{ store, clock, random, logger, number: actorNumber(name), ...hooks },

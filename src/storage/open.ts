@@ -16,6 +16,7 @@ export interface BackendOptions {
   hazelcastQueue: { clusterName: string; members: string[] }
   laneCount: number
   retentionMs: number
+  maxMessageBytes: number
   /** The store this process works on: a logging actor writes the log, the others use the queue. */
   store: 'log' | 'queue'
   /** Name of the actor, unique in the system: its next process takes over what it holds. */

@@ -181,7 +181,11 @@ export class SimHome {
       .filter(([, { open, due }]) => !open && due <= now)
       .sort(([, a], [, b]) => a.due - b.due)
       .slice(0, limit)
-      .map(([id, { text, file, seq, starts, suspect }]) => ({ id, text, file, seq, starts, suspect }))
+      .map(([id, { text, ...start }]) => ({ id, bytes: Buffer.byteLength(text), ...start }))
+  }
+
+  textOf(id: string): string {
+    return this.#file.start.get(id)!.text
   }
 
   dueNow(): number {

@@ -50,6 +50,7 @@ export async function startApi(
     host?: string
     level?: string
     allowedHosts?: string[]
+    maxMessageBytes?: number
     /** Whether a connection leaves that is passed on. */
     leaves?: () => boolean
   } = {},
@@ -75,6 +76,7 @@ export async function startApi(
     handlerConcurrency: 1,
     lanes: 16,
     retentionMs: RETENTION_MS,
+    maxMessageBytes: options.maxMessageBytes ?? 65_536,
     token: options.token ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,

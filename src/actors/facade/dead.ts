@@ -1,37 +1,31 @@
 /** Dead letters of all messages actors. */
 import { MIN_ID } from '../../storage/ids.ts'
-import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
-import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead, Range } from '../../storage/ports.ts'
+import { mergeById } from '../../storage/paging.ts'
+import type { Dead } from '../../storage/ports.ts'
 import type { Holders } from './holders.ts'
 import type { ReadTurns } from './turns.ts'
-
-/** Dead letters asked of the messages actors at once. */
-const CHUNK_COUNT = 100
 
 /** The methods of `Facade` for dead letters. */
 export class DeadLetters {
   readonly #holders: Holders
   readonly #turns: ReadTurns
+  readonly #pagesAtOnce: number
 
-  constructor(holders: Holders, turns: ReadTurns) {
+  /** @param pagesAtOnce As `mergeById` reads them. */
+  constructor(holders: Holders, turns: ReadTurns, pagesAtOnce: number) {
     this.#holders = holders
     this.#turns = turns
+    this.#pagesAtOnce = pagesAtOnce
   }
 
   async list({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
-    const holders = this.#holders.all()
-    const read = ({ after, limit }: Range) => {
-      const sources = holders.map(
-        (holder) =>
-          (cursor = after!, count: number) =>
-            holder.dead({ after: cursor, limit: count }),
-      )
-      return mergeById(sources, limit, 'ascending', { mayBeShort: true })
-    }
-    return this.#turns.take('dead', limit, () =>
-      boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, read),
+    const sources = this.#holders.all().map(
+      (holder) =>
+        (cursor = after, count: number) =>
+          holder.dead({ after: cursor, limit: count }),
     )
+    const merge = { limit, order: 'ascending', atOnce: this.#pagesAtOnce } as const
+    return this.#turns.take('dead', limit, () => mergeById(sources, merge))
   }
 
   async find(id: string): Promise<Dead | undefined> {

@@ -3,6 +3,7 @@ import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import { pagesAtOnce } from '../../storage/limits.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
@@ -71,7 +72,7 @@ export class FacadeActor extends Actor implements Facade {
     })
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
-    this.#deadLetters = new DeadLetters(holders, turns)
+    this.#deadLetters = new DeadLetters(holders, turns, pagesAtOnce(context.config.maxMessageBytes))
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },
       holderOf: (lane) => holders.at(holders.entryOf(lane)),

@@ -12,18 +12,18 @@ import {
   pathParameter,
   replyJson,
 } from '../context.ts'
-import { replyPage } from '../streams.ts'
+import { inSingleRoom, replyPage } from '../streams.ts'
 
 /** The routes of the dead letters. */
-export function deadRoutes({
-  facade,
-  clock,
-}: ApiContext): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Endpoint> {
+export function deadRoutes(
+  api: ApiContext,
+): Record<'getDead' | 'getDeadOne' | 'replayDead' | 'deleteDead', Endpoint> {
+  const { facade } = api
   return {
     async getDead(context, query) {
       const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const { after } = idParameter(query, 'after')
-      await replyPage(context, clock, {
+      await replyPage(context, api, {
         limit,
         read(cursor = after, count) {
           return facade.dead({ ...(cursor !== undefined && { after: cursor }), limit: count })
@@ -34,9 +34,13 @@ export function deadRoutes({
     },
     async getDeadOne(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      const letter = await facade.deadOne(id)
-      if (letter === undefined) throw notFound(id)
-      replyJson(context, 200, letterJson(letter))
+      await inSingleRoom(context, api, async (enter) => {
+        await enter()
+        const letter = await facade.deadOne(id)
+        if (letter === undefined) throw notFound(id)
+        replyJson(context, 200, letterJson(letter))
+        return letter
+      })
     },
     async replayDead(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')

@@ -1,12 +1,14 @@
 /** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MIN_ID } from '../ids.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import { firstBytes } from '../paging.ts'
 import type { Dead } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
 
 const PURGED = '!'
-const FETCH_COUNT = 64
+const FETCH_COUNT = 16
 
 /** What dead letters need of their lane. */
 export interface LaneDeadLettersOptions {
@@ -91,7 +93,12 @@ export class LaneDeadLetters {
   async page({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     const ids = [...this.#dead].filter((id) => id > after).sort()
     const page: Dead[] = []
-    for (let index = 0; index < ids.length && page.length < limit; index += FETCH_COUNT) {
+    let bytes = 0
+    for (
+      let index = 0;
+      index < ids.length && page.length < limit && bytes < PAGE_MAX_BYTES;
+      index += FETCH_COUNT
+    ) {
       const chunk = ids.slice(index, index + FETCH_COUNT)
       const [values, delivered] = await Promise.all([
         this.#map.getAll(chunk.map((id) => this.#keyOf(id))),
@@ -100,10 +107,14 @@ export class LaneDeadLetters {
       for (const id of chunk) {
         const value = values.get(this.#keyOf(id))
         if (value === undefined || delivered.has(id)) this.#dead.delete(id)
-        else page.push({ id, ...(JSON.parse(value) as DeadEntry) })
+        else {
+          const letter: Dead = { id, ...(JSON.parse(value) as DeadEntry) }
+          page.push(letter)
+          bytes += Buffer.byteLength(letter.text)
+        }
       }
     }
-    return page.slice(0, limit)
+    return firstBytes(page.slice(0, limit), PAGE_MAX_BYTES)
   }
 
   /** One that is there and was not delivered meanwhile. */

@@ -6,6 +6,7 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import type { LaneReport } from '../lane-choice.ts'
+import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
 import { Bound } from './bound.ts'
 import { Census } from './census.ts'
@@ -29,6 +30,8 @@ export interface HazelcastOptions {
   random: Random
   logger: Logger
   retentionMs: number
+  /** `--max-message`; 1 MiB by default. */
+  maxMessageBytes?: number
   /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
   address?: { clusterName: string; members: readonly string[] }
   /** Actors of this one's role; 1 by default. */
@@ -66,6 +69,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
+      maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
     })
   const { address } = options
   const [own] = stores

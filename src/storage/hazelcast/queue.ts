@@ -3,7 +3,9 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
+import { HAND_MAX_BYTES } from '../limits.ts'
 import type { Batch, Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
+import { Room } from '../room.ts'
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
@@ -32,6 +34,8 @@ export interface HazelcastQueueOptions {
   depths?: LaneReport | undefined
   /** Puts a batch into the log, once more: its facade may have died before it did, and what is found there need not be durable. */
   repair: (batch: LaneBatch) => Promise<unknown>
+  /** `--max-message`. */
+  maxMessageBytes: number
 }
 
 /** Answers `Queue`. */
@@ -40,6 +44,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #options: HazelcastQueueOptions
   readonly #acceptor: QueueAcceptor
   readonly #leases: Leases
+  readonly #room = new Room(HAND_MAX_BYTES)
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
@@ -61,8 +66,11 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const { cluster, clock, logger, retentionMs, repair, census } = this.#options
-    const held = new HeldLane({ lane, cluster, clock, logger, retentionMs, repair, census })
+    const { cluster, clock, logger, retentionMs, repair, census, maxMessageBytes } = this.#options
+    const held = new HeldLane({
+      ...{ lane, cluster, clock, logger, retentionMs, repair, census, maxMessageBytes },
+      room: this.#room,
+    })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()
