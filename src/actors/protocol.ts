@@ -108,6 +108,8 @@ export interface Wait {
   waitMs: number
   /** Aborted when the reader has gone. */
   gone: AbortSignal
+  /** Called, and awaited, when the wait is over, before the text is read. */
+  beforeText?: () => Promise<void>
 }
 
 /** The result of redriving a range of the log. */

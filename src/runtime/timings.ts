@@ -74,8 +74,10 @@ export const SLICE_MS = 1
 
 /** The head of a request must arrive within this time. */
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
-/** A body (not NDJSON) must arrive within this time after the head. */
+/** A body (not NDJSON) must arrive within this time after the head, and `BODY_MIB_MS` for each MiB of it. */
 export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
+/** A body has so much more time for each MiB that it has, announced or read. */
+export const BODY_MIB_MS = SECOND_MS
 /** An NDJSON stream on which nothing was answered for this long gets an empty line. */
 export const STREAM_PULSE_MS = 15 * SECOND_MS
 /** The rest of a stream that was cut off is read and dropped for this long, while the client sends. */
