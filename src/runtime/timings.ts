@@ -37,6 +37,10 @@ export const KEY_RETENTION_EMBEDDED_MS = 3 * DAY_MS
 export const KEY_RETENTION_HAZELCAST_MS = DAY_MS
 /** A repeat at a source waits this long for the first to end. */
 export const REPEAT_WAIT_MS = 2 * SECOND_MS
+/** A redelivery is waited for this long; its run may take longer. */
+export const REDELIVER_MAX_MS = 4 * MINUTE_MS
+/** A redelivery waits this long for a slot. */
+export const REDELIVER_WAIT_MS = 10 * SECOND_MS
 /** A pause of delivery waits this long for the messages actors to know of it. */
 export const PAUSE_TOLD_MS = 5 * SECOND_MS
 /** Pause before one that did not answer is told again. */

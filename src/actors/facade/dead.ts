@@ -1,7 +1,7 @@
 /** Dead letters of all messages actors. */
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { MIN_ID } from '../../storage/ids.ts'
+import { idBefore, MIN_ID } from '../../storage/ids.ts'
 import { mergeById } from '../../storage/paging.ts'
 import type { Dead, DeadFilter } from '../../storage/ports.ts'
 import type { DeadChanged, SiftedPage } from '../protocol.ts'
@@ -42,9 +42,7 @@ export class DeadLetters {
   }
 
   async find(id: string): Promise<Dead | undefined> {
-    // An exclusive bound just below the id: its last digit, less one.
-    const lastDigit = String.fromCharCode(id.charCodeAt(id.length - 1) - 1)
-    const [letter] = await this.list({ after: id.slice(0, -1) + lastDigit, limit: 1 })
+    const [letter] = await this.list({ after: idBefore(id), limit: 1 })
     return letter?.id === id ? letter : undefined
   }
 

@@ -3,7 +3,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
+import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDELIVER_MAX_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
@@ -109,6 +109,15 @@ export class Reader {
       }
       await clock.sleep(ASK_RETRY_MS)
     }
+  }
+
+  /** As `Facade.redeliver`. */
+  async redeliver(id: string): Promise<boolean> {
+    const message = await this.#logging.get(id)
+    if (message === undefined) return false
+    const { lane } = message
+    await this.#holders.at(this.#holders.entryOf(lane)).redeliver(lane, id, REDELIVER_MAX_MS)
+    return true
   }
 
   #list(read: ReadPage, limit: number | undefined, isComplete: () => boolean): PagedList {

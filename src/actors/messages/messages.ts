@@ -10,7 +10,7 @@ import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
-import { idAt, MIN_ID } from '../../storage/ids.ts'
+import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES, pagesAtOnce } from '../../storage/limits.ts'
 import { firstBytes, mergeById } from '../../storage/paging.ts'
@@ -29,6 +29,7 @@ import type { Messages, Place, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
+import { redeliver } from './redelivery.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
@@ -167,6 +168,21 @@ export class MessagesActor extends Actor implements Messages {
 
   async replay(id: string): Promise<boolean> {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, [id])))
+  }
+
+  /** Beside the mailbox: its run may take long. */
+  async redeliver(lane: number, id: string): Promise<void> {
+    const refuse = (reason: string): never => {
+      throw new MailroomError('MR_REDELIVERY_REFUSED', { id, reason })
+    }
+    const { state, attempts } = await this.#queue.find(lane, id)
+    if (state !== 'delivered') refuse(`it is ${state}`)
+    const [message] = await this.#queue.delivered(lane, { after: idBefore(id), limit: 1 })
+    if (message?.id !== id) return refuse('its text is not in the log any more')
+    const { clock } = this.context
+    await redeliver(message, attempts + 1, {
+      ...{ runner: this.#runner, breaker: this.#breaker, clock, drain: this.drainSignal },
+    })
   }
 
   /** Beside the mailbox, so that it holds at once. */

@@ -30,6 +30,7 @@ import { ROUTES } from './table.ts'
 
 const STREAMS_MAX = 100
 const LONG_POLLS_MAX = 1000
+const REDELIVERIES_MAX = 100
 const WAIT_MAX_SECONDS = 30
 const KEY_MAX_CHARACTERS = 255
 const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
@@ -38,9 +39,10 @@ const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'postMessages' | 'getLists' | 'getMessage', Endpoint> {
+): Record<'postMessages' | 'getLists' | 'getMessage' | 'redeliverMessage', Endpoint> {
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
+  const redeliveries = new ConcurrencyLimit('redeliveries', REDELIVERIES_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
   const longPoll = async ({ res }: Context, id: string, wait: Omit<Wait, 'gone'>) => {
     const gone = new AbortController()
@@ -79,6 +81,14 @@ export function messageRoutes(
       } else {
         replyReceipts(context, false, [await facade.post(texts[0]!, deadlineAt)])
       }
+    },
+
+    async redeliverMessage(context) {
+      const id = checkId(pathParameter(context, 'id'), 'the id')
+      if (!(await redeliveries.run(() => facade.redeliver(id)))) {
+        throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
+      }
+      replyJson(context, 200, `{"id":"${id}","state":"delivered"}`)
     },
 
     getLists: (context, query) => readers.run(() => getLists(context, query, api)),
