@@ -88,8 +88,11 @@ export class Breaker {
    * @returns Undefined when the wait was ended. Else end the pass, whatever came of it.
    */
   admit(id: string, isRetry: boolean, signal: AbortSignal): Promise<Pass | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined)
+    if (this.#away === undefined && this.#window === FULL_WINDOW) {
+      return Promise.resolve(this.#newPass(id))
+    }
     return new Promise((resolve) => {
-      if (signal.aborted) return resolve(undefined)
       const gone = () => {
         this.#waiting.delete(waiting)
         resolve(undefined)
@@ -212,7 +215,7 @@ export class Breaker {
       return more < 0 || (more === 0 && each.id < best.id) ? each : best
     })
     this.#planProbe()
-    this.#pass(least, now)
+    least.grant(this.#newPass(least.id))
     return probing + 1 < PROBES_MAX ? this.#nextProbeAt : Number.POSITIVE_INFINITY
   }
 
@@ -235,7 +238,8 @@ export class Breaker {
       }
     }
     while (this.#waiting.size > 0 && running < this.#window) {
-      this.#pass(this.#oldest(), now)
+      const oldest = this.#oldest()
+      oldest.grant(this.#newPass(oldest.id))
       running++
       nextAt = Math.min(nextAt, now + SLOW_START_MS)
     }
@@ -253,10 +257,11 @@ export class Breaker {
     return chosen
   }
 
-  #pass({ id, grant }: Waiting, admittedAt: number): void {
+  #newPass(id: string): Pass {
+    const admittedAt = this.#options.clock.monotonic()
     const pass = new Pass(this, { id, admittedAt, isProbe: this.#away !== undefined })
     this.#running.add(pass)
-    grant(pass)
+    return pass
   }
 }
 
