@@ -88,11 +88,8 @@ export class Breaker {
    * @returns Undefined when the wait was ended. Else end the pass, whatever came of it.
    */
   admit(id: string, isRetry: boolean, signal: AbortSignal): Promise<Pass | undefined> {
-    if (signal.aborted) return Promise.resolve(undefined)
-    if (this.#away === undefined && this.#window === FULL_WINDOW) {
-      return Promise.resolve(this.#newPass(id))
-    }
     return new Promise((resolve) => {
+      if (signal.aborted) return resolve(undefined)
       const gone = () => {
         this.#waiting.delete(waiting)
         resolve(undefined)
@@ -215,7 +212,7 @@ export class Breaker {
       return more < 0 || (more === 0 && each.id < best.id) ? each : best
     })
     this.#planProbe()
-    least.grant(this.#newPass(least.id))
+    this.#pass(least, now)
     return probing + 1 < PROBES_MAX ? this.#nextProbeAt : Number.POSITIVE_INFINITY
   }
 
@@ -238,8 +235,7 @@ export class Breaker {
       }
     }
     while (this.#waiting.size > 0 && running < this.#window) {
-      const oldest = this.#oldest()
-      oldest.grant(this.#newPass(oldest.id))
+      this.#pass(this.#oldest(), now)
       running++
       nextAt = Math.min(nextAt, now + SLOW_START_MS)
     }
@@ -257,11 +253,10 @@ export class Breaker {
     return chosen
   }
 
-  #newPass(id: string): Pass {
-    const admittedAt = this.#options.clock.monotonic()
+  #pass({ id, grant }: Waiting, admittedAt: number): void {
     const pass = new Pass(this, { id, admittedAt, isProbe: this.#away !== undefined })
     this.#running.add(pass)
-    return pass
+    grant(pass)
   }
 }
 
