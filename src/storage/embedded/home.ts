@@ -291,8 +291,9 @@ export class Home {
 
   /** A page: it ends with the text that reaches `PAGE_MAX_BYTES`. */
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
+    // With the plus, not by the index of `purged`: all letters would be sorted, with their texts.
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
-      WHERE purged = 0 AND id > ? ORDER BY id LIMIT ?`
+      WHERE +purged = 0 AND id > ? ORDER BY id LIMIT ?`
     const page: Dead[] = []
     let bytes = 0
     for (const row of this.#sql(sql).iterate(after, limit)) {
