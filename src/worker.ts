@@ -164,6 +164,7 @@ async function backendOf(
       retentionMs: config.retentionMs,
       keyRetentionMs: config.keyRetentionMs,
       retryMaxMs: config.retryMaxMs,
+      maxMessageBytes: config.maxMessageBytes,
     },
     ...{ hazelcastLogging: config.hazelcastLogging, hazelcastQueue: config.hazelcastQueue },
     ...{ store, clock, random, logger, number: actorNumber(name), ...hooks },

@@ -68,6 +68,12 @@ export interface Messages {
   replay(id: string): Promise<boolean>
   /** Deletes a dead letter; it stays in the log. False when there is none with this id. */
   purge(id: string): Promise<boolean>
+  /**
+   * Runs a delivered message of the lane once more. Takes up to `timeoutMs`.
+   *
+   * @throws {MailroomError} As `Facade.redeliver`.
+   */
+  redeliver(lane: number, id: string, timeoutMs: number): Promise<void>
   /** Delivery is paused, or goes on: nothing is started while it is. */
   pause(paused: boolean): Promise<void>
   /** As `Queue.sift`, of all its lanes. */
@@ -108,6 +114,8 @@ export interface Wait {
   waitMs: number
   /** Aborted when the reader has gone. */
   gone: AbortSignal
+  /** Called, and awaited, when the wait is over, before the text is read. */
+  beforeText?: () => Promise<void>
 }
 
 /** The result of redriving a range of the log. */
@@ -198,6 +206,14 @@ export interface Facade {
    * there is nothing to do.
    */
   restore(range: { lane: number; after?: string; since?: string; limit: number }): Promise<Restored>
+  /**
+   * Runs the handler, or forwards, once more for a delivered message. Lists stay as they are. Resolves when it succeeded.
+   *
+   * @returns False when the message is not in the log.
+   * @throws {MailroomError} `MR_REDELIVERY_REFUSED` (none): it is not delivered, or cannot run now; `MR_REDELIVERY_FAILED`
+   * (unknown) with its error.
+   */
+  redeliver(id: string): Promise<boolean>
   isPaused(): Promise<boolean>
   /**
    * Pauses delivery, or resumes it, on all nodes, over restarts too. Resolves when every ready messages actor has it.

@@ -83,16 +83,23 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     },
   },
   {
+    usage: 'redeliver <id>',
+    summary: 'run the handler, or forward, once more for a delivered message',
+    operands: { id: 'id of the message' },
+    examples: [[`redeliver ${SOME_ID}`, 'the receiver had it and lost it']],
+    run: async (client, [id]) => (await import('./delivery.ts')).redeliver(client, id!),
+  },
+  {
     usage: 'pause',
     summary: 'start nothing until `mailroom resume`; posts are taken all the while',
     examples: [['pause', 'before the receiver is worked on; it lasts over restarts']],
-    run: async (client) => (await import('./pause.ts')).pause(client, true),
+    run: async (client) => (await import('./delivery.ts')).pause(client, true),
   },
   {
     usage: 'resume',
     summary: 'deliver again after `mailroom pause`',
     examples: [['resume', 'the oldest messages first']],
-    run: async (client) => (await import('./pause.ts')).pause(client, false),
+    run: async (client) => (await import('./delivery.ts')).pause(client, false),
   },
   {
     usage: 'redrive',

@@ -3,10 +3,10 @@ import { createReadStream, statSync } from 'node:fs'
 import { MailroomError } from '../runtime/errors.ts'
 import type { ClientConfig } from '../settings/config.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
-import { TEXT_MAX_BYTES } from '../storage/limits.ts'
+import { MESSAGE_MAX_BYTES } from '../storage/limits.ts'
 
 const LINE_FEED = 10
-/** Both within the limits of the API. */
+/** Both within the limits of the API, whatever the node's `--max-message` is. */
 const BATCH_COUNT = 500
 const BATCH_BYTES = 900_000
 
@@ -38,7 +38,8 @@ export function inputOf(
 }
 
 /**
- * The texts of an input, in batches the API takes.
+ * The texts of an input, in batches the API takes. One that is larger than other batches is a batch of its own: the node
+ * says how large a text may be. Here the limit is what no node takes.
  *
  * @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE` naming the text that cannot be sent.
  */
@@ -97,11 +98,19 @@ export async function* splitLines(
   chunks: AsyncIterable<Buffer>,
   { skipEmpty }: { skipEmpty: boolean },
 ): AsyncGenerator<InputText[]> {
-  let rest: Buffer = Buffer.alloc(0)
+  /** Of a line that has not ended: chunks, so that a long one is not copied with each. */
+  let parts: Buffer[] = []
+  let restBytes = 0
   let number = 0
   let restAtBytes = 0
   for await (const chunk of chunks) {
-    const bytes = Buffer.concat([rest, chunk])
+    if (chunk.indexOf(LINE_FEED) === -1) {
+      parts.push(chunk)
+      restBytes += chunk.length
+      if (restBytes > MESSAGE_MAX_BYTES) throw tooLarge(`line ${number + 1}`)
+      continue
+    }
+    const bytes = Buffer.concat([...parts, chunk])
     const lines: InputText[] = []
     let from = 0
     try {
@@ -115,18 +124,19 @@ export async function* splitLines(
         }
         lines.push({ text: textOf(line, `line ${number}`), number, readBytes: restAtBytes + from })
       }
-      rest = bytes.subarray(from)
+      parts = from === bytes.length ? [] : [bytes.subarray(from)]
+      restBytes = bytes.length - from
       restAtBytes += from
-      if (rest.length > TEXT_MAX_BYTES) throw tooLarge(`line ${number + 1}`)
     } catch (error) {
       yield lines
       throw error
     }
     yield lines
   }
-  if (rest.length === 0) return
+  if (restBytes === 0) return
   number++
-  yield [{ text: textOf(rest, `line ${number}`), number, readBytes: restAtBytes + rest.length }]
+  const text = textOf(Buffer.concat(parts), `line ${number}`)
+  yield [{ text, number, readBytes: restAtBytes + restBytes }]
 }
 
 /** Everything as one text. @throws As `splitLines` does; stops reading when it is too large. */
@@ -136,7 +146,7 @@ export async function wholeOf(chunks: AsyncIterable<Buffer>): Promise<string> {
   for await (const chunk of chunks) {
     parts.push(chunk)
     bytes += chunk.length
-    if (bytes > TEXT_MAX_BYTES) break
+    if (bytes > MESSAGE_MAX_BYTES) break
   }
   return textOf(Buffer.concat(parts), 'the whole input')
 }
@@ -145,7 +155,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Bytes as a text that can be sent. @throws {MailroomError} `MR_MESSAGE_INVALID`, `MR_TOO_LARGE`. */
 function textOf(bytes: Buffer, where: string): string {
-  if (bytes.length > TEXT_MAX_BYTES) throw tooLarge(where)
+  if (bytes.length > MESSAGE_MAX_BYTES) throw tooLarge(where)
   if (bytes.length === 0) throw invalid(where, 'not empty', 'an empty text')
   try {
     return utf8.decode(bytes)
@@ -159,5 +169,5 @@ function invalid(where: string, expected: string, got: string): MailroomError {
 }
 
 function tooLarge(what: string): MailroomError {
-  return new MailroomError('MR_TOO_LARGE', { what, limitBytes: TEXT_MAX_BYTES })
+  return new MailroomError('MR_TOO_LARGE', { what, limitBytes: MESSAGE_MAX_BYTES })
 }

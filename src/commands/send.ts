@@ -11,6 +11,8 @@ import { batchesOf, type Input, type InputText } from './send-input.ts'
 import { counted, ProgressBar, print, report } from './terminal.ts'
 
 const IN_FLIGHT_COUNT = 4
+/** In JSON a character may take six bytes: a text of more is sent as it is. */
+const LARGE_CHARACTERS = 100_000
 
 interface Receipt {
   id: string
@@ -70,12 +72,16 @@ export async function send(client: ApiClient, input: Input, receipts: Receipts):
   if (failure !== undefined) throw failure
 }
 
-/** Posts a batch until it is answered. */
+/** Posts a batch until it is answered; a large text as it is, so that JSON makes it no larger. */
 async function post(client: ApiClient, batch: readonly InputText[]): Promise<Receipt[]> {
-  const body = batch.map(({ text }) => ({ text }))
   const headers = { 'idempotency-key': randomBytes(16).toString('hex') }
+  const options = { headers, startsLater: true }
   try {
-    return await client.insist('POST', '/messages', { body, headers, startsLater: true })
+    if (batch.length === 1 && batch[0]!.text.length > LARGE_CHARACTERS) {
+      return [await client.insist<Receipt>('POST', '/messages', { ...options, text: batch[0]!.text })]
+    }
+    const body = batch.map(({ text }) => ({ text }))
+    return await client.insist('POST', '/messages', { ...options, body })
   } catch (error) {
     if (error instanceof ApiError || error instanceof Unreachable) {
       error.message = inLines(error.message, batch)
@@ -86,11 +92,12 @@ async function post(client: ApiClient, batch: readonly InputText[]): Promise<Rec
 
 /** Replaces an index of the batch in the API's message by its line; without one, names all lines of the batch. */
 function inLines(message: string, batch: readonly InputText[]): string {
-  const named = message.replace(/\[(\d+)\](\.text)?/, (place, index) => {
-    const line = batch[Number(index)]
-    return line === undefined ? place : `line ${line.number}`
+  const isAlone = batch.length === 1
+  const named = message.replace(/\[(\d+)\](\.text)?|^The text\b|\bthe body\b/, (where, index = 0) => {
+    const line = where.startsWith('[') || isAlone ? batch[Number(index)] : undefined
+    return line === undefined ? where : `line ${line.number}`
   })
-  if (named !== message || batch.length === 1) return named
+  if (named !== message || isAlone) return named
   return `Lines ${batch[0]!.number} to ${batch.at(-1)!.number}: ${message}`
 }
 

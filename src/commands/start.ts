@@ -22,7 +22,7 @@ import { environment, serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
 import { DATA_ARGUMENT, openDataDirectory } from '../storage/embedded/data-directory.ts'
 import { ClustersFile } from '../storage/hazelcast/clusters-file.ts'
-import { DEFAULT_LANES, TEXT_MAX_BYTES } from '../storage/limits.ts'
+import { DEFAULT_LANES } from '../storage/limits.ts'
 
 /**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
@@ -101,10 +101,10 @@ export async function start(config: Config): Promise<void> {
 }
 
 /** The sources of `--sources`. @throws {MailroomError} `MR_CONFIG_INVALID` with all that is wrong in the file. */
-function inboxOf({ sources, open, host }: Config): Sources {
+function inboxOf({ sources, open, host, maxMessageBytes }: Config): Sources {
   if (sources === null) return {}
   const mayBeOpen = open || isLoopback(host)
-  return readSources(sources, { env: environment(), maxMessageBytes: TEXT_MAX_BYTES, mayBeOpen })
+  return readSources(sources, { env: environment(), maxMessageBytes, mayBeOpen })
 }
 
 /** Without a data directory of its own, a node begins with what the wall clock says. */

@@ -6,11 +6,11 @@ import { readSources } from '../inbox/sources.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { didYouMean, environment, invalidConfig } from '../settings/settings-reader.ts'
 import { idGenerator } from '../storage/ids.ts'
+import { MESSAGE_MAX_BYTES } from '../storage/limits.ts'
 import { print, printable, report } from './terminal.ts'
 
-/** Samples are small: any limit will do. */
-const MAX_BYTES = 1024 * 1024
-
+/** The node has checked the file against its own settings. */
+const ANY_NODE = { maxMessageBytes: MESSAGE_MAX_BYTES, mayBeOpen: true }
 /** What may be wrong, by the status of the answer. */
 const HINTS: Record<number, string> = {
   401: 'The log of the node says why. Has it the same file and the same secrets? It reads the file when it starts and at `mailroom restart facade`, and variables only when it starts.',
@@ -32,7 +32,7 @@ export async function tryOut(
 ): Promise<void> {
   if (file === null)
     throw invalidConfig('Expected `--sources` to be the file of sources that the node was started with')
-  const sources = readSources(file, { env: environment(), maxMessageBytes: MAX_BYTES, mayBeOpen: true })
+  const sources = readSources(file, { env: environment(), ...ANY_NODE })
   const source = sourceOf(sources, name)
   if (source === undefined) {
     const known = Object.keys(sources)

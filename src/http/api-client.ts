@@ -68,6 +68,8 @@ interface RetryOptions {
 interface CallOptions {
   /** Sent as JSON. */
   body?: unknown
+  /** Sent as it is, instead of a body. */
+  text?: string
   headers?: Record<string, string>
   /** A status that counts as a success, beside every 2xx. */
   alsoFine?: number
@@ -109,7 +111,7 @@ export class ApiClient {
   async call<T>(
     method: string,
     path: string,
-    { body, headers, alsoFine, patient = false, signal }: CallOptions = {},
+    { body, text: plain, headers, alsoFine, patient = false, signal }: CallOptions = {},
   ): Promise<T> {
     const silenceMs = patient ? 0 : CLI_SILENCE_MS
     const { token } = this.#options
@@ -124,8 +126,10 @@ export class ApiClient {
           ...headers,
           ...(token !== undefined && { authorization: `Bearer ${token}` }),
           ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...(plain !== undefined && { 'content-type': 'text/plain' }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
+        ...(plain !== undefined && { body: plain }),
       }),
     )
     this.#hasAnswered = true

@@ -3,14 +3,15 @@
  * (checked before and while it is read), its bytes are UTF-8, its JSON has no duplicate keys. Nothing is repaired.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Clock } from '../runtime/clock.ts'
+import type { Cancel, Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
-import { BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
+import { BODY_MIB_MS, BODY_TIMEOUT_MS, LINGER_MS } from '../runtime/timings.ts'
 import { mediaTypeIn } from './head.ts'
 import { quoted } from './problems.ts'
 
+const MiB = 1024 * 1024
 /** Bytes of half-read bodies that may be in memory at once. */
-const IN_MEMORY_MAX_BYTES = 256 * 1024 * 1024
+const IN_MEMORY_MAX_BYTES = 256 * MiB
 const SHARE_MAX_BYTES = IN_MEMORY_MAX_BYTES / 4
 
 /**
@@ -104,7 +105,7 @@ export function refuseEncoded({ headers }: IncomingMessage): void {
  *
  * @param options.take Called with the bytes of each part as it comes; it may refuse it by throwing.
  * @throws {MailroomError} `MR_TOO_LARGE` beyond `limitBytes`, by its Content-Length before a byte is read;
- * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS`; `MR_OVERLOADED` when the bodies being read hold too many bytes.
+ * `MR_REQUEST_TIMEOUT` after `BODY_TIMEOUT_MS` and `BODY_MIB_MS` for each MiB that is announced or read; `MR_OVERLOADED` when the bodies being read hold too many bytes.
  * @throws {ClientDisconnected} When the client closed the connection.
  */
 export async function readBody(
@@ -119,9 +120,8 @@ export async function readBody(
 ): Promise<Buffer> {
   const tooLarge = () => new MailroomError('MR_TOO_LARGE', { what, limitBytes })
   const { complete, readableLength } = request
-  if (Math.max(readableLength, Number(request.headers['content-length'] ?? 0)) > limitBytes) {
-    throw tooLarge()
-  }
+  const announcedBytes = Number(request.headers['content-length'] ?? 0)
+  if (Math.max(readableLength, announcedBytes) > limitBytes) throw tooLarge()
   // Most bodies come with the head and are small. Such a one is there by now: it needs no listeners and no timer.
   if (complete && readableLength > 0) {
     take(readableLength)
@@ -151,14 +151,49 @@ export async function readBody(
         finish(new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_MEMORY_MAX_BYTES }))
       }
     }
-    const cancel = clock.after(
-      BODY_TIMEOUT_MS,
-      () => finish(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs: BODY_TIMEOUT_MS })),
-      { unref: true },
-    )
+    const beganAt = clock.monotonic()
+    /** A body whose length was not announced gets its time as it comes. */
+    const wait = () => {
+      const deadlineMs = bodyTimeoutMs(Math.max(announcedBytes, buffer.length))
+      const leftMs = beganAt + deadlineMs - clock.monotonic()
+      if (leftMs <= 0) return finish(new MailroomError('MR_REQUEST_TIMEOUT', { deadlineMs }))
+      cancel = clock.after(leftMs, wait, { unref: true })
+    }
+    let cancel: Cancel = () => {}
+    wait()
     request.on('data', onData).on('end', finish).on('error', onClose).on('close', onClose)
     sendContinue(request, response)
   })
+}
+
+/** How long a body of so many bytes may take. */
+function bodyTimeoutMs(bytes: number): number {
+  return BODY_TIMEOUT_MS + Math.floor(bytes / MiB) * BODY_MIB_MS
+}
+
+/** What one stream has of the bytes that all bodies together may have in memory. */
+export class BodyBytes {
+  #own = 0
+
+  /** Takes so many. @throws {MailroomError} `MR_OVERLOADED`, with none taken, when the bodies hold too many bytes. */
+  take(bytes: number): void {
+    if (inMemoryBytes + bytes > IN_MEMORY_MAX_BYTES) {
+      throw new MailroomError('MR_OVERLOADED', { what: 'bytes of bodies', limit: IN_MEMORY_MAX_BYTES })
+    }
+    this.#own += bytes
+    inMemoryBytes += bytes
+  }
+
+  /** Gives so many back. */
+  give(bytes: number): void {
+    this.#own -= bytes
+    inMemoryBytes -= bytes
+  }
+
+  /** Gives back all that it has. */
+  close(): void {
+    this.give(this.#own)
+  }
 }
 
 /** True when a request announces a body of at least one byte. */

@@ -7,6 +7,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
 import { isId } from '../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
+import type { AnswerRoom } from './answer-room.ts'
 import { badRequest, quoted } from './problems.ts'
 
 /** What all parts of the public API share. */
@@ -24,6 +25,9 @@ export interface ApiContext {
   closing(): boolean
   /** True while admission control refuses some posts. */
   overloaded(): boolean
+  /** For answers that list messages, part by part, and for those of one message. */
+  listRoom: AnswerRoom
+  singleRoom: AnswerRoom
 }
 
 /** The query parameters of a request that were given. */

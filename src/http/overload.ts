@@ -10,7 +10,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS, REFUSED_PAUSE_MS, SLICE_MS } from '../runtime/timings.ts'
-import { TEXT_MAX_BYTES } from '../storage/limits.ts'
 import type { ApiContext } from './context.ts'
 import { headOf } from './head.ts'
 import { problemOf, requestIds } from './problems.ts'
@@ -19,6 +18,8 @@ import { problemOf, requestIds } from './problems.ts'
 export const IN_FLIGHT_MAX = 1024
 /** Up to this many posts in flight, admission control refuses none. */
 export const IN_FLIGHT_MIN = 256
+/** The rest of a refused post is read to its end when it is no longer than this, in bytes. */
+const SMALL_BYTES = 64 * 1024
 /** At most this many event-loop iterations in a row start no posts because connections come in. */
 export const ACCEPT_ITERATIONS_MAX = 16
 
@@ -91,7 +92,7 @@ export function protectFromOverload(
 
 /** True when the rest of a refused request is small enough to be read to its end. */
 function isSmall({ headers }: IncomingMessage): boolean {
-  return Number(headers['content-length']) <= TEXT_MAX_BYTES
+  return Number(headers['content-length']) <= SMALL_BYTES
 }
 
 /** An admitted post. It is waited for by us, except between `pause` and `resume`. */

@@ -20,6 +20,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_REPEAT_BUSY: { status: 503, title: 'First request still running' },
   MR_SIGNATURE_INVALID: { status: 401, title: 'Signature missing or invalid' },
   MR_KEY_BUSY: { status: 409, title: 'First request still running' },
+  MR_REDELIVERY_REFUSED: { status: 409, title: 'Redelivery refused' },
+  MR_REDELIVERY_FAILED: { status: 502, title: 'Redelivery failed' },
   MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
   MR_TOKEN_INVALID: { status: 401, title: 'Token missing or invalid' },

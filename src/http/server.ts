@@ -4,6 +4,8 @@ import { createServer } from 'node:http'
 import { type AddressInfo, Server, type Socket } from 'node:net'
 import Koa from 'koa'
 import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
+import { PAGE_MAX_BYTES, storedMaxBytes } from '../storage/limits.ts'
+import { AnswerRoom } from './answer-room.ts'
 import { Connections, REQUEST_EVENTS } from './connections.ts'
 import type { ApiContext } from './context.ts'
 import { createHeadReader } from './head.ts'
@@ -46,12 +48,13 @@ export interface PublicServer {
  * @returns When it listens. Rejects with Node's error (`EADDRINUSE`, …) when it cannot.
  */
 export async function servePublic(
-  options: Omit<ApiContext, 'draining' | 'closing' | 'overloaded'> & {
+  options: Omit<ApiContext, 'draining' | 'closing' | 'overloaded' | 'listRoom' | 'singleRoom'> & {
     passOn: (connection: Socket) => Promise<boolean>
   },
 ): Promise<PublicServer> {
   const { facade, config, clock, random, logger, passOn } = options
   const { keepAliveMs } = config
+  const mostBytes = storedMaxBytes(config.maxMessageBytes)
   let stopped: Promise<void> | undefined
   let isReplaced = false
   const draining = () => facade.draining || stopped !== undefined
@@ -61,6 +64,8 @@ export async function servePublic(
     draining,
     closing: () => !isReplaced && draining(),
     overloaded: () => admission.overloaded,
+    listRoom: new AnswerRoom(clock, PAGE_MAX_BYTES + mostBytes),
+    singleRoom: new AnswerRoom(clock, mostBytes),
   }
   const { routes, unrouted } = createRouter(api)
   const app = new Koa()

@@ -8,7 +8,8 @@ import type { Cancel, Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { LINGER_MS, READ_STALL_MS, STREAM_DRAIN_CHECK_MS } from '../runtime/timings.ts'
 import { shown } from '../storage/content.ts'
-import type { Message } from '../storage/ports.ts'
+import { type Message, textBytesOf } from '../storage/ports.ts'
+import type { AnswerPlace, AnswerRoom } from './answer-room.ts'
 import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
 
@@ -219,7 +220,7 @@ export function openJson(context: Context, clock: Clock): ResponseStream {
 }
 
 /** How a page is read and written. */
-export interface Page<T> {
+export interface Page<T extends Message> {
   limit: number
   /** Reads 1 to `count` items after `cursor`, exclusive; undefined: from the start of the page. None: it is the end. */
   read(cursor: string | undefined, count: number): Promise<readonly T[]>
@@ -233,41 +234,91 @@ export interface Page<T> {
 
 /**
  * Answers with one page, `{"items":[…],"next":…}`, with `gap` before `items` when there is one. A page may hold 1,000
- * texts of 64 KiB, so it is read and written in parts, one part in memory. If the first part fails, so does the request;
+ * large texts, so it is read and written in parts, one part in memory. If the first part fails, so does the request;
  * if a later one fails, the answer is cut short.
  */
-export async function replyPage<T extends { id: string }>(
+export async function replyPage<T extends Message>(
   context: Context,
-  clock: Clock,
+  { clock, listRoom }: Pick<ApiContext, 'clock' | 'listRoom'>,
   { limit, read, toJson, next, gap }: Page<T>,
 ): Promise<void> {
-  let part = await read(undefined, limit)
-  const out = openJson(context, clock)
-  if (gap !== undefined) await out.write(`{"gap":${JSON.stringify(gap(part[0]?.id ?? null))},"items":[`)
-  else await out.write('{"items":[')
+  let out: ResponseStream | undefined
   let count = 0
   let lastId: string | undefined
-  while (part.length > 0) {
-    for (const item of part) {
-      const json = toJson(item)
-      await out.write(count++ === 0 ? json : `,${json}`)
-      lastId = item.id
-    }
-    if (count >= limit) break
-    part = await read(lastId, limit - count)
+  for (let isOver = false; !isOver && count < limit; ) {
+    await inRoom(
+      listRoom,
+      () => read(lastId, limit - count),
+      async (part) => {
+        out ??= await beginPage(context, clock, gap?.(part[0]?.id ?? null))
+        for (const item of part) {
+          const json = toJson(item)
+          await out.write(count++ === 0 ? json : `,${json}`)
+          lastId = item.id
+        }
+        isOver = part.length === 0
+      },
+    )
   }
-  await out.write(`],"next":${JSON.stringify(next(lastId, count >= limit))}}`)
-  await out.end()
+  await out!.write(`],"next":${JSON.stringify(next(lastId, count >= limit))}}`)
+  await out!.end()
+}
+
+async function beginPage(context: Context, clock: Clock, gap: object | undefined): Promise<ResponseStream> {
+  const out = openJson(context, clock)
+  await out.write(gap === undefined ? '{"items":[' : `{"gap":${JSON.stringify(gap)},"items":[`)
+  return out
+}
+
+/** Reads texts and sends them, in a place of a room. @throws What both throw, and `AnswerRoom.enter`. */
+export async function inRoom<T extends readonly Message[] | undefined>(
+  room: AnswerRoom,
+  read: () => Promise<T>,
+  send: (part: T) => Promise<void>,
+): Promise<void> {
+  const place = await room.enter()
+  try {
+    const part = await read()
+    place.keep(textBytesOf(part ?? []))
+    await send(part)
+  } finally {
+    place.leave()
+  }
+}
+
+/**
+ * Answers with one message, which has a place in `singleRoom` until the client has taken it.
+ *
+ * @param answer Reads it and sets the answer. It enters the room before it reads the text.
+ * @throws What `answer` throws, and `AnswerRoom.enter`.
+ */
+export async function inSingleRoom(
+  { res }: Context,
+  { singleRoom }: Pick<ApiContext, 'singleRoom'>,
+  answer: (enter: () => Promise<void>) => Promise<Message>,
+): Promise<void> {
+  let place: AnswerPlace | undefined
+  let isKept = false
+  try {
+    const message = await answer(async () => {
+      place = await singleRoom.enter()
+    })
+    place?.keep(textBytesOf([message]))
+    isKept = !res.closed
+    res.once('close', () => place?.leave())
+  } finally {
+    if (!isKept) place?.leave()
+  }
 }
 
 /** Answers with one page of messages, newest first. `path` is the page's own, with its `limit`. */
 export function replyNewestFirst(
   context: Context,
-  clock: Clock,
+  api: Pick<ApiContext, 'clock' | 'listRoom'>,
   page: { path: string; limit: number; before?: string },
   read: (range: { before?: string; limit: number }) => Promise<Message[]>,
 ): Promise<void> {
-  return replyPage(context, clock, {
+  return replyPage(context, api, {
     limit: page.limit,
     read(cursor = page.before, limit) {
       return read({ ...(cursor !== undefined && { before: cursor }), limit })

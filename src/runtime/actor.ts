@@ -4,8 +4,8 @@ import type { ActorContext } from './cluster/actor-context.ts'
 import type { ActorStatus } from './cluster/directory.ts'
 import { Mailbox } from './mailbox.ts'
 
-/** Bytes of texts that one mailbox admits. `--mailbox-capacity` bounds the number of messages. */
-const CAPACITY_BYTES = 64 * 1024 * 1024
+/** Bytes of texts that one mailbox admits, or one message. `--mailbox-capacity` bounds the number of messages. */
+const CAPACITY_BYTES = 32 * 1024 * 1024
 
 /** The base of every actor. Calls of other actors go through its mailbox. */
 export abstract class Actor {

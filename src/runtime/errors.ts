@@ -67,6 +67,12 @@ export const ERRORS = {
     ({ source }) =>
       `The request does not show that it comes from the source ${source}; the log of this node says why`,
   ),
+  MR_REDELIVERY_REFUSED: permanent<{ id: string; reason: string }>(
+    ({ id, reason }) => `Message ${id} cannot be delivered again now: ${reason}`,
+  ),
+  MR_REDELIVERY_FAILED: uncertain<{ id: string; error: string }>(
+    ({ id, error }) => `Message ${id} was not delivered again: ${error}`,
+  ),
   MR_ROLE_ELSEWHERE: permanent<{ role: string; way: string }>(
     ({ role, way }) => `This node does not host ${role} actors; ${way}`,
   ),

@@ -26,7 +26,7 @@ export interface MailboxOptions {
   concurrency: number
 }
 
-/** Bounded in messages and bytes; first in, first out. */
+/** Bounded in messages and bytes; first in, first out. Work with more bytes than its bound is admitted while it has none. */
 export class Mailbox {
   readonly #options: MailboxOptions
   readonly #work: PQueue
@@ -34,7 +34,7 @@ export class Mailbox {
   readonly #idleWaiters: (() => void)[] = []
   /** Messages admitted whose work has not finished: at most `capacityCount`. */
   #depth = 0
-  /** Bytes of their texts: at most `capacityBytes`. */
+  /** Bytes of their texts: at most `capacityBytes`, or of one piece of work. */
   #bytes = 0
   #refused = 0
   #handled = 0
@@ -90,7 +90,8 @@ export class Mailbox {
   admit({ count = 1, bytes = 0 }: Cost): () => void {
     const { name, capacityCount, capacityBytes } = this.#options
     if (this.#closed) throw new MailroomError('MR_DRAINING', { name })
-    if (this.#depth + count > capacityCount || this.#bytes + bytes > capacityBytes) {
+    const isRoom = this.#bytes === 0 || this.#bytes + bytes <= capacityBytes
+    if (this.#depth + count > capacityCount || !isRoom) {
       this.#refused += count
       const inMessages = this.#depth + count > capacityCount
       throw new MailroomError('MR_MAILBOX_FULL', {

@@ -37,6 +37,10 @@ export const KEY_RETENTION_EMBEDDED_MS = 3 * DAY_MS
 export const KEY_RETENTION_HAZELCAST_MS = DAY_MS
 /** A repeat at a source waits this long for the first to end. */
 export const REPEAT_WAIT_MS = 2 * SECOND_MS
+/** A redelivery is waited for this long; its run may take longer. */
+export const REDELIVER_MAX_MS = 4 * MINUTE_MS
+/** A redelivery waits this long for a slot. */
+export const REDELIVER_WAIT_MS = 10 * SECOND_MS
 /** A pause of delivery waits this long for the messages actors to know of it. */
 export const PAUSE_TOLD_MS = 5 * SECOND_MS
 /** Pause before one that did not answer is told again. */
@@ -74,8 +78,10 @@ export const SLICE_MS = 1
 
 /** The head of a request must arrive within this time. */
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS
-/** A body (not NDJSON) must arrive within this time after the head. */
+/** A body (not NDJSON) must arrive within this time after the head, and `BODY_MIB_MS` for each MiB of it. */
 export const BODY_TIMEOUT_MS = HEAD_TIMEOUT_MS
+/** A body has so much more time for each MiB that it has, announced or read. */
+export const BODY_MIB_MS = SECOND_MS
 /** An NDJSON stream on which nothing was answered for this long gets an empty line. */
 export const STREAM_PULSE_MS = 15 * SECOND_MS
 /** The rest of a stream that was cut off is read and dropped for this long, while the client sends. */

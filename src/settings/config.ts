@@ -8,7 +8,12 @@ import { z } from 'zod'
 import type { Sources } from '../inbox/source.ts'
 import { ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
-import { BATCH_MAX_COUNT, DEFAULT_LANES } from '../storage/limits.ts'
+import {
+  BATCH_MAX_COUNT,
+  DEFAULT_LANES,
+  MESSAGE_MAX_BYTES,
+  MESSAGE_MAX_HAZELCAST_BYTES,
+} from '../storage/limits.ts'
 import {
   address,
   apiUrl,
@@ -26,6 +31,7 @@ import {
   port,
   secret,
   signingSecret,
+  size,
   targetUrl,
   text,
   wholeNumber,
@@ -36,6 +42,7 @@ import { type Invocation, readSettings, type Setting, settingsOf } from './setti
 /** The most actors of one role on a node. */
 export const MAX_ACTORS = 64
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+const MiB = 1024 * 1024
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
 const REASON = new RegExp(`^.{1,${REASON_MAX_CHARACTERS}}$`, 's')
 const NODE_NAME_WORDS = '1 to 253 letters, digits, dots, dashes and underscores'
@@ -120,6 +127,9 @@ const nodeSchema = z.object({
     deadRetentionMs: optional(duration('1m', '3650d')).describe(
       'how long dead letters are kept, from their death on [for ever]',
     ),
+    maxMessageBytes: size('1KiB', `${MESSAGE_MAX_BYTES / MiB}MiB`)
+      .prefault('1MiB')
+      .describe('the largest text, or body, of a message; on Hazelcast up to 1MiB'),
   }),
   ...under('Handler', {
     /** Null: messages are stored only. */
@@ -262,6 +272,11 @@ function* contradictions(config: Config): Generator<string> {
   } else if (!several) {
     const needs = backend === 'embedded' ? 'with the embedded backend' : 'without `--peers`'
     for (const role of absent) yield `Expected \`--${role}\` to be 1 at least ${needs}, got 0`
+  }
+  const { maxMessageBytes } = config
+  if (backend === 'hazelcast' && maxMessageBytes > MESSAGE_MAX_HAZELCAST_BYTES) {
+    const most = `${MESSAGE_MAX_HAZELCAST_BYTES / MiB}MiB`
+    yield `Expected \`--max-message\` to be at most ${most} with the Hazelcast backend, got ${maxMessageBytes} bytes`
   }
   if (several && backend === 'embedded') {
     yield 'Expected `--peers` not to be given with the embedded backend, which is one node'

@@ -58,6 +58,22 @@ function toMs(text: string): number {
   return Number.parseInt(text, 10) * UNITS_MS[text.replace(/^\d+/, '')]!
 }
 
+const UNITS_BYTES: Record<string, number> = { '': 1, KiB: 1024, MiB: 1024 * 1024 }
+
+/** A number of bytes, or of a unit, such as `256KiB`; in bytes. The limits are written in the same way. */
+export function size(min: string, max: string) {
+  const text = z.string().regex(/^\d{1,9}(KiB|MiB)?$/)
+  const takes = `a size from ${min} to ${max}, such as 256KiB (units: KiB, MiB; none: bytes)`
+  return text
+    .transform(toBytes)
+    .pipe(z.int().min(toBytes(min)).max(toBytes(max)))
+    .meta({ takes, shape: 'SIZE' })
+}
+
+function toBytes(text: string): number {
+  return Number.parseInt(text, 10) * UNITS_BYTES[text.replace(/^\d+/, '')]!
+}
+
 /** One word of a list. */
 export function oneOf<const T extends readonly string[]>(words: T, shape: string) {
   return z.enum(words).meta({ takes: `one of ${words.join(', ')}`, shape })

@@ -28,13 +28,13 @@ export interface Invocation {
   env?: Record<string, string | undefined>
 }
 
-/** The settings of a schema, by flag: `handlerTimeoutMs` is set by `--handler-timeout`. */
+/** The settings of a schema, by flag: `handlerTimeoutMs` is set by `--handler-timeout`, `maxMessageBytes` by `--max-message`. */
 export function settingsOf(schema: z.ZodObject): Record<string, Setting> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input' })
   return Object.fromEntries(
     Object.entries(properties).map(([key, property]) => {
       const { default: fallback, description: help, ...about } = property as z.core.JSONSchema.JSONSchema
-      const flag = key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+      const flag = key.replace(/(Ms|Bytes)$/, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
       return [flag, { key, fallback, help, ...about } as Setting]
     }),
   )

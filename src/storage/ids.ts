@@ -55,6 +55,12 @@ export function byId(a: { id: string }, b: { id: string }): number {
   return a.id < b.id ? -1 : 1
 }
 
+/** An exclusive bound just below an id: the one at the place before it in its batch, if there is one. */
+export function idBefore(id: string): string {
+  const place = placeOf(id)
+  return place > 0 ? idAtPlace(batchKeyOf(id), place - 1) : `${id.slice(0, -1)}/`
+}
+
 /** The instant (ms since 1970 UTC) an id was made at. */
 export function timeOf(id: string): number {
   let time = 0

@@ -3,11 +3,19 @@
 const KiB = 1024
 const MiB = 1024 * KiB
 
-/** The largest text of a message. */
-export const TEXT_MAX_BYTES = 64 * KiB
+/** What `--max-message` is when it is not given. */
+export const MESSAGE_DEFAULT_BYTES = MiB
+/** The most that `--max-message` may be on the embedded backend: a text, as it was posted. */
+export const MESSAGE_MAX_BYTES = 25 * MiB
+/** The same on Hazelcast. */
+export const MESSAGE_MAX_HAZELCAST_BYTES = MiB
+/** What a stored text may have beside a body of `--max-message`: what Base64 adds is a third, and this is for its head. */
+export const HEAD_ROOM_BYTES = 64 * KiB
+/** Texts that one actor has in hand at a time, of each kind: in its mailbox, claimed, in its store, in answers. One message may be more. */
+export const HAND_MAX_BYTES = 32 * MiB
 /** The most messages of one batch: the last two base-32 digits of an id hold 1,023. */
 export const BATCH_MAX_COUNT = 1000
-/** The texts of one batch. */
+/** The texts of one batch of single posts. A larger message is a batch of its own. */
 export const BATCH_MAX_BYTES = MiB
 /** The most items of one page. */
 export const PAGE_MAX_COUNT = 1000
@@ -25,3 +33,28 @@ export const MAX_DEATHS = 5
 export const DEFAULT_LANES = 16
 /** Hazelcast: the part of a member's heap that an idle member takes, and a little more. */
 export const IDLE_MEMBER_BYTES = 32 * MiB
+
+/** The most bytes of a stored text. @param maxMessageBytes `--max-message`. */
+export function storedMaxBytes(maxMessageBytes: number): number {
+  return Math.ceil((maxMessageBytes * 4) / 3) + HEAD_ROOM_BYTES
+}
+
+/** The most bytes of a body in JSON: any text of `--max-message` fits, unless most of its characters are escaped. */
+export function bodyMaxBytes(maxMessageBytes: number): number {
+  return Math.max(BATCH_MAX_BYTES, 2 * maxMessageBytes)
+}
+
+/** The most bytes of a line of NDJSON, without its line feed. @param maxMessageBytes `--max-message`. */
+export function lineMaxBytes(maxMessageBytes: number): number {
+  return Math.max(BATCH_MAX_BYTES / 2, 2 * maxMessageBytes)
+}
+
+/** Pages, each with a largest message beside it, that an actor may read at once: at least one. */
+export function pagesAtOnce(maxMessageBytes: number): number {
+  return Math.max(1, Math.floor(HAND_MAX_BYTES / (PAGE_MAX_BYTES + storedMaxBytes(maxMessageBytes))))
+}
+
+/** What must be free for a post, in bytes: as `DISK_HEADROOM_BYTES`, for messages of up to `--max-message`. */
+export function headroomBytes(maxMessageBytes: number): number {
+  return DISK_HEADROOM_BYTES + 8 * Math.max(0, maxMessageBytes - BATCH_MAX_BYTES)
+}

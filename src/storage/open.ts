@@ -20,6 +20,7 @@ export interface BackendOptions {
   keyRetentionMs: number | null
   /** As `EmbeddedOptions.retryMaxMs`. */
   retryMaxMs: number
+  maxMessageBytes: number
   /** The store this process works on: a logging actor writes the log, the others use the queue. */
   store: 'log' | 'queue'
   /** Name of the actor, unique in the system: its next process takes over what it holds. */

@@ -12,7 +12,7 @@ import type { ClusterReport, Loss } from '../runtime/losses.ts'
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
   id: string
-  /** 1 to 65,536 bytes of UTF-8, well-formed Unicode. */
+  /** As it is stored (`content.ts`): 1 to `storedMaxBytes` bytes of UTF-8, well-formed Unicode. */
   text: string
 }
 
@@ -59,7 +59,7 @@ export interface Logged extends Message {
 export interface Range {
   before?: string
   after?: string
-  /** 1 to 1,000 */
+  /** 1 to 1,000. A page is shorter when its texts reach `PAGE_MAX_BYTES`: only an empty one is sure to be the end. */
   limit: number
 }
 
@@ -207,6 +207,7 @@ export interface Queue {
    * Claims pending messages of a held lane; waits up to `waitMs`, at least half of it, for the first. `wake` ends the
    * wait, and so does a message for `deliveredByFormerHolder`: the claim then returns what there is, possibly none. A
    * claim is in memory only, so a crash loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
+   * All lanes of a process claim up to `HAND_MAX_BYTES` of texts together, or one message; then they wait, too.
    *
    * @param maxRetryCount How many of them may have been started before; `maxCount` by default.
    */
@@ -234,7 +235,7 @@ export interface Queue {
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
   depth(lane: number): Promise<Depth>
-  /** All dead letters of a lane after `after` (exclusive, or from the start), oldest first. */
+  /** One page of a lane's dead letters after `after` (exclusive, or from the start), oldest first; shorter as of a `Range`. */
   dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]>
   /**
    * Looks through a lane's dead letters after `after` (exclusive), oldest first, without reading their texts where the
@@ -260,8 +261,8 @@ export interface Queue {
    */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
   /**
-   * One page of all that a held lane has: pending, delivered, dead and purged messages, oldest first. On the embedded
-   * backend it is empty: the log has it all.
+   * One page of all that a held lane has: pending, delivered, dead and purged messages, oldest first; shorter as of a
+   * `Range`. On the embedded backend it is empty: the log has it all.
    *
    * @param range.after Exclusive.
    */

@@ -14,6 +14,7 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   postMessages: { status: 201, body: '{"text":"with the right token"}' },
   getLists: { status: 200 },
   getMessage: { status: 404 },
+  redeliverMessage: { status: 404 },
   // Sources have checks of their own; there is none with this name.
   postInbox: { status: 404, open: true },
   getInbox: { status: 404, open: true },

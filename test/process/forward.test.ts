@@ -1,11 +1,13 @@
 /** `--forward` on the real program: what was acknowledged reaches the receiver, byte for byte, though both have bad days. */
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import { type TestContext, test } from 'node:test'
 import { Webhook } from 'standardwebhooks'
 import { freePort } from '../../tools/free-port.ts'
+import { run } from '../support/command.ts'
 import { System } from '../support/system.ts'
 
 const require = createRequire(import.meta.url)
@@ -117,4 +119,61 @@ test('what is posted is forwarded byte for byte, though the receiver is away for
   assert.deepEqual(await system.exited, [0, null])
   assert.doesNotMatch(system.output, /not-shown|a secret of the receiver|MaxListeners/)
   assert.match(system.output, new RegExp(`"forward":"http://127.0.0.1:${receiver.port}/hooks"`))
+})
+
+test('webhooks in, forward out: each once, byte for byte, also binary and empty bodies; one more on demand', async (context) => {
+  const receiver = await Receiver.started(context)
+  const secret = "It's a Secret to Everybody"
+  const url = `http://127.0.0.1:${receiver.port}/`
+  const flags = ['--sources', 'examples/github.json', '--forward', url]
+  const system = await System.start(context, flags, { env: { GITHUB_WEBHOOK_SECRET: secret } })
+  const bodies = [
+    ...hooks.slice(0, 100).map((hook) => Buffer.from(hook)),
+    Buffer.alloc(0),
+    Buffer.from([0xff, 0xfe, 0, 1]),
+    Buffer.from('\0{}\n'),
+  ]
+  const ids = new Map<string, Buffer>()
+  const deliver = async (body: Buffer, delivery: number) => {
+    const headers = {
+      ...{ 'content-type': 'application/json', 'x-github-event': 'push', 'x-github-delivery': `${delivery}` },
+      'x-hub-signature-256': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`,
+    }
+    const response = await fetch(`${system.url}/in/github`, {
+      method: 'POST',
+      headers,
+      body: new Uint8Array(body),
+    })
+    assert.equal(response.status, 200)
+    ids.set(((await response.json()) as { id: string }).id, body)
+  }
+  for (let times = 0; times < 3; times++) {
+    if (times === 1) receiver.stop()
+    await Promise.all(bodies.map(deliver))
+  }
+  await receiver.start()
+  assert.equal(ids.size, bodies.length)
+  await system.until('all has arrived', async () => receiver.ids().size === ids.size)
+  const isDelivered = async (id: string) =>
+    (await system.get<{ state: string }>(`/messages/${id}`)).state === 'delivered'
+  for (const id of ids.keys()) await system.until(`${id} is delivered`, () => isDelivered(id))
+  for (const { headers, body } of receiver.got) {
+    assert.ok(body.equals(ids.get(String(headers['idempotency-key']))!))
+    assert.equal(headers['content-type'], 'application/json')
+    assert.equal(headers['x-github-event'], 'push')
+    assert.ok(!('x-hub-signature-256' in headers), 'the signature is not passed on')
+  }
+
+  const [id] = [...ids.keys()] as [string]
+  const countOf = () => receiver.got.filter(({ headers }) => headers['idempotency-key'] === id).length
+  const before = countOf()
+  const again = await run(['redeliver', id, '--url', system.url])
+  assert.deepEqual([again.code, countOf()], [0, before + 1])
+  receiver.status = 500
+  const failed = await run(['redeliver', id, '--url', system.url])
+  assert.equal(failed.code, 1)
+  assert.match(failed.stderr, /500/)
+  const { delivered } = await system.get<{ delivered: { id: string }[] }>('/messages')
+  assert.ok(delivered.filter((message) => message.id === id).length <= 1)
+  assert.deepEqual(await system.get('/dead'), { items: [], next: null })
 })

@@ -231,10 +231,10 @@ export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
       }
     }),
     plan: {
-      ...{ backend: 'hazelcast', seed: 404517699, handler: true },
+      ...{ backend: 'hazelcast', seed: 415225919, handler: true },
       faults: [
-        { kind: 'a cluster is away', atMs: 2058, forMs: 765, which: 663, strength: 0.21 },
-        { kind: 'a process dies at a call', atMs: 815, forMs: 188, which: 291, strength: 0.94 },
+        { kind: 'a cluster is away', atMs: 837, forMs: 1672, which: 987, strength: 0.67 },
+        { kind: 'a process dies at a call', atMs: 2435, forMs: 2754, which: 74, strength: 1 },
         { kind: 'a cluster comes back empty', atMs: 929, forMs: 169, which: 650, strength: 0.43 },
       ],
     },

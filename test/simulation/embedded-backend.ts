@@ -18,7 +18,9 @@ import type { LogWriter } from '../../src/storage/embedded/log-writer.ts'
 import { faultOf } from '../../src/storage/embedded/sqlite.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import { LaneChoice } from '../../src/storage/lane-choice.ts'
+import { HAND_MAX_BYTES } from '../../src/storage/limits.ts'
 import type { Backend, Queue } from '../../src/storage/ports.ts'
+import { Room } from '../../src/storage/room.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
 import { Disk, type DiskBugs } from './disk.ts'
 import { type HomeBugs, HomeFile, SimHome } from './home-file.ts'
@@ -144,6 +146,7 @@ export class EmbeddedModel implements BackendModel {
     const { clock } = world
     const laneCount = this.#homes.length
     const held = new Map<number, HeldLane>()
+    const room = new Room(HAND_MAX_BYTES)
     const choice = new LaneChoice(clock, laneCount, depths)
     const elsewhere = (lane: number) => new MailroomError('MR_LANE_ELSEWHERE', { lane, name: world.name })
     const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
@@ -175,7 +178,7 @@ export class EmbeddedModel implements BackendModel {
         try {
           const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
           const lock = { release, keep() {} }
-          held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock }))
+          held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock, room }))
           return home.leftOpenCount
         } catch (error) {
           release()

@@ -210,9 +210,9 @@ const EFFECTS: Record<FaultKind, Effect> = {
   'the target is away': (world, { forMs }) => {
     const { handling } = world
     const before = handling.knocks
-    handling.away = true
+    handling.awaySince = world.scheduler.now
     const end = () => {
-      handling.away = false
+      handling.awaySince = undefined
     }
     lift(world, forMs, end, { recoveryMs: BACK_MS })
     return () => handling.knocks > before

@@ -158,7 +158,11 @@ export class SimHome {
       .filter(([, { open, dueAt }]) => !open && dueAt <= now)
       .sort(([, a], [, b]) => a.dueAt - b.dueAt)
       .slice(0, limit)
-      .map(([id, start]) => ({ id, ...start }))
+      .map(([id, { text, ...start }]) => ({ id, bytes: Buffer.byteLength(text), ...start }))
+  }
+
+  textOf(id: string): string {
+    return this.#file.start.get(id)!.text
   }
 
   dueNow(): number {

@@ -1,9 +1,9 @@
 /** A simulated log file of the embedded backend, its writer, and what its readers see of it. */
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
-import type { LaneRow, LoggedMessage } from '../../src/storage/embedded/log-reader.ts'
+import type { LaneRow, LoggedMessage, RowHead } from '../../src/storage/embedded/log-reader.ts'
 import { byId } from '../../src/storage/ids.ts'
-import type { LaneBatch, Message, Receipt } from '../../src/storage/ports.ts'
+import { type LaneBatch, type Message, type Receipt, textBytesOf } from '../../src/storage/ports.ts'
 import { type Disk, type DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
@@ -42,7 +42,8 @@ export class SimLogFile {
   insert(lane: number, messages: readonly Message[]): void {
     if (this.#ids.has(messages[0]!.id)) return
     const own = messages.map(({ id, text }) => ({ id, text, lane, damaged: false }))
-    const row: Row = { seq: this.#rows.length + 1, count: own.length, messages: own, lane }
+    const bytes = textBytesOf(own)
+    const row: Row = { seq: this.#rows.length + 1, count: own.length, bytes, messages: own, lane }
     this.#rows.push(row)
     this.journal.note(() => {
       this.#rows.pop()
@@ -62,11 +63,22 @@ export class SimLogFile {
     return this.#rows.slice(0, this.#committed).flatMap(({ messages }) => messages)
   }
 
-  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): LoggedMessage[] {
+  between(
+    after: string,
+    before: string,
+    order: 'ascending' | 'descending',
+    { limit, until }: { limit: number; until?: string | undefined },
+  ): LoggedMessage[] {
+    const isAscending = order === 'ascending'
     const inside = this.messages()
       .filter(({ id }) => id > after && id < before)
+      .filter(({ id }) => until === undefined || (isAscending ? id < until : id > until))
       .sort(byId)
-    return (order === 'ascending' ? inside : inside.reverse()).slice(0, limit)
+    return (isAscending ? inside : inside.reverse()).slice(0, limit)
+  }
+
+  firstOf(after: string, before: string, order: 'ascending' | 'descending'): string | undefined {
+    return this.between(after, before, order, { limit: 1 })[0]?.id
   }
 
   get(id: string): LoggedMessage | undefined {
@@ -101,6 +113,13 @@ export class SimLogFile {
       if (row.lane === lane) found.push(row)
     }
     return found
+  }
+
+  headsOf(lane: number, afterSeq: number, limit: number): RowHead[] {
+    return this.ofLane(lane, afterSeq, limit).map(({ seq, count, bytes, messages }) => ({
+      ...{ seq, count, bytes },
+      id: messages[0]!.id,
+    }))
   }
 
   countOf(lane: number, afterSeq: number): { count: number; last: number } {

@@ -25,12 +25,14 @@ const WAY_MS = 0.2
 export interface Handling {
   /** Somebody found out why messages die, and put it right. */
   mended: boolean
-  /** What every handler needs is away. */
-  away: boolean
+  /** Since when (virtual time) what every handler needs is away. */
+  awaySince: number | undefined
   /** Calls that failed for that. */
   knocks: number
   /** A start was left open, and taken up by another holder: it counts. */
   adopted: boolean
+  /** Texts whose call had begun when the outage did. If a later one had succeeded by then, they have failed on their own. */
+  caught: Set<string>
   onBug: (what: string) => void
 }
 
@@ -110,12 +112,15 @@ function handlerOf(process: SimProcess, handling: Handling, child: Child): Handl
   const sleep = (ms: number) => new Promise<void>((resolve) => child.later(ms, resolve))
   return async ({ text = '' }, { signal, attempt }) => {
     const poison = POISONS.findLast((each) => text.startsWith(each))
-    if (poison === undefined && attempt > 1 && !handling.adopted) {
+    const { scheduler } = process
+    const beganAt = scheduler.now
+    if (poison === undefined && attempt > 1 && !handling.adopted && !handling.caught.has(text)) {
       handling.onBug(`an attempt was used up: ${text}, attempt ${attempt}`)
     }
     await sleep(process.rng.between(0.5, 5))
-    if (handling.away) {
+    if (handling.awaySince !== undefined) {
       handling.knocks++
+      if (beganAt < handling.awaySince + WAY_MS) handling.caught.add(text)
       throw Object.assign(new Error('away'), { outage: true })
     }
     switch (poison) {

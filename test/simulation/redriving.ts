@@ -3,7 +3,7 @@ import { REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import type { Clients } from './clients.ts'
 import type { HazelcastModel } from './hazelcast-backend.ts'
-import { Losses, loggedIn } from './losses.ts'
+import { Losses, loggedIn, queuedIn } from './losses.ts'
 import type { SimNode } from './node.ts'
 import { agoOn } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -35,6 +35,8 @@ export class Redriving {
   /** What a redrive has looked at since the queue lost something last: it is somewhere, and stays. */
   readonly #redriven = new Set<string>()
   #lossCount = 0
+  /** What the queue had when all was quiet: its holders know of it. What a redrive has put there since, scans find later. */
+  #queued = { ids: new Set<string>(), lossCount: 0 }
 
   constructor(options: RedrivingOptions) {
     this.#options = options
@@ -92,6 +94,7 @@ export class Redriving {
       await passUntil(scheduler, CALM_MS, isQuiet)
       this.lookForGone()
     }
+    this.#lookAtQueue()
     const restored = await within(
       scheduler,
       CALM_MS,
@@ -100,12 +103,14 @@ export class Redriving {
     if (restored !== true) onBug('a redrive into the log does not come to its end')
   }
 
-  /** What is old, and was in the queue only when it began, is in the log when it has come to its end. */
+  /** What is old, was in the queue when all was quiet, and is in the queue only when it begins, is in the log when it has come to its end. */
   async #restore(goOn: () => boolean): Promise<boolean> {
     const { clients, hazelcast, clocksAgree, onBug } = this.#options
     const { logCount } = this.#losses
     const youngestAt = this.#youngestAt()
-    const old = (hazelcast?.unlogged() ?? []).filter((id) => timeOf(id) < youngestAt)
+    const { ids, lossCount } = this.#queued
+    const isKnown = (id: string) => ids.has(id) && lossCount === this.#losses.queueCount
+    const old = (hazelcast?.unlogged() ?? []).filter((id) => timeOf(id) < youngestAt && isKnown(id))
     if (!(await clients.restore(goOn))) return false
     if (!clocksAgree || this.#losses.logCount !== logCount) return true
     const left = new Set(hazelcast?.unlogged())
@@ -116,11 +121,18 @@ export class Redriving {
   /** When all is quiet. What is in the log only was in a queue that lost it, and no redrive has looked at it since. */
   lookForGone(): void {
     const { onBug } = this.#options
+    this.#lookAtQueue()
     this.#since(this.#losses.queueCount)
     for (const id of this.#nowhere()) {
       if (this.#redriven.has(id)) onBug(`redriven, and gone again: ${id}`)
       else if (!this.#losses.queued.has(id)) onBug(`in the log only, and no queue lost it: ${id}`)
     }
+  }
+
+  #lookAtQueue(): void {
+    const { hazelcast } = this.#options
+    if (hazelcast === undefined) return
+    this.#queued = { ids: queuedIn(hazelcast.queue), lossCount: this.#losses.queueCount }
   }
 
   /** Ids of messages that are in the log only. */

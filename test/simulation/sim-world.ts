@@ -101,7 +101,10 @@ export class SimWorld implements Faulty {
       onShown: (id) => this.clients.history.show(id, this.scheduler.now),
       onBug: this.onBug,
     })
-    this.handling = { mended: false, away: false, knocks: 0, adopted: false, onBug: this.onBug }
+    this.handling = {
+      ...{ mended: false, awaySince: undefined, knocks: 0, adopted: false, caught: new Set() },
+      onBug: this.onBug,
+    }
     this.losses = this.hazelcast?.losses ?? new Losses()
     this.losses.onQueueLost = () => this.showing.lose()
     const boot = bootOf({
@@ -165,7 +168,7 @@ export class SimWorld implements Faulty {
     await scheduler.pass(loadMs)
     this.calm = true
     this.network.calm()
-    this.handling.away = false
+    this.handling.awaySince = undefined
     this.backend.heal()
     const hits = new Map<FaultKind, boolean>()
     for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))

@@ -58,6 +58,7 @@ export class FakeFacade implements Facade {
   readonly batches: string[][] = []
   readonly keys: IdempotencyKey[] = []
   paused = false
+  readonly redelivered: string[] = []
   readonly waits: number[] = []
   readonly scaled: [Role, number][] = []
   readonly restarted: Role[] = []
@@ -94,6 +95,12 @@ export class FakeFacade implements Facade {
     this.#keys.set(key.value, entry)
     entry.receipts = await this.#store(texts, deadlineAt)
     return entry.receipts
+  }
+
+  async redeliver(id: string): Promise<boolean> {
+    this.#fail()
+    this.redelivered.push(id)
+    return this.messages.some((message) => message.id === id)
   }
 
   async isPaused(): Promise<boolean> {

@@ -18,6 +18,8 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
+import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
+import { firstBytes } from '../../src/storage/paging.ts'
 import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
 
 const HOUR_MS = 3_600_000
@@ -96,7 +98,7 @@ export class MemoryStore {
         },
         page: async (range) => {
           await this.before('page')
-          return pageOf(this.log.values(), range)
+          return boundedPageOf(this.log.values(), range)
         },
         get: async (id) => {
           await this.before('get')
@@ -250,7 +252,8 @@ export class MemoryStore {
         await this.before('setPaused')
         this.isPaused = paused
       },
-      delivered: async (number, range) => pageOf((await held('delivered', number)).delivered.values(), range),
+      delivered: async (number, range) =>
+        boundedPageOf((await held('delivered', number)).delivered.values(), range),
       depth: async (number) => {
         const lane = await held('depth', number)
         const open = [...this.log.values()].filter(
@@ -267,7 +270,7 @@ export class MemoryStore {
       },
       dead: async (number, { after = '0', limit }) => {
         const letters = [...(await held('dead', number)).dead.values()].filter(({ purged }) => !purged)
-        return pageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
+        return boundedPageOf(letters, { after, limit }).map(({ purged: _, ...letter }) => letter)
       },
       sift: async (number, range, filter) => {
         const letters = [...(await held('sift', number)).dead.values()].filter(({ purged }) => !purged)
@@ -309,6 +312,11 @@ export class MemoryStore {
 function bury(lane: Lane, { id, text }: Message, letter: Letter, now: number) {
   lane.started.delete(id)
   lane.dead.set(id, { id, text, ...letter, deadAt: now, purged: false })
+}
+
+/** A page as the port promises it: it ends with the text that reaches `PAGE_MAX_BYTES`. */
+function boundedPageOf<T extends Message>(items: Iterable<T>, range: Range): T[] {
+  return firstBytes(pageOf(items, range), PAGE_MAX_BYTES)
 }
 
 /** The port's paging over items in any order. */

@@ -52,6 +52,7 @@ export async function startApi(
     level?: string
     allowedHosts?: string[]
     inbox?: Sources
+    maxMessageBytes?: number
     /** Whether a connection leaves that is passed on. */
     leaves?: () => boolean
   } = {},
@@ -80,6 +81,7 @@ export async function startApi(
     lanes: 16,
     retentionMs: RETENTION_MS,
     deadRetentionMs: null,
+    maxMessageBytes: options.maxMessageBytes ?? 65_536,
     token: options.token ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,

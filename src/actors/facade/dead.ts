@@ -1,17 +1,14 @@
 /** Dead letters of all messages actors. */
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { MIN_ID } from '../../storage/ids.ts'
-import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
-import { boundedPage, mergeById } from '../../storage/paging.ts'
-import type { Dead, DeadFilter, Range } from '../../storage/ports.ts'
+import { idBefore, MIN_ID } from '../../storage/ids.ts'
+import { mergeById } from '../../storage/paging.ts'
+import type { Dead, DeadFilter } from '../../storage/ports.ts'
 import type { DeadChanged, SiftedPage } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import { inSteps } from './steps.ts'
 import type { ReadTurns } from './turns.ts'
 
-/** Dead letters asked of the messages actors at once. */
-const CHUNK_COUNT = 100
 /** Dead letters that are changed at once: each lane of them in one commit, and within a call's deadline on a slow cluster. */
 const STEP_COUNT = 200
 
@@ -21,6 +18,8 @@ export interface DeadLettersOptions {
   holders: Holders
   turns: ReadTurns
   laneCount: number
+  /** As `mergeById` reads them. */
+  pagesAtOnce: number
 }
 
 /** The methods of `Facade` for dead letters. */
@@ -32,24 +31,18 @@ export class DeadLetters {
   }
 
   async list({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
-    const holders = this.#options.holders.all()
-    const read = ({ after, limit }: Range) => {
-      const sources = holders.map(
-        (holder) =>
-          (cursor = after!, count: number) =>
-            holder.dead({ after: cursor, limit: count }),
-      )
-      return mergeById(sources, limit, 'ascending', { mayBeShort: true })
-    }
-    return this.#options.turns.take('dead', limit, () =>
-      boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, read),
+    const { holders, turns, pagesAtOnce } = this.#options
+    const sources = holders.all().map(
+      (holder) =>
+        (cursor = after, count: number) =>
+          holder.dead({ after: cursor, limit: count }),
     )
+    const merge = { limit, order: 'ascending', atOnce: pagesAtOnce } as const
+    return turns.take('dead', limit, () => mergeById(sources, merge))
   }
 
   async find(id: string): Promise<Dead | undefined> {
-    // An exclusive bound just below the id: its last digit, less one.
-    const lastDigit = String.fromCharCode(id.charCodeAt(id.length - 1) - 1)
-    const [letter] = await this.list({ after: id.slice(0, -1) + lastDigit, limit: 1 })
+    const [letter] = await this.list({ after: idBefore(id), limit: 1 })
     return letter?.id === id ? letter : undefined
   }
 
@@ -108,7 +101,7 @@ export class DeadLetters {
         return page.letters
       }
     })
-    const letters = await mergeById(sources, range.limit, 'ascending')
+    const letters = await mergeById(sources, { limit: range.limit, order: 'ascending' })
     const inAll = (pages: SiftedPage[]) =>
       pages[0]?.lanes.filter((lane) => pages.every(({ lanes }) => lanes.includes(lane))) ?? []
     const missingCount = laneCount - new Set(answers.flatMap(inAll)).size

@@ -3,6 +3,7 @@ import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import { pagesAtOnce } from '../../storage/limits.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
@@ -49,6 +50,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly changeDead: Facade['changeDead'] = (change, range) => this.#deadLetters.change(change, range)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
+  readonly redeliver: Facade['redeliver'] = (id) => this.#reader.redeliver(id)
   readonly isPaused: Facade['isPaused'] = () => this.#delivery.isPaused()
   readonly setPaused: Facade['setPaused'] = (paused) => this.#delivery.setPaused(paused)
   readonly losses: Facade['losses'] = () => this.#losses.open()
@@ -77,7 +79,10 @@ export class FacadeActor extends Actor implements Facade {
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
     const { clock, directory } = context
-    this.#deadLetters = new DeadLetters({ clock, holders, turns, laneCount: this.#laneCount })
+    this.#deadLetters = new DeadLetters({
+      ...{ clock, holders, turns, laneCount: this.#laneCount },
+      pagesAtOnce: pagesAtOnce(context.config.maxMessageBytes),
+    })
     this.#delivery = new Delivery({ clock, directory, queue: backend.queue, holders })
     this.#redrive = new Redrive({
       ...{ clock: context.clock, logging, laneCount: this.#laneCount },

@@ -3,7 +3,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { ASK_RETRY_MS, ASK_TIMEOUT_MS } from '../../runtime/timings.ts'
+import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDELIVER_MAX_MS } from '../../runtime/timings.ts'
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
@@ -81,9 +81,11 @@ export class Reader {
   async find(id: string, wait?: Wait): Promise<Found | undefined> {
     const message = await this.#logging.get(id)
     if (message === undefined) return undefined
-    const { text, lane } = message
+    const { lane } = message
     const { clock } = this.#context
     const waitMs = wait?.waitMs ?? 0
+    // While it waits, a reader has no text in memory: there may be a thousand.
+    let text = waitMs === 0 ? message.text : undefined
     const ends = wait === undefined ? [] : [this.#drain, wait.gone]
     const deadlineAt = clock.monotonic() + waitMs
     for (;;) {
@@ -95,6 +97,9 @@ export class Reader {
         if (found === undefined) continue
         // A holder that is about to release the lane answers before `leftMs` is over: ask the next holder.
         if (found.state !== 'queued' || leftMs === 0) {
+          await wait?.beforeText?.()
+          text ??= (await this.#logging.get(id))?.text
+          if (text === undefined) return undefined
           return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
         }
       } catch (error) {
@@ -104,6 +109,15 @@ export class Reader {
       }
       await clock.sleep(ASK_RETRY_MS)
     }
+  }
+
+  /** As `Facade.redeliver`. */
+  async redeliver(id: string): Promise<boolean> {
+    const message = await this.#logging.get(id)
+    if (message === undefined) return false
+    const { lane } = message
+    await this.#holders.at(this.#holders.entryOf(lane)).redeliver(lane, id, REDELIVER_MAX_MS)
+    return true
   }
 
   #list(read: ReadPage, limit: number | undefined, isComplete: () => boolean): PagedList {
@@ -160,8 +174,8 @@ class StoreReader {
 
 /** The whole list, ascending, up to the id that is the newest when the read begins: so it ends under any load. */
 async function* everything(read: ReadPage) {
-  const [newest] = await read({ limit: 1 })
-  if (newest !== undefined) yield* upTo(newest.id, MIN_ID, read)
+  const newest = (await read({ limit: 1 }))[0]?.id
+  if (newest !== undefined) yield* upTo(newest, MIN_ID, read)
 }
 
 /**

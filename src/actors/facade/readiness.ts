@@ -119,7 +119,7 @@ function troublesOf({ name, state, missing }: ActorEntry): string[] {
   return troubles.map((what) => `${name}: ${what}`)
 }
 
-/** What is away, each target once, as sentences for people. */
+/** What is away, each target once, as sentences for people. Not why: errors of handlers are not for everyone. */
 function outagesOf(actors: readonly ActorEntry[]): string[] {
   const byTarget = new Map<string, Outage>()
   for (const { outage } of actors) {
@@ -128,8 +128,7 @@ function outagesOf(actors: readonly ActorEntry[]): string[] {
     if (known === undefined || outage.since < known.since) byTarget.set(outage.target, outage)
   }
   return [...byTarget.values()].map(
-    ({ target, since, why }) =>
-      `an outage of ${target} since ${new Date(since).toISOString()}: messages wait (${why})`,
+    ({ target, since }) => `an outage of ${target} since ${new Date(since).toISOString()}: messages wait`,
   )
 }
 

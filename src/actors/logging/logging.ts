@@ -3,8 +3,6 @@
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { Loss } from '../../runtime/losses.ts'
-import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
-import { boundedPage } from '../../storage/paging.ts'
 import type {
   Backend,
   ClusterState,
@@ -20,8 +18,6 @@ import type { Logging } from '../protocol.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
-/** Messages read from the log at once. */
-const CHUNK_COUNT = 100
 
 /** Answers `Logging` from its log. */
 export class LoggingActor extends Actor implements Logging {
@@ -41,11 +37,8 @@ export class LoggingActor extends Actor implements Logging {
     return this.mailbox.run(() => this.#log.append(batch), cost)
   }
 
-  /** One page of the log. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   async page(range: Range): Promise<Logged[]> {
-    return this.mailbox.run(() =>
-      boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#log.page(chunk)),
-    )
+    return this.mailbox.run(() => this.#log.page(range))
   }
 
   async get(id: string): Promise<Logged | undefined> {

@@ -192,7 +192,7 @@ export class Consumer {
       }
     }
     pass.failed()
-    logger.warn({ id, attempt: starts + 1, error }, 'handler failed')
+    logger.warn({ id, attempt: starts + 1, target, error }, 'an attempt failed')
     return settlementOf(run, message, { policy, random, target })
   }
 

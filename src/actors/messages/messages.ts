@@ -10,10 +10,10 @@ import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
-import { idAt, MIN_ID } from '../../storage/ids.ts'
+import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
-import { PAGE_MAX_BYTES } from '../../storage/limits.ts'
-import { boundedPage, firstBytes, mergeById } from '../../storage/paging.ts'
+import { HAND_MAX_BYTES, PAGE_MAX_BYTES, pagesAtOnce } from '../../storage/limits.ts'
+import { firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
   DeadFilter,
@@ -29,14 +29,12 @@ import type { Messages, Place, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
+import { redeliver } from './redelivery.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
 
 const CONCURRENCY = 16
-const STORE_BYTES = 32 * 1024 * 1024
-/** Messages read from the lanes' lists at once. */
-const CHUNK_COUNT = 100
 
 /** Options of a messages actor. */
 interface MessagesOptions {
@@ -58,8 +56,10 @@ export class MessagesActor extends Actor implements Messages {
   #isPurging = false
   readonly #policy: RetryPolicy
   readonly #breaker: Breaker
-  readonly #store = new Store(STORE_BYTES)
+  readonly #store = new Store(HAND_MAX_BYTES)
   readonly #storeMutex = new Mutex()
+  /** One lane at a time brings its list here. */
+  readonly #loadMutex = new Mutex()
   /** Lanes held, each with its consumer. */
   readonly #consumers = new Map<number, Consumer>()
   readonly #depths = new Map<number, Depth>()
@@ -131,9 +131,7 @@ export class MessagesActor extends Actor implements Messages {
         term: this.#term,
       }))
       const messages =
-        stored === undefined
-          ? await boundedPage(range, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) => this.#pageFromLists(chunk))
-          : firstBytes(stored, PAGE_MAX_BYTES)
+        stored === undefined ? await this.#pageFromLists(range) : firstBytes(stored, PAGE_MAX_BYTES)
       return { messages, term, complete: this.#isComplete(term) }
     })
   }
@@ -159,15 +157,10 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
       const term = this.#term
-      const letters = await boundedPage({ after, limit }, PAGE_MAX_BYTES, CHUNK_COUNT, (chunk) =>
-        mergeById(
-          this.#sources((lane, cursor = chunk.after!, count) =>
-            this.#queue.dead(lane, { after: cursor, limit: count }),
-          ),
-          chunk.limit,
-          'ascending',
-        ),
+      const sources = this.#sources((lane, cursor = after, count) =>
+        this.#queue.dead(lane, { after: cursor, limit: count }),
       )
+      const letters = await mergeById(sources, { limit, order: 'ascending', atOnce: this.#pagesAtOnce })
       this.#refuseIncomplete(term)
       return letters
     })
@@ -175,6 +168,21 @@ export class MessagesActor extends Actor implements Messages {
 
   async replay(id: string): Promise<boolean> {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.replay(lane, [id])))
+  }
+
+  /** Beside the mailbox: its run may take long. */
+  async redeliver(lane: number, id: string): Promise<void> {
+    const refuse = (reason: string): never => {
+      throw new MailroomError('MR_REDELIVERY_REFUSED', { id, reason })
+    }
+    const { state, attempts } = await this.#queue.find(lane, id)
+    if (state !== 'delivered') refuse(`it is ${state}`)
+    const [message] = await this.#queue.delivered(lane, { after: idBefore(id), limit: 1 })
+    if (message?.id !== id) return refuse('its text is not in the log any more')
+    const { clock } = this.context
+    await redeliver(message, attempts + 1, {
+      ...{ runner: this.#runner, breaker: this.#breaker, clock, drain: this.drainSignal },
+    })
   }
 
   /** Beside the mailbox, so that it holds at once. */
@@ -194,7 +202,7 @@ export class MessagesActor extends Actor implements Messages {
         const letters = await this.#queue.sift(lane, { after: cursor, limit: count }, filter)
         return letters.map((letter) => ({ ...letter, lane }))
       })
-      const letters = await mergeById(sources, limit, 'ascending')
+      const letters = await mergeById(sources, { limit, order: 'ascending' })
       return { letters, lanes: term === this.#term ? [...this.#consumers.keys()] : [] }
     })
   }
@@ -213,7 +221,7 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   async stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
-    return this.mailbox.run(async () => firstBytes(await this.#queue.stored(lane, range), PAGE_MAX_BYTES))
+    return this.mailbox.run(() => this.#queue.stored(lane, range))
   }
 
   protected override async onDrain(): Promise<void> {
@@ -284,17 +292,15 @@ export class MessagesActor extends Actor implements Messages {
       const suspects = await this.#queue.hold(lane)
       await this.#readPause()
       if (suspects > 0) this.context.logger.warn({ lane, suspects }, 'a worker died while handlers ran')
-      const list = await loadNewest(
-        this.#queue,
-        lane,
-        STORE_BYTES / this.#queue.laneCount,
-        this.context.clock,
-      )
-      this.#depths.set(lane, await this.#queue.depth(lane))
-      await this.#storeMutex.runExclusive(() => {
-        this.#store.addLane(lane, list.messages, list.completeAbove)
-        this.#consumers.set(lane, this.#consumerOf(lane))
-        this.#beginTerm()
+      await this.#loadMutex.runExclusive(async () => {
+        const maxBytes = HAND_MAX_BYTES / this.#queue.laneCount
+        const list = await loadNewest(this.#queue, lane, maxBytes, this.context.clock)
+        this.#depths.set(lane, await this.#queue.depth(lane))
+        await this.#storeMutex.runExclusive(() => {
+          this.#store.addLane(lane, list.messages, list.completeAbove)
+          this.#consumers.set(lane, this.#consumerOf(lane))
+          this.#beginTerm()
+        })
       })
     } catch (error) {
       // Another actor still holds the lane, or the disk is full. `#reconcile` retries it.
@@ -397,15 +403,17 @@ export class MessagesActor extends Actor implements Messages {
 
   #pageFromLists(range: Range): Promise<Message[]> {
     const ascending = range.after !== undefined
-    return mergeById<Message>(
-      this.#sources(async (lane, cursor, limit) => {
-        const bound = cursor === undefined ? {} : ascending ? { after: cursor } : { before: cursor }
-        const page = await this.#queue.delivered(lane, { ...range, ...bound, limit })
-        return page.map(({ id, text }) => ({ id, text }))
-      }),
-      range.limit,
-      ascending ? 'ascending' : 'descending',
-    )
+    const sources = this.#sources(async (lane, cursor, limit) => {
+      const bound = cursor === undefined ? {} : ascending ? { after: cursor } : { before: cursor }
+      const page = await this.#queue.delivered(lane, { ...range, ...bound, limit })
+      return page.map(({ id, text }) => ({ id, text }))
+    })
+    const order = ascending ? 'ascending' : 'descending'
+    return mergeById<Message>(sources, { limit: range.limit, order, atOnce: this.#pagesAtOnce })
+  }
+
+  get #pagesAtOnce(): number {
+    return pagesAtOnce(this.context.config.maxMessageBytes)
   }
 
   #sources<T>(read: (lane: number, cursor: string | undefined, count: number) => Promise<T[]>) {

@@ -130,7 +130,7 @@ export async function loadNewest(
     const page = await queue.delivered(lane, { ...(before && { before }), limit: LOAD_COUNT })
     for (const message of page) bytes += weightOf(message)
     newestFirst.push(...page)
-    if (page.length < LOAD_COUNT) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
+    if (page.length === 0) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
     if (bytes >= maxBytes) return { completeAbove: newestFirst.at(-1)!.id, messages: newestFirst.reverse() }
     // A backend may answer without I/O. Let other callbacks run between two pages.
     await new Promise<void>((resolve) => clock.soon(resolve))
@@ -139,7 +139,7 @@ export async function loadNewest(
 
 /** About what a message takes in memory, in bytes. */
 function weightOf({ text }: Message): number {
-  return text.length + ITEM_BYTES
+  return Buffer.byteLength(text) + ITEM_BYTES
 }
 
 function toMessage({ id, text }: Item): Message {

@@ -41,6 +41,7 @@ const MESSAGES: Calls<Messages> = {
   replay: inTime,
   purge: inTime,
   pause: inTime,
+  redeliver: (_lane, _id, timeoutMs) => ({ extraMs: timeoutMs }),
   sift: inTime,
   replayMany: inTime,
   purgeMany: inTime,

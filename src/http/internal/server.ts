@@ -17,6 +17,7 @@ import {
   INTERNAL_KEEP_ALIVE_MS,
 } from '../../runtime/timings.ts'
 import type { Config } from '../../settings/config.ts'
+import { storedMaxBytes } from '../../storage/limits.ts'
 import type { Methods } from './calls.ts'
 import { EXCHANGE_PATH, ServedExchange } from './exchange.ts'
 import { createSystemCheck, SECRET_HEADER } from './secret.ts'
@@ -34,7 +35,10 @@ export interface InternalServer {
 
 /** The status of every error. The caller goes by the code in the body. */
 const ERROR_STATUS = 503
-const MAX_BODY_BYTES = 16 * 1024 * 1024
+/** A call has this much at least. */
+const BODY_MIN_BYTES = 16 * 1024 * 1024
+/** What a byte of a text may take in JSON, and a little for the rest: a control character is `\\u0001`. */
+const JSON_BYTES = 7
 
 /**
  * Serves an actor's methods on a free port, this worker's alone.
@@ -43,13 +47,14 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024
  */
 export async function serveInternal(options: {
   methods: Methods
-  config: Pick<Config, 'internalHost'>
+  config: Pick<Config, 'internalHost' | 'maxMessageBytes'>
   secret: string
   clock: Clock
   logger: Logger
 }): Promise<InternalServer> {
   const { methods, logger } = options
-  const { internalHost } = options.config
+  const { internalHost, maxMessageBytes } = options.config
+  const bodyMaxBytes = Math.max(BODY_MIN_BYTES, JSON_BYTES * storedMaxBytes(maxMessageBytes))
   const check = createSystemCheck(options.secret)
   const call = async (name: string, args: unknown[]) => {
     if (!Object.hasOwn(methods, name)) throw new MailroomError('MR_NOT_FOUND', { what: `method ${name}` })
@@ -58,7 +63,7 @@ export async function serveInternal(options: {
   const router = new Router()
   router.post('/ask/:method', async (context) => {
     check(context.get(SECRET_HEADER))
-    const args = JSON.parse(await readBody(context.req)) as unknown[]
+    const args = JSON.parse(await readBody(context.req, bodyMaxBytes)) as unknown[]
     const value = await call(context.params['method'] ?? '', args)
     context.type = 'application/json'
     context.body = value === undefined ? '' : JSON.stringify(value)
@@ -129,13 +134,13 @@ function throwAsMailroomError(error: unknown, method: string, logger: Logger): n
   throw fromWire(toWire(error))
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request) {
     bytes += (chunk as Buffer).length
-    if (bytes > MAX_BODY_BYTES) {
-      throw new MailroomError('MR_TOO_LARGE', { what: 'A call between actors', limitBytes: MAX_BODY_BYTES })
+    if (bytes > maxBytes) {
+      throw new MailroomError('MR_TOO_LARGE', { what: 'A call between actors', limitBytes: maxBytes })
     }
     chunks.push(chunk as Buffer)
   }

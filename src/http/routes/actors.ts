@@ -28,9 +28,10 @@ const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 
 /** The routes of the actors. Scaling and restarting have no deadline: they take as long as actors drain. */
 export function actorRoutes(
-  { facade, clock }: ApiContext,
+  api: ApiContext,
   readers: ConcurrencyLimit,
 ): Record<'getActors' | 'getStore' | 'putActors' | 'restartActors' | 'getCluster', Endpoint> {
+  const { facade, clock } = api
   return {
     getActors(context) {
       replyJson(context, 200, listOf(facade.actors()))
@@ -40,9 +41,7 @@ export function actorRoutes(
       const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const path = `/actors/${encodeURIComponent(name)}/messages?limit=${limit}`
       const page = { path, limit, ...idParameter(query, 'before') }
-      return readers.run(() =>
-        replyNewestFirst(context, clock, page, (range) => facade.storePage(name, range)),
-      )
+      return readers.run(() => replyNewestFirst(context, api, page, (range) => facade.storePage(name, range)))
     },
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))

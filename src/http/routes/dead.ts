@@ -17,20 +17,20 @@ import {
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest, quoted } from '../problems.ts'
-import { replyPage } from '../streams.ts'
+import { inSingleRoom, replyPage } from '../streams.ts'
 
 /** Calls that change dead letters in bulk, at once: each keeps all messages actors busy. */
 const BULK_MAX = 4
 const BULK_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
 
 /** The routes of the dead letters. */
-export function deadRoutes({
-  facade,
-  clock,
-}: ApiContext): Record<
+export function deadRoutes(
+  api: ApiContext,
+): Record<
   'getDead' | 'replayManyDead' | 'purgeManyDead' | 'getDeadOne' | 'replayDead' | 'deleteDead',
   Endpoint
 > {
+  const { facade } = api
   const bulk = new ConcurrencyLimit('bulk changes of dead letters', BULK_MAX)
   const change = async (change: 'replay' | 'purge', context: Context, query: Query) => {
     const limit = numberParameter(query, 'limit', BULK_LIMIT)
@@ -48,7 +48,7 @@ export function deadRoutes({
     async getDead(context, query) {
       const limit = numberParameter(query, 'limit', PAGE_LIMIT)
       const { after } = idParameter(query, 'after')
-      await replyPage(context, clock, {
+      await replyPage(context, api, {
         limit,
         read(cursor = after, count) {
           return facade.dead({ ...(cursor !== undefined && { after: cursor }), limit: count })
@@ -59,9 +59,13 @@ export function deadRoutes({
     },
     async getDeadOne(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      const letter = await facade.deadOne(id)
-      if (letter === undefined) throw notFound(id)
-      replyJson(context, 200, letterJson(letter))
+      await inSingleRoom(context, api, async (enter) => {
+        await enter()
+        const letter = await facade.deadOne(id)
+        if (letter === undefined) throw notFound(id)
+        replyJson(context, 200, letterJson(letter))
+        return letter
+      })
     },
     async replayDead(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')

@@ -17,17 +17,15 @@ import {
   STREAM_RETRY_MIN_MS,
 } from '../../runtime/timings.ts'
 import { atOf } from '../../storage/ids.ts'
-import { BATCH_MAX_BYTES, BATCH_MAX_COUNT } from '../../storage/limits.ts'
+import { BATCH_MAX_COUNT, lineMaxBytes } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
-import { ByteBuffer, ClientDisconnected, sendContinue } from '../body.ts'
+import { BodyBytes, ByteBuffer, ClientDisconnected, sendContinue } from '../body.ts'
 import { lingerAndClose } from '../connections.ts'
 import type { ApiContext } from '../context.ts'
 import { problemLineOf } from '../problems.ts'
 import { RequestStream, ResponseStream } from '../streams.ts'
 import { parseLine } from './posted.ts'
 
-/** The longest line in bytes, without its line feed. */
-export const LINE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Batches of one stream that are stored at the same time. */
 const IN_FLIGHT_COUNT = 4
 const LINE_FEED = 10
@@ -88,14 +86,33 @@ function dropMsOf({ draining, closing }: ApiContext): number {
 }
 
 async function answerLines(requestStream: RequestStream, answers: Answers, api: ApiContext): Promise<void> {
-  const splitter = new LineSplitter()
+  const held = new BodyBytes()
+  try {
+    await answerHeld(requestStream, answers, held, api)
+  } finally {
+    held.close()
+  }
+}
+
+/** @param held Lines, from their first byte until their answer. */
+async function answerHeld(
+  requestStream: RequestStream,
+  answers: Answers,
+  held: BodyBytes,
+  api: ApiContext,
+): Promise<void> {
+  const { maxMessageBytes } = api.config
+  const splitter = new LineSplitter(lineMaxBytes(maxMessageBytes), held)
   const inFlight: Promise<void>[] = []
   let answered = Promise.resolve()
   const take = async (lines: Iterable<Line>) => {
-    for (const entries of batchesOf(lines)) {
+    for (const { entries, bytes } of batchesOf(lines, maxMessageBytes)) {
       if (requestStream.cut !== undefined) return
       const receipts = store(entries, answers, api)
-      answered = answered.then(async () => answers.add(entries, await receipts))
+      answered = answered.then(async () => {
+        await answers.add(entries, await receipts)
+        held.give(bytes)
+      })
       // A write to a closed connection fails here first; the reader may be blocked on that connection.
       answered.catch((error) => requestStream.fail(error))
       inFlight.push(answered)
@@ -113,18 +130,25 @@ async function answerLines(requestStream: RequestStream, answers: Answers, api: 
   await answered
 }
 
-/** Entries for batches of at most 1,000, without empty lines, which keep a quiet stream alive. A chunk and the line before it are fewer bytes than a batch may have. */
-function* batchesOf(lines: Iterable<Line>): Generator<Entry[]> {
-  let entries: Entry[] = []
+/**
+ * Entries for batches of at most 1,000, without empty lines, which keep a quiet stream alive. A batch has the lines that
+ * end in a chunk: of those only the first may be longer than the chunk. `bytes`: of these lines.
+ */
+function* batchesOf(
+  lines: Iterable<Line>,
+  maxMessageBytes: number,
+): Generator<{ entries: Entry[]; bytes: number }> {
+  let batch = { entries: [] as Entry[], bytes: 0 }
   for (const line of lines) {
-    if (line.bytes !== undefined && isEmpty(line.bytes)) continue
-    entries.push(entryOf(line))
-    if (entries.length === BATCH_MAX_COUNT) {
-      yield entries
-      entries = []
+    if (Buffer.isBuffer(line.bytes)) batch.bytes += line.bytes.length
+    if (Buffer.isBuffer(line.bytes) && isEmpty(line.bytes)) continue
+    batch.entries.push(entryOf(line, maxMessageBytes))
+    if (batch.entries.length === BATCH_MAX_COUNT) {
+      yield batch
+      batch = { entries: [], bytes: 0 }
     }
   }
-  if (entries.length > 0) yield entries
+  if (batch.entries.length > 0) yield batch
 }
 
 /** An empty line may end with CR LF. */
@@ -132,12 +156,10 @@ function isEmpty(bytes: Buffer): boolean {
   return bytes.length === 0 || (bytes.length === 1 && bytes[0] === CARRIAGE_RETURN)
 }
 
-function entryOf({ number, bytes }: Line): Entry {
+function entryOf({ number, bytes }: Line, maxMessageBytes: number): Entry {
   try {
-    if (bytes === undefined) {
-      throw new MailroomError('MR_TOO_LARGE', { what: 'The line', limitBytes: LINE_MAX_BYTES })
-    }
-    return { number, text: parseLine(bytes) }
+    if (!Buffer.isBuffer(bytes)) return { number, error: bytes }
+    return { number, text: parseLine(bytes, maxMessageBytes) }
   } catch (error) {
     if (!isMailroomError(error)) throw error
     return { number, error }
@@ -239,18 +261,30 @@ function errorLine(line: number, error: unknown): string {
   return `${JSON.stringify({ line, error: problemLineOf(error) })}\n`
 }
 
-/** One line. `bytes` is undefined when it is longer than `LINE_MAX_BYTES`. */
+/** One line. */
 export interface Line {
   /** From 1. */
   number: number
-  bytes: Buffer | undefined
+  /** Or why it is refused: it is too long, or there is no room for it. */
+  bytes: Buffer | MailroomError
 }
 
-/** Splits a stream of bytes into lines. Nothing of a line that is too long is kept, so memory is bounded. */
+/** Splits a stream of bytes into lines. Nothing of a line that is refused is kept, so memory is bounded. */
 export class LineSplitter {
+  readonly #maxBytes: number
+  readonly #held: Pick<BodyBytes, 'take' | 'give'>
   readonly #buffer = new ByteBuffer()
-  #tooLong = false
-  #count = 0;
+  #refused: MailroomError | undefined
+  #count = 0
+
+  /**
+   * @param maxBytes Of a line without its line feed.
+   * @param held Takes the bytes of the lines. Who gets a line gives its bytes back.
+   */
+  constructor(maxBytes: number, held: Pick<BodyBytes, 'take' | 'give'>) {
+    this.#maxBytes = maxBytes
+    this.#held = held
+  }
 
   /** The lines that end in this chunk. */
   *push(chunk: Buffer): Generator<Line> {
@@ -266,19 +300,27 @@ export class LineSplitter {
 
   /** The last line, when the stream did not end with a line feed. */
   *end(): Generator<Line> {
-    if (this.#tooLong || this.#buffer.length > 0) yield this.#finish()
+    if (this.#refused !== undefined || this.#buffer.length > 0) yield this.#finish()
   }
 
   #add(bytes: Buffer): void {
-    if (this.#tooLong) return
-    this.#tooLong = this.#buffer.length + bytes.length > LINE_MAX_BYTES
-    if (this.#tooLong) this.#buffer.take()
-    else this.#buffer.add(bytes)
+    if (this.#refused !== undefined) return
+    try {
+      if (this.#buffer.length + bytes.length > this.#maxBytes) {
+        throw new MailroomError('MR_TOO_LARGE', { what: 'The line', limitBytes: this.#maxBytes })
+      }
+      this.#held.take(bytes.length)
+      this.#buffer.add(bytes)
+    } catch (error) {
+      if (!isMailroomError(error)) throw error
+      this.#refused = error
+      this.#held.give(this.#buffer.take().length)
+    }
   }
 
   #finish(): Line {
-    const bytes = this.#tooLong ? undefined : this.#buffer.take()
-    this.#tooLong = false
+    const bytes = this.#refused ?? this.#buffer.take()
+    this.#refused = undefined
     return { number: ++this.#count, bytes }
   }
 }

@@ -20,9 +20,10 @@ const REDRIVES_MAX = 4
 
 /** The routes of the log. */
 export function logRoutes(
-  { facade, clock, config }: ApiContext,
+  api: ApiContext,
   readers: ConcurrencyLimit,
 ): Record<'getLog' | 'redriveLog', Endpoint> {
+  const { facade, clock, config } = api
   const redrives = new ConcurrencyLimit('redrives', REDRIVES_MAX)
   return {
     getLog(context, query) {
@@ -35,10 +36,10 @@ export function logRoutes(
       const path = `/log?limit=${limit}`
       if (after === undefined) {
         const page = { path, limit, ...before }
-        return readers.run(() => replyNewestFirst(context, clock, page, (range) => facade.logPage(range)))
+        return readers.run(() => replyNewestFirst(context, api, page, (range) => facade.logPage(range)))
       }
       return readers.run(() =>
-        replyPage(context, clock, {
+        replyPage(context, api, {
           limit,
           read: (cursor = after, count) => facade.logPage({ after: cursor, limit: count }),
           toJson: messageJson,

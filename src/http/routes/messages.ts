@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { PagedList } from '../../actors/protocol.ts'
+import type { PagedList, Wait } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { shown } from '../../storage/content.ts'
@@ -22,7 +22,7 @@ import {
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest, quoted } from '../problems.ts'
-import { messageJson, openJson, type ResponseStream } from '../streams.ts'
+import { inRoom, inSingleRoom, messageJson, openJson, type ResponseStream } from '../streams.ts'
 import { postLines } from './lines.ts'
 import { placeJson } from './place.ts'
 import { hashOf, readPosted } from './posted.ts'
@@ -30,6 +30,7 @@ import { ROUTES } from './table.ts'
 
 const STREAMS_MAX = 100
 const LONG_POLLS_MAX = 1000
+const REDELIVERIES_MAX = 100
 const WAIT_MAX_SECONDS = 30
 const KEY_MAX_CHARACTERS = 255
 const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
@@ -38,16 +39,17 @@ const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
-): Record<'postMessages' | 'getLists' | 'getMessage', Endpoint> {
+): Record<'postMessages' | 'getLists' | 'getMessage' | 'redeliverMessage', Endpoint> {
   const { facade, clock } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
+  const redeliveries = new ConcurrencyLimit('redeliveries', REDELIVERIES_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
-  const longPoll = async ({ res }: Context, id: string, waitMs: number) => {
+  const longPoll = async ({ res }: Context, id: string, wait: Omit<Wait, 'gone'>) => {
     const gone = new AbortController()
     const leave = () => gone.abort()
     res.once('close', leave)
     try {
-      return await facade.find(id, { waitMs, gone: gone.signal })
+      return await facade.find(id, { ...wait, gone: gone.signal })
     } finally {
       res.off('close', leave)
     }
@@ -66,7 +68,7 @@ export function messageRoutes(
       if (query['acks'] !== undefined) {
         throw badRequest({ where: 'query parameter "acks"', expected: 'absent but with NDJSON', got: 'one' })
       }
-      const posted = await readPosted(context, type, clock)
+      const posted = await readPosted(context, type, api)
       const { texts, many } = posted
       const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
       if (key !== undefined) {
@@ -81,16 +83,28 @@ export function messageRoutes(
       }
     },
 
+    async redeliverMessage(context) {
+      const id = checkId(pathParameter(context, 'id'), 'the id')
+      if (!(await redeliveries.run(() => facade.redeliver(id)))) {
+        throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
+      }
+      replyJson(context, 200, `{"id":"${id}","state":"delivered"}`)
+    },
+
     getLists: (context, query) => readers.run(() => getLists(context, query, api)),
 
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
       const waitMs = numberParameter(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
-      const found = await (waitMs === 0
-        ? facade.find(id)
-        : longPolls.run(() => longPoll(context, id, waitMs)))
-      if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
-      replyJson(context, 200, JSON.stringify({ ...shown(found), ...placeJson(found) }))
+      await inSingleRoom(context, api, async (enter) => {
+        if (waitMs === 0) await enter()
+        const found = await (waitMs === 0
+          ? facade.find(id)
+          : longPolls.run(() => longPoll(context, id, { waitMs, beforeText: enter })))
+        if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
+        replyJson(context, 200, JSON.stringify({ ...shown(found), ...placeJson(found) }))
+        return found
+      })
     },
   }
 }
@@ -151,17 +165,25 @@ async function writeList(
   out: ResponseStream,
   name: string,
   { pages, whole }: PagedList,
-  { logger }: ApiContext,
+  { logger, listRoom }: ApiContext,
 ): Promise<boolean> {
   let complete = false
   let separator = ''
   await out.write(`"${name}":[`)
   try {
-    for await (const page of pages) {
-      for (const message of page) {
-        await out.write(separator + messageJson(message))
-        separator = ','
+    const iterator = pages[Symbol.asyncIterator]()
+    for (let isOver = false; !isOver; ) {
+      const read = async () => {
+        const { done, value } = await iterator.next()
+        isOver = done === true
+        return isOver ? [] : value
       }
+      await inRoom(listRoom, read, async (page) => {
+        for (const message of page) {
+          await out.write(separator + messageJson(message))
+          separator = ','
+        }
+      })
     }
     complete = whole()
   } catch (error) {

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
 import { z } from 'zod'
-import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError, type Place } from '../../runtime/errors.ts'
 import { storedText } from '../../storage/content.ts'
-import { BATCH_MAX_BYTES, BATCH_MAX_COUNT, TEXT_MAX_BYTES } from '../../storage/limits.ts'
+import { BATCH_MAX_COUNT, bodyMaxBytes } from '../../storage/limits.ts'
 import { hasDuplicateKeys, readBody, utf8Of } from '../body.ts'
+import type { ApiContext } from '../context.ts'
 import { quoted } from '../problems.ts'
 
 /** One message as posted. `checkText` checks the length, which is in bytes of UTF-8. */
@@ -33,14 +33,15 @@ interface Posted {
 export async function readPosted(
   context: Context,
   type: 'application/json' | 'text/plain',
-  clock: Clock,
+  { clock, config: { maxMessageBytes } }: Pick<ApiContext, 'clock' | 'config'>,
 ): Promise<Posted> {
   const isText = type === 'text/plain'
   const what = isText ? 'The text' : 'The body'
-  const limitBytes = isText ? TEXT_MAX_BYTES : BATCH_MAX_BYTES
+  const limitBytes = isText ? maxMessageBytes : bodyMaxBytes(maxMessageBytes)
   const source = utf8Of(await readBody(context.req, context.res, { what, limitBytes, clock }))
   if (source === undefined) throw wrong('the body', 'UTF-8', 'something else')
-  return isText ? { texts: [checkText(source, 'the body')], many: false } : parsePosted(source)
+  if (isText) return { texts: [checkText(source, 'the body', maxMessageBytes)], many: false }
+  return parsePosted(source, maxMessageBytes)
 }
 
 /** Hashes the texts, not the bytes of the body: the same text as JSON and as text/plain is the same request. */
@@ -50,40 +51,45 @@ export function hashOf({ texts, many }: Posted): string {
   return hash.digest('hex')
 }
 
-function parsePosted(source: string): Posted {
+function parsePosted(source: string, maxBytes: number): Posted {
   const value = parse(source, 'the body')
-  if (!Array.isArray(value)) return { texts: [textOf(value, source)], many: false }
+  if (!Array.isArray(value)) return { texts: [textOf(value, source, maxBytes)], many: false }
   if (value.length === 0 || value.length > BATCH_MAX_COUNT) {
     throw wrong('the body', `1 to ${BATCH_MAX_COUNT} messages`, String(value.length))
   }
   const { success, data, error } = PostedBatch.safeParse(value)
   if (!success) throw invalid(error.issues, value, 'the body')
   if (hasDuplicateKeys(source, data.length * 2)) throw duplicate('the body')
-  return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`)), many: true }
+  return { texts: data.map(({ text }, index) => checkText(text, `[${index}].text`, maxBytes)), many: true }
 }
 
-/** The stored text of one line of NDJSON. @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE`. */
-export function parseLine(bytes: Buffer): string {
+/**
+ * The stored text of one line of NDJSON.
+ *
+ * @param maxBytes Of its text: `--max-message`.
+ * @throws {MailroomError} `MR_MESSAGE_INVALID` or `MR_TOO_LARGE`.
+ */
+export function parseLine(bytes: Buffer, maxBytes: number): string {
   const source = utf8Of(bytes)
   if (source === undefined) throw wrong('the line', 'UTF-8', 'something else')
-  return textOf(parse(source, 'the line'), source)
+  return textOf(parse(source, 'the line'), source, maxBytes)
 }
 
 /** The stored text of a text that can be read back byte for byte. */
-function checkText(text: string, where: string): string {
+function checkText(text: string, where: string, maxBytes: number): string {
   if (text === '') throw wrong(where, 'not empty', 'an empty text')
-  if (text.length * 3 > TEXT_MAX_BYTES && Buffer.byteLength(text) > TEXT_MAX_BYTES) {
-    throw new MailroomError('MR_TOO_LARGE', { what: where, limitBytes: TEXT_MAX_BYTES })
+  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) {
+    throw new MailroomError('MR_TOO_LARGE', { what: where, limitBytes: maxBytes })
   }
   if (!text.isWellFormed()) throw wrong(where, 'well-formed Unicode', 'a lone surrogate')
   return storedText({ text })
 }
 
-function textOf(value: unknown, source: string): string {
+function textOf(value: unknown, source: string, maxBytes: number): string {
   const { success, data, error } = PostedMessage.safeParse(value)
   if (!success) throw invalid(error.issues, value, 'the message')
   if (hasDuplicateKeys(source, 2)) throw duplicate('the message')
-  return checkText(data.text, 'text')
+  return checkText(data.text, 'text', maxBytes)
 }
 
 function parse(source: string, where: string): unknown {

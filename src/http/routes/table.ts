@@ -39,6 +39,13 @@ export const ROUTES = {
     query: ['wait'],
     types: [],
   },
+  redeliverMessage: {
+    method: 'POST',
+    path: '/messages/{id}/redeliver',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
   postInbox: {
     method: 'POST',
     path: '/in/{source}',

@@ -9,12 +9,14 @@ import type { KnownCluster, KnownClusters } from '../losses.ts'
 import type { NodeClock } from '../node-time.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 
-/** The settings that the runtime reads itself. A node's whole configuration has more; it crosses IPC as JSON. */
+/** The settings that the runtime, or every actor, reads. A node's whole configuration has more; it crosses IPC as JSON. */
 export interface RuntimeConfig {
   /** Actors of each role on this node; 0: other nodes have them. */
   counts: Record<Role, number>
   /** Messages that one mailbox admits. */
   mailboxCapacity: number
+  /** The most bytes of a message's text. */
+  maxMessageBytes: number
   logLevel: string
 }
 

@@ -3,7 +3,10 @@ import { closeSync, openSync, readFileSync, rmSync, statfsSync, statSync, writeS
 import { basename, dirname } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
 import { COARSE_TIME_MS } from '../../runtime/timings.ts'
-import { DISK_HEADROOM_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
+import { DISK_HEADROOM_BYTES } from '../limits.ts'
+
+/** What is written to find out whether a file can be written. */
+export const PROBE_BYTES = 64 * 1024
 
 /** For files and directories that we make: texts are nobody else's to read. */
 export const PRIVATE = { file: 0o600, directory: 0o700 }
@@ -117,9 +120,9 @@ export function freeBytes(directory: string): number {
   return Number.POSITIVE_INFINITY
 }
 
-/** True when so little is left that posts must be refused. */
-export function isFull(directory: string): boolean {
-  return freeBytes(directory) < DISK_HEADROOM_BYTES
+/** True when so little is left that posts must be refused. @param headroom Bytes that must be free. */
+export function isFull(directory: string, headroom = DISK_HEADROOM_BYTES): boolean {
+  return freeBytes(directory) < headroom
 }
 
 /** Why a file cannot be written, by the code of the operating system. */
@@ -141,7 +144,7 @@ function obstacleOf(path: string): string | undefined {
   try {
     const file = openSync(scratch, 'w')
     try {
-      writeSync(file, Buffer.alloc(TEXT_MAX_BYTES))
+      writeSync(file, Buffer.alloc(PROBE_BYTES))
     } finally {
       closeSync(file)
       rmSync(scratch, { force: true })
@@ -155,8 +158,10 @@ function obstacleOf(path: string): string | undefined {
 /** Why writing to a file was refused, human-readable. */
 export function whyUnwritable(path: string, error: unknown): string {
   if (error instanceof Gone) return error.message
-  const code = obstacleOf(path)
-  return code === undefined ? `${basename(path)}: ${(error as Error).message}` : (REASONS[code] ?? code)
+  const obstacle = obstacleOf(path)
+  const { code = '' } = error as NodeJS.ErrnoException
+  const words = REASONS[code] ?? `${basename(path)}: ${(error as Error).message}`
+  return obstacle === undefined ? words : (REASONS[obstacle] ?? obstacle)
 }
 
 /** True when an open file may be written again, as far as can be told without writing to it. */
@@ -165,14 +170,14 @@ export function mayWrite(path: string): boolean {
   return code === undefined || code === 'EACCES' || code === 'EPERM' // An open file needs no new ones.
 }
 
-/** True when a file may not grow by a text any more. */
+/** True when a file may not grow by `PROBE_BYTES` any more. */
 function isTooLarge(path: string): boolean {
   try {
     const limit = /^Max file size +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
     const size = Math.max(
       ...['', '-wal'].map((suffix) => statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0),
     )
-    return limit !== undefined && size + TEXT_MAX_BYTES > Number(limit)
+    return limit !== undefined && size + PROBE_BYTES > Number(limit)
   } catch {
     return false
   }

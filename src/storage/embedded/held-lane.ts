@@ -13,7 +13,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { eachOnce, queuedAt } from '../lane.ts'
-import { CLAIM_MAX_BYTES } from '../limits.ts'
+import { CLAIM_MAX_BYTES, PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   Claimed,
   Dead,
@@ -26,6 +26,8 @@ import type {
   Sifted,
   Whereabouts,
 } from '../ports.ts'
+import { textBytesOf } from '../ports.ts'
+import type { LaneRoom, Room } from '../room.ts'
 import type { Home, InHand, Run } from './home.ts'
 import type { Lock } from './lock-file.ts'
 import type { LogFiles } from './log-files.ts'
@@ -110,6 +112,8 @@ export interface HeldLaneOptions {
   lock: Lock
   files: LogFiles
   clock: Clock
+  /** For the texts that are claimed, or read to be claimed, of all lanes of the process. */
+  room: Room
 }
 
 /** A held lane. */
@@ -131,9 +135,13 @@ export class HeldLane {
   /** Set by a claim that found nothing: until the files change or a retry is due, another one would find nothing either. */
   #idle: { version: string; dueAt: number; depth?: Depth } | undefined
   #turn = 0
+  readonly #room: LaneRoom
+  /** The last claim found something, and no room for it: it waits in line, and is woken. */
+  #isShort = false
 
   constructor(options: HeldLaneOptions) {
     this.#options = options
+    this.#room = options.room.lane(() => this.wake())
     this.#cursors = options.home.cursors()
   }
 
@@ -173,7 +181,8 @@ export class HeldLane {
         const claimed = this.#claimNow(maxCount, maxRetryCount)
         if (claimed.length > 0) return claimed
         // Without room for retries, some may be due that were not claimed.
-        this.#idle = maxRetryCount > 0 ? { version, dueAt: home.nextDueAfter(now) } : undefined
+        this.#idle =
+          maxRetryCount > 0 && !this.#isShort ? { version, dueAt: home.nextDueAfter(now) } : undefined
       }
       const leftMs = endAt - clock.monotonic()
       if (leftMs <= 0 || wasWoken) return []
@@ -210,6 +219,7 @@ export class HeldLane {
       leaveRow(hand)
       this.#inHand.delete(hand.id)
     }
+    this.#room.give(textBytesOf(pairs.map(({ hand }) => hand)))
     return delivered.sort(byId)
   }
 
@@ -238,10 +248,11 @@ export class HeldLane {
     return this.home.find(id) ?? queuedAt(0, 0)
   }
 
-  /** A page is short at the end of the list only: a text that cannot be read leaves a gap. */
+  /** A text that cannot be read leaves a gap, and makes no page shorter. */
   delivered(range: Range): Delivered[] {
     const { before = MAX_ID, after, limit } = range
     const page: Delivered[] = []
+    let bytes = 0
     let texts: { of: string; byId: Map<string, string> } | undefined
     let next: Range = { ...range, limit: RUNS_COUNT }
     for (;;) {
@@ -254,7 +265,8 @@ export class HeldLane {
           const text = texts.byId.get(id)
           if (text === undefined || id <= (next.after ?? MIN_ID) || id >= before) continue
           page.push({ id, text, ...outcomeOf(run) })
-          if (page.length === limit) return page
+          bytes += Buffer.byteLength(text)
+          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
         }
       }
       if (runs.length < RUNS_COUNT) return page
@@ -387,6 +399,7 @@ export class HeldLane {
   release(): void {
     if (this.#released) return
     this.#released = true
+    this.#room.close()
     this.#wake?.()
     this.#options.home.close()
     this.#options.lock.release()
@@ -402,10 +415,13 @@ export class HeldLane {
   #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
     const { home, files } = this.#options
     const claimed: Claimed[] = []
+    this.#isShort = false
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      const { id, text, file, seq, starts, deaths, suspect } = message
+      const { id, bytes, file, seq, starts, deaths, suspect } = message
+      if (!this.#takeRoom(bytes, claimed)) return claimed
+      const text = home.textOf(id)
       this.#inHand.set(id, { id, text, file, seq, row: undefined })
       claimed.push({ id, text, starts, deaths, suspect })
     }
@@ -419,8 +435,9 @@ export class HeldLane {
         for (let isThere = track !== undefined; isThere; ) {
           bytes += this.#take(track!, claimed, maxCount)
           if (claimed.length === maxCount || bytes >= CLAIM_MAX_BYTES) return claimed
-          isThere = files.read(name, (reader) => this.#readRows(reader, track!)) ?? false
+          isThere = files.read(name, (reader) => this.#readRows(reader, track!, claimed)) ?? false
         }
+        if (this.#isShort) return claimed
         if (track?.isSettled && files.read(name, (reader) => this.#isOver(reader, track)))
           this.#names.over.add(name)
       } catch (error) {
@@ -432,7 +449,7 @@ export class HeldLane {
     return claimed
   }
 
-  /** Takes messages of rows that were read in hand. @returns About how many bytes their texts have. */
+  /** Takes messages of rows that were read in hand. @returns How many bytes their texts have. */
   #take(track: Track, claimed: Claimed[], maxCount: number): number {
     let bytes = 0
     for (const row of track.rows) {
@@ -443,11 +460,12 @@ export class HeldLane {
         // Of a batch that stands in two files, one copy is in hand.
         if (this.#inHand.has(id) || isKnown(id)) {
           row.openCount--
+          this.#room.give(Buffer.byteLength(text))
           continue
         }
         this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row })
         claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
-        bytes += text.length
+        bytes += Buffer.byteLength(text)
       }
       if (claimed.length === maxCount) break
     }
@@ -471,12 +489,31 @@ export class HeldLane {
     return true
   }
 
-  /** @returns False when there is no further row. */
-  #readRows(reader: LogReader, track: Track): boolean {
+  /** @returns False when there is no further row, or no room for it. */
+  #readRows(reader: LogReader, track: Track, claimed: readonly Claimed[]): boolean {
     const { files, lane } = this.#options
-    const rows = reader.ofLane(lane, track.readSeq, ROWS_COUNT, CLAIM_MAX_BYTES / 2)
-    for (const { seq, count, messages } of rows) track.read(seq, count, files.intact(messages))
-    return rows.length > 0
+    let rowCount = 0
+    let bytes = 0
+    for (const head of reader.headsOf(lane, track.readSeq, ROWS_COUNT)) {
+      if (bytes >= CLAIM_MAX_BYTES / 2 || !this.#takeRoom(head.bytes, rowCount === 0 ? claimed : [head]))
+        break
+      rowCount++
+      bytes += head.bytes
+    }
+    if (rowCount === 0) return false
+    for (const { seq, count, bytes, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
+      const intact = files.intact(messages)
+      this.#room.give(bytes - textBytesOf(intact))
+      track.read(seq, count, intact)
+    }
+    return true
+  }
+
+  /** @param found What the claim has without it; it waits for room only when that is nothing. @returns False: no room. */
+  #takeRoom(bytes: number, found: readonly unknown[]): boolean {
+    const isThere = this.#room.take(bytes, found.length === 0)
+    this.#isShort ||= !isThere && found.length === 0
+    return isThere
   }
 
   #trackOf(reader: LogReader): Track {

@@ -21,6 +21,7 @@ import {
   settledAs,
   startedOnce,
 } from '../lane.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
 import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
@@ -88,8 +89,11 @@ function isInRun({ id: firstId, count }: Pick<Run, 'id' | 'count'>, id: string):
   return id >= firstId && batchKeyOf(id) === batchKeyOf(firstId) && placeOf(id) < placeOf(firstId) + count
 }
 
-/** A message that was started before, in hand again. */
-export interface Due extends InHand, Pick<Attempts, 'starts' | 'deaths' | 'suspect'> {}
+/** A message that was started before, to be in hand again. */
+export interface Due extends Omit<InHand, 'text'>, Pick<Attempts, 'starts' | 'deaths' | 'suspect'> {
+  /** Of its text. */
+  bytes: number
+}
 
 type AttemptsRow = Omit<Attempts, 'open' | 'suspect'> & { open: number; suspect: number }
 
@@ -245,12 +249,17 @@ export class Home {
 
   /** Messages whose next start is due, the longest due first. */
   due(limit: number): Due[] {
-    const sql = `SELECT id, body AS text, file, seq, starts, suspect, ${this.#deaths()} FROM start
+    const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#deaths()} FROM start
       WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?`
     const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
       suspect: number
     })[]
     return rows.map((row) => ({ ...row, suspect: row.suspect === 1 }))
+  }
+
+  /** The text of a message in `start`. */
+  textOf(id: string): string {
+    return this.#one('SELECT body FROM start WHERE id = ?', id)!['body'] as string
   }
 
   /** The first due instant after `now`, in `dueNow`'s time; infinite when there is none. */
@@ -297,12 +306,19 @@ export class Home {
     return this.#sql(sql).all(...values) as unknown as Run[]
   }
 
+  /** A page: it ends with the text that reaches `PAGE_MAX_BYTES`. */
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
       WHERE ${LETTERS_AFTER}`
-    return this.#sql(sql)
-      .all(after, limit)
-      .map((row) => ({ ...row })) as unknown as Dead[]
+    const page: Dead[] = []
+    let bytes = 0
+    for (const row of this.#sql(sql).iterate(after, limit)) {
+      const letter = { ...row } as unknown as Dead
+      page.push(letter)
+      bytes += Buffer.byteLength(letter.text)
+      if (bytes >= PAGE_MAX_BYTES) break
+    }
+    return page
   }
 
   /** As `Queue.sift`. */
@@ -449,18 +465,20 @@ function hasDeaths(database: DatabaseSync): boolean {
 function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
   return transact(database, () => {
     const rows = database
-      .prepare(`SELECT id, body AS text, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
+      .prepare(`SELECT id, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
       .all(latestDue)
+    const textOf = database.prepare('SELECT body AS text FROM start WHERE id = ?')
     const [keepOne, buryOne] = [database.prepare(KEEP), database.prepare(BURY)]
     const forget = database.prepare('DELETE FROM start WHERE id = ?')
     for (const row of rows) {
-      const message = row as unknown as InHand
+      const known = row as unknown as Omit<InHand, 'text'>
       const attempts = adopted(attemptsIn(row), latestDue)
       const letter = killerLetter(attempts)
-      if (letter === undefined) keep(keepOne, message, attempts)
+      // What it keeps has its text already.
+      if (letter === undefined) keep(keepOne, { ...known, text: '' }, attempts)
       else {
-        bury(buryOne, message, letter, now)
-        forget.run(message.id)
+        bury(buryOne, { ...known, ...(textOf.get(known.id) as { text: string }) }, letter, now)
+        forget.run(known.id)
       }
     }
     return rows.filter((row) => row['open'] === 1).length

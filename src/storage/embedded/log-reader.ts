@@ -1,6 +1,6 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { batchKeyOf, byId } from '../ids.ts'
+import { batchKeyOf, byId, idAtPlace, placeOf } from '../ids.ts'
 import type { Message } from '../ports.ts'
 import { identityOf } from './guard.ts'
 import { decodeRow, type Row } from './row.ts'
@@ -29,8 +29,21 @@ export interface LaneRow {
   seq: number
   /** Messages that were written into it. */
   count: number
+  /** Of their texts. */
+  bytes: number
   /** Ascending, the damaged ones among them. */
   messages: LoggedMessage[]
+}
+
+/** What a row is, without its texts. */
+export interface RowHead {
+  seq: number
+  /** Of its first message. */
+  id: string
+  /** Messages that were written into it. */
+  count: number
+  /** Of their texts. */
+  bytes: number
 }
 
 interface StoredRow extends Row {
@@ -56,7 +69,18 @@ export class LogReader {
   /** Of an ended file: the ids of its first and its last row, by id; null when it has none. */
   #ends: { first: string; last: string } | null | undefined
   readonly #statements: Record<
-    'descending' | 'ascending' | 'before' | 'at' | 'lane' | 'count' | 'next' | 'ended' | 'version',
+    | 'descending'
+    | 'ascending'
+    | 'highest'
+    | 'lowest'
+    | 'before'
+    | 'at'
+    | 'lane'
+    | 'heads'
+    | 'count'
+    | 'next'
+    | 'ended'
+    | 'version',
     StatementSync
   >
 
@@ -68,14 +92,18 @@ export class LogReader {
     this.isImmutable = isImmutable
     this.#database = database
     const row = 'SELECT seq, id, lane, count, bytes, crc, body FROM batch'
+    // The row of the first message may begin with an earlier one.
+    const upward = 'id >= ifnull((SELECT max(id) FROM batch WHERE id <= ?1), ?1) AND id < ?2 ORDER BY id'
     this.#statements = {
       descending: database.prepare(`${row} WHERE id < ? ORDER BY id DESC`),
-      // The row of the first message may begin with an earlier one.
-      ascending: database.prepare(
-        `${row} WHERE id >= ifnull((SELECT max(id) FROM batch WHERE id <= ?1), ?1) AND id < ?2 ORDER BY id`,
-      ),
+      ascending: database.prepare(`${row} WHERE ${upward}`),
+      highest: database.prepare('SELECT id, count FROM batch WHERE id < ? ORDER BY id DESC LIMIT 1'),
+      lowest: database.prepare(`SELECT id, count FROM batch WHERE ${upward} LIMIT 2`),
       before: database.prepare(`${row} WHERE id <= ? ORDER BY id DESC LIMIT 1`),
       at: database.prepare(`${row} WHERE seq = ?`),
+      heads: database.prepare(
+        'SELECT seq, id, count, bytes FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?',
+      ),
       lane: database.prepare(`${row} WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?`),
       count: database.prepare(
         'SELECT sum(count) AS count, max(seq) AS last FROM batch WHERE lane = ? AND seq > ?',
@@ -112,9 +140,31 @@ export class LogReader {
     return `${this.#number}:${this.#statements.version.get()!['data_version']}`
   }
 
-  /** Messages between two ids (exclusive). */
-  between(after: string, before: string, limit: number, order: 'ascending' | 'descending'): LoggedMessage[] {
+  /** The id of the first message between two ids (exclusive), in an order, or of one that is damaged. Reads no text. */
+  firstOf(after: string, before: string, order: 'ascending' | 'descending'): string | undefined {
+    const { lowest, highest } = this.#statements
+    const rows = order === 'ascending' ? lowest.all(after, before) : highest.all(before)
+    for (const { id, count } of rows as unknown as Pick<RowHead, 'id' | 'count'>[]) {
+      const last = lastOf({ id, count })
+      const first =
+        order === 'ascending' ? ahead(id > after, id, after, 1) : ahead(last < before, last, before, -1)
+      if (first <= last && first > after && first < before) return first
+    }
+    return undefined
+  }
+
+  /**
+   * Messages between two ids (exclusive), in an order, until they are `limit` or their texts have `maxBytes`; of those at
+   * and behind `until` none.
+   */
+  between(
+    after: string,
+    before: string,
+    order: 'ascending' | 'descending',
+    { limit, maxBytes, until }: { limit: number; maxBytes: number; until?: string | undefined },
+  ): LoggedMessage[] {
     const page: LoggedMessage[] = []
+    let bytes = 0
     const rows =
       order === 'ascending'
         ? this.#statements.ascending.iterate(after, before)
@@ -125,8 +175,11 @@ export class LogReader {
       for (const message of messages) {
         if (order === 'descending' && message.id <= after) return page
         if (message.id <= after || message.id >= before) continue
+        if (until !== undefined && (order === 'ascending' ? message.id >= until : message.id <= until))
+          return page
         page.push(message)
-        if (page.length === limit) return page
+        bytes += Buffer.byteLength(message.text)
+        if (page.length === limit || bytes >= maxBytes) return page
       }
     }
     return page
@@ -150,17 +203,19 @@ export class LogReader {
     return row === undefined ? [] : this.#messagesIn(row)
   }
 
-  /** Rows of a lane after a row, in the order they were written, until they have `maxBytes` of texts together. */
-  ofLane(lane: number, afterSeq: number, limit: number, maxBytes = Number.POSITIVE_INFINITY): LaneRow[] {
+  /** Rows of a lane after a row, in the order they were written. */
+  ofLane(lane: number, afterSeq: number, limit: number): LaneRow[] {
     const rows: LaneRow[] = []
-    let bytes = 0
     for (const row of this.#statements.lane.iterate(lane, afterSeq, limit)) {
-      const { seq, count, bytes: ownBytes } = row as unknown as StoredRow
-      rows.push({ seq, count, messages: this.#messagesIn(row) })
-      bytes += ownBytes
-      if (bytes >= maxBytes) break
+      const { seq, count, bytes } = row as unknown as StoredRow
+      rows.push({ seq, count, bytes, messages: this.#messagesIn(row) })
     }
     return rows
+  }
+
+  /** The same rows without their texts. */
+  headsOf(lane: number, afterSeq: number, limit: number): RowHead[] {
+    return this.#statements.heads.all(lane, afterSeq, limit) as unknown as RowHead[]
   }
 
   /** How many messages of a lane stand after a row, and the last row of them (or the row itself). */
@@ -210,4 +265,14 @@ export class LogReader {
   close(): void {
     this.#database.close()
   }
+}
+
+/** The id of a row's last message. */
+export function lastOf({ id, count }: Pick<RowHead, 'id' | 'count'>): string {
+  return idAtPlace(batchKeyOf(id), placeOf(id) + count - 1)
+}
+
+/** A row's end, if it is inside; else the place beside a bound that is in the row. */
+function ahead(isInside: boolean, end: string, bound: string, step: 1 | -1): string {
+  return isInside ? end : idAtPlace(batchKeyOf(bound), placeOf(bound) + step)
 }

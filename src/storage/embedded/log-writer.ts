@@ -48,6 +48,8 @@ export interface LogWriterOptions
     Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
+  /** Posts are refused when less is free on the disk. */
+  headroom: number
 }
 
 /** One open segment. */
@@ -213,7 +215,7 @@ export class LogWriter {
   }
 
   #refuseFull(): void {
-    if (isFull(this.#options.data))
+    if (isFull(this.#options.data, this.#options.headroom))
       throw Object.assign(new Error('too little room is left'), { code: 'ENOSPC' })
   }
 

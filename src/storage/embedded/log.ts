@@ -2,7 +2,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { floorAt, idAt, MAX_ID } from '../ids.ts'
-import { mergeById } from '../paging.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
 import type { LaneBatch, Log, Logged, Range, Receipt } from '../ports.ts'
 import type { LogFiles } from './log-files.ts'
 import type { LoggedMessage } from './log-reader.ts'
@@ -29,22 +29,37 @@ export class EmbeddedLog implements Log {
     throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason: 'this process only reads it' })
   }
 
+  /** File by file, those whose next message is the nearest first: so texts of one file are in memory beside the page. */
   async page({ before = MAX_ID, after, limit }: Range): Promise<Logged[]> {
     const order = after === undefined ? 'descending' : 'ascending'
     const { files, clock, retentionMs } = this.#options
     const floor = floorAt(clock.ago(retentionMs), after)
     const page: Logged[] = []
+    let bytes = 0
     let cursor: string | undefined
-    // A damaged row leaves a gap: read on, so that a page is short at the end only.
-    while (page.length < limit) {
-      const sources = files.names().map((name) => (at = cursor, count: number): LoggedMessage[] => {
-        const [from, to] = order === 'ascending' ? [at ?? floor, before] : [floor, at ?? before]
-        return files.read(name, (reader) => reader.between(from, to, count, order)) ?? []
-      })
-      const rows = await mergeById(sources, limit - page.length, order)
-      for (const { id, text, lane } of files.intact(rows)) page.push({ id, text, lane })
-      if (rows.length === 0) break
-      cursor = rows.at(-1)!.id
+    const bounds = () =>
+      order === 'ascending' ? ([cursor ?? floor, before] as const) : ([floor, cursor ?? before] as const)
+    const firstIn = (name: string) => files.read(name, (reader) => reader.firstOf(...bounds(), order))
+    const isBehind = (a: string, b: string) => (order === 'ascending' ? a > b : a < b)
+    const heads = new Map(files.names().map((name) => [name, firstIn(name)]))
+    while (page.length < limit && bytes < PAGE_MAX_BYTES) {
+      const known = [...heads.values()].filter((id) => id !== undefined)
+      const [first, until] = [...new Set(known)].sort((a, b) => (isBehind(a, b) ? 1 : -1))
+      if (first === undefined) break
+      const most = { limit: limit - page.length, maxBytes: PAGE_MAX_BYTES - bytes, until }
+      const found = new Map<string, LoggedMessage>()
+      const names = [...heads.keys()].filter((name) => heads.get(name) === first)
+      for (const name of names) {
+        const copies = files.read(name, (reader) => reader.between(...bounds(), order, most)) ?? []
+        // Of a message that stands in two files, one copy may be damaged.
+        for (const copy of copies) if (found.get(copy.id)?.damaged ?? true) found.set(copy.id, copy)
+      }
+      for (const { id, text, lane } of files.intact([...found.values()])) {
+        page.push({ id, text, lane })
+        bytes += Buffer.byteLength(text)
+      }
+      cursor = [...found.keys()].at(-1) ?? first
+      for (const name of names) heads.set(name, firstIn(name))
     }
     return page
   }

@@ -7,6 +7,7 @@ import {
   LANES_POLL_MS,
   QUIET_PROBE_MS,
 } from '../../runtime/timings.ts'
+import { headroomBytes, MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
 import { DirectoryVersion, isFull } from './guard.ts'
@@ -31,8 +32,11 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
   const damage = new Damage(data, directoryVersion, logger)
   const files = new LogFiles({ ...options, directoryVersion, damage })
   const segmentAgeMs = retentionMs / SEGMENTS_PER_RETENTION
+  const headroom = headroomBytes(options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES)
   const writer =
-    number === undefined ? undefined : new LogWriter({ ...options, writer: number, segmentAgeMs, onBroken })
+    number === undefined
+      ? undefined
+      : new LogWriter({ ...options, writer: number, segmentAgeMs, headroom, onBroken })
   const queue = new EmbeddedQueue({ ...options, files, damage })
 
   let closed = false
@@ -59,7 +63,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
         writer && removeOldSegments({ ...options, writer: number!, current: writer.current }),
       'discard the segment': () => {
         const name = writer?.current
-        if (name !== undefined && isFull(data) && isRemovable({ name }, options)) writer!.discard()
+        if (name !== undefined && isFull(data, headroom) && isRemovable({ name }, options)) writer!.discard()
       },
       'remove messages': () => queue.removeOld(),
       // Texts that were delivered or purged are in them; a reader may have made them long.
@@ -80,7 +84,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
   }
   /** On a nearly full disk room is made at once. */
   const makeRoom = async () => {
-    if (!isFull(data)) return
+    if (!isFull(data, headroom)) return
     await keepHouse()
     await tryAll({
       'checkpoint the segment': () => writer?.checkpoint(),

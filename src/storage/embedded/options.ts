@@ -18,6 +18,8 @@ export interface EmbeddedOptions {
   keyRetentionMs?: number | null
   /** For a messages actor: no start is due later than this, whatever the clock of the last holder said. */
   retryMaxMs?: number
+  /** `--max-message`: so much more must be free on the disk. Default: 1 MiB. */
+  maxMessageBytes?: number
   /** Number of the logging actor this process hosts; without it the log is only read here. */
   writer?: number
   /** Called when the log cannot be written any more by this process, which must end. */

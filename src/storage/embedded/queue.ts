@@ -7,7 +7,9 @@ import { isMailroomError } from '../../runtime/errors.ts'
 import { DISK_PROBE_MS } from '../../runtime/timings.ts'
 import { LaneChoice } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
+import { HAND_MAX_BYTES } from '../limits.ts'
 import type { Batch, Delivered, LaneBatch, Queue, Receipt, Stored } from '../ports.ts'
+import { Room } from '../room.ts'
 import type { Damage } from './damage.ts'
 import { whyUnwritable } from './guard.ts'
 import { HeldLane, unavailable } from './held-lane.ts'
@@ -35,6 +37,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #choice: LaneChoice
   /** Why a lane could not be taken, human-readable, and when (monotonic, ms). */
   readonly #notHeld = new Map<number, { reason: string; at: number }>()
+  readonly #room = new Room(HAND_MAX_BYTES)
   #turns = Promise.resolve()
 
   readonly #pauseFile: PauseFile
@@ -67,7 +70,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
       lock = takeLock(join(data, `home-${lane}.lock`), { directory: dataIdentity })
       if (lock === undefined) throw elsewhere(lane)
       const home = this.#openHome(lane)
-      this.held.set(lane, new HeldLane({ lane, home, lock, files, clock }))
+      this.held.set(lane, new HeldLane({ lane, home, lock, files, clock, room: this.#room }))
       this.#notHeld.delete(lane)
       return home.leftOpenCount
     } catch (error) {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { idAt } from '../ids.ts'
 import { takeLock } from './lock-file.ts'
 import { type LogName, listLogs } from './log-files.ts'
-import { type LaneRow, LOG_SCHEMA, LogReader } from './log-reader.ts'
+import { LOG_SCHEMA, LogReader, lastOf, type RowHead } from './log-reader.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { homeName } from './queue.ts'
 import { createFile, openToRead, removeFile } from './sqlite.ts'
@@ -97,10 +97,10 @@ function isSettled(reader: LogReader, lane: number, home: string): boolean {
         `SELECT (SELECT ifnull(sum(count), 0) FROM delivered WHERE id BETWEEN ?1 AND ?2)
           + (SELECT count(*) FROM dead WHERE id BETWEEN ?1 AND ?2) AS count`,
       )
-      const isSettledRow = ({ count, messages }: LaneRow) =>
-        outcomes.get(messages[0]!.id, messages.at(-1)!.id)!['count'] === count
+      const isSettledRow = ({ id, count }: RowHead) =>
+        outcomes.get(id, lastOf({ id, count }))!['count'] === count
       for (let seq = (file?.['cursor'] as number) ?? 0; ; ) {
-        const rows = reader.ofLane(lane, seq, CHUNK_COUNT)
+        const rows = reader.headsOf(lane, seq, CHUNK_COUNT)
         if (!rows.every(isSettledRow)) return false
         if (rows.length < CHUNK_COUNT) return true
         seq = rows.at(-1)!.seq

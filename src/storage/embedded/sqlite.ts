@@ -10,8 +10,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { MailroomError } from '../../runtime/errors.ts'
 import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
-import { TEXT_MAX_BYTES, WAL_MAX_BYTES } from '../limits.ts'
-import { freeBytes, Gone, Guard, PRIVATE, REMEDY } from './guard.ts'
+import { WAL_MAX_BYTES } from '../limits.ts'
+import { freeBytes, Gone, Guard, PRIVATE, PROBE_BYTES, REMEDY } from './guard.ts'
 
 /** The version of the files' layout. A file of another version is refused. */
 export const FORMAT_VERSION = 2
@@ -197,7 +197,7 @@ export function checkpoint(database: DatabaseSync): void {
 export function checkpointWithin(path: string, database: DatabaseSync, guard: Guard): void {
   const size = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
   const free = freeBytes(dirname(path))
-  if (size === 0 || (free < size && free > TEXT_MAX_BYTES)) return
+  if (size === 0 || (free < size && free > PROBE_BYTES)) return
   checkpoint(database)
   guard.forgetSizes()
 }

@@ -10,7 +10,8 @@ export interface LoadedBatch {
   batchKey: string
   /** Its key in `pending`. */
   key: string
-  texts: readonly string[]
+  /** By place; empty of those that are not open any more. */
+  texts: string[]
   /** Places of messages that are pending and not in hand, ascending. */
   ready: number[]
   /** Places of messages that are not settled: those in `ready` and those in hand. */
@@ -51,21 +52,18 @@ export class Backlog {
     this.#waiting.set(key, { isLogged: true, isFresh })
   }
 
-  /** The first batches that are not loaded, in order: at least one, up to about so many messages and bytes. */
+  /** The first batches that are not loaded, in order, up to about so many messages; `fits` may end it earlier. */
   next(
     maxCount: number,
-    maxBytes: number,
-    bytesOf: (count: number) => number,
+    fits: (count: number, isFirst: boolean) => boolean,
   ): { key: string; known: Known }[] {
     const chosen: { key: string; known: Known }[] = []
     let count = 0
-    let bytes = 0
     for (const [key, known] of this.#waiting) {
       const size = partsOf(key).count!
-      if (chosen.length > 0 && (count >= maxCount || bytes + bytesOf(size) > maxBytes)) break
+      if (count >= maxCount || !fits(size, chosen.length === 0)) break
       chosen.push({ key, known })
       count += size
-      bytes += bytesOf(size)
     }
     return chosen
   }

@@ -4,9 +4,9 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { OVERDUE_MS, REAPPEND_DEADLINE_MS, WAKE_POLL_MS } from '../../runtime/timings.ts'
 import { placeOf, timeOf } from '../ids.ts'
-import { BATCH_MAX_BYTES, CLAIM_MAX_BYTES, TEXT_MAX_BYTES } from '../limits.ts'
-import type { Claimed, Delivered, LaneBatch } from '../ports.ts'
-import type { LoadedBatch } from './backlog.ts'
+import { bodyMaxBytes, HAND_MAX_BYTES, storedMaxBytes } from '../limits.ts'
+import { type Claimed, type Delivered, type LaneBatch, textBytesOf } from '../ports.ts'
+import type { Known, LoadedBatch } from './backlog.ts'
 import { type ClusterQueue, FOR_EVER_MS, makeSure } from './cluster.ts'
 import { messagesOf, type PendingEntry, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
@@ -19,7 +19,12 @@ export interface ClaimerOptions {
   clock: Clock
   /** Puts a batch into the log, once more. */
   repair: (batch: LaneBatch) => Promise<unknown>
+  /** `--max-message`: what a text that is fetched may have. */
+  maxMessageBytes: number
 }
+
+/** What one claim fetches at once: others are to find room, too. */
+const FETCH_MAX_BYTES = HAND_MAX_BYTES / 2
 
 /** Claims for one lane, one claim at a time. */
 export class Claimer {
@@ -69,17 +74,18 @@ export class Claimer {
     const state = this.#state
     const claimed: Claimed[] = []
     try {
-      await this.#claimLone(claimed, maxRetryCount)
+      if (!(await this.#claimLone(claimed, maxRetryCount))) return claimed
       while (!state.released && claimed.length < maxCount) {
         for (const hand of state.backlog.take(maxCount - claimed.length)) {
           if (state.lone.has(hand.id)) {
+            state.room.give(Buffer.byteLength(hand.text))
             state.leaveBatch(hand) // A start that seemed to have failed was written after all.
             continue
           }
           state.inHand.set(hand.id, hand)
           claimed.push({ id: hand.id, text: hand.text, starts: 0, deaths: 0, suspect: false })
         }
-        if (claimed.length < maxCount && !(await this.#loadMore(maxCount - claimed.length))) break
+        if (claimed.length < maxCount && !(await this.#loadMore(maxCount - claimed.length, claimed))) break
       }
     } catch (error) {
       if (claimed.length === 0 || !isMailroomError(error)) throw error
@@ -87,9 +93,26 @@ export class Claimer {
     return claimed
   }
 
-  async #claimLone(claimed: Claimed[], maxCount: number): Promise<void> {
+  /** @returns False when there is no room for any of them. */
+  async #claimLone(claimed: Claimed[], maxCount: number): Promise<boolean> {
     const state = this.#state
-    const due = state.lone.due((id) => !state.inHand.has(id)).slice(0, maxCount)
+    const each = storedMaxBytes(this.#options.maxMessageBytes)
+    const due: string[] = []
+    for (const id of state.lone.due((id) => !state.inHand.has(id)).slice(0, maxCount)) {
+      if (!state.room.take(each, due.length === 0)) break
+      due.push(id)
+    }
+    try {
+      await this.#fetchLone(due, claimed)
+    } finally {
+      // From here on the texts have what they have.
+      state.room.give(each * due.length - textBytesOf(claimed))
+    }
+    return due.length > 0 || maxCount === 0 || state.lone.due((id) => !state.inHand.has(id)).length === 0
+  }
+
+  async #fetchLone(due: readonly string[], claimed: Claimed[]): Promise<void> {
+    const state = this.#state
     if (due.length === 0) return
     const [entries, delivered] = await Promise.all([state.lone.fetch(due), state.list.findSure(due)])
     state.foundDelivered(delivered)
@@ -108,15 +131,40 @@ export class Claimer {
     }
   }
 
-  /** Brings batches here. @returns False when none waits. */
-  async #loadMore(maxCount: number): Promise<boolean> {
-    const { backlog, pending, list } = this.#state
+  /** What the texts of a batch may have together. */
+  #mostBytes(count: number): number {
+    const { maxMessageBytes } = this.#options
+    const one = storedMaxBytes(maxMessageBytes)
+    return Math.min(count * one, bodyMaxBytes(maxMessageBytes) + one)
+  }
+
+  /** Brings batches here. @returns False when none waits, or there is no room for one. */
+  async #loadMore(maxCount: number, claimed: readonly Claimed[]): Promise<boolean> {
+    const { backlog, room } = this.#state
     if (backlog.waitingCount === 0) {
       for (const key of await this.#options.mail.drain(maxCount)) this.#arrived(key)
     }
-    const bytesOf = (count: number) => Math.min(BATCH_MAX_BYTES, count * TEXT_MAX_BYTES)
-    const chosen = backlog.next(maxCount, CLAIM_MAX_BYTES, bytesOf)
+    let bytes = 0
+    const chosen = backlog.next(maxCount, (count, isFirst) => {
+      const most = this.#mostBytes(count)
+      if (!isFirst && bytes + most > FETCH_MAX_BYTES) return false
+      if (!room.take(most, isFirst && claimed.length === 0)) return false
+      bytes += most
+      return true
+    })
     if (chosen.length === 0) return false
+    try {
+      bytes -= await this.#load(chosen)
+    } finally {
+      room.give(bytes)
+    }
+    return true
+  }
+
+  /** @returns The bytes of the texts that were loaded. @throws When no batch could be loaded. */
+  async #load(chosen: readonly { key: string; known: Known }[]): Promise<number> {
+    const { backlog, pending, list } = this.#state
+    let bytes = 0
     const unsure = chosen.filter(({ known }) => !known.isFresh).map(({ key }) => key)
     const [values, delivered] = await Promise.all([
       pending.getAll(chosen.map(({ key }) => key)),
@@ -134,8 +182,12 @@ export class Claimer {
         const batch = this.#batchOf(key, value, delivered)
         if (batch.ready.length === 0) return this.#state.leavePending(key)
         try {
-          if (known.isLogged || (await this.#log(batch, value))) backlog.loaded(batch)
-          else backlog.remove(key)
+          if (known.isLogged || (await this.#log(batch, value))) {
+            for (const [index] of batch.texts.entries())
+              if (!batch.open.has(index + 1)) batch.texts[index] = ''
+            bytes += textBytesOf(batch.texts.map((text) => ({ text })))
+            backlog.loaded(batch)
+          } else backlog.remove(key)
         } catch (error) {
           backlog.postpone(key)
           failures.push(error)
@@ -143,7 +195,7 @@ export class Claimer {
       }),
     )
     if (failures.length === chosen.length) throw failures[0]
-    return true
+    return bytes
   }
 
   /** Of a batch, only what is not settled and not alone is ready. */

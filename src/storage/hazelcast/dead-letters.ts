@@ -2,6 +2,8 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
 import { MIN_ID } from '../ids.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import { firstBytes } from '../paging.ts'
 import type { Dead, DeadFilter, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
@@ -103,11 +105,15 @@ export class LaneDeadLetters {
   async page({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     const ids = this.#order.page(after, this.#dead.size)
     const page: Dead[] = []
+    let bytes = 0
     for await (const letters of this.#read(ids)) {
-      for (const [id, letter] of letters) page.push({ id, ...letter })
-      if (page.length >= limit) break
+      for (const [id, letter] of letters) {
+        page.push({ id, ...letter })
+        bytes += Buffer.byteLength(letter.text)
+      }
+      if (page.length >= limit || bytes >= PAGE_MAX_BYTES) break
     }
-    return page.slice(0, limit)
+    return firstBytes(page.slice(0, limit), PAGE_MAX_BYTES)
   }
 
   /** As `Queue.sift`. Without a filter nothing is read, and one with a time reads only what may be old enough. */

@@ -13,8 +13,10 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, byId, placeOf, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, MAX_ID, placeOf, timeOf } from '../ids.ts'
 import { deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import { firstBytes } from '../paging.ts'
 import type {
   Claimed,
   Dead,
@@ -29,6 +31,8 @@ import type {
   Stored,
   Whereabouts,
 } from '../ports.ts'
+import { textBytesOf } from '../ports.ts'
+import type { Room } from '../room.ts'
 import type { Census } from './census.ts'
 import { Claimer } from './claimer.ts'
 import { type Cluster, FOR_EVER_MS, makeSure } from './cluster.ts'
@@ -36,6 +40,9 @@ import { laneKey, mailOf, messagesOf, type PendingEntry, partsOf } from './entri
 import { LaneState } from './lane-state.ts'
 import { PendingScan } from './pending-scan.ts'
 import { Settler } from './settler.ts'
+
+/** Entries that are fetched at once where all of them are wanted, until they are enough. */
+const FETCH_COUNT = 16
 
 /** What a held lane needs. */
 export interface HeldLaneOptions {
@@ -49,6 +56,10 @@ export interface HeldLaneOptions {
   /** Puts a batch into the log, once more. */
   repair: (batch: LaneBatch) => Promise<unknown>
   census: Census
+  /** For the texts of all lanes of the process. */
+  room: Room
+  /** `--max-message`. */
+  maxMessageBytes: number
 }
 
 /** A held lane. All throw `MR_STORE_UNAVAILABLE`, or `MR_LANE_ELSEWHERE` once it was released. */
@@ -60,12 +71,15 @@ export class HeldLane {
   readonly #pendingScan: PendingScan
 
   constructor(options: HeldLaneOptions) {
-    const { lane, cluster, clock, logger, repair } = options
-    const state = new LaneState(options)
+    const { lane, cluster, clock, logger, repair, maxMessageBytes } = options
     const wake = () => this.wake()
+    const state = new LaneState({ ...options, room: options.room.lane(wake) })
     this.#clock = clock
     this.#state = state
-    this.#claimer = new Claimer({ state, mail: cluster.queue(mailOf(lane)), clock, repair })
+    this.#claimer = new Claimer({
+      ...{ state, mail: cluster.queue(mailOf(lane)), clock, repair },
+      maxMessageBytes,
+    })
     this.#settler = new Settler(state, wake)
     this.#pendingScan = new PendingScan({ state, clock, logger, wake })
   }
@@ -169,26 +183,59 @@ export class HeldLane {
    * first, then what is out of its batch, then the list: a message that moves meanwhile is found where it moved to.
    */
   async stored({ after, limit }: { after: string; limit: number }): Promise<Stored[]> {
+    for (let from = after; ; ) {
+      const { messages, until } = await this.#storedAfter(from, limit)
+      if (messages.length > 0 || until === MAX_ID) return messages
+      from = until
+    }
+  }
+
+  /**
+   * The first of them, until their texts reach `PAGE_MAX_BYTES`.
+   *
+   * @returns `until`: the id up to which (inclusive) none is missing; `MAX_ID` when none is.
+   */
+  async #storedAfter(after: string, limit: number): Promise<{ messages: Stored[]; until: string }> {
     const { dead, list, lone, inHand } = this.#state
     const found = new Map<string, string | null>()
-    for (const { id, text } of await this.#waitingAfter(after, limit)) found.set(id, text)
+    let until = MAX_ID
+    const cutAt = (last: string | undefined) => {
+      if (last !== undefined && last < until) until = last
+    }
+    const waiting = await this.#waitingAfter(after, limit)
+    for (const { id, text } of waiting) found.set(id, text)
+    if (textBytesOf(waiting) >= PAGE_MAX_BYTES) cutAt(waiting.at(-1)!.id)
     const ids = [...new Set([...inHand.keys(), ...lone.ids(), ...dead.ids()])].filter((id) => id > after)
     const chosen = ids.sort().slice(0, limit)
-    for (const id of chosen) found.set(id, inHand.get(id)?.text ?? null)
-    for (const place of [lone, dead, lone]) {
-      const without = chosen.filter((id) => found.get(id) === null)
-      for (const [id, { text }] of await place.fetch(without)) found.set(id, text)
+    let bytes = 0
+    for (let index = 0; index < chosen.length; index += FETCH_COUNT) {
+      if (bytes >= PAGE_MAX_BYTES) {
+        cutAt(chosen[index - 1])
+        break
+      }
+      const some = chosen.slice(index, index + FETCH_COUNT)
+      for (const id of some) found.set(id, inHand.get(id)?.text ?? null)
+      for (const place of [lone, dead, lone]) {
+        const without = some.filter((id) => found.get(id) === null)
+        for (const [id, { text }] of await place.fetch(without)) found.set(id, text)
+      }
+      for (const id of some) bytes += Buffer.byteLength(found.get(id) ?? '')
     }
-    for (const { id, text } of await list.page({ after, limit })) found.set(id, text)
+    const listed = await list.page({ after, limit })
+    for (const { id, text } of listed) found.set(id, text)
+    if (textBytesOf(listed) >= PAGE_MAX_BYTES) cutAt(listed.at(-1)!.id)
     this.#state.refuseReleased()
     for (const id of found.keys()) if (dead.isPurged(id)) found.set(id, null)
     // Gone, and not purged: it was delivered after the list was read.
-    const stored = [...found].filter(([id, text]) => text !== null || dead.isPurged(id))
+    const stored = [...found].filter(([id, text]) => id <= until && (text !== null || dead.isPurged(id)))
     const messages = stored.map(([id, text]) => ({ id, text }))
-    return messages.sort(byId).slice(0, limit)
+    return { messages: firstBytes(messages.sort(byId).slice(0, limit), PAGE_MAX_BYTES), until }
   }
 
-  /** Messages of batches that wait, durably, ascending: those of the first batches that have so many after an id. */
+  /**
+   * Messages of batches that wait, durably, ascending: those of the first batches that have so many after an id, or whose
+   * texts reach `PAGE_MAX_BYTES`.
+   */
   async #waitingAfter(after: string, limit: number): Promise<Message[]> {
     const { lane, pending, backlog } = this.#state
     const keys: string[] = []
@@ -199,11 +246,15 @@ export class HeldLane {
       keys.push(key)
       if (keys.length > 1) count += partsOf(key).count!
     }
-    const values = await makeSure(pending, await pending.getAll(keys), FOR_EVER_MS)
-    const messages = [...values].flatMap(([key, value]) =>
-      messagesOf(partsOf(key).id, (JSON.parse(value) as PendingEntry).texts),
-    )
-    return messages.filter(({ id }) => id > after)
+    const messages: Message[] = []
+    for (let index = 0; index < keys.length && textBytesOf(messages) < PAGE_MAX_BYTES; index += FETCH_COUNT) {
+      const found = await pending.getAll(keys.slice(index, index + FETCH_COUNT))
+      for (const [key, value] of await makeSure(pending, found, FOR_EVER_MS)) {
+        const { texts } = JSON.parse(value) as PendingEntry
+        messages.push(...messagesOf(partsOf(key).id, texts).filter(({ id }) => id > after))
+      }
+    }
+    return messages.sort(byId)
   }
 
   /** What is in hand is in nobody's hand; a claim that waits is refused. Resolves when nothing is under way. */

@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../../runtime/clock.ts'
 import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../ids.ts'
-import type { Range } from '../ports.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import type { Message, Range } from '../ports.ts'
 import type { ClusterMap } from './cluster.ts'
 
 const FIRST_SPAN_MS = 500
@@ -13,10 +14,12 @@ const FEW_KEYS = 50
 const MANY_KEYS = 2000
 const WIDEN = 4
 const FETCH_BYTES = 4 * 1024 * 1024
-const FETCH_MAX_COUNT = 64
+/** So many of the largest entries are fetched at once at most: `HAND_MAX_BYTES`, with room for what JSON adds. */
+const FETCH_MAX_COUNT = 24
 const FETCH_FIRST_COUNT = 8
-/** The last few entries are kept, as the next page often begins in them. */
+/** The last few entries are kept, as the next page often begins in them, and no more of their values than this. */
 const CACHE_COUNT = 4
+const CACHE_MAX_BYTES = 2 * PAGE_MAX_BYTES
 
 /** How entries are read. */
 export interface KeyRangeOptions<T> {
@@ -33,16 +36,16 @@ export interface KeyRangeOptions<T> {
 }
 
 /** Pages of a map by id. */
-export class KeyRange<T extends { id: string }> {
+export class KeyRange<T extends Message> {
   readonly #options: KeyRangeOptions<T>
-  readonly #cache = new Map<string, T[]>()
+  readonly #cache = new Map<string, { items: T[]; bytes: number }>()
 
   constructor(options: KeyRangeOptions<T>) {
     this.#options = options
   }
 
   /**
-   * One page; an id that stands in two entries is shown once.
+   * One page, which ends with the text that reaches `PAGE_MAX_BYTES`; an id that stands in two entries is shown once.
    *
    * @remarks Cost grows with the page, and a little with the logarithm of the gaps in time.
    */
@@ -52,13 +55,15 @@ export class KeyRange<T extends { id: string }> {
     const oldest = idAt(clock.ago(retentionMs))
     const floor = after === undefined || after < oldest ? oldest : after
     const page: T[] = []
+    let bytes = 0
     for await (const ids of this.#windows(floor, before, ascending)) {
       for await (const items of this.#batches(ids)) {
         const inside = items.filter(({ id }) => id > floor && id < before)
         for (const item of ascending ? inside : inside.reverse()) {
           if (item.id === page.at(-1)?.id) continue
           page.push(item)
-          if (page.length === limit) return page
+          bytes += Buffer.byteLength(item.text)
+          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
         }
       }
     }
@@ -112,8 +117,8 @@ export class KeyRange<T extends { id: string }> {
     const { map, prefix, itemsOf, isFinal = () => true } = this.#options
     const found = new Map<string, T[]>()
     for (const id of ids) {
-      const items = this.#cache.get(id)
-      if (items !== undefined) found.set(id, items)
+      const kept = this.#cache.get(id)
+      if (kept !== undefined) found.set(id, kept.items)
     }
     const wanted = ids.filter((id) => !found.has(id))
     let bytes = 0
@@ -123,7 +128,7 @@ export class KeyRange<T extends { id: string }> {
       const items = itemsOf(id, value)
       found.set(id, items)
       // Other pages are read meanwhile, and trim: what this one needs is not left in the cache alone.
-      if (isFinal(value)) this.#cache.set(id, items)
+      if (isFinal(value)) this.#cache.set(id, { items, bytes: value.length })
       bytes += value.length
     }
     this.#trim()
@@ -132,9 +137,11 @@ export class KeyRange<T extends { id: string }> {
 
   /** Keeps the newest. */
   #trim(): void {
-    for (const id of this.#cache.keys()) {
-      if (this.#cache.size <= CACHE_COUNT) return
+    let bytes = [...this.#cache.values()].reduce((sum, kept) => sum + kept.bytes, 0)
+    for (const [id, kept] of this.#cache) {
+      if (this.#cache.size <= CACHE_COUNT && bytes <= CACHE_MAX_BYTES) return
       this.#cache.delete(id)
+      bytes -= kept.bytes
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
 import type { Delivered } from '../ports.ts'
+import type { LaneRoom } from '../room.ts'
 import { Backlog, type LoadedBatch } from './backlog.ts'
 import type { Census } from './census.ts'
 import type { Cluster, ClusterMap } from './cluster.ts'
@@ -30,6 +31,8 @@ export interface LaneStateOptions {
   retentionMs: number
   retryMaxMs: number
   census: Census
+  /** For the texts of the batches that are loaded, and of all that is in hand. */
+  room: LaneRoom
 }
 
 /** The state of one held lane. */
@@ -42,11 +45,13 @@ export class LaneState {
   readonly backlog = new Backlog()
   readonly leaving: Leaving
   readonly inHand = new Map<string, Hand>()
+  readonly room: LaneRoom
   readonly #deliveredByFormerHolder = new Map<string, Delivered>()
   #released = false
 
-  constructor({ lane, cluster, clock, retentionMs, retryMaxMs, census }: LaneStateOptions) {
+  constructor({ lane, cluster, clock, retentionMs, retryMaxMs, census, room }: LaneStateOptions) {
     this.lane = lane
+    this.room = room
     this.pending = cluster.map(NAMES.pending)
     this.list = new DeliveredList({ lane, cluster, clock, retentionMs, census })
     this.lone = new LoneMessages({ map: this.pending, lane, clock, retryMaxMs })
@@ -69,6 +74,12 @@ export class LaneState {
   /** It is nobody's state any more. */
   release(): void {
     this.#released = true
+    this.room.close()
+  }
+
+  /** A message is in hand no more, and its text in memory neither. */
+  drop({ id, text }: Hand): void {
+    if (this.inHand.delete(id)) this.room.give(Buffer.byteLength(text))
   }
 
   /** @throws {MailroomError} `MR_LANE_ELSEWHERE` once it was released. */
@@ -83,6 +94,7 @@ export class LaneState {
     if (batch === undefined) return
     hand.batch = undefined
     batch.open.delete(placeOf(id))
+    batch.texts[placeOf(id) - 1] = '' // The hand has it, as long as it is needed.
     if (batch.open.size === 0) this.leavePending(batch.key)
   }
 

@@ -6,7 +6,7 @@ import type { Message } from '../ports.ts'
 import { type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type LoneEntry, laneKey } from './entries.ts'
 
-const FETCH_COUNT = 64
+const FETCH_COUNT = 16
 
 /** A lone message without its text, which stays in the cluster. */
 export type Lone = Omit<LoneEntry, 'text'>

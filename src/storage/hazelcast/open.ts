@@ -7,6 +7,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
 import type { LaneReport } from '../lane-choice.ts'
+import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
 import { Bound } from './bound.ts'
 import { Census } from './census.ts'
@@ -34,6 +35,8 @@ export interface HazelcastOptions {
   keyRetentionMs?: number | null
   /** For a messages actor: no start is due later than this, whatever the clock of the last holder said. */
   retryMaxMs?: number
+  /** `--max-message`; 1 MiB by default. */
+  maxMessageBytes?: number
   /** Where the one cluster of this process is; without it `Backend.cluster` is absent. */
   address?: { clusterName: string; members: readonly string[] }
   /** Actors of this one's role; 1 by default. */
@@ -73,6 +76,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       isElsewhere: options.isElsewhere ?? (() => false),
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
+      maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
     })
   const { address } = options
   const [own] = stores

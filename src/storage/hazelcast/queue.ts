@@ -3,7 +3,9 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
+import { HAND_MAX_BYTES } from '../limits.ts'
 import type { Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
+import { Room } from '../room.ts'
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
@@ -37,6 +39,8 @@ export interface HazelcastQueueOptions {
   depths?: LaneReport | undefined
   /** Puts a batch into the log, once more: its facade may have died before it did, and what is found there need not be durable. */
   repair: (batch: LaneBatch) => Promise<unknown>
+  /** `--max-message`. */
+  maxMessageBytes: number
 }
 
 /** Answers `Queue`. */
@@ -46,6 +50,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #acceptor: QueueAcceptor
   readonly #leases: Leases
   readonly #meta: ClusterMap
+  readonly #room = new Room(HAND_MAX_BYTES)
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
@@ -69,7 +74,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const held = new HeldLane({ lane, ...this.#options })
+    const held = new HeldLane({ lane, ...this.#options, room: this.#room })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()

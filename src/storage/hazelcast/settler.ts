@@ -44,7 +44,6 @@ export class Settler {
       ...pairs.map(({ hand, settlement }) => this.#write(hand, settlement)),
     ])
     // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
-    for (const { hand } of pairs) inHand.delete(hand.id)
     for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)
     return shown.sort(byId)
   }
@@ -94,10 +93,12 @@ export class Settler {
   /** Takes a settled message from where it was. */
   #putAway(hand: Hand, { as }: Settlement): void {
     if (as === 'back' && hand.batch !== undefined && !this.#state.lone.has(hand.id)) {
+      this.#state.inHand.delete(hand.id) // Its text stays in memory, with its batch.
       hand.batch.ready.unshift(placeOf(hand.id))
       this.#wake()
       return
     }
+    this.#state.drop(hand)
     this.#state.leaveBatch(hand)
     const known = this.#state.lone.get(hand.id)
     if (as === 'done') this.#state.forgetDelivered(hand.id)

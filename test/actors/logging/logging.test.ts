@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import fc from 'fast-check'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
-import { boundedPage } from '../../../src/storage/paging.ts'
-import type { Range } from '../../../src/storage/ports.ts'
 import { seeded, testContext } from '../../support/actor-context.ts'
-import { MemoryStore, pageOf } from '../../support/memory-backend.ts'
+import { MemoryStore } from '../../support/memory-backend.ts'
 
 function open(mailboxCapacity = 1000) {
   const context = testContext({ name: 'logging-1', config: { mailboxCapacity } })
@@ -74,34 +71,6 @@ test('a page of large texts is shorter than asked, never empty before the end', 
   assert.equal(page.length, 8)
   const rest = await actor.page({ limit: 1000, before: page.at(-1)!.id })
   assert.equal(rest.length, 8)
-})
-
-test('a bounded page is the first part of the whole page, and all of it when it fits', async () => {
-  const items = Array.from({ length: 50 }, (_, index) => ({
-    id: String(100 + index),
-    text: 'x'.repeat(index),
-  }))
-  const bound = fc.option(fc.integer({ min: 99, max: 151 }).map(String), { nil: undefined })
-  const args = fc.record({
-    after: bound,
-    before: bound,
-    limit: fc.integer({ min: 1, max: 60 }),
-    maxBytes: fc.integer({ min: 1, max: 1500 }),
-    chunk: fc.integer({ min: 1, max: 20 }),
-  })
-  await fc.assert(
-    fc.asyncProperty(args, async ({ after, before, limit, maxBytes, chunk }) => {
-      const range: Range = { limit, ...(after && { after }), ...(before && { before }) }
-      const page = await boundedPage(range, maxBytes, chunk, async (part) => {
-        assert.ok(part.limit <= chunk)
-        return pageOf(items, part)
-      })
-      const whole = pageOf(items, range)
-      assert.deepEqual(page, whole.slice(0, page.length))
-      const bytes = page.reduce((sum, { text }) => sum + text.length, 0)
-      if (page.length < whole.length) assert.ok(bytes >= maxBytes)
-    }),
-  )
 })
 
 test('the time left that another node sends replaces its deadline', async () => {

@@ -96,18 +96,25 @@ const INVALID: readonly (readonly [what: string, body: string])[] = [
   ['a million backslashes', `{"text":"${'\\'.repeat(900_000)}`],
 ]
 
+/** Of `--max-message`. */
+const MOST = MIB
+
 const LARGE: readonly (readonly [what: string, type: string, body: string | Buffer])[] = [
-  ['a text of 65,537 bytes', TEXT, 'x'.repeat(65_537)],
-  ['a text of 65,538 bytes in 21,846 characters', TEXT, '€'.repeat(21_846)],
-  ['a text of 65,537 bytes in JSON', JSON_TYPE, `{"text":"${'x'.repeat(65_537)}"}`],
-  ['a text of 65,537 bytes, escaped', JSON_TYPE, `{"text":"${'\\u0041'.repeat(65_537)}"}`],
-  ['a text of 65,540 bytes of emoji', JSON_TYPE, `{"text":"${'😀'.repeat(16_385)}"}`],
-  ['a batch whose second text is too large', JSON_TYPE, `[{"text":"a"},{"text":"${'x'.repeat(65_537)}"}]`],
-  ['a JSON body of 1 MiB and a byte', JSON_TYPE, `{"text":"a"}${' '.repeat(MIB - 11)}`],
-  ['bad UTF-8 beyond the limit', TEXT, Buffer.alloc(65_537, 0xff)],
+  ['a text of 1 MiB and a byte', TEXT, 'x'.repeat(MOST + 1)],
+  ['a text of 1 MiB and 2 bytes in 349,526 characters', TEXT, '€'.repeat(349_526)],
+  ['a text of 1 MiB and a byte in JSON', JSON_TYPE, `{"text":"${'x'.repeat(MOST + 1)}"}`],
+  [
+    'a text of 1 MiB and a byte, some of it escaped',
+    JSON_TYPE,
+    `{"text":"${'\\u0041'.repeat(100_000)}${'x'.repeat(MOST - 99_999)}"}`,
+  ],
+  ['a text of 1 MiB and 4 bytes of emoji', JSON_TYPE, `{"text":"${'😀'.repeat(MOST / 4 + 1)}"}`],
+  ['a batch whose second text is too large', JSON_TYPE, `[{"text":"a"},{"text":"${'x'.repeat(MOST + 1)}"}]`],
+  ['a JSON body of 2 MiB and a byte', JSON_TYPE, `{"text":"a"}${' '.repeat(2 * MIB - 11)}`],
+  ['bad UTF-8 beyond the limit', TEXT, Buffer.alloc(MOST + 1, 0xff)],
 ]
 
-const LARGEST = `${'x'.repeat(65_533)}€`
+const LARGEST = `${'x'.repeat(MOST - 3)}€`
 
 /** The cases. */
 export const BODIES: readonly Case[] = [
@@ -116,8 +123,10 @@ export const BODIES: readonly Case[] = [
   ),
   ...LARGE.map(([what, type, body]) => refused(what, 413, 'MR_TOO_LARGE', post(type, body))),
   refused('an empty text/plain', 400, 'MR_MESSAGE_INVALID', post(TEXT, '')),
-  taken('a text of 65,536 bytes', 201, post(TEXT, LARGEST), [LARGEST]),
-  taken('a JSON body of exactly 1 MiB', 201, post(JSON_TYPE, `{"text":"padded"}`.padEnd(MIB)), ['padded']),
+  taken('a text of 1 MiB', 201, post(TEXT, LARGEST), [LARGEST]),
+  taken('a JSON body of exactly 2 MiB', 201, post(JSON_TYPE, `{"text":"padded"}`.padEnd(2 * MIB)), [
+    'padded',
+  ]),
   taken('an escaped key', 201, post(JSON_TYPE, '{"\\u0074ext":"escaped key"}'), ['escaped key']),
   taken('JSON with white space all over', 201, post(JSON_TYPE, ' \t\r\n{ "text" : "spaced" } \n'), [
     'spaced',

@@ -25,8 +25,8 @@ const INVALID: readonly (readonly [what: string, code: string, line: Bytes])[] =
   ['a line of gzip', BAD, Buffer.from('1f8b0800000000000003', 'hex')],
   ['arrays nested deep', BAD, '['.repeat(DEEP) + ']'.repeat(DEEP)],
   ['objects nested deep', BAD, `${'{"text":'.repeat(DEEP)}1${'}'.repeat(DEEP)}`],
-  ['a text too long', 'MR_TOO_LARGE', `{"text":"${'x'.repeat(65_537)}"}`],
-  ['a line too long', 'MR_TOO_LARGE', `{"text":"${'x'.repeat(600_000)}"}`],
+  ['a text too long', 'MR_TOO_LARGE', `{"text":"${'x'.repeat(1_048_577)}"}`],
+  ['a line too long', 'MR_TOO_LARGE', `{"text":"${'x'.repeat(2_200_000)}"}`],
   ['a line of 5 MB', 'MR_TOO_LARGE', 'x'.repeat(5_000_000)],
 ]
 

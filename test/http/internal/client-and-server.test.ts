@@ -15,7 +15,7 @@ const directory = { actors: () => [], warnings: () => [], onChange: () => () => 
 const batch = { messages: [{ id: '01', text: 'ä\u0000\uFEFF' }], deadlineAt: 1, lane: 3 }
 
 async function open(context: TestContext, methods: Methods, secret = 'secret') {
-  const config = { internalHost: '127.0.0.1' }
+  const config = { internalHost: '127.0.0.1', maxMessageBytes: 1024 * 1024 }
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret, clock, directory })
   context.after(async () => {
@@ -135,7 +135,7 @@ test('a call that an idle connection carries to an actor that just began to clos
 })
 
 test('an internal server listens on the configured host, and reports its address', async (t) => {
-  const config = { internalHost: '127.0.0.2' }
+  const config = { internalHost: '127.0.0.2', maxMessageBytes: 1024 * 1024 }
   const methods = { append: async () => [] }
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret: 'secret', clock, directory })

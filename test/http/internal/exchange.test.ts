@@ -21,7 +21,7 @@ function batchOf(text: string): LaneBatch {
 }
 
 async function open(context: TestContext, methods: Methods) {
-  const config = { internalHost: '127.0.0.1' }
+  const config = { internalHost: '127.0.0.1', maxMessageBytes: 1024 * 1024 }
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret: 'secret', clock, directory })
   context.after(async () => {
@@ -187,7 +187,7 @@ test('a line that is not JSON ends its exchange, and nothing else', async (conte
 })
 
 test('calls that wait hold up neither others nor a close', async (context) => {
-  const config = { internalHost: '127.0.0.1' }
+  const config = { internalHost: '127.0.0.1', maxMessageBytes: 1024 * 1024 }
   let waitingCount = 0
   const methods = {
     find: (_lane: number, _id: string, waitMs: number) => {

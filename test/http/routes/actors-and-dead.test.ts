@@ -262,3 +262,25 @@ test('delivery is paused and resumed; what is no such body is refused by name', 
   facade.fault = new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'away' })
   assert.equal((await put('{"paused":true}')).status, 503)
 })
+
+test('a delivered message is delivered again; what keeps it from that is told', async (t) => {
+  const { ask, facade } = await startApi(t)
+  const { json } = await ask('POST', '/messages', { headers: JSON_TYPE, body: '{"text":"a"}' })
+  const again = () => ask('POST', `/messages/${json.id}/redeliver`)
+  const done = await again()
+  assert.deepEqual([done.status, done.json], [200, { id: json.id, state: 'delivered' }])
+  assert.deepEqual(facade.redelivered, [json.id])
+  assert.equal((await ask('POST', `/messages/${MIN_ID}/redeliver`)).status, 404)
+  assert.equal((await ask('POST', '/messages/x/redeliver')).status, 400)
+  for (const [error, status, outcome] of [
+    [new MailroomError('MR_REDELIVERY_REFUSED', { id: json.id, reason: 'it is queued' }), 409, 'none'],
+    [new MailroomError('MR_REDELIVERY_FAILED', { id: json.id, error: 'no' }), 502, 'unknown'],
+  ] as const) {
+    facade.fault = error
+    const failed = await again()
+    assert.deepEqual(
+      [failed.status, failed.json.outcome, failed.json.detail],
+      [status, outcome, error.message],
+    )
+  }
+})

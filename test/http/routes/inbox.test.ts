@@ -7,14 +7,13 @@ import { MailroomError } from '../../../src/runtime/errors.ts'
 import { POST_DEADLINE_MS, REPEAT_WAIT_MS, SOURCE_LOG_MS } from '../../../src/runtime/timings.ts'
 import { contentOf } from '../../../src/storage/content.ts'
 import { atOf } from '../../../src/storage/ids.ts'
-import { TEXT_MAX_BYTES } from '../../../src/storage/limits.ts'
 import { startApi, until } from '../../support/public-api.ts'
 
 const SECRET = "It's a Secret to Everybody"
 
 const inbox = readSources('sources.json', {
   env: { SECRET },
-  maxMessageBytes: TEXT_MAX_BYTES,
+  maxMessageBytes: 65_536,
   mayBeOpen: true,
   read: () =>
     Buffer.from(

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import test from 'node:test'
-import { LINE_MAX_BYTES } from '../../../src/http/routes/lines.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
 import {
   LINGER_MS,
@@ -12,6 +11,7 @@ import {
   STREAM_PULSE_MS,
 } from '../../../src/runtime/timings.ts'
 import { atOf } from '../../../src/storage/ids.ts'
+import { lineMaxBytes } from '../../../src/storage/limits.ts'
 import { type Api, startApi, until } from '../../support/public-api.ts'
 
 const headers = { 'content-type': 'application/x-ndjson' }
@@ -117,7 +117,7 @@ test('an empty stream has an empty answer', async (t) => {
 
 test('an invalid line is refused, and no other', async (t) => {
   const { ask, facade } = await startApi(t)
-  const tooLong = Buffer.from(`{"text":"${'x'.repeat(LINE_MAX_BYTES)}"}`)
+  const tooLong = Buffer.from(`{"text":"${'x'.repeat(lineMaxBytes(65_536))}"}`)
   const wrong: [Buffer, code: string][] = [
     [Buffer.from('{"text":"a","b":1}'), 'MR_MESSAGE_INVALID'],
     [Buffer.from([0x22, 0xff, 0x22]), 'MR_MESSAGE_INVALID'],
@@ -142,7 +142,7 @@ test('an invalid line is refused, and no other', async (t) => {
 
 test('a line of 512 KiB is read, however it is spaced', async (t) => {
   const { ask, facade } = await startApi(t)
-  const body = `${'{"text":"a"}'.padEnd(LINE_MAX_BYTES)}\n`
+  const body = `${'{"text":"a"}'.padEnd(lineMaxBytes(65_536))}\n`
   await ask('POST', '/messages', { headers, body })
   assert.equal(facade.messages.length, 1)
 })

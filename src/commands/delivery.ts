@@ -1,4 +1,4 @@
-/** `mailroom pause` and `mailroom resume`: delivery stops and goes on; posts are taken all the while. */
+/** `mailroom pause`, `mailroom resume` and `mailroom redeliver`: whether messages are delivered, and one once more. */
 import type { ApiClient } from '../http/api-client.ts'
 import { print } from './terminal.ts'
 
@@ -14,4 +14,14 @@ export async function pause(client: ApiClient, paused: boolean): Promise<void> {
       ? 'Delivery is paused: posts are taken, and nothing is started until `mailroom resume`'
       : 'Delivery goes on',
   )
+}
+
+/**
+ * Runs the handler, or forwards, once more for a delivered message. Returns when it has succeeded.
+ *
+ * @throws {ApiError | Unreachable} When it failed, with its error, or cannot run now.
+ */
+export async function redeliver(client: ApiClient, id: string): Promise<void> {
+  await client.call('POST', `/messages/${encodeURIComponent(id)}/redeliver`, { patient: true })
+  print(`Delivered again: ${id}`)
 }
