@@ -90,7 +90,7 @@ export class Mailbox {
   admit({ count = 1, bytes = 0 }: Cost): () => void {
     const { name, capacityCount, capacityBytes } = this.#options
     if (this.#closed) throw new MailroomError('MR_DRAINING', { name })
-    const isRoom = this.#bytes === 0 || this.#bytes + bytes <= capacityBytes
+    const isRoom = bytes === 0 || this.#bytes === 0 || this.#bytes + bytes <= capacityBytes
     if (this.#depth + count > capacityCount || !isRoom) {
       this.#refused += count
       const inMessages = this.#depth + count > capacityCount

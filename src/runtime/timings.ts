@@ -13,6 +13,8 @@ export const DAY_MS = 24 * 60 * MINUTE_MS
 export const POST_DEADLINE_MS = 3 * SECOND_MS
 /** A facade waits this long for one logging actor, then fails over to another: a POST has room for three tries. */
 export const APPEND_ATTEMPT_MS = Math.floor(POST_DEADLINE_MS / 3)
+/** An attempt has so much more time for each MiB of its texts: the largest message has one, as long as its POST. */
+export const APPEND_MIB_MS = Math.floor(POST_DEADLINE_MS / 25)
 /** A facade waits this long for a logging actor whose last call failed, while another one is healthy. */
 export const APPEND_PROBE_MS = Math.floor(APPEND_ATTEMPT_MS / 5)
 /** After a failed call, a facade asks each logging actor whether it answers within this time, and repeats it so often. */

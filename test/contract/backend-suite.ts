@@ -7,15 +7,17 @@ import { DELIVERY_MS } from '../../src/runtime/timings.ts'
 import { storedText } from '../../src/storage/content.ts'
 import { idGenerator, MIN_ID } from '../../src/storage/ids.ts'
 import type { LaneReport } from '../../src/storage/lane-choice.ts'
-import { MAX_DEATHS } from '../../src/storage/limits.ts'
-import type {
-  Backend,
-  Batch,
-  Claimed,
-  DeadFilter,
-  LaneBatch,
-  Queue,
-  Stored,
+import { HAND_MAX_BYTES, MAX_DEATHS, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
+import {
+  type Backend,
+  type Batch,
+  type Claimed,
+  type DeadFilter,
+  type LaneBatch,
+  type Queue,
+  type Range,
+  type Stored,
+  textBytesOf,
 } from '../../src/storage/ports.ts'
 
 /** One empty store, opened by as many processes as a test likes. */
@@ -138,6 +140,32 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(await logging.log.get(id!), { id, text: 'one', lane: LANE })
         assert.deepEqual(await logging.log.page({ limit: 9 }), [{ id, text: 'one', lane: LANE }])
         assert.equal(await logging.log.get(nextIds(1)[0]!), undefined)
+      })
+
+      test('a batch that two logging actors have is shown once, among what only one of them has', async () => {
+        const other = await bed.logging(2)
+        const batches = ['ab', 'cd', 'ef', 'gh', 'ij'].map((texts) => batchOf([...texts]))
+        const [both, first, second, last, lastBoth] = batches as [LaneBatch, ...LaneBatch[]]
+        for (const batch of [both, first!, last!, lastBoth!]) await logging.log.append(batch)
+        for (const batch of [both, second!, lastBoth!]) await other.log.append(batch)
+        const all = textsOf(await logging.log.page({ after: MIN_ID, limit: 100 }))
+        assert.deepEqual(all, [...'abcdefghij'])
+        for (const order of ['up', 'down']) {
+          for (const limit of [1, 3, 7]) {
+            const next = (id: string) => (order === 'up' ? { after: id } : { before: id })
+            const read: string[] = []
+            let range: Range = order === 'up' ? { after: MIN_ID, limit } : { limit }
+            for (
+              let page = await logging.log.page(range);
+              page.length > 0;
+              page = await logging.log.page(range)
+            ) {
+              read.push(...textsOf(page))
+              range = { ...next(page.at(-1)!.id), limit }
+            }
+            assert.deepEqual(order === 'up' ? read : read.toReversed(), all)
+          }
+        }
       })
 
       test('keeps an id once, whichever logging actor appended it', async () => {
@@ -479,6 +507,101 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           seen.push(...textsOf(await messages.queue.settle(LANE, done(claimed))))
         }
         assert.deepEqual(seen, texts)
+      })
+    })
+
+    describe('large messages', () => {
+      beforeEach(() => messages.queue.hold(LANE).then(() => {}))
+
+      /** The largest that Hazelcast takes: 1 MiB, as Base64, with a head. */
+      const largest = (digit: string) =>
+        storedText({
+          base64: Buffer.alloc(1024 * 1024, digit).toString('base64'),
+          source: 'github',
+          headers: { a: 'b' },
+        })
+
+      test('the largest one comes whole through the log, a claim, a retry, death, a replay and the list', async () => {
+        const text = largest('1')
+        const [id] = (await append(text, 'small')) as [string]
+        const isWhole = (found: { text: string | null } | undefined) => assert.ok(found?.text === text)
+        isWhole(await logging.log.get(id))
+        isWhole((await logging.log.page({ after: MIN_ID, limit: 9 }))[0])
+        const [claimed] = await claimAll(messages.queue, LANE, 2)
+        isWhole(claimed)
+        await messages.queue.start(LANE, [id])
+        await messages.queue.settle(LANE, [{ id, as: 'retry', delayMs: 0, error: 'no' }])
+        isWhole((await claimAll(messages.queue, LANE, 1))[0])
+        await messages.queue.start(LANE, [id])
+        await messages.queue.settle(LANE, [{ id, as: 'dead', reason: 'tried', error: 'no' }])
+        isWhole((await messages.queue.dead(LANE, { limit: 9 }))[0])
+        assert.equal(await messages.queue.replay(LANE, [id]), 1)
+        isWhole((await claimAll(messages.queue, LANE, 1))[0])
+        isWhole((await messages.queue.settle(LANE, [{ id, as: 'done' }]))[0])
+        isWhole((await messages.queue.delivered(LANE, { after: MIN_ID, limit: 9 }))[0])
+      })
+
+      test('every page ends with the text that reaches its bytes, large ones behind small ones, too', async () => {
+        const half = 'x'.repeat(PAGE_MAX_BYTES / 2)
+        const texts = ['a', half, 'b', half, half, largest('2'), 'c']
+        const ids: string[] = []
+        for (const text of texts) ids.push(...(await append(text)))
+        const pages = async (
+          read: (range: { after: string; limit: number }) => Promise<{ id: string }[]>,
+        ) => {
+          const found: string[][] = []
+          for (let after = MIN_ID; ; after = found.at(-1)!.at(-1)!) {
+            const page = await read({ after, limit: 100 })
+            if (page.length === 0) return found
+            found.push(idsOf(page))
+          }
+        }
+        const expected = [ids.slice(0, 4), ids.slice(4, 6), ids.slice(6)]
+        assert.deepEqual(await pages((range) => logging.log.page(range)), expected)
+        const claimed = await claimAll(messages.queue, LANE, texts.length)
+        await messages.queue.settle(
+          LANE,
+          claimed.map(({ id }) => ({ id, as: 'dead', reason: 'tried', error: 'no' }) as const),
+        )
+        assert.deepEqual(await pages((range) => messages.queue.dead(LANE, range)), expected)
+        assert.equal(await messages.queue.replay(LANE, ids), ids.length)
+        await messages.queue.settle(LANE, done(await claimAll(messages.queue, LANE, texts.length)))
+        assert.deepEqual(await pages((range) => messages.queue.delivered(LANE, range)), expected)
+      })
+
+      test('all lanes together have so many bytes in hand, small ones behind large ones, too; all are claimed at last', async () => {
+        const lanes = [LANE, LANE + 1]
+        await messages.queue.hold(LANE + 1)
+        const text = largest('3')
+        const ids: string[] = []
+        for (const lane of lanes) {
+          const from = await bed.facade(lane)
+          for (let count = 0; count < 15; count++) {
+            ids.push(...idsOf(await accept(batchOf([text]), from)))
+            ids.push(...idsOf(await accept(batchOf(['small', 'small']), from)))
+          }
+          messages.queue.wake(lane)
+        }
+        const inHand = new Map<string, { lane: number; text: string }>()
+        const seen: string[] = []
+        const endAt = systemClock.monotonic() + 60_000
+        while (seen.length < ids.length) {
+          assert.ok(systemClock.monotonic() < endAt, `claimed ${seen.length} of ${ids.length}`)
+          const before = inHand.size
+          for (const lane of lanes) {
+            for (const { id, text } of await messages.queue.claim(lane, 1000, 0)) {
+              inHand.set(id, { lane, text })
+              seen.push(id)
+            }
+          }
+          assert.ok(textBytesOf([...inHand.values()]) <= HAND_MAX_BYTES)
+          if (inHand.size > before) continue
+          for (const [id, { lane }] of [...inHand].slice(0, 3)) {
+            await messages.queue.settle(lane, [{ id, as: 'done' }])
+            inHand.delete(id)
+          }
+        }
+        assert.deepEqual(seen.sort(), ids.sort())
       })
     })
 

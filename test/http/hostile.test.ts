@@ -7,9 +7,10 @@ import test, { type TestContext } from 'node:test'
 import { Connections } from '../../src/http/connections.ts'
 import { answerParseErrors } from '../../src/http/parse-errors.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
-import { BODY_TIMEOUT_MS } from '../../src/runtime/timings.ts'
+import { BODY_TIMEOUT_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import { type Api, Raw, startApi, until } from '../support/public-api.ts'
 
+const MIB = 1024 * 1024
 const HEAD = 'POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -105,6 +106,37 @@ test('a client that sends Expect: 100-continue gets 100 Continue', async (t) => 
   raw.say('hello')
   await until(() => raw.heard.includes('201 Created'))
   assert.equal(api.facade.messages[0]!.text, 'hello')
+})
+
+test('a body has a second more for each MiB that it announces, or has brought', async (t) => {
+  const maxMessageBytes = 4 * MIB
+  for (const isAnnounced of [true, false]) {
+    const api = await startApi(t, { maxMessageBytes })
+    const raw = await api.raw()
+    const head = isAnnounced ? `Content-Length: ${3 * MIB}` : 'Transfer-Encoding: chunked'
+    raw.say(`${HEAD}${head}\r\nExpect: 100-continue\r\n\r\n`)
+    await until(() => raw.heard === CONTINUE)
+    const part = 'x'.repeat(MIB)
+    const says = isAnnounced ? part : `${MIB.toString(16)}\r\n${part}\r\n`
+    for (let second = 0; second < 2; second++) raw.say(says)
+    await until(() => raw.socket.writableLength === 0)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await api.clock.advance(isAnnounced ? 12_999 : 11_999)
+    assert.equal(raw.heard, CONTINUE)
+    await api.clock.advance(1)
+    await assertRefused(api, raw, 408)
+  }
+})
+
+test('the deadline of a post begins at the end of its body', async (t) => {
+  const api = await startApi(t)
+  const raw = await api.raw()
+  raw.say(`${HEAD}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n`)
+  await until(() => raw.heard === CONTINUE)
+  await api.clock.advance(8000)
+  raw.say('hello')
+  await until(() => raw.heard.includes('201 Created'))
+  assert.deepEqual(api.facade.deadlines, [api.clock.monotonic() + POST_DEADLINE_MS])
 })
 
 test('a body that does not arrive is refused with 408 after 10 s', async (t) => {

@@ -70,7 +70,7 @@ test('the samples have the properties that the tests need', () => {
 })
 
 test('webhook bodies and naughty strings are read back byte for byte, however they were posted', async (context) => {
-  const system = await System.start(context, ['--log-level', 'warn'])
+  const system = await System.start(context, ['--log-level', 'warn', '--max-message', '64KiB'])
   const post = poster(system)
   for (let from = 0; from < texts.length; from += 50) {
     const part = texts.slice(from, from + 50)
@@ -89,7 +89,7 @@ test('webhook bodies and naughty strings are read back byte for byte, however th
 })
 
 test('webhook bodies and naughty strings are read back byte for byte after mailroom send', async (context) => {
-  const system = await System.start(context, ['--log-level', 'warn'])
+  const system = await System.start(context, ['--log-level', 'warn', '--max-message', '64KiB'])
   const at = folder(context)
   const url = ['--url', system.url]
   const file = join(at, 'lines.txt')
@@ -123,7 +123,7 @@ test('webhook bodies and naughty strings are read back byte for byte after mailr
 })
 
 test('texts that are too large or empty are refused by name and store nothing', async (context) => {
-  const system = await System.start(context, ['--log-level', 'warn'])
+  const system = await System.start(context, ['--log-level', 'warn', '--max-message', '64KiB'])
   const post = poster(system)
   const large = JSON.stringify(hooks.map((hook) => JSON.parse(hook)).slice(0, 20))
   assert.ok(Buffer.byteLength(large) > TEXT_MAX_BYTES)

@@ -95,3 +95,13 @@ test('a closed mailbox refuses work and finishes what it admitted', async () => 
   await waiting
   assert.equal((await Promise.all(admitted))[1], 'second')
 })
+
+test('work of more bytes than the bound is admitted while no other has bytes', async () => {
+  const mailbox = open()
+  const leave = mailbox.admit({ bytes: 10_001 })
+  assert.throws(() => mailbox.admit({ bytes: 1 }), { code: 'MR_MAILBOX_FULL' })
+  mailbox.admit({})()
+  leave()
+  mailbox.admit({ bytes: 1 })
+  assert.throws(() => mailbox.admit({ bytes: 10_001 }), { code: 'MR_MAILBOX_FULL' })
+})

@@ -108,6 +108,36 @@ test('numbers are digits only, and within their limits', () => {
   assert.equal(problemsOf(() => start({ port: '65536' })).length, 1)
 })
 
+test('sizes are bytes, or have a unit, and depend on the backend', () => {
+  const max = (size: string, backend = 'embedded') => start({ 'max-message': size, backend }).maxMessageBytes
+  assert.equal(start({}).maxMessageBytes, 1024 * 1024)
+  assert.deepEqual(
+    ['1024', '65536', '256KiB', '25MiB'].map((size) => max(size)),
+    [1024, 65_536, 262_144, 26_214_400],
+  )
+  for (const bad of [
+    '',
+    '1',
+    '0.5MiB',
+    '1M',
+    '1mib',
+    '1 MiB',
+    '26MiB',
+    '26214401',
+    '-1KiB',
+    '999999999MiB',
+  ]) {
+    const [problem] = problemsOf(() => max(bad))
+    const takes = 'a size from 1KiB to 25MiB, such as 256KiB (units: KiB, MiB; none: bytes)'
+    assert.equal(problem, `Expected \`--max-message\` to be ${takes}, got ${JSON.stringify(bad)}`)
+  }
+  assert.equal(max('1MiB', 'hazelcast'), 1024 * 1024)
+  assert.deepEqual(
+    problemsOf(() => max('2MiB', 'hazelcast')),
+    ['Expected `--max-message` to be at most 1MiB with the Hazelcast backend, got 2097152 bytes'],
+  )
+})
+
 test('durations carry their unit', () => {
   const ms = (value: string) => start({ 'handler-timeout': value }).handlerTimeoutMs
   assert.deepEqual(['1ms', '2s', '3m', '4h', '1d'].map(ms), [1, 2000, 180_000, 14_400_000, 86_400_000])

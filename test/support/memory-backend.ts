@@ -18,9 +18,10 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
+import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
 import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
+import { textBytesOf } from '../../src/storage/ports.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -148,8 +149,16 @@ export class MemoryStore {
       const fresh = [...this.log.values()]
         .filter((message) => message.lane === number && !lane.knows(message.id))
         .map(({ id, text }) => ({ id, text, starts: 0, deaths: 0, suspect: false }))
-      const claimed = [...due.slice(0, maxRetryCount), ...fresh].slice(0, maxCount)
-      for (const { id, text } of claimed) lane.inHand.set(id, text)
+      const texts = this.lanes.flatMap((each) => (each.holder === handle ? [...each.inHand.values()] : []))
+      let bytes = textBytesOf(texts.map((text) => ({ text })))
+      const claimed: Claimed[] = []
+      for (const message of [...due.slice(0, maxRetryCount), ...fresh].slice(0, maxCount)) {
+        const own = Buffer.byteLength(message.text)
+        if (bytes > 0 && bytes + own > HAND_MAX_BYTES) break
+        bytes += own
+        lane.inHand.set(message.id, message.text)
+        claimed.push(message)
+      }
       return claimed
     }
     return {

@@ -9,6 +9,7 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Loss } from '../../runtime/losses.ts'
 import {
   APPEND_ATTEMPT_MS,
+  APPEND_MIB_MS,
   APPEND_PROBE_MS,
   APPEND_RETRY_MS,
   LOG_READ_DEADLINE_MS,
@@ -16,11 +17,20 @@ import {
   PASS_OVER_MAX_MS,
   PASS_OVER_MS,
 } from '../../runtime/timings.ts'
-import type { ClusterState, LaneBatch, Logged, Range, Receipt, Stored } from '../../storage/ports.ts'
+import {
+  type ClusterState,
+  type LaneBatch,
+  type Logged,
+  type Range,
+  type Receipt,
+  type Stored,
+  textBytesOf,
+} from '../../storage/ports.ts'
 import type { Logging, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
+const MiB = 1024 * 1024
 
 /** Whether a logging actor can append now. */
 export interface LoggingAbility {
@@ -49,7 +59,9 @@ export class LoggingPool {
   /** @throws {MailroomError} outcome `none` only when no attempt can have stored the batch, now or later. */
   append(batch: LaneBatch): Promise<Receipt[]> {
     const only = batch.key === undefined ? undefined : KEY_ACTOR
-    return this.#call('append', batch.deadlineAt, (logging, leftMs) => logging.append(batch, leftMs), only)
+    const extraMs = Math.floor(textBytesOf(batch.messages) / MiB) * APPEND_MIB_MS
+    const append = (logging: Logging, leftMs: number | null) => logging.append(batch, leftMs)
+    return this.#call('append', batch.deadlineAt, append, { only, extraMs })
   }
 
   /** From the directory, and from what became of this process's calls. */
@@ -103,7 +115,7 @@ export class LoggingPool {
     what: string,
     deadlineAt: number,
     call: (logging: Logging, leftMs: number | null) => Promise<T>,
-    only?: string,
+    { only, extraMs = 0 }: { only?: string | undefined; extraMs?: number } = {},
   ): Promise<T> {
     const { clock, directory } = this.#context
     const beganAt = clock.monotonic()
@@ -132,7 +144,8 @@ export class LoggingPool {
       }
       try {
         const names = ready.map(({ name }) => name)
-        const attemptMs = this.#balancer.isProbe(entry.name, names) ? APPEND_PROBE_MS : APPEND_ATTEMPT_MS
+        const isProbe = this.#balancer.isProbe(entry.name, names)
+        const attemptMs = extraMs + (isProbe ? APPEND_PROBE_MS : APPEND_ATTEMPT_MS)
         // Another node's monotonic clock has another fixed point.
         const isElsewhere = entry.node !== this.#context.node
         const logging = this.#peers.logging(entry.address!, Math.min(leftMs, attemptMs))

@@ -1,6 +1,6 @@
 /**
  * The client end of the calls between actors: over the open exchange with the actor, or as `POST /ask/<method>` with the
- * arguments as a JSON array over kept-alive connections. Each call has its own timeout. `server.ts` is the server end.
+ * arguments as an array (`wire.ts`) over kept-alive connections. Each call has its own timeout. `server.ts` is the server end.
  */
 import { Pool } from 'undici'
 import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
@@ -11,6 +11,7 @@ import { CONNECT_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { type Ask, remoteLogging, remoteMessages } from './calls.ts'
 import { EXCHANGE_MAX_CHARACTERS, Exchange } from './exchange.ts'
 import { SECRET_HEADER } from './secret.ts'
+import { decode, encode } from './wire.ts'
 
 const CONNECTIONS_PER_ACTOR = 32
 
@@ -56,8 +57,8 @@ export class HttpPeers implements Peers {
 
   #asker(address: string, timeoutMs: number): Ask {
     return (method, args, { isExchanged = false, extraMs = 0 }) => {
-      const body = JSON.stringify(args)
-      if (isExchanged && body.length <= EXCHANGE_MAX_CHARACTERS)
+      const body = encode(args)
+      if (isExchanged && typeof body === 'string' && body.length <= EXCHANGE_MAX_CHARACTERS)
         return this.#exchangeWith(address).call(method, body, { timeoutMs, extraMs })
       return this.#ask(address, method, body, timeoutMs + extraMs)
     }
@@ -72,8 +73,8 @@ export class HttpPeers implements Peers {
     return exchange
   }
 
-  /** @param args JSON of the method's arguments. */
-  async #ask(address: string, method: string, args: string, deadlineMs: number): Promise<unknown> {
+  /** @param args The method's arguments, encoded. */
+  async #ask(address: string, method: string, args: string | Buffer, deadlineMs: number): Promise<unknown> {
     const expired = new AbortController()
     const cancel = this.#clock.after(deadlineMs, () => expired.abort())
     try {
@@ -84,9 +85,9 @@ export class HttpPeers implements Peers {
         body: args,
         signal: expired.signal,
       })
-      const text = await body.text()
-      if (statusCode === 200) return text === '' ? undefined : JSON.parse(text)
-      throw lostIfForbidden(address, fromWire(JSON.parse(text)))
+      const answer = Buffer.from(await body.arrayBuffer())
+      if (statusCode === 200) return decode(answer)
+      throw lostIfForbidden(address, fromWire(JSON.parse(answer.toString())))
     } catch (error) {
       if (error instanceof MailroomError) throw error
       const what = `${method} at ${address}`

@@ -1,6 +1,6 @@
 /**
  * The server end of the calls between actors (`client.ts` is the client end). It needs the system's secret. Two routes:
- * `POST /ask/<method>`, arguments as a JSON array, and `POST /exchange` for many calls (`exchange.ts`).
+ * `POST /ask/<method>`, arguments as an array (`wire.ts`), and `POST /exchange` for many calls (`exchange.ts`).
  */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -21,6 +21,7 @@ import { storedMaxBytes } from '../../storage/limits.ts'
 import type { Methods } from './calls.ts'
 import { EXCHANGE_PATH, ServedExchange } from './exchange.ts'
 import { createSystemCheck, SECRET_HEADER } from './secret.ts'
+import { decode, encode } from './wire.ts'
 
 /** A listening internal server. */
 export interface InternalServer {
@@ -63,10 +64,10 @@ export async function serveInternal(options: {
   const router = new Router()
   router.post('/ask/:method', async (context) => {
     check(context.get(SECRET_HEADER))
-    const args = JSON.parse(await readBody(context.req, bodyMaxBytes)) as unknown[]
+    const args = decode(await readBody(context.req, bodyMaxBytes)) as unknown[]
     const value = await call(context.params['method'] ?? '', args)
     context.type = 'application/json'
-    context.body = value === undefined ? '' : JSON.stringify(value)
+    context.body = encode(value)
     context.status = 200
   })
   let isClosing = false
@@ -134,7 +135,7 @@ function throwAsMailroomError(error: unknown, method: string, logger: Logger): n
   throw fromWire(toWire(error))
 }
 
-async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request) {
@@ -144,5 +145,5 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<str
     }
     chunks.push(chunk as Buffer)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }

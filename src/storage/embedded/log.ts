@@ -1,7 +1,7 @@
 /** The embedded backend's log: appended by its one writer here, read from every writer's files. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { floorAt, idAt, MAX_ID } from '../ids.ts'
+import { batchKeyOf, floorAt, idAt, MAX_ID } from '../ids.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
 import type { LaneBatch, Log, Logged, Range, Receipt } from '../ports.ts'
 import type { LogFiles } from './log-files.ts'
@@ -44,11 +44,14 @@ export class EmbeddedLog implements Log {
     const heads = new Map(files.names().map((name) => [name, firstIn(name)]))
     while (page.length < limit && bytes < PAGE_MAX_BYTES) {
       const known = [...heads.values()].filter((id) => id !== undefined)
-      const [first, until] = [...new Set(known)].sort((a, b) => (isBehind(a, b) ? 1 : -1))
+      const [first, next] = [...new Set(known)].sort((a, b) => (isBehind(a, b) ? 1 : -1))
       if (first === undefined) break
+      const names = [...heads.keys()].filter((name) => heads.get(name) === first)
+      // What follows a batch that stands in several files is each file's own.
+      const end = order === 'ascending' ? `${first.slice(0, -2)}~` : batchKeyOf(first)
+      const until = names.length === 1 || (next !== undefined && isBehind(end, next)) ? next : end
       const most = { limit: limit - page.length, maxBytes: PAGE_MAX_BYTES - bytes, until }
       const found = new Map<string, LoggedMessage>()
-      const names = [...heads.keys()].filter((name) => heads.get(name) === first)
       for (const name of names) {
         const copies = files.read(name, (reader) => reader.between(...bounds(), order, most)) ?? []
         // Of a message that stands in two files, one copy may be damaged.

@@ -102,7 +102,9 @@ const concrete = (path: string) =>
 
 /** Every path with every method it does not have. */
 const WRONG_METHODS: readonly Case[] = paths.flatMap((path) => {
-  const known = new Set<string>(routes.filter((route) => route.path === path).map(({ method }) => method))
+  // `/dead/replay` is also a `/dead/{id}`.
+  const matches = (pattern: string) => new RegExp(`^${pattern.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(path)
+  const known = new Set<string>(routes.filter((route) => matches(route.path)).map(({ method }) => method))
   if (known.has('GET')) known.add('HEAD')
   // The answer to HEAD has no body to look into.
   return METHODS.filter((method) => !known.has(method) && method !== 'HEAD').map((method) =>
