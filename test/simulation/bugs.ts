@@ -118,6 +118,24 @@ export const BUGS: readonly Bug[] = [
   distorted('an unknown outcome is reported as none', NAMES.pending, (map) => ({
     putIfAbsent: (key, value, ttlMs) => reportedAsNone(map.putIfAbsent(key, value, ttlMs)),
   })),
+  distorted('a repeat of a source writes over what its first left waiting', NAMES.pending, (map) => ({
+    putIfAbsent: async (key, value, ttlMs) => {
+      await map.set(key, value, ttlMs)
+      return undefined
+    },
+  })),
+  {
+    name: 'a repeat of a source does not look into the log',
+    backend: 'hazelcast',
+    planted: {
+      hazelcast: {
+        wrap: (backend) =>
+          withBackendQueue(backend, (queue) => ({
+            accept: (batch, append) => queue.accept(batch, append, async () => undefined),
+          })),
+      },
+    },
+  },
   {
     name: 'no wake-up is sent',
     backend: 'hazelcast',

@@ -197,7 +197,8 @@ export class Clients {
       const kind = this.#rng.next()
       if (kind < 0.7) await this.#postSingle()
       else if (kind < 0.85) await this.#postBatch()
-      else await this.#postKeyed()
+      else if (kind < 0.95) await this.#postKeyed()
+      else await this.#postAsSource()
       await this.pause(PAUSE_MS)
     }
   }
@@ -229,6 +230,29 @@ export class Clients {
       }
       this.#acknowledge(receipts, texts)
       // A repeat may store what the first attempt began, under ids that followers have passed: said in the docs.
+      if (turn > 0) for (const { seen } of this.#followers) for (const { id } of receipts) seen.add(id)
+      again--
+    }
+  }
+
+  /** A webhook: each attempt has another body under the same id. */
+  async #postAsSource(): Promise<void> {
+    const first = this.#text()
+    const bodies = new Set([first])
+    this.history.bodies.set(first, bodies)
+    const key = { value: ` in:${first}`, hash: '' }
+    this.#keyed.set(key.value, [first])
+    let again = this.#rng.chance(0.3) ? 2 : 1
+    let body = first
+    for (let turn = 0; turn < KEY_TRIES && again > 0; turn++) {
+      const receipts = (await this.#attempt('postBatch', [[body], key], [body])) as Receipt[] | undefined
+      body = `${first} again ${turn}`
+      bodies.add(body)
+      if (receipts === undefined) {
+        await this.pause({ min: 50, max: 600 })
+        continue
+      }
+      this.#acknowledge(receipts, [first])
       if (turn > 0) for (const { seen } of this.#followers) for (const { id } of receipts) seen.add(id)
       again--
     }

@@ -90,7 +90,13 @@ export function check(
   for (const [id, text] of history.acknowledged) {
     if (!log.has(id)) {
       if (!excused.logged.has(id) || excused.restored?.has(id)) verdict.lost.push(id)
-    } else if (log.get(id) !== text) verdict.unexpected.push(id)
+    } else if (log.get(id) !== text && !history.bodies.get(text)?.has(log.get(id)!))
+      verdict.unexpected.push(id)
+  }
+  for (const [first, bodies] of history.bodies) {
+    if (excused.repeated.has(first)) continue
+    const stored = [...log].filter(([, text]) => bodies.has(text))
+    if (stored.length > 1) verdict.duplicated.push(...stored.map(([id]) => id))
   }
   const settled = new Set<string>()
   const settle = (id: string) => {

@@ -36,6 +36,8 @@ export class History {
   readonly postedAt = new Map<string, number>()
   /** Texts of which every attempt was answered with the outcome `none`: nothing was stored. */
   readonly denied = new Set<string>()
+  /** Bodies of the same post of a source, by the first: one of them at most is stored. */
+  readonly bodies = new Map<string, Set<string>>()
   readonly failures: Failure[] = []
   /** How long the longest request took that was answered. */
   longestMs = 0
