@@ -30,6 +30,7 @@ const BY_SHAPE: Record<string, string> = {
     'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701',
     ID: MIN_ID,
     TEXT: 'text',
+    SIZE: '512KiB',
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
@@ -205,6 +206,7 @@ test('every example of every help runs', async (context) => {
   const runAll = async (commands: readonly ClientCommand[]) => {
     for (const [index, [typed]] of commands.flatMap(({ examples }) => [...examples.entries()])) {
       facade.deadLetters.push({ id: EXAMPLE_ID, text: 't', ...LETTER })
+      facade.messages.push({ id: EXAMPLE_ID, text: 'delivered' })
       const words = typed
         .replace(/ \|.*| <.*/, '')
         .match(/"[^"]*"|\S+/g)!

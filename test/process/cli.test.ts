@@ -48,7 +48,7 @@ test('a wrong command line names each problem and what was expected, and exits w
     [['sned', 'x'], /got "sned"; did you mean `send`\?/],
     [
       ['--bogus'],
-      /one of start, scale, restart, status, cluster, send, pause, resume, .*redrive, try, loss, dead/,
+      /one of start, scale, restart, status, cluster, send, redeliver, pause, resume, redrive, try, loss, dead/,
     ],
     [['dead'], /one of list, show, replay, purge/],
     [['dead', 'lst'], /did you mean `list`\?/],
