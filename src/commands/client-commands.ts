@@ -112,6 +112,17 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     run: async (client, _, config) => (await import('./redrive.ts')).redrive(client, config),
   },
   {
+    usage: 'try <source>',
+    summary: 'send a signed sample to a source, to see the way work',
+    operands: { source: 'name of the source in the file of sources' },
+    flags: ['sources'],
+    examples: [
+      ['try github --sources sources.json', 'the request, the answer, and where to look next'],
+      ['try stripe', 'with the file in MAILROOM_SOURCES; secrets in variables as for the node'],
+    ],
+    run: async (client, [source], config) => (await import('./try.ts')).tryOut(client, source!, config),
+  },
+  {
     usage: 'loss',
     summary: 'show what a Hazelcast cluster has lost, until it is confirmed',
     flags: ['confirm', 'json'],

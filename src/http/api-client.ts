@@ -146,6 +146,27 @@ export class ApiClient {
   }
 
   /**
+   * Posts a body as it is, once, as a stranger does: without the token.
+   *
+   * @returns The answer, whatever its status. `location`: of the header.
+   * @throws {Unreachable} When there is no answer.
+   */
+  async post(
+    path: string,
+    { headers, body }: { headers: Record<string, string>; body: string },
+  ): Promise<{ status: number; location: string | undefined; text: string }> {
+    const response = await this.#orUnreachable(
+      request(this.#url + path, {
+        ...{ method: 'POST', dispatcher: this.#agent, headers, body },
+        ...{ headersTimeout: CLI_SILENCE_MS, bodyTimeout: CLI_SILENCE_MS },
+      }),
+    )
+    const text = await this.#orUnreachable(response.body.text())
+    const { location } = response.headers
+    return { status: response.statusCode, location: location?.toString(), text }
+  }
+
+  /**
    * Like `call`, but retries, with backoff and jitter, while the node is overloaded or restarts. Only for calls that may
    * be repeated. A patient call is retried only when it was refused before it began, or when its answer was lost.
    *

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod'
 import { duration } from '../settings/setting-values.ts'
+import { SOURCE_NAME } from '../storage/dead-filter.ts'
 import { SCHEMES, type Scheme } from './source.ts'
 
 /** What a source is checked against. */
@@ -15,8 +16,6 @@ export interface SchemaContext {
   read: (path: string) => Buffer
 }
 
-/** The names that sources may have. */
-export const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/
 /** Characters of a header's name, without `*`. */
 const TOKEN = "[!#$%&'+.^_`|~0-9A-Za-z-]"
 const HEADER = `${TOKEN}{1,256}`
@@ -184,7 +183,7 @@ export function sourcesJsonSchema(): object {
   return {
     ...{ $schema, title: 'Sources of Mailroom', type: 'object' },
     properties: { $schema: { type: 'string' } },
-    patternProperties: { [NAME.source]: source },
+    patternProperties: { [SOURCE_NAME.source]: source },
     additionalProperties: false,
   }
 }

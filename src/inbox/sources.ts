@@ -5,10 +5,11 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { invalidConfig } from '../settings/settings-reader.ts'
+import { SOURCE_NAME } from '../storage/dead-filter.ts'
 import { parseJson } from './json.ts'
 import { isObject, sentencesOf, shown } from './sentences.ts'
 import type { Dedupe, Scheme, Signing, Source, Sources } from './source.ts'
-import { type Declared, fieldsOf, NAME, type SchemaContext, schemaOf } from './sources-schema.ts'
+import { type Declared, fieldsOf, type SchemaContext, schemaOf } from './sources-schema.ts'
 
 /** What the sources of a node are checked against. */
 export interface SourcesContext extends Omit<SchemaContext, 'read'> {
@@ -65,7 +66,7 @@ export function readSources(file: string, context: SourcesContext): Sources {
   const { entries, problems } = declarationsIn(file, read)
   for (const [name, declared] of entries) {
     const { data, error } = schema.safeParse(declared)
-    if (!NAME.test(name)) problems.push(`${JSON.stringify(name)}: ${NAME_WORDS}`)
+    if (!SOURCE_NAME.test(name)) problems.push(`${JSON.stringify(name)}: ${NAME_WORDS}`)
     problems.push(
       ...(error?.issues ?? []).flatMap((issue) => sentencesOf(issue, name, declared, fields)),
       ...[...contradictions(declared, context)].map(([at, why]) => `${name}.${at}: ${why}`),

@@ -215,6 +215,7 @@ const clientSchema = z.object({
   yes: yesNo.describe('delete without asking'),
   confirm: yesNo.describe('confirm the losses: no node reports them any more'),
   since: optional(messageId).describe('only messages younger than this one'),
+  sources: optional(existingFile).describe('the file of sources that the node was started with'),
 })
 
 /** The settings of a client command, validated and with defaults. `file` is absolute, or `-` for standard input. */

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from '../../src/commands/client-commands.ts'
+import type { Sources } from '../../src/inbox/source.ts'
+import { readSources } from '../../src/inbox/sources.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { begin, type Ended, type Options, run, runHere } from '../support/command.ts'
@@ -28,10 +30,14 @@ const BY_SHAPE: Record<string, string> = {
     'HOST:PORT,…': '127.0.0.1:7100',
     'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701',
     ID: MIN_ID,
+    TEXT: 'text',
+    SIZE: '512KiB',
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
 }
+/** A source that checks nothing. */
+const OPEN = { verify: 'none' }
 const BY_FLAG: Record<string, string> = {
   'mailbox-capacity': '5000',
   lanes: '16',
@@ -44,6 +50,11 @@ interface Documented {
   variable: string
   /** Undefined for a switch. */
   value: string | undefined
+}
+
+/** The sources of the folder's file. */
+function sourcesIn(cwd: string): Sources {
+  return readSources(join(cwd, 'sources.json'), { env: {}, maxMessageBytes: 1000, mayBeOpen: true })
 }
 
 /** The rows of docs/config.md: of `mailroom start`, or of the client commands. */
@@ -79,7 +90,7 @@ function folder(context: TestContext): string {
   context.after(() => rmSync(cwd, { recursive: true, force: true }))
   for (const [name, text] of [
     ['handler.js', 'export default () => {}'],
-    ['sources.json', '{"form": {"verify": "none"}}'],
+    ['sources.json', JSON.stringify({ form: OPEN, github: OPEN, stripe: OPEN })],
     ['lines.txt', 'one\ntwo\n'],
     ['order.json', '{\n}\n'],
   ] as const) {
@@ -132,8 +143,9 @@ test('mailroom start takes every flag in every documented form', async (context)
 })
 
 test('client commands take every flag in every documented form', async (context) => {
-  const { facade, server } = await startApi(context, { token: TOKEN })
   const cwd = folder(context)
+  const inbox = sourcesIn(cwd)
+  const { facade, server } = await startApi(context, { token: TOKEN, inbox })
   const url = `http://127.0.0.1:${server.port}`
   const all = documented((heading) => heading === 'Client commands').map((one) =>
     one.flag === 'url' ? { ...one, value: url } : one.flag === 'file' ? { ...one, value: '-' } : one,
@@ -155,8 +167,9 @@ test('client commands take every flag in every documented form', async (context)
     check(['redrive'], ['since', 'json'], /^\{"checked":\d+,"redriven":0\}\n$/),
     check(['cluster'], ['wait', 'json'], /^\{"safe":true,"clusters":\[\]\}\n$/),
     check(['loss'], ['confirm', 'json'], /^\[\]\n$/),
+    check(['try', 'form'], ['sources'], /\n200 \{"id":/),
   ])
-  await check(['dead', 'replay'], ['all'], /^\d+ messages? (is|are) pending again\n$/)
+  await check(['dead', 'replay'], ['all', 'source', 'reason'], /^\d+ messages? (is|are) pending again\n$/)
   await check(['dead', 'purge'], ['all', 'yes'], /^Deleted \d+ dead letters?; /)
   const watched = begin(['status', '--watch=true', '--json', '--url', url, '--token', TOKEN])
   for (let lines = 0; lines < 2; lines++) await once(watched.child.stdout!, 'data')
@@ -185,12 +198,16 @@ test('a flag without its value, or with a lone dash as value, is named', async (
 })
 
 test('every example of every help runs', async (context) => {
-  const { facade, server } = await startApi(context)
   const cwd = folder(context)
-  const env = { MAILROOM_URL: `http://127.0.0.1:${server.port}` }
+  const { facade, server } = await startApi(context, { inbox: sourcesIn(cwd) })
+  const env = {
+    MAILROOM_URL: `http://127.0.0.1:${server.port}`,
+    MAILROOM_SOURCES: join(cwd, 'sources.json'),
+  }
   const runAll = async (commands: readonly ClientCommand[]) => {
     for (const [index, [typed]] of commands.flatMap(({ examples }) => [...examples.entries()])) {
       facade.deadLetters.push({ id: EXAMPLE_ID, text: 't', ...LETTER })
+      facade.messages.push({ id: EXAMPLE_ID, text: 'delivered' })
       const words = typed
         .replace(/ \|.*| <.*/, '')
         .match(/"[^"]*"|\S+/g)!

@@ -46,7 +46,10 @@ test('every command has a help with examples', async () => {
 test('a wrong command line names each problem and what was expected, and exits with code 78', async () => {
   const expected: [args: string[], ...words: RegExp[]][] = [
     [['sned', 'x'], /got "sned"; did you mean `send`\?/],
-    [['--bogus'], /one of start, scale, restart, status, cluster, send, redrive, loss, dead/],
+    [
+      ['--bogus'],
+      /one of start, scale, restart, status, cluster, send, redeliver, pause, resume, redrive, try, loss, dead/,
+    ],
     [['dead'], /one of list, show, replay, purge/],
     [['dead', 'lst'], /did you mean `list`\?/],
     [['dead', 'show'], /Expected more words after `mailroom dead show`/],

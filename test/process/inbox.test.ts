@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { sign } from '@octokit/webhooks-methods'
-import { run } from '../support/command.ts'
+import { run, runHere } from '../support/command.ts'
 import type { Item } from '../support/running-system.ts'
 import { System } from '../support/system.ts'
 
@@ -141,4 +141,39 @@ test('a file of sources that is wrong ends the start with 78, and names every mi
   assert.equal(ended.code, 78)
   for (const mistake of [/a\.secret/, /b\.header/, /MISSING/]) assert.match(ended.stderr, mistake)
   assert.ok(!ended.stderr.includes('hunter2'))
+})
+
+test('mailroom try: the real program takes a sample of every scheme, and a second one is another message', async (context) => {
+  const path = folder(context)
+  const secret = 'env:SECRET'
+  const declared = {
+    ...Object.fromEntries(
+      ['github', 'gitlab', 'stripe', 'shopify', 'slack', 'token'].map((verify) => [
+        verify,
+        { verify, secret },
+      ]),
+    ),
+    meta: { verify: 'meta', secret, verifyToken: secret },
+    standard: { verify: 'standard', secret: 'env:STANDARD' },
+    timed: {
+      ...{ verify: 'hmac', secret, header: 'X-Signature', timestamp: 'header:X-Time' },
+      signed: '{timestamp}.{body}',
+    },
+    form: { verify: 'none', types: ['application/x-www-form-urlencoded'] },
+  }
+  const file = join(path, 'sources.json')
+  writeFileSync(file, JSON.stringify(declared))
+  const env = { SECRET, STANDARD: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' }
+  const system = await System.start(context, ['--sources', file], { env })
+  const tried = { env: { ...env, MAILROOM_URL: system.url, MAILROOM_SOURCES: file } }
+  for (const source of Object.keys(declared)) {
+    const { code, stdout, stderr } = await runHere(['try', source], tried)
+    assert.equal(code, 0, stdout + stderr)
+    const id = /\/messages\/(\w{26})\?wait=30'/.exec(stderr)?.[1]
+    const message = await system.get<{ source: string; state: string }>(`/messages/${id}?wait=10`)
+    assert.deepEqual([message.source, message.state], [source, 'delivered'])
+  }
+  await runHere(['try', 'github'], tried)
+  const { items } = await system.get<{ items: object[] }>('/log?limit=100')
+  assert.equal(items.length, Object.keys(declared).length + 1)
 })
