@@ -23,6 +23,7 @@ const EXAMPLE_ID = '01KAXB5Z7T4N8V2M6Q0R3W9C01'
 /** Placeholder of a value -> a value it takes. */
 const BY_SHAPE: Record<string, string> = {
   ...{ N: '2', PORT: '7001', ADDRESS: '127.0.0.1', TOKEN, SECRET: TOKEN, DURATION: '70s', LEVEL: 'silent' },
+  SIZE: '256KiB',
   ...{
     NAME: 'name',
     'NAME,…': 'a.example,b.example',

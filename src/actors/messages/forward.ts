@@ -33,7 +33,8 @@ const JUDGED = /^UND_ERR_(?!SOCKET|CONNECT_TIMEOUT)/
 
 /** Headers that are ours or the connection's: those kept with a message never take their place. */
 const OURS = new Set([
-  ...['content-type', 'content-length', 'idempotency-key', 'mailroom-attempt', 'host', 'expect'],
+  ...['content-type', 'content-length', 'idempotency-key', 'mailroom-attempt', 'mailroom-source'],
+  ...['host', 'expect'],
   ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate'],
   ...['te', 'trailer', 'transfer-encoding', 'upgrade', 'http2-settings'],
 ])
@@ -218,11 +219,14 @@ export class ForwardRunner implements Runner {
     const isPlain = source === undefined && type === undefined && content.headers === undefined
     const sentType = isPlain ? 'text/plain; charset=utf-8' : type
     const hasType = sentType !== undefined && HEADER_VALUE.test(sentType)
+    const isNamed = passedOn.some(([name]) => name.toLowerCase() === 'user-agent')
     return [
+      ...(isNamed ? [] : [['user-agent', 'Mailroom']]),
       ...passedOn,
       ...(hasType ? [['content-type', sentType]] : []),
       ['idempotency-key', id],
       ['mailroom-attempt', String(attempt)],
+      ...(source === undefined ? [] : [['mailroom-source', source]]),
       ...signed,
     ].flat()
   }

@@ -308,6 +308,7 @@ export class Home {
 
   /** A page: it ends with the text that reaches `PAGE_MAX_BYTES`. */
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
+    // With the plus, not by the index of `purged`: all letters would be sorted, with their texts.
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
       WHERE ${LETTERS_AFTER}`
     const page: Dead[] = []

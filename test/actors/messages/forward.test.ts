@@ -129,6 +129,7 @@ test('a text of /messages is posted as UTF-8 text, with its id as key and its at
     'content-type': 'text/plain; charset=utf-8',
     'idempotency-key': ID,
     'mailroom-attempt': '3',
+    'user-agent': 'Mailroom',
   })
 })
 
@@ -159,6 +160,7 @@ test('kept headers are passed on, and never take the place of ours or of the con
     ...{
       'idempotency-key': 'theirs',
       'mailroom-attempt': '99',
+      'mailroom-source': 'evil',
       'content-type': 'text/html',
       host: 'evil.test',
     },
@@ -180,6 +182,7 @@ test('kept headers are passed on, and never take the place of ours or of the con
   assert.deepEqual(sent(receiver.got[0]!), {
     ...kept,
     ...{ 'content-type': 'application/json', 'idempotency-key': ID, 'mailroom-attempt': '1' },
+    'mailroom-source': 'github',
   })
 })
 
@@ -190,6 +193,7 @@ test('a header that HTTP cannot carry is left out, and the message is forwarded'
   assert.deepEqual(await new Bench(context, receiver.url).run(message), DONE)
   assert.deepEqual(sent(receiver.got[0]!), {
     ...{ 'x-fine': 'fine', 'idempotency-key': ID, 'mailroom-attempt': '1' },
+    ...{ 'mailroom-source': 'a', 'user-agent': 'Mailroom' },
   })
 })
 
