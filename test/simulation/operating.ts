@@ -1,5 +1,5 @@
 /**
- * The operator of a simulated world: fixes the handler, then replays dead letters or purges some. One in three does so in
+ * The operator of a simulated world: fixes the handler, then replays dead letters or purges some. Every second one does so in
  * bulk, page by page: of the letters that were there before none may be left out.
  */
 import type { Dead } from '../../src/storage/ports.ts'
@@ -11,11 +11,11 @@ import { passUntil, within } from './waiting.ts'
 
 const PAUSE_MS = { min: 50, max: 500 }
 const PURGES = 0.25
-const IN_BULK = 1 / 3
+const IN_BULK = 1 / 2
 const BULK_PURGES = 0.1
 /** While so many of the bulk replays at the end run, messages actors are restarted. */
-const RESTARTS = 0.5
-const RESTART_PAUSE_MS = { min: 0, max: 1000 }
+const RESTARTS = 0.8
+const RESTART_PAUSE_MS = { min: 0, max: 500 }
 /** Fewer than there are, so that there are pages. */
 const BULK_LIMIT = { min: 1, max: 12 }
 /** What is replayed has its five starts again. */
