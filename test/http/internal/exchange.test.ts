@@ -20,7 +20,8 @@ function batchOf(text: string): LaneBatch {
   return { messages: [{ id: '01', text }], deadlineAt: 1, lane: 3 }
 }
 
-async function open(context: TestContext, methods: Methods) {
+/** @param timeoutMs Of its calls: long, as a busy machine may take its time. */
+async function open(context: TestContext, methods: Methods, timeoutMs = 20_000) {
   const config = { internalHost: '127.0.0.1', maxMessageBytes: 1024 * 1024 }
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret: 'secret', clock, directory })
@@ -28,7 +29,7 @@ async function open(context: TestContext, methods: Methods) {
     await peers.close()
     await server.close()
   })
-  return { server, logging: peers.logging(server.address, 500) }
+  return { server, logging: peers.logging(server.address, timeoutMs) }
 }
 
 /** A server that treats each request as given. */
@@ -147,14 +148,13 @@ test('after a call without any answer, the next one goes over a new exchange', a
 })
 
 test('one late answer does not break the exchange for others', async (context) => {
-  const { logging } = await open(context, {
-    append: async ({ messages: [message] }: LaneBatch) => {
-      if (message!.text === 'late') await clock.sleep(700)
-      return []
-    },
-  })
+  const append = async ({ messages: [message] }: LaneBatch) => {
+    if (message!.text === 'late') await clock.sleep(2000)
+    return []
+  }
+  const { logging } = await open(context, { append }, 1500)
   const late = assert.rejects(logging.append(batchOf('late'), null), { outcome: 'unknown' })
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 50; round++) {
     assert.deepEqual(await logging.append(batchOf('quick'), null), [])
     await clock.sleep(40)
   }
@@ -199,7 +199,7 @@ test('calls that wait hold up neither others nor a close', async (context) => {
   const server = await serveInternal({ methods, config, secret: 'secret', clock, logger })
   const peers = new HttpPeers({ secret: 'secret', clock, directory })
   context.after(() => server.close())
-  const messages = peers.messages(server.address, 500)
+  const messages = peers.messages(server.address, 20_000)
   const waits = Array.from({ length: 1000 }, () => messages.find(0, 'id', 2000))
   const lost = Promise.all(waits.map((wait) => assert.rejects(wait, { code: 'MR_PEER_LOST' })))
   await messages.wake([1])
@@ -217,6 +217,6 @@ test('a call that waits has its time beside the time of a call', async (context)
   }).then(({ server }) => server)
   const peers = new HttpPeers({ secret: 'secret', clock, directory })
   context.after(() => peers.close())
-  const found = await peers.messages(address, 100).find(0, 'id', 300)
+  const found = await peers.messages(address, 1000).find(0, 'id', 1500)
   assert.equal(found.state, 'queued')
 })
