@@ -88,6 +88,7 @@ export class MessagesActor extends Actor implements Messages {
     this.#breaker = new Breaker({
       ...{ target: runner?.target ?? '', clock, random },
       actorCount: () => livingMessages(directory.actors()).length,
+      actorIndex: () => livingMessages(directory.actors()).indexOf(this.name),
       waitingCount: () => this.#waitingCount(),
       onChange: (outage, lastedMs) => this.#tellOutage(outage, lastedMs),
     })

@@ -36,8 +36,9 @@ export interface BreakerOptions {
   target: string
   clock: Clock
   random: Random
-  /** Messages actors that knock at the same target. */
+  /** Messages actors that knock at the same target, and the place of this one among them, from 0. */
   actorCount: () => number
+  actorIndex: () => number
   /** Messages that wait in the lanes of this actor, those in hand included. */
   waitingCount: () => number
   /** An outage has begun, or ended after `lastedMs`. */
@@ -138,7 +139,7 @@ export class Breaker {
     if (this.#away === undefined && !this.#isRow()) return this.#pauseMs(knocks - 1, askedMs)
     if (this.#away === undefined) this.#open(why)
     else if (askedMs !== undefined)
-      this.#nextProbeAt = Math.max(this.#nextProbeAt, now + this.#pauseMs(0, askedMs))
+      this.#nextProbeAt = Math.max(this.#nextProbeAt, this.#turnAfter(now + this.#pauseMs(0, askedMs)))
     else this.#away.outage = { ...this.#away.outage, why }
     return Math.max(this.#nextProbeAt - now, this.#floorMs())
   }
@@ -187,7 +188,20 @@ export class Breaker {
   }
 
   #planProbe(askedMs?: number): void {
-    this.#nextProbeAt = this.#options.clock.monotonic() + this.#pauseMs(this.#probes++, askedMs)
+    this.#nextProbeAt = this.#turnAfter(
+      this.#options.clock.monotonic() + this.#pauseMs(this.#probes++, askedMs),
+    )
+  }
+
+  /** The next turn of this actor from an instant on. All take turns by the node's time, so that no two knock at once. */
+  #turnAfter(at: number): number {
+    const { clock, actorCount, actorIndex } = this.#options
+    const count = actorCount()
+    if (count <= 1) return at
+    const offset = clock.now() - clock.monotonic()
+    const first = Math.ceil((at + offset) / OUTAGE_KNOCK_MS)
+    const waits = (((actorIndex() - first) % count) + count) % count
+    return (first + waits) * OUTAGE_KNOCK_MS - offset
   }
 
   /** The pause after so many others, up to a half shorter; or what was asked for. */

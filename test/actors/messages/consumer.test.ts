@@ -38,7 +38,13 @@ class Bench {
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
   readonly breaker = new Breaker({
-    ...{ target: 'the handler', clock: this.clock, random: seeded(3), actorCount: () => 1 },
+    ...{
+      target: 'the handler',
+      clock: this.clock,
+      random: seeded(3),
+      actorCount: () => 1,
+      actorIndex: () => 0,
+    },
     waitingCount: () => this.store.lanes.reduce((sum, { inHand }) => sum + inHand.size, 0),
     onChange: () => {},
   })

@@ -3,6 +3,7 @@ import test from 'node:test'
 import { Breaker, type Pass } from '../../../src/actors/messages/outage.ts'
 import type { Outage } from '../../../src/runtime/cluster/directory.ts'
 import { OUTAGE_KNOCK_MS } from '../../../src/runtime/timings.ts'
+import { seeded } from '../../support/actor-context.ts'
 import { FakeClock, settle } from '../../support/fake-clock.ts'
 
 const FOREVER = new AbortController().signal
@@ -12,11 +13,13 @@ const WHY = 'Error: connect ECONNREFUSED'
 class Bench {
   readonly clock = new FakeClock()
   actors = 1
+  index = 0
   waits = 100
   readonly told: string[] = []
   readonly breaker = new Breaker({
     ...{ target: 'http://there/', clock: this.clock, random: () => 1 },
     actorCount: () => this.actors,
+    actorIndex: () => this.index,
     waitingCount: () => this.waits,
     onChange: (_: Outage, lastedMs?: number) => {
       this.told.push(lastedMs === undefined ? 'away' : `back after ${lastedMs} ms`)
@@ -310,3 +313,38 @@ test('nothing starts while delivery is paused, no probe either; what waits start
   await bench.clock.advance(1)
   assert.equal(admitted, 2)
 })
+
+test('no two messages actors knock within a second of each other', async () => {
+  const clock = new FakeClock()
+  const knocks: number[] = []
+  const count = 4
+  for (let index = 0; index < count; index++) {
+    const breaker = new Breaker({
+      ...{ target: 'http://there/', clock, random: seeded(index), actorCount: () => count },
+      ...{ actorIndex: () => index, waitingCount: () => 9, onChange: () => {} },
+    })
+    for (let id = 0; id < 6; id++)
+      void knockForEver(breaker, `${id}`, clock, () => breaker.outage && knocks.push(clock.monotonic()))
+  }
+  for (let step = 0; step < 1200; step++) await clock.advance(100)
+  const pauses = knocks.slice(1).map((at, index) => at - knocks[index]!)
+  assert.ok(knocks.length > 20)
+  assert.ok(Math.min(...pauses) >= 1000, `${Math.min(...pauses)} ms`)
+})
+
+/** A message whose starts all meet the outage. */
+async function knockForEver(
+  breaker: Breaker,
+  id: string,
+  clock: FakeClock,
+  onKnock: () => void,
+): Promise<void> {
+  for (;;) {
+    const pass = (await breaker.admit(id, true, new AbortController().signal))!
+    pass.begin()
+    onKnock()
+    const delayMs = pass.metOutage('refused')
+    pass.end()
+    await clock.sleep(delayMs ?? 1000)
+  }
+}

@@ -15,7 +15,7 @@ class Bench {
   readonly drain = new AbortController()
   readonly breaker = new Breaker({
     ...{ target: 'http://there/', clock: this.clock, random: () => 1 },
-    ...{ actorCount: () => 1, waitingCount: () => 9, onChange: () => {} },
+    ...{ actorCount: () => 1, actorIndex: () => 0, waitingCount: () => 9, onChange: () => {} },
   })
   readonly slots = new Slots(2)
   readonly runs: unknown[] = []
