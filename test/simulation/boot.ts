@@ -84,6 +84,7 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
   const deadlineAt = () => clock.monotonic() + POST_DEADLINE_MS
   return {
     post: (text: string) => actor.post(text, deadlineAt()),
+    setPaused: (paused: boolean) => actor.setPaused(paused),
     postBatch: (texts: string[], key: { value: string; hash: string } | null) =>
       actor.postBatch(texts, { deadlineAt: deadlineAt(), ...(key !== null && { key }) }),
     lists: async (limit: number | null) => {

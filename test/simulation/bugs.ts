@@ -36,6 +36,7 @@ export const BUGS: readonly Bug[] = [
   embedded('the cursor is durable before the list', { home: { cursorFirst: true } }),
   embedded('a retry is not recorded', { home: { losesRetries: true } }),
   embedded('open starts are forgotten', { home: { forgetsOpenStarts: true } }),
+  embedded('a pause is forgotten', { forgetsPause: true }),
   embedded('a lane can be locked twice', { locksNothing: true }),
   embedded('no wake-ups, and a poll every 20 s', { sleepsMs: 20_000 }),
   {

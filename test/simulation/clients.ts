@@ -150,6 +150,19 @@ export class Clients {
     })
   }
 
+  /** Asks until it is answered. */
+  async setPaused(paused: boolean): Promise<void> {
+    for (;;) {
+      try {
+        await this.#ask('setPaused', [paused])
+        return
+      } catch (error) {
+        if (!isMailroomError(error)) throw error
+        await this.pause(PAUSE_MS)
+      }
+    }
+  }
+
   /** @returns What was answered; undefined when it is not known whether it was done. */
   replay(id: string): Promise<boolean | undefined> {
     return this.#askOnce('replay', [id]) as Promise<boolean | undefined>

@@ -37,6 +37,8 @@ export interface EmbeddedBugs {
   locksNothing?: boolean
   /** Nobody is woken, and who waits for a message looks for one so seldom. */
   sleepsMs?: number
+  /** A pause is forgotten by the next who asks. */
+  forgetsPause?: boolean
   /** A logging actor reads its own file only. */
   readsOwnFileOnly?: boolean
 }
@@ -197,7 +199,7 @@ export class EmbeddedModel implements BackendModel {
       settle: (lane, settlements) => inLane(lane, (holding) => holding.settle(settlements)),
       deliveredByFormerHolder: () => [],
       find: (lane, id) => inLane(lane, (holding) => holding.find(id)),
-      isPaused: async () => this.#isPaused,
+      isPaused: async () => this.#isPaused && !this.#bugs.forgetsPause,
       setPaused: async (paused) => {
         this.#isPaused = paused
       },

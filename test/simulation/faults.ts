@@ -28,6 +28,7 @@ export const COMMON_KINDS = [
   'logging actors are scaled',
   'a role is restarted',
   'the target is away',
+  'delivery is paused',
 ] as const
 
 /** Faults of the embedded backend's disk. */
@@ -55,6 +56,8 @@ export const NOTICED_MS = 2000
 /** On Hazelcast, after a lost wake-up: the batch is overdue, the next scan finds it, and it is delivered within 1 s. */
 export const SILENT_MS = OVERDUE_MS + SCAN_MS + 1000
 
+/** A messages actor that was not told of a pause, as it was just starting or could not be reached, knows it so much later. */
+const PAUSE_KNOWN_MS = 2500
 /** After an outage of what handlers need, all that waits is delivered within this time. */
 const BACK_MS = 30_000
 
@@ -129,8 +132,8 @@ function lift(
 }
 
 /** An operation is no fault, but lanes move, and actors come and go. */
-function operation(world: Faulty, done: Promise<unknown>): void {
-  const disturbance = disturb(world, Number.POSITIVE_INFINITY)
+function operation(world: Faulty, done: Promise<unknown>, recoveryMs = recoveryOf(world)): void {
+  const disturbance = disturb(world, Number.POSITIVE_INFINITY, recoveryMs)
   void done.then(() => {
     disturbance.until = world.scheduler.now
   })
@@ -216,6 +219,20 @@ const EFFECTS: Record<FaultKind, Effect> = {
     }
     lift(world, forMs, end, { recoveryMs: BACK_MS })
     return () => handling.knocks > before
+  },
+  'delivery is paused': (world, { forMs }) => {
+    const { clients, handling, scheduler } = world
+    let isPaused = false
+    const pause = async () => {
+      await clients.setPaused(true)
+      isPaused = true
+      handling.pausedFrom = scheduler.now + PAUSE_KNOWN_MS
+      await clients.pause({ min: PAUSE_KNOWN_MS, max: PAUSE_KNOWN_MS + forMs })
+      handling.pausedFrom = undefined
+      await clients.setPaused(false)
+    }
+    operation(world, pause(), BACK_MS)
+    return () => isPaused
   },
   'the power fails': (world, fault) => {
     const over = nodeDies(world, fault)

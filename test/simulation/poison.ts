@@ -27,6 +27,8 @@ export interface Handling {
   mended: boolean
   /** Since when (virtual time) what every handler needs is away. */
   awaySince: number | undefined
+  /** From when on (virtual time) no call may begin, as delivery is paused; undefined while it is not. */
+  pausedFrom: number | undefined
   /** Calls that failed for that. */
   knocks: number
   /** A start was left open, and taken up by another holder: it counts. */
@@ -114,6 +116,9 @@ function handlerOf(process: SimProcess, handling: Handling, child: Child): Handl
     const poison = POISONS.findLast((each) => text.startsWith(each))
     const { scheduler } = process
     const beganAt = scheduler.now
+    if (handling.pausedFrom !== undefined && beganAt > handling.pausedFrom) {
+      handling.onBug(`started while delivery is paused: ${text}`)
+    }
     if (poison === undefined && attempt > 1 && !handling.adopted && !handling.caught.has(text)) {
       handling.onBug(`an attempt was used up: ${text}, attempt ${attempt}`)
     }

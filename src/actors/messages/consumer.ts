@@ -17,7 +17,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { CLAIM_WAIT_MS, DELIVERY_MS, QUEUE_RETRY_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../../storage/ids.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
-import type { Breaker, Pass } from './outage.ts'
+import { type Breaker, fail, type Pass } from './outage.ts'
 import { type RetryPolicy, settlementOf } from './retry.ts'
 import type { Run, Runner } from './runner.ts'
 
@@ -191,7 +191,7 @@ export class Consumer {
         return isOver ? { id, as: 'dead', reason: 'outage', error } : { id, as: 'back', delayMs, error }
       }
     }
-    pass.failed()
+    fail(pass, run)
     logger.warn({ id, attempt: starts + 1, target, error }, 'an attempt failed')
     return settlementOf(run, message, { policy, random, target })
   }

@@ -345,8 +345,8 @@ class HandlerProcess {
     if (failure === null) call.end({ as: 'done' })
     else if (call.abortedFor === 'drain') call.end({ as: 'back', isSuspect: false })
     else {
-      const error = call.abortedFor ? this.#timeoutText() : failure.error
-      call.end({ as: 'failed', ...failure, error, isSuspect: false })
+      const timedOut = call.abortedFor && ({ error: this.#timeoutText(), isTimeout: true } as const)
+      call.end({ as: 'failed', ...failure, ...timedOut, isSuspect: false })
     }
     if (this.isRetired && this.#calls.size === 0) this.kill()
   }

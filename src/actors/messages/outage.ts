@@ -18,6 +18,9 @@ import {
   SLOW_START_MS,
 } from '../../runtime/timings.ts'
 import { Pause } from './pause.ts'
+import type { Run } from './runner.ts'
+
+type Failed = Extract<Run, { as: 'failed' }>
 
 /** So many failures in a row, of so many messages or of all that wait, are an outage. */
 const ROW_COUNT = 5
@@ -120,6 +123,11 @@ export class Breaker {
     this.#newestSuccess = Math.max(this.#newestSuccess, number)
     this.#row = this.#row.filter((failure) => failure.number > number)
     this.#knocks.delete(id)
+    this.answered(number)
+  }
+
+  /** For passes: the target has answered a start. Twice as many may start at once. */
+  answered(number: number): void {
     // One that began before the outage does not tell whether the target takes more.
     if (this.#away !== undefined && number > this.#away.sinceStart) this.#close()
     this.widen()
@@ -313,8 +321,13 @@ export class Pass {
     this.#breaker.succeeded(this)
   }
 
-  /** It failed, and not because of the target. */
+  /** It failed, and not because of the target, which is there: it has answered. */
   failed(): void {
+    this.#breaker.answered(this.number)
+  }
+
+  /** It failed, and nothing is known of the target: it timed out, or its process died. */
+  fellSilent(): void {
     this.#breaker.widen()
   }
 
@@ -334,4 +347,13 @@ export class Pass {
   end(): void {
     this.#breaker.end(this)
   }
+}
+
+/** Tells a pass of a failure that is the message's own. */
+export function fail(
+  pass: Pass,
+  { isTimeout, isDeath, isSuspect }: Pick<Failed, 'isTimeout' | 'isDeath' | 'isSuspect'>,
+): void {
+  if (isTimeout || isDeath || isSuspect) pass.fellSilent()
+  else pass.failed()
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { REDELIVER_WAIT_MS } from '../../runtime/timings.ts'
 import type { Message } from '../../storage/ports.ts'
-import type { Breaker, Pass } from './outage.ts'
+import { type Breaker, fail, type Pass } from './outage.ts'
 import type { Runner } from './runner.ts'
 
 /** What it needs of its actor. */
@@ -72,7 +72,7 @@ async function runOnce(
     throw new MailroomError('MR_DRAINING', { name: 'the messages actor' }, { outcome: 'unknown' })
   }
   if (run.isOutage) pass.metOutage(run.error)
-  else pass.failed()
+  else fail(pass, run)
   throw new MailroomError('MR_REDELIVERY_FAILED', { id: message.id, error: run.error })
 }
 

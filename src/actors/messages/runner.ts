@@ -11,6 +11,8 @@ export type Run =
       error: string
       /** It ended its process: run it alone the next time. */
       isSuspect: boolean
+      /** It was ended by its timeout: nothing is known of its target. */
+      isTimeout?: true
       /** Its process died or did not react: counted apart from failures. */
       isDeath?: true
       /** False: dead at once. Else not before that time. */

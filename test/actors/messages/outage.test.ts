@@ -270,16 +270,22 @@ test('a probe that succeeds ends the outage; the others start slowly', async () 
   assert.deepEqual(bench.ids(), ['m3', 'm4', 'm5', 'm6', 'm7', 'm8'])
 })
 
-test('an error that is no outage ends none', async () => {
+test('an answer that is an error of the message ends an outage: the target is there. Silence does not', async () => {
   const bench = new Bench().warm()
   await bench.opens()
-  await bench.ask('a', 'b')
+  await bench.ask('a', 'b', 'c')
   await bench.probe()
-  bench.running[0]!.failed()
+  bench.running[0]!.fellSilent()
   bench.running.shift()!.end()
   await settle()
   assert.notEqual(bench.breaker.outage, null)
   assert.deepEqual(bench.ids(), [])
+  await bench.probe()
+  bench.running[0]!.failed()
+  bench.running.shift()!.end()
+  await settle()
+  assert.equal(bench.breaker.outage, null)
+  assert.deepEqual(bench.ids(), ['c'])
 })
 
 test('one that gives up waiting is not let through, and takes nobody’s turn', async () => {
