@@ -45,8 +45,9 @@ export class AnswerRoom {
     return { keep, leave: () => keep(0) }
   }
 
+  /** One more than fits may enter: else, with large messages, one slow client would keep out all others. */
   get #fits(): boolean {
-    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= HAND_MAX_BYTES
+    return this.#bytes < HAND_MAX_BYTES
   }
 
   #turn(): Promise<void> {

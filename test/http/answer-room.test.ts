@@ -18,11 +18,22 @@ test('until texts are read, the most they may be counts; then what they are', as
   const [a, b] = [await room.enter(), await room.enter()]
   const third = room.enter()
   assert.equal(await isEntered(third), false)
-  a.keep(10)
+  a.keep(HALF)
   assert.equal(await isEntered(third), false)
-  b.keep(HALF - 10)
+  b.keep(10)
   assert.equal(await isEntered(third), true)
   assert.equal(await isEntered(room.enter()), false)
+})
+
+test('a slow client that holds little keeps nobody out, however large messages may be', async () => {
+  const room = new AnswerRoom(new FakeClock(), 2 * HAND_MAX_BYTES)
+  const slow = await room.enter()
+  slow.keep(HALF)
+  for (let count = 0; count < 3; count++) {
+    const place = room.enter()
+    assert.equal(await isEntered(place), true)
+    ;(await place).leave()
+  }
 })
 
 test('those who wait enter in their order; a place is given back once', async () => {
