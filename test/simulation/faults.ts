@@ -368,6 +368,8 @@ function clusterWeather(
   { which, forMs }: Fault,
   change: Partial<SimCluster['weather']>,
 ): () => boolean {
+  // A start that seemed to have failed may be written after all, and be taken up as one that was left open.
+  world.handling.adopted = true
   const cluster = clusterOf(world, which)
   const before = cluster.lostCount
   cluster.weather = { ...cluster.weather, ...change }
