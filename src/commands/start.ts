@@ -147,19 +147,24 @@ function logReadiness(
 function announce(config: NodeConfig, url: string, logger: Logger): void {
   const actors = `${ROLES.map((role) => `${config.counts[role]} ${role}`).join(', ')} actors`
   const data = whereOf(config)
-  const { node, lanes, counts } = config
+  const { node, lanes, counts, inbox } = config
   const forward = forwardOf(config)
+  const names = Object.keys(inbox)
+  const sources = names.length === 0 ? undefined : names
   if (counts.facade === 0) logger.info({ data, lanes, forward }, `Node ${node} is ready: ${actors}`)
-  else logger.info({ url, data, lanes, forward }, `Mailroom is ready on ${url}`)
+  else logger.info({ url, data, lanes, sources, forward }, `Mailroom is ready on ${url}`)
   if (counts.facade === 0 || !outputOf(1).isTerminal) return
-  outputOf(1).write(`
-  ${url} takes messages: ${actors}
-  Data      ${data}${forward === undefined ? '' : `\n  Forward   ${forward}`}
-  Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'
-  Read      curl ${url}/messages
-  Stop      Ctrl-C
-
-`)
+  const others = names.length > 1 ? ` and ${names.length - 1} more` : ''
+  const lines = [
+    `${url} takes messages: ${actors}`,
+    `Data      ${data}`,
+    ...(sources === undefined ? [] : [`Sources   ${url}/in/${names[0]}${others}`]),
+    ...(forward === undefined ? [] : [`Forward   ${forward}`]),
+    `Post      curl ${url}/messages -H 'Content-Type: text/plain' -d 'hello'`,
+    `Read      curl ${url}/messages`,
+    'Stop      Ctrl-C',
+  ]
+  outputOf(1).write(`\n${lines.map((line) => `  ${line}\n`).join('')}\n`)
 }
 
 /** Where the messages are forwarded to, for people: a query may be a secret. */
