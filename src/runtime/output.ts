@@ -4,7 +4,7 @@
  * buffered and tried again; when the buffer is full, the oldest are dropped and counted. Only this file writes to the two in the
  * primary and its workers. (A client command may block: it has nothing else to do.)
  */
-import { constants, openSync, writeSync } from 'node:fs'
+import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { isatty } from 'node:tty'
 import { systemClock } from './clock.ts'
@@ -117,12 +117,14 @@ class Output {
 }
 
 /**
- * A file descriptor of the same file, pipe or terminal whose writes do not block. Opening it anew leaves the one that
- * other processes share as it is. A socket cannot be opened: libuv makes it non-blocking, as it does for `console.log`.
+ * A file descriptor of the same pipe or terminal whose writes do not block. Opening it anew leaves the one that other
+ * processes share as it is. A file does not block, and is written as it is: who shares it goes on behind our lines. A
+ * socket cannot be opened: libuv makes it non-blocking, as it does for `console.log`.
  */
 function nonBlocking(fd: number): number {
   const stream = fd === 1 ? () => process.stdout : () => process.stderr
   try {
+    if (fstatSync(fd).isFile()) return fd
     return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY)
   } catch {
     stream()

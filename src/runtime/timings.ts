@@ -49,7 +49,7 @@ export const PAUSE_TOLD_MS = 5 * SECOND_MS
 export const PAUSE_CHECK_MS = 100
 /** How often it looks. */
 export const REPEAT_CHECK_MS = 20
-/** Requests to a source that are refused are logged at most this often. */
+/** The first ten refusals of a source in this time are logged one by one, the others are counted. */
 export const SOURCE_LOG_MS = SECOND_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────

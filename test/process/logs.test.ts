@@ -163,3 +163,18 @@ describe('log lines', { concurrency: 2 }, () => {
     assert.match(shown.trimEnd().split('\n').at(-1)!, /drained/)
   })
 })
+
+test('a file that others write, too: our lines stand between theirs, and none is written over', async (context) => {
+  const path = directory(context)
+  const cli = new URL('../../src/cli.ts', import.meta.url).pathname
+  const script = `echo before; "$0" ${cli} scale nonsense 2>&1; echo "after $?"`
+  writeFileSync(join(path, 'out'), '')
+  const out = openSync(join(path, 'out'), 'w')
+  const child = spawn('sh', ['-c', script, process.execPath], { stdio: ['ignore', out, out] })
+  await once(child, 'exit')
+  closeSync(out)
+  assert.match(
+    readFileSync(join(path, 'out'), 'utf8'),
+    /^before\nmailroom: [^]*Expected ROLE=COUNT[^]*\nafter 78\n$/,
+  )
+})

@@ -107,7 +107,10 @@ export class SimWorld implements Faulty {
       onBug: this.onBug,
     }
     this.losses = this.hazelcast?.losses ?? new Losses()
-    this.losses.onQueueLost = () => this.showing.lose()
+    this.losses.onQueueLost = () => {
+      this.showing.lose()
+      this.handling.pausedFrom = undefined // The cluster kept the pause.
+    }
     const boot = bootOf({
       ...{ network: this.network, backend: this.backend, showing: this.showing, handling: this.handling },
       handler: plan.handler ? startHandler(this.handling, planted.runs ?? {}) : null,

@@ -20,6 +20,9 @@ import { BodyShare, readBody, refuseEncoded, utf8Of } from '../body.ts'
 import { type ApiContext, type Endpoint, pathParameter, replyJson } from '../context.ts'
 import { quoted, shortened } from '../problems.ts'
 
+/** Refusals of one source that are logged one by one in `SOURCE_LOG_MS`. */
+const LINES_MAX = 10
+
 /** The routes of the inbox. */
 export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 'askInbox', Endpoint> {
   const { facade, config, clock } = api
@@ -33,7 +36,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
     async postInbox(context) {
       const [name, source] = named(context)
       const refuse = (why: string): never => {
-        refused.note(name, why)
+        refused.note(name, why, String(context.res.getHeader('X-Request-Id')))
         throw new MailroomError('MR_SIGNATURE_INVALID', { source: name })
       }
       const { req: request, res: response } = context
@@ -152,23 +155,30 @@ class Shares {
   }
 }
 
-/** Logs why requests were refused: by source the first in `SOURCE_LOG_MS`, and how many there were since the last line. */
+/**
+ * Logs why requests were refused, each with its request id: of each source so many in `SOURCE_LOG_MS`. Those beyond are
+ * counted, and told when that time is over.
+ */
 class RefusalLog {
   readonly #api: Pick<ApiContext, 'clock' | 'logger'>
-  readonly #bySource = new Map<string, { loggedAt: number; count: number }>()
+  /** By source: those that were refused in the present time. */
+  readonly #counts = new Map<string, number>()
 
   constructor(api: Pick<ApiContext, 'clock' | 'logger'>) {
     this.#api = api
   }
 
-  note(source: string, why: string): void {
+  note(source: string, why: string, requestId: string): void {
     const { clock, logger } = this.#api
-    const now = clock.monotonic()
-    const known = this.#bySource.get(source) ?? { loggedAt: Number.NEGATIVE_INFINITY, count: 0 }
-    this.#bySource.set(source, known)
-    known.count++
-    if (now < known.loggedAt + SOURCE_LOG_MS) return
-    logger.warn({ source, why, count: known.count }, 'a request to a source was refused')
-    Object.assign(known, { loggedAt: now, count: 0 })
+    const count = (this.#counts.get(source) ?? 0) + 1
+    this.#counts.set(source, count)
+    if (count === 1) clock.after(SOURCE_LOG_MS, () => this.#tell(source), { unref: true })
+    if (count <= LINES_MAX) logger.warn({ source, requestId, why }, 'a request to a source was refused')
+  }
+
+  #tell(source: string): void {
+    const more = this.#counts.get(source)! - LINES_MAX
+    this.#counts.delete(source)
+    if (more > 0) this.#api.logger.warn({ source, more }, 'more requests to a source were refused')
   }
 }
