@@ -91,7 +91,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   },
   {
     usage: 'pause',
-    summary: 'start nothing until `mailroom resume`; posts are taken all the while',
+    summary: 'stop delivering until `mailroom resume`; posts are taken all the while',
     examples: [['pause', 'before the receiver is worked on; it lasts over restarts']],
     run: async (client) => (await import('./delivery.ts')).pause(client, true),
   },

@@ -9,11 +9,7 @@ import { print } from './terminal.ts'
  */
 export async function pause(client: ApiClient, paused: boolean): Promise<void> {
   await client.insist('PUT', '/delivery', { body: { paused } })
-  print(
-    paused
-      ? 'Delivery is paused: posts are taken, and nothing is started until `mailroom resume`'
-      : 'Delivery goes on',
-  )
+  print(paused ? 'Delivery is paused until `mailroom resume`; posts are taken meanwhile' : 'Delivery goes on')
 }
 
 /**

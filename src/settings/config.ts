@@ -151,7 +151,7 @@ const nodeSchema = z.object({
   ...under('Forward', {
     /** Null: messages are not forwarded. */
     forward: optional(targetUrl).describe('URL that each message is posted to, as it came'),
-    forwardSecret: signingSecret.describe('where the secret is that signs what is forwarded'),
+    forwardSecret: signingSecret.describe('env:NAME or file:PATH of a secret that signs what is forwarded'),
   }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
@@ -246,9 +246,20 @@ export function isOneOfSeveral({ peers }: Pick<Config, 'peers'>): boolean {
   return peers.length > 0
 }
 
+/** True for a URL that leads to this node's own port. */
+function isOwn(url: string, { host, port }: Pick<Config, 'host' | 'port'>): boolean {
+  const target = new URL(url)
+  const targetPort = Number(target.port) || (target.protocol === 'https:' ? 443 : 80)
+  const name = target.hostname.replace(/^\[(.*)\]$/, '$1')
+  return targetPort === port && (name === host || isLoopback(name))
+}
+
 function* contradictions(config: Config): Generator<string> {
   if (config.forward !== null && config.handler !== null) {
     yield 'Expected `--forward` or `--handler`, got both: a message is forwarded or handled'
+  }
+  if (config.forward !== null && counts.facade > 0 && isOwn(config.forward, config)) {
+    yield 'Expected `--forward` to be another server, got this node itself: every message would come back as a new one'
   }
   if (config.forwardSecret !== null && config.forward === null) {
     yield 'Expected `--forward` to be given with `--forward-secret`: nothing else is signed'

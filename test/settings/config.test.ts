@@ -359,3 +359,20 @@ test('a variable with only the name or only the value of a service variable is r
     assert.match(problems.join(), expected)
   }
 })
+
+test('a node is not forwarded to itself', () => {
+  const given = (flags: Record<string, string>) => () => resolveConfig({ flags, env: {} })
+  for (const forward of [
+    'http://127.0.0.1:8080/in/a',
+    'http://localhost:8080/',
+    'http://[::1]:8080/messages',
+  ]) {
+    assert.throws(given({ forward }), { code: 'MR_CONFIG_INVALID', message: /this node itself/ })
+  }
+  assert.throws(
+    given({ forward: 'http://here/', host: 'here', port: '80', open: 'true' }),
+    /this node itself/,
+  )
+  given({ forward: 'http://127.0.0.1:8081/' })()
+  given({ forward: 'http://other:8080/' })()
+})

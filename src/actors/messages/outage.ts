@@ -68,7 +68,7 @@ export class Breaker {
   #row: { number: number; id: string; at: number }[] = []
   /** By message: how many of these it had. */
   readonly #knocks = new Map<string, number>()
-  #away: { outage: Outage; sinceStart: number; beganAt: number } | undefined
+  #away: { outage: Outage; sinceStart: number } | undefined
   /** Of the present outage. */
   #probes = 0
   #nextProbeAt = 0
@@ -177,22 +177,22 @@ export class Breaker {
   }
 
   #open(why: string): void {
-    const { clock, target, onChange } = this.#options
+    const { target, onChange } = this.#options
     const outage = { target, since: this.#row[0]!.at, why }
-    this.#away = { outage, sinceStart: this.#begun, beganAt: clock.monotonic() }
+    this.#away = { outage, sinceStart: this.#begun }
     this.#probes = 0
     this.#planProbe()
     onChange(outage)
   }
 
   #close(): void {
-    const { outage, beganAt } = this.#away!
+    const { outage } = this.#away!
     this.#away = undefined
     this.#row = []
     this.#knocks.clear()
     this.#window = 1
     for (const pass of this.#running) pass.hangs = true
-    this.#options.onChange(outage, this.#options.clock.monotonic() - beganAt)
+    this.#options.onChange(outage, this.#options.clock.now() - outage.since)
   }
 
   #planProbe(askedMs?: number): void {
