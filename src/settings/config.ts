@@ -258,7 +258,7 @@ function* contradictions(config: Config): Generator<string> {
   if (config.forward !== null && config.handler !== null) {
     yield 'Expected `--forward` or `--handler`, got both: a message is forwarded or handled'
   }
-  if (config.forward !== null && counts.facade > 0 && isOwn(config.forward, config)) {
+  if (config.forward !== null && config.counts.facade > 0 && isOwn(config.forward, config)) {
     yield 'Expected `--forward` to be another server, got this node itself: every message would come back as a new one'
   }
   if (config.forwardSecret !== null && config.forward === null) {
