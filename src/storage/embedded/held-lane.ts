@@ -501,10 +501,15 @@ export class HeldLane {
       bytes += head.bytes
     }
     if (rowCount === 0) return false
-    for (const { seq, count, bytes, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
-      const intact = files.intact(messages)
-      this.#room.give(bytes - textBytesOf(intact))
-      track.read(seq, count, intact)
+    try {
+      for (const { seq, count, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
+        const intact = files.intact(messages)
+        bytes -= textBytesOf(intact)
+        track.read(seq, count, intact)
+      }
+    } finally {
+      // What was not read, or is damaged: a claim that fails is repeated.
+      this.#room.give(bytes)
     }
     return true
   }
