@@ -102,8 +102,7 @@ export function messageRoutes(
           ? facade.find(id)
           : longPolls.run(() => longPoll(context, id, { waitMs, beforeText: enter })))
         if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
-        replyJson(context, 200, JSON.stringify({ ...shown(found), ...placeJson(found) }))
-        return found
+        return { message: found, json: JSON.stringify({ ...shown(found), ...placeJson(found) }) }
       })
     },
   }
