@@ -216,3 +216,30 @@ test('a damaged file takes no room from the other lanes, however often it is rea
   assert.match(backend.damaged().join(), /log-1\.1\.db/)
   assert.equal((await backend.queue.claim(1, 9, 0)).length, 1)
 })
+
+test('new messages are claimed beside large ones that are due again, however many these are', async (context) => {
+  const { queue, logging } = await withWriter(context)
+  const nextId = idGenerator(clock, random)
+  const append = async (text: string) => {
+    const [id] = nextId(1)
+    await logging.log.append({
+      ...{ lane: LANE, messages: [{ id: id!, text }], deadlineAt: clock.monotonic() + 3000 },
+    })
+    return id!
+  }
+  for (let count = 0; count < 40; count++) {
+    const id = await append('x'.repeat(1024 * 1024))
+    let claimed: { id: string }[] = []
+    while (claimed.length === 0) claimed = await queue.claim(LANE, 1, 10, 0)
+    await queue.start(LANE, [id])
+    await queue.settle(LANE, [{ id, as: 'retry', delayMs: 0, error: 'away' }])
+  }
+  const due = await queue.claim(LANE, 64, 0, 32)
+  assert.ok(due.length > 8)
+  assert.ok(due.every(({ starts }) => starts === 1))
+  const id = await append('new')
+  assert.deepEqual(
+    (await queue.claim(LANE, 64 - due.length, 1000, 32 - due.length)).map((message) => message.id),
+    [id],
+  )
+})
