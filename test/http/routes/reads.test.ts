@@ -217,6 +217,18 @@ test('a long poll whose client goes away is over', async (t) => {
   resolve()
 })
 
+test('however many wait for messages or redeliver them, few texts are read at once', async (t) => {
+  const api = await startApi(t, { maxMessageBytes: 10 * 1024 * 1024 })
+  const [id] = await fill(api, 1)
+  const raws = await Promise.all(Array.from({ length: 60 }, () => api.raw()))
+  for (const [index, one] of raws.entries()) {
+    const target = index % 2 === 0 ? `GET /messages/${id}?wait=1` : `POST /messages/${id}/redeliver`
+    one.say(`${target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`)
+  }
+  await until(() => raws.every(({ heard }) => heard.startsWith('HTTP/1.1 200 ')))
+  assert.ok(api.facade.mostLooking <= 3, `${api.facade.mostLooking}`)
+})
+
 test('at most 1,000 long polls run at once', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
