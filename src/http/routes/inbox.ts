@@ -22,7 +22,7 @@ import { quoted, shortened } from '../problems.ts'
 
 /** The routes of the inbox. */
 export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 'askInbox', Endpoint> {
-  const { facade, config, clock } = api
+  const { facade, config, clock, wallClock } = api
   const shares = new Shares()
   const refused = new RefusalLog(api)
   const named = (context: Context): [name: string, source: Source] => {
@@ -37,7 +37,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
         throw new MailroomError('MR_SIGNATURE_INVALID', { source: name })
       }
       const { req: request, res: response } = context
-      const head = checkHead(source, request.rawHeaders, clock.now())
+      const head = checkHead(source, request.rawHeaders, wallClock.now())
       if (!head.ok) return refuse(head.why)
       refuseEncoded(request)
       refuseType(request, source)
