@@ -33,7 +33,7 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   })
   const actor = new FacadeActor(context, backend, peers)
   await backendReached(context, backend)
-  const server = await servePublic({ facade: actor, ...context })
+  const server = await servePublic({ facade: actor, ...context, wallClock: systemClock })
   balanceConnections(context, server)
   return {
     address: null,

@@ -109,11 +109,16 @@ export interface Found extends Message, Place {
   deliveredTo: string | null
 }
 
+/** Runs a read when there is room for the text that it brings. */
+export type Look = <T>(read: () => Promise<T>) => Promise<T>
+
 /** How long a reader waits for a message. A drain of the facade ends the wait, too. */
 export interface Wait {
   waitMs: number
   /** Aborted when the reader has gone. */
   gone: AbortSignal
+  /** Runs the read that begins the wait. It has the text, which is not kept: many at once would be much. */
+  look?: Look
   /** Called, and awaited, when the wait is over, before the text is read. */
   beforeText?: () => Promise<void>
 }
@@ -209,11 +214,12 @@ export interface Facade {
   /**
    * Runs the handler, or forwards, once more for a delivered message. Lists stay as they are. Resolves when it succeeded.
    *
+   * @param look As `Wait.look`.
    * @returns False when the message is not in the log.
    * @throws {MailroomError} `MR_REDELIVERY_REFUSED` (none): it is not delivered, or cannot run now; `MR_REDELIVERY_FAILED`
    * (unknown) with its error.
    */
-  redeliver(id: string): Promise<boolean>
+  redeliver(id: string, look?: Look): Promise<boolean>
   isPaused(): Promise<boolean>
   /**
    * Pauses delivery, or resumes it, on all nodes, over restarts too. Resolves when every ready messages actor has it.

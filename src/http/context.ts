@@ -15,6 +15,8 @@ export interface ApiContext {
   facade: Facade
   config: NodeConfig
   clock: Clock
+  /** Senders sign with the time of a clock on the wall, not with the node's time. */
+  wallClock: Pick<Clock, 'now'>
   random: Random
   logger: Logger
   /** The name of this node. */

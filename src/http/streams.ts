@@ -17,6 +17,8 @@ import type { ApiContext } from './context.ts'
 const DROP_MAX_BYTES = 256 * 1024 * 1024
 /** An answer is sent in chunks of about this size. */
 const CHUNK_CHARACTERS = 32 * 1024
+/** What the client has to take of a larger one within `READ_STALL_MS`. */
+const PART_BYTES = 128 * 1024
 
 /**
  * The body of a request, chunk by chunk as it arrives. It ends with the body, or when it is cut off: by this class
@@ -175,9 +177,12 @@ export class ResponseStream {
   async flush(): Promise<void> {
     if (this.closed) throw new ClientDisconnected()
     if (this.#chunk === '') return
-    const chunk = this.#chunk
+    const chunk = Buffer.from(this.#chunk)
     this.#chunk = ''
-    if (!this.#response.write(chunk)) await this.#waitFor('drain')
+    // A large text in parts: each that the client has taken shows that it reads.
+    for (let from = 0; from < chunk.length; from += PART_BYTES) {
+      if (!this.#response.write(chunk.subarray(from, from + PART_BYTES))) await this.#waitFor('drain')
+    }
   }
 
   /** Sends the rest and ends the answer; resolves when it has been handed to the kernel. */
@@ -287,27 +292,29 @@ export async function inRoom<T extends readonly Message[] | undefined>(
 }
 
 /**
- * Answers with one message, which has a place in `singleRoom` until the client has taken it.
+ * Answers with one message, which has a place in `singleRoom` until the client has taken it. One that takes nothing for
+ * `READ_STALL_MS` is disconnected.
  *
- * @param answer Reads it and sets the answer. It enters the room before it reads the text.
+ * @param answer Reads it. It enters the room before it reads the text. @returns The message, and the answer in JSON.
  * @throws What `answer` throws, and `AnswerRoom.enter`.
  */
 export async function inSingleRoom(
-  { res }: Context,
-  { singleRoom }: Pick<ApiContext, 'singleRoom'>,
-  answer: (enter: () => Promise<void>) => Promise<Message>,
+  context: Context,
+  { clock, singleRoom }: Pick<ApiContext, 'clock' | 'singleRoom'>,
+  answer: (enter: () => Promise<void>) => Promise<{ message: Message; json: string }>,
 ): Promise<void> {
   let place: AnswerPlace | undefined
-  let isKept = false
   try {
-    const message = await answer(async () => {
+    const { message, json } = await answer(async () => {
       place = await singleRoom.enter()
     })
     place?.keep(textBytesOf([message]))
-    isKept = !res.closed
-    res.once('close', () => place?.leave())
+    const out = openJson(context, clock)
+    context.res.setHeader('Content-Length', Buffer.byteLength(json))
+    await out.write(json)
+    await out.end()
   } finally {
-    if (!isKept) place?.leave()
+    place?.leave()
   }
 }
 

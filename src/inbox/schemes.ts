@@ -26,7 +26,7 @@ const SIZES = { sha1: 20, sha256: 32, sha512: 64 }
  * Judges the head of a request to a source.
  *
  * @param rawHeaders As Node gives them: name, value, name, value, …
- * @param nowMs The node's time.
+ * @param nowMs The time of the wall clock, which senders have, too.
  * @returns Not ok when the signature, secret, time or id is missing, there twice or ill-formed, when the time is off by
  * more than the source's tolerance, or when the secret is a wrong one. `check` may be called once the body is there.
  */

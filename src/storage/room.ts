@@ -15,6 +15,8 @@ export interface LaneRoom {
   take(bytes: number, mayWait: boolean): boolean
   /** Gives so many back. */
   give(bytes: number): void
+  /** Waits in line no more. Who does not ask again would keep all behind him from their turn. */
+  leaveLine(): void
   /** Gives back all that the lane has, and leaves the line: it takes nothing any more. */
   close(): void
 }
@@ -59,6 +61,9 @@ export class Room {
         if (isClosed) return
         change(-bytes)
         this.#wakeFirst()
+      },
+      leaveLine: () => {
+        if (this.#line.delete(lane)) this.#wakeFirst()
       },
       close: () => {
         isClosed = true

@@ -148,7 +148,7 @@ export class EmbeddedModel implements BackendModel {
     const { clock } = world
     const laneCount = this.#homes.length
     const held = new Map<number, HeldLane>()
-    const room = new Room(HAND_MAX_BYTES)
+    const rooms = { room: new Room(HAND_MAX_BYTES), retryRoom: new Room(HAND_MAX_BYTES / 2) }
     const choice = new LaneChoice(clock, laneCount, depths)
     const elsewhere = (lane: number) => new MailroomError('MR_LANE_ELSEWHERE', { lane, name: world.name })
     const inLane = async <T>(lane: number, work: (lane: HeldLane) => T | Promise<T>): Promise<T> => {
@@ -180,7 +180,7 @@ export class EmbeddedModel implements BackendModel {
         try {
           const home = new SimHome(this.#homes[lane]!, this.disk, process, this.#bugs.home ?? {})
           const lock = { release, keep() {} }
-          held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock, room }))
+          held.set(lane, new HeldLane({ lane, home: home as unknown as Home, lock, files, clock, ...rooms }))
           return home.leftOpenCount
         } catch (error) {
           release()

@@ -4,6 +4,7 @@ import type {
   Facade,
   Found,
   Lists,
+  Look,
   Redriven,
   Restored,
   Wait,
@@ -35,6 +36,9 @@ export class FakeFacade implements Facade {
   hold: Promise<void> | undefined
   /** Thrown by `pages` of the named half, after its first page. */
   brokenHalf: 'logged' | 'delivered' | undefined
+  #looking = 0
+  /** Texts that were read at once by those who only look where a message is. */
+  mostLooking = 0
   /** What `find` shows. */
   isDelivered = true
   /** What is shown of a message that is not delivered, beyond that. */
@@ -97,8 +101,15 @@ export class FakeFacade implements Facade {
     return entry.receipts
   }
 
-  async redeliver(id: string): Promise<boolean> {
+  async #look(): Promise<void> {
+    this.mostLooking = Math.max(this.mostLooking, ++this.#looking)
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#looking--
+  }
+
+  async redeliver(id: string, look?: Look): Promise<boolean> {
     this.#fail()
+    await look?.(() => this.#look())
     this.redelivered.push(id)
     return this.messages.some((message) => message.id === id)
   }
@@ -149,6 +160,7 @@ export class FakeFacade implements Facade {
     this.waits.push(wait?.waitMs ?? 0)
     wait?.gone.addEventListener('abort', () => this.goneCount++)
     this.#fail()
+    await wait?.look?.(() => this.#look())
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold

@@ -53,6 +53,8 @@ export async function startApi(
     allowedHosts?: string[]
     inbox?: Sources
     maxMessageBytes?: number
+    /** What the wall clock is ahead of the node's time, ms. */
+    wallAheadMs?: number
     /** Whether a connection leaves that is passed on. */
     leaves?: () => boolean
   } = {},
@@ -102,7 +104,10 @@ export async function startApi(
     if (leaves) passedOn.push(connection)
     return leaves
   }
-  const server = await servePublic({ facade, config, clock, random: () => 0.5, logger, node: 'here', passOn })
+  const wallClock = { now: () => clock.now() + (options.wallAheadMs ?? 0) }
+  const server = await servePublic({
+    ...{ facade, config, clock, wallClock, random: () => 0.5, logger, node: 'here', passOn },
+  })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []
   const stop = async () => {

@@ -50,7 +50,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly changeDead: Facade['changeDead'] = (change, range) => this.#deadLetters.change(change, range)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
-  readonly redeliver: Facade['redeliver'] = (id) => this.#reader.redeliver(id)
+  readonly redeliver: Facade['redeliver'] = (id, look) => this.#reader.redeliver(id, look)
   readonly isPaused: Facade['isPaused'] = () => this.#delivery.isPaused()
   readonly setPaused: Facade['setPaused'] = (paused) => this.#delivery.setPaused(paused)
   readonly losses: Facade['losses'] = () => this.#losses.open()

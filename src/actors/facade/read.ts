@@ -7,7 +7,7 @@ import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDELIVER_MAX_MS } from '../../runtime/ti
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
-import type { Found, Lists, Messages, PagedList, Wait } from '../protocol.ts'
+import type { Found, Lists, Look, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 import type { ReadTurns } from './turns.ts'
@@ -79,13 +79,17 @@ export class Reader {
   }
 
   async find(id: string, wait?: Wait): Promise<Found | undefined> {
-    const message = await this.#logging.get(id)
-    if (message === undefined) return undefined
-    const { lane } = message
-    const { clock } = this.#context
     const waitMs = wait?.waitMs ?? 0
-    // While it waits, a reader has no text in memory: there may be a thousand.
-    let text = waitMs === 0 ? message.text : undefined
+    const look = wait?.look ?? atOnce
+    const known = await look(async () => {
+      const message = await this.#logging.get(id)
+      // While it waits, a reader has no text in memory: there may be a thousand.
+      return message && { lane: message.lane, text: waitMs === 0 ? message.text : undefined }
+    })
+    if (known === undefined) return undefined
+    const { lane } = known
+    let { text } = known
+    const { clock } = this.#context
     const ends = wait === undefined ? [] : [this.#drain, wait.gone]
     const deadlineAt = clock.monotonic() + waitMs
     for (;;) {
@@ -112,10 +116,9 @@ export class Reader {
   }
 
   /** As `Facade.redeliver`. */
-  async redeliver(id: string): Promise<boolean> {
-    const message = await this.#logging.get(id)
-    if (message === undefined) return false
-    const { lane } = message
+  async redeliver(id: string, look: Look = atOnce): Promise<boolean> {
+    const lane = await look(async () => (await this.#logging.get(id))?.lane)
+    if (lane === undefined) return false
     await this.#holders.at(this.#holders.entryOf(lane)).redeliver(lane, id, REDELIVER_MAX_MS)
     return true
   }
@@ -147,6 +150,10 @@ export class Reader {
     const living = new Set(livingMessages(actors))
     return actors.every(({ name, state }) => !living.has(name) || state === 'ready')
   }
+}
+
+function atOnce<T>(read: () => Promise<T>): Promise<T> {
+  return read()
 }
 
 /** Reads one messages actor's store. */

@@ -163,10 +163,11 @@ export class Consumer {
     message: Claimed,
     { isAlone, pass }: { isAlone: boolean; pass: Pass },
   ): Promise<void> {
-    const { lane, queue } = this.#options
+    const { lane, queue, breaker } = this.#options
     const { id, text } = message
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
-    if (this.#stop.signal.aborted) return this.#settle([{ id, as: 'back' }])
+    // On a full disk that may have taken long.
+    if (this.#stop.signal.aborted || breaker.pause.isPaused) return this.#settle([{ id, as: 'back' }])
     pass.begin()
     const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal }
     const run = await runner.run({ id, text }, options)

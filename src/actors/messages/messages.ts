@@ -72,6 +72,8 @@ export class MessagesActor extends Actor implements Messages {
   /** The directory changed while lanes were being taken and released: compare once more. */
   #mustReconcileAgain = false
   #delivered = 0
+  /** That run or wait for their turn. */
+  #redeliveries = 0
 
   constructor(
     context: ActorContext,
@@ -176,14 +178,21 @@ export class MessagesActor extends Actor implements Messages {
     const refuse = (reason: string): never => {
       throw new MailroomError('MR_REDELIVERY_REFUSED', { id, reason })
     }
-    const { state, attempts } = await this.#queue.find(lane, id)
-    if (state !== 'delivered') refuse(`it is ${state}`)
-    const [message] = await this.#queue.delivered(lane, { after: idBefore(id), limit: 1 })
-    if (message?.id !== id) return refuse('its text is not in the log any more')
-    const { clock } = this.context
-    await redeliver(message, attempts + 1, {
-      ...{ runner: this.#runner, breaker: this.#breaker, clock, drain: this.drainSignal },
-    })
+    // Each has its text in hand, beside those that are claimed.
+    if (this.#redeliveries >= this.#pagesAtOnce) refuse('others run; try again')
+    this.#redeliveries++
+    try {
+      const { state, attempts } = await this.#queue.find(lane, id)
+      if (state !== 'delivered') refuse(`it is ${state}`)
+      const [message] = await this.#queue.delivered(lane, { after: idBefore(id), limit: 1 })
+      if (message?.id !== id) return refuse('its text is not in the log any more')
+      const { clock } = this.context
+      await redeliver(message, attempts + 1, {
+        ...{ runner: this.#runner, breaker: this.#breaker, clock, drain: this.drainSignal },
+      })
+    } finally {
+      this.#redeliveries--
+    }
   }
 
   /** Beside the mailbox, so that it holds at once. */

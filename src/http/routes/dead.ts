@@ -63,8 +63,7 @@ export function deadRoutes(
         await enter()
         const letter = await facade.deadOne(id)
         if (letter === undefined) throw notFound(id)
-        replyJson(context, 200, letterJson(letter))
-        return letter
+        return { message: letter, json: letterJson(letter) }
       })
     },
     async replayDead(context) {

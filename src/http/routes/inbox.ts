@@ -25,7 +25,7 @@ const LINES_MAX = 10
 
 /** The routes of the inbox. */
 export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 'askInbox', Endpoint> {
-  const { facade, config, clock } = api
+  const { facade, config, clock, wallClock } = api
   const shares = new Shares()
   const refused = new RefusalLog(api)
   const named = (context: Context): [name: string, source: Source] => {
@@ -40,7 +40,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
         throw new MailroomError('MR_SIGNATURE_INVALID', { source: name })
       }
       const { req: request, res: response } = context
-      const head = checkHead(source, request.rawHeaders, clock.now())
+      const head = checkHead(source, request.rawHeaders, wallClock.now())
       if (!head.ok) return refuse(head.why)
       refuseEncoded(request)
       refuseType(request, source)

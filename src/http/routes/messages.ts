@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
-import type { PagedList, Wait } from '../../actors/protocol.ts'
+import type { Look, PagedList, Wait } from '../../actors/protocol.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { shown } from '../../storage/content.ts'
@@ -44,6 +44,10 @@ export function messageRoutes(
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const redeliveries = new ConcurrencyLimit('redeliveries', REDELIVERIES_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
+  const look: Look = async (read) => {
+    const place = await api.singleRoom.enter()
+    return read().finally(() => place.leave())
+  }
   const longPoll = async ({ res }: Context, id: string, wait: Omit<Wait, 'gone'>) => {
     const gone = new AbortController()
     const leave = () => gone.abort()
@@ -85,7 +89,7 @@ export function messageRoutes(
 
     async redeliverMessage(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      if (!(await redeliveries.run(() => facade.redeliver(id)))) {
+      if (!(await redeliveries.run(() => facade.redeliver(id, look)))) {
         throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
       }
       replyJson(context, 200, `{"id":"${id}","state":"delivered"}`)
@@ -100,10 +104,9 @@ export function messageRoutes(
         if (waitMs === 0) await enter()
         const found = await (waitMs === 0
           ? facade.find(id)
-          : longPolls.run(() => longPoll(context, id, { waitMs, beforeText: enter })))
+          : longPolls.run(() => longPoll(context, id, { waitMs, look, beforeText: enter })))
         if (found === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id}` })
-        replyJson(context, 200, JSON.stringify({ ...shown(found), ...placeJson(found) }))
-        return found
+        return { message: found, json: JSON.stringify({ ...shown(found), ...placeJson(found) }) }
       })
     },
   }

@@ -98,6 +98,8 @@ class Track {
 /** What is in hand: the message, and its row unless the home's `start` has it. */
 interface Hand extends InHand {
   row: Row | undefined
+  /** It was started before it was claimed. */
+  isRetry: boolean
 }
 
 /** Rows of the log that a claim reads at a time. */
@@ -114,6 +116,8 @@ export interface HeldLaneOptions {
   clock: Clock
   /** For the texts that are claimed, or read to be claimed, of all lanes of the process. */
   room: Room
+  /** What of it those may have that were started before. */
+  retryRoom: Room
 }
 
 /** A held lane. */
@@ -136,12 +140,16 @@ export class HeldLane {
   #idle: { version: string; dueAt: number; depth?: Depth } | undefined
   #turn = 0
   readonly #room: LaneRoom
+  readonly #retryRoom: LaneRoom
   /** The last claim found something, and no room for it: it waits in line, and is woken. */
   #isShort = false
+  /** The same of messages that were started before. */
+  #isShortForRetries = false
 
   constructor(options: HeldLaneOptions) {
     this.#options = options
     this.#room = options.room.lane(() => this.wake())
+    this.#retryRoom = options.retryRoom.lane(() => this.wake())
     this.#cursors = options.home.cursors()
   }
 
@@ -179,10 +187,12 @@ export class HeldLane {
         // Both before the claim, which does not see what changes or becomes due after it.
         const [version, now] = [files.version(), home.dueNow()]
         const claimed = this.#claimNow(maxCount, maxRetryCount)
+        if (!this.#isShort) this.#room.leaveLine()
+        if (claimed.length > 0 || !this.#isShortForRetries) this.#retryRoom.leaveLine()
         if (claimed.length > 0) return claimed
         // Without room for retries, some may be due that were not claimed.
-        this.#idle =
-          maxRetryCount > 0 && !this.#isShort ? { version, dueAt: home.nextDueAfter(now) } : undefined
+        const isAll = maxRetryCount > 0 && !this.#isShort && !this.#isShortForRetries
+        this.#idle = isAll ? { version, dueAt: home.nextDueAfter(now) } : undefined
       }
       const leftMs = endAt - clock.monotonic()
       if (leftMs <= 0 || wasWoken) return []
@@ -219,7 +229,9 @@ export class HeldLane {
       leaveRow(hand)
       this.#inHand.delete(hand.id)
     }
-    this.#room.give(textBytesOf(pairs.map(({ hand }) => hand)))
+    const hands = pairs.map(({ hand }) => hand)
+    this.#room.give(textBytesOf(hands))
+    this.#retryRoom.give(textBytesOf(hands.filter(({ isRetry }) => isRetry)))
     return delivered.sort(byId)
   }
 
@@ -400,6 +412,7 @@ export class HeldLane {
     if (this.#released) return
     this.#released = true
     this.#room.close()
+    this.#retryRoom.close()
     this.#wake?.()
     this.#options.home.close()
     this.#options.lock.release()
@@ -415,14 +428,21 @@ export class HeldLane {
   #claimNow(maxCount: number, maxRetryCount: number): Claimed[] {
     const { home, files } = this.#options
     const claimed: Claimed[] = []
-    this.#isShort = false
+    this.#isShort = this.#isShortForRetries = false
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
       const { id, bytes, file, seq, starts, deaths, suspect } = message
-      if (!this.#takeRoom(bytes, claimed)) return claimed
+      if (!this.#retryRoom.take(bytes, claimed.length === 0)) {
+        this.#isShortForRetries = true
+        break
+      }
+      if (!this.#takeRoom(bytes, claimed)) {
+        this.#retryRoom.give(bytes)
+        return claimed
+      }
       const text = home.textOf(id)
-      this.#inHand.set(id, { id, text, file, seq, row: undefined })
+      this.#inHand.set(id, { id, text, file, seq, row: undefined, isRetry: true })
       claimed.push({ id, text, starts, deaths, suspect })
     }
     const names = this.#unsettledFiles()
@@ -463,7 +483,7 @@ export class HeldLane {
           this.#room.give(Buffer.byteLength(text))
           continue
         }
-        this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row })
+        this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
         claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
         bytes += Buffer.byteLength(text)
       }
@@ -501,10 +521,15 @@ export class HeldLane {
       bytes += head.bytes
     }
     if (rowCount === 0) return false
-    for (const { seq, count, bytes, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
-      const intact = files.intact(messages)
-      this.#room.give(bytes - textBytesOf(intact))
-      track.read(seq, count, intact)
+    try {
+      for (const { seq, count, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
+        const intact = files.intact(messages)
+        bytes -= textBytesOf(intact)
+        track.read(seq, count, intact)
+      }
+    } finally {
+      // What was not read, or is damaged: a claim that fails is repeated.
+      this.#room.give(bytes)
     }
     return true
   }

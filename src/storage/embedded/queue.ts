@@ -38,6 +38,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
   /** Why a lane could not be taken, human-readable, and when (monotonic, ms). */
   readonly #notHeld = new Map<number, { reason: string; at: number }>()
   readonly #room = new Room(HAND_MAX_BYTES)
+  readonly #retryRoom = new Room(HAND_MAX_BYTES / 2)
   #turns = Promise.resolve()
 
   readonly #pauseFile: PauseFile
@@ -70,7 +71,8 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
       lock = takeLock(join(data, `home-${lane}.lock`), { directory: dataIdentity })
       if (lock === undefined) throw elsewhere(lane)
       const home = this.#openHome(lane)
-      this.held.set(lane, new HeldLane({ lane, home, lock, files, clock, room: this.#room }))
+      const rooms = { room: this.#room, retryRoom: this.#retryRoom }
+      this.held.set(lane, new HeldLane({ lane, home, lock, files, clock, ...rooms }))
       this.#notHeld.delete(lane)
       return home.leftOpenCount
     } catch (error) {

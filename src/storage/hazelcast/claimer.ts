@@ -62,6 +62,8 @@ export class Claimer {
       this.#woken = false
       const claimed = await this.#claimNow(maxCount, maxRetryCount)
       this.#state.refuseReleased()
+      // It may have to end first what it has now.
+      if (claimed.length > 0) this.#state.retryRoom.leaveLine()
       const leftMs = endAt - clock.monotonic()
       if (claimed.length > 0 || leftMs <= 0 || isLast) return claimed
       await this.#park(Math.min(leftMs, Math.max(1, lone.nextDueInMs())))
@@ -93,22 +95,30 @@ export class Claimer {
     return claimed
   }
 
-  /** @returns False when there is no room for any of them. */
+  /** Up to their part of the room: new messages are claimed beside them. @returns False when there is no room at all. */
   async #claimLone(claimed: Claimed[], maxCount: number): Promise<boolean> {
     const state = this.#state
     const each = storedMaxBytes(this.#options.maxMessageBytes)
     const due: string[] = []
+    let isRoom = true
     for (const id of state.lone.due((id) => !state.inHand.has(id)).slice(0, maxCount)) {
-      if (!state.room.take(each, due.length === 0)) break
+      if (!state.retryRoom.take(each, due.length === 0)) break
+      isRoom = state.room.take(each, due.length === 0)
+      if (!isRoom) {
+        state.retryRoom.give(each)
+        break
+      }
       due.push(id)
     }
     try {
       await this.#fetchLone(due, claimed)
     } finally {
       // From here on the texts have what they have.
-      state.room.give(each * due.length - textBytesOf(claimed))
+      const rest = each * due.length - textBytesOf(claimed)
+      state.room.give(rest)
+      state.retryRoom.give(rest)
     }
-    return due.length > 0 || maxCount === 0 || state.lone.due((id) => !state.inHand.has(id)).length === 0
+    return due.length > 0 || isRoom
   }
 
   async #fetchLone(due: readonly string[], claimed: Claimed[]): Promise<void> {
@@ -124,7 +134,7 @@ export class Claimer {
       if (delivered.has(id)) state.forgetDelivered(id)
       else if (text === undefined) state.lone.forget(id)
       else {
-        state.inHand.set(id, { id, text, batch: undefined })
+        state.inHand.set(id, { id, text, batch: undefined, isRetry: true })
         const { starts, deaths, suspect } = lone
         claimed.push({ id, text, starts, deaths, suspect })
       }

@@ -58,6 +58,8 @@ export interface HeldLaneOptions {
   census: Census
   /** For the texts of all lanes of the process. */
   room: Room
+  /** What of it lone messages may have. */
+  retryRoom: Room
   /** `--max-message`. */
   maxMessageBytes: number
 }
@@ -73,7 +75,10 @@ export class HeldLane {
   constructor(options: HeldLaneOptions) {
     const { lane, cluster, clock, logger, repair, maxMessageBytes } = options
     const wake = () => this.wake()
-    const state = new LaneState({ ...options, room: options.room.lane(wake) })
+    const state = new LaneState({
+      ...options,
+      ...{ room: options.room.lane(wake), retryRoom: options.retryRoom.lane(wake) },
+    })
     this.#clock = clock
     this.#state = state
     this.#claimer = new Claimer({

@@ -21,6 +21,8 @@ export interface Hand {
   id: string
   text: string
   batch: LoadedBatch | undefined
+  /** It was a lone message when it was claimed. */
+  isRetry?: true
 }
 
 /** What it is known of. */
@@ -33,6 +35,8 @@ export interface LaneStateOptions {
   census: Census
   /** For the texts of the batches that are loaded, and of all that is in hand. */
   room: LaneRoom
+  /** What of it lone messages have. */
+  retryRoom: LaneRoom
 }
 
 /** The state of one held lane. */
@@ -46,12 +50,15 @@ export class LaneState {
   readonly leaving: Leaving
   readonly inHand = new Map<string, Hand>()
   readonly room: LaneRoom
+  readonly retryRoom: LaneRoom
   readonly #deliveredByFormerHolder = new Map<string, Delivered>()
   #released = false
 
-  constructor({ lane, cluster, clock, retentionMs, retryMaxMs, census, room }: LaneStateOptions) {
+  constructor(options: LaneStateOptions) {
+    const { lane, cluster, clock, retentionMs, retryMaxMs, census } = options
     this.lane = lane
-    this.room = room
+    this.room = options.room
+    this.retryRoom = options.retryRoom
     this.pending = cluster.map(NAMES.pending)
     this.list = new DeliveredList({ lane, cluster, clock, retentionMs, census })
     this.lone = new LoneMessages({ map: this.pending, lane, clock, retryMaxMs })
@@ -75,11 +82,14 @@ export class LaneState {
   release(): void {
     this.#released = true
     this.room.close()
+    this.retryRoom.close()
   }
 
   /** A message is in hand no more, and its text in memory neither. */
-  drop({ id, text }: Hand): void {
-    if (this.inHand.delete(id)) this.room.give(Buffer.byteLength(text))
+  drop({ id, text, isRetry }: Hand): void {
+    if (!this.inHand.delete(id)) return
+    this.room.give(Buffer.byteLength(text))
+    if (isRetry) this.retryRoom.give(Buffer.byteLength(text))
   }
 
   /** @throws {MailroomError} `MR_LANE_ELSEWHERE` once it was released. */

@@ -51,6 +51,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #leases: Leases
   readonly #meta: ClusterMap
   readonly #room = new Room(HAND_MAX_BYTES)
+  readonly #retryRoom = new Room(HAND_MAX_BYTES / 2)
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
@@ -74,7 +75,7 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const held = new HeldLane({ lane, ...this.#options, room: this.#room })
+    const held = new HeldLane({ lane, ...this.#options, room: this.#room, retryRoom: this.#retryRoom })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()

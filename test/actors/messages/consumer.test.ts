@@ -559,6 +559,26 @@ test('a start that became durable after the stop is given back, its handler not 
   assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
 })
 
+test('a start that became durable after a pause is given back, its handler not begun until the pause is over', async () => {
+  const { runs, handler } = gated()
+  const bench = new Bench(handler)
+  const started = Promise.withResolvers<void>()
+  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
+  const [id] = await bench.add(0, 'a')
+  await bench.consume()
+  bench.breaker.setPaused(true)
+  started.resolve()
+  await bench.clock.advance(CLAIM_WAIT_MS)
+  assert.equal(runs.length, 0)
+  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+  bench.breaker.setPaused(false)
+  await bench.clock.advance(DELIVERY_MS)
+  assert.deepEqual(
+    runs.map(({ attempt }) => attempt),
+    [1],
+  )
+})
+
 for (const call of ['claim', 'start', 'settle']) {
   test(`while ${call} is unavailable it is retried, nothing is shown, and the consumer continues afterwards`, async () => {
     const bench = new Bench(async () => {})

@@ -335,6 +335,24 @@ test('find answers where a message is, and waits until it is delivered or dead',
   await assert.rejects(actor.find(9, good!, 0))
 })
 
+test('redeliveries are few at once: each has its text in hand', async () => {
+  const gate = Promise.withResolvers<void>()
+  let isGated = false
+  const bench = new MessagesBench()
+  const { actor } = await bench.boot(1, { handler: () => (isGated ? gate.promise : undefined) })
+  await bench.live(1)
+  const [id] = await bench.add(0, 'good')
+  isGated = true
+  const all = Promise.allSettled(Array.from({ length: 100 }, () => actor.redeliver(0, id!)))
+  await bench.clock.advance(100)
+  gate.resolve()
+  await bench.clock.advance(1000)
+  const refused = (await all).filter((each) => each.status === 'rejected')
+  assert.ok(refused.length > 50 && refused.length < 100, String(refused.length))
+  assert.ok(refused.every(({ reason }) => reason.code === 'MR_REDELIVERY_REFUSED'))
+  await actor.redeliver(0, id!)
+})
+
 test('dead letters of all its lanes are listed, replayed and purged', async () => {
   let broken = true
   const bench = new MessagesBench()

@@ -57,6 +57,18 @@ test('a signed body is stored with its source, type and headers, and answered wi
   assert.deepEqual(facade.deadlines, [clock.monotonic() + POST_DEADLINE_MS])
 })
 
+test('a signed time is compared with the wall clock: the node’s time may be hours ahead of it', async (t) => {
+  const wallAheadMs = -3_600_000
+  const { ask, clock } = await startApi(t, { inbox, wallAheadMs })
+  const post = (atMs: number) => {
+    const time = String(Math.floor(atMs / 1000))
+    const headers = { 'x-slack-request-timestamp': time, 'x-slack-signature': `v0=${sign(`v0:${time}:{}`)}` }
+    return ask('POST', '/in/slack', { body: '{}', headers })
+  }
+  assert.equal((await post(clock.now() + wallAheadMs)).status, 200)
+  assert.equal((await post(clock.now())).status, 401)
+})
+
 test('a repeat has the key of the first, whatever its body; no client has that key', async (t) => {
   const { ask, facade } = await startApi(t, { inbox })
   await ask('POST', '/in/github', github('{"zen":1}'))

@@ -105,6 +105,40 @@ test('a client that reads nothing of the lists for 10 s is disconnected', async 
   assert.ok(raw.heard.length < 100_000_000 && !raw.heard.endsWith('0\r\n\r\n'))
 })
 
+for (const path of ['/messages', '/messages/ID']) {
+  test(`of ${path} a client that takes a large message slowly is not disconnected, one that takes nothing is`, async (t) => {
+    const api = await startApi(t, { maxMessageBytes: 25 * 1024 * 1024 })
+    const { id } = await api.facade.post('x'.repeat(25 * 1024 * 1024), 0)
+    const raw = await api.raw()
+    let closed = false
+    raw.socket.on('close', () => {
+      closed = true
+    })
+    raw.say(`GET ${path.replace('ID', id)} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    const turns = async () => {
+      for (let turn = 0; turn < 100; turn++) await new Promise((settled) => setImmediate(settled))
+    }
+    let pauseAt = 0
+    raw.socket.on('data', () => raw.socket.bytesRead >= pauseAt && raw.socket.pause())
+    raw.socket.pause()
+    await turns()
+    for (let round = 0; round < 3; round++) {
+      await api.clock.advance(READ_STALL_MS - 1000)
+      pauseAt = raw.socket.bytesRead + 4 * 1024 * 1024
+      raw.socket.resume()
+      await until(() => raw.socket.isPaused())
+      await turns()
+    }
+    assert.equal(api.server.connectionCount(), 1)
+    assert.ok(raw.socket.bytesRead < 25 * 1024 * 1024)
+    await api.clock.advance(READ_STALL_MS + 1000)
+    pauseAt = Number.POSITIVE_INFINITY
+    raw.socket.resume()
+    await until(() => closed)
+    assert.ok(raw.socket.bytesRead < 25 * 1024 * 1024)
+  })
+}
+
 test('a message is shown with its state and the actor it was delivered to', async (t) => {
   const api = await startApi(t)
   const [id] = await fill(api, 1)
@@ -181,6 +215,18 @@ test('a long poll whose client goes away is over', async (t) => {
   raw.socket.destroy()
   await until(() => api.facade.goneCount === 1)
   resolve()
+})
+
+test('however many wait for messages or redeliver them, few texts are read at once', async (t) => {
+  const api = await startApi(t, { maxMessageBytes: 10 * 1024 * 1024 })
+  const [id] = await fill(api, 1)
+  const raws = await Promise.all(Array.from({ length: 60 }, () => api.raw()))
+  for (const [index, one] of raws.entries()) {
+    const target = index % 2 === 0 ? `GET /messages/${id}?wait=1` : `POST /messages/${id}/redeliver`
+    one.say(`${target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`)
+  }
+  await until(() => raws.every(({ heard }) => heard.startsWith('HTTP/1.1 200 ')))
+  assert.ok(api.facade.mostLooking <= 3, `${api.facade.mostLooking}`)
 })
 
 test('at most 1,000 long polls run at once', async (t) => {

@@ -1,6 +1,6 @@
 /** What becomes of a lane whose home fails. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -185,4 +185,61 @@ test('a claim waits at least half its time for a message, whenever it begins', a
   assert.equal(isOver, false)
   await clock.advance(31_000)
   assert.deepEqual(await claim, [])
+})
+
+test('a damaged file takes no room from the other lanes, however often it is read', async (context) => {
+  const data = mkdtempSync(join(tmpdir(), 'embedded-'))
+  const logger = createLogger('silent', {})
+  const options = { data, laneCount: 2, clock, random, logger, retentionMs: 3_600_000 }
+  const append = async (lane: number, writer: number) => {
+    const logging = openEmbedded({ ...options, writer })
+    const [id] = idGenerator(clock, random)(1)
+    const messages = [{ id: id!, text: 'x'.repeat(1024 * 1024) }]
+    await logging.log.append({ lane, messages, deadlineAt: clock.monotonic() + 3000 })
+    await logging.close()
+  }
+  await append(0, 1)
+  await append(1, 2)
+  const path = join(data, 'log-1.1.db')
+  const bytes = readFileSync(path)
+  // A page in the middle of the text: it begins with the number of the next one.
+  const page = Math.floor((bytes.indexOf('x'.repeat(4096)) + 512 * 1024) / 4096) * 4096
+  writeFileSync(path, bytes.fill(0xff, page, page + 4))
+  const backend = openEmbedded(options)
+  context.after(async () => {
+    await backend.close()
+    rmSync(data, { recursive: true })
+  })
+  await backend.queue.hold(0)
+  await backend.queue.hold(1)
+  for (let count = 0; count < 50; count++) assert.deepEqual(await backend.queue.claim(0, 9, 0), [])
+  assert.match(backend.damaged().join(), /log-1\.1\.db/)
+  assert.equal((await backend.queue.claim(1, 9, 0)).length, 1)
+})
+
+test('new messages are claimed beside large ones that are due again, however many these are', async (context) => {
+  const { queue, logging } = await withWriter(context)
+  const nextId = idGenerator(clock, random)
+  const append = async (text: string) => {
+    const [id] = nextId(1)
+    await logging.log.append({
+      ...{ lane: LANE, messages: [{ id: id!, text }], deadlineAt: clock.monotonic() + 3000 },
+    })
+    return id!
+  }
+  for (let count = 0; count < 40; count++) {
+    const id = await append('x'.repeat(1024 * 1024))
+    let claimed: { id: string }[] = []
+    while (claimed.length === 0) claimed = await queue.claim(LANE, 1, 10, 0)
+    await queue.start(LANE, [id])
+    await queue.settle(LANE, [{ id, as: 'retry', delayMs: 0, error: 'away' }])
+  }
+  const due = await queue.claim(LANE, 64, 0, 32)
+  assert.ok(due.length > 8)
+  assert.ok(due.every(({ starts }) => starts === 1))
+  const id = await append('new')
+  assert.deepEqual(
+    (await queue.claim(LANE, 64 - due.length, 1000, 32 - due.length)).map((message) => message.id),
+    [id],
+  )
 })
