@@ -30,6 +30,7 @@ const BY_SHAPE: Record<string, string> = {
     'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701',
     ID: MIN_ID,
     TEXT: 'text',
+    SIZE: '512KiB',
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
