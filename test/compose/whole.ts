@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { before } from 'node:test'
+import { sign } from '@octokit/webhooks-methods'
 import { assertNothingWrong } from '../support/checker.ts'
 import { Compose } from '../support/compose.ts'
 import { History } from '../support/history.ts'
@@ -187,10 +188,15 @@ test('docker compose stop: each container of Mailroom drains and ends with exit 
   compose.down()
 })
 
-test('one member a cluster, with a URL to forward to: the first post is taken and forwarded; down leaves no anonymous volume', async (context) => {
+test('one member a cluster, with sources and a URL to forward to: posts and webhooks are forwarded, once; down leaves no anonymous volume', async (context) => {
   const volumes = await volumeNames()
-  process.env['FORWARD'] = 'http://receiver:3000/' // Without it, compose reads no file.
-  const small = await Compose.built('small', 'compose.small.yaml', 'deploy/compose/forward.yaml')
+  // Without them, compose reads no file.
+  const secret = "It's a Secret to Everybody"
+  Object.assign(process.env, {
+    ...{ FORWARD: 'http://receiver:3000/', SOURCES: './examples/github.json', GITHUB_WEBHOOK_SECRET: secret },
+  })
+  const overrides = ['deploy/compose/forward.yaml', 'deploy/compose/sources.yaml']
+  const small = await Compose.built('small', 'compose.small.yaml', ...overrides)
   context.after(() => small.down())
   small.set({ LOGGING: '1', MESSAGES: '1' })
   await small.up()
@@ -217,7 +223,22 @@ test('one member a cluster, with a URL to forward to: the first post is taken an
   context.after(() => small.run('docker', ['rm', '--force', receiver]))
   const { state } = await small.get<{ state: string }>(`/messages/${id}?wait=30`)
   assert.equal(state, 'delivered')
-  assert.equal(await small.run('docker', ['logs', receiver]), 'to be forwarded\n')
+  const body = '{"zen":"Keep it logically awesome."}'
+  const headers = {
+    ...{ 'content-type': 'application/json', 'x-github-event': 'ping', 'x-github-delivery': '72d3162e' },
+    'x-hub-signature-256': await sign(secret, body),
+  }
+  const ids = new Set<string>()
+  for (let times = 0; times < 3; times++) {
+    const response = await fetch(`${small.url}/in/github`, { method: 'POST', headers, body })
+    assert.equal(response.status, 200)
+    ids.add(((await response.json()) as { id: string }).id)
+  }
+  const [webhook, ...others] = [...ids]
+  assert.deepEqual(others, [])
+  const found = await small.get<{ state: string; source: string }>(`/messages/${webhook}?wait=30`)
+  assert.deepEqual([found.state, found.source], ['delivered', 'github'])
+  assert.equal(await small.run('docker', ['logs', receiver]), `to be forwarded\n${body}\n`)
   await small.run('docker', ['rm', '--force', receiver])
   await small.docker('down', '--timeout', '2')
   const left = (await volumeNames()).filter((name) => !volumes.includes(name))

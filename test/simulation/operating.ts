@@ -2,7 +2,7 @@
  * The operator of a simulated world: fixes the handler, then replays dead letters or purges some. Every second one does so in
  * bulk, page by page: of the letters that were there before none may be left out.
  */
-import type { Dead } from '../../src/storage/ports.ts'
+import type { Dead, Message } from '../../src/storage/ports.ts'
 import type { Clients } from './clients.ts'
 import { POISONS } from './poison.ts'
 import type { Rng } from './rng.ts'
@@ -41,15 +41,19 @@ export class Operating {
   /** Ids that a purge was asked of, and whether it was told that they are gone. */
   readonly #purges = new Map<string, boolean>()
   readonly #isInBulk: boolean
+  #hasPurgedAll = false
 
   constructor(options: OperatingOptions) {
     this.#options = options
     this.#isInBulk = options.bulkRng.chance(IN_BULK)
   }
 
-  /** Ids that need be in no list: they were purged, or may have been. */
-  get purged(): ReadonlySet<string> {
-    return new Set(this.#purges.keys())
+  /** Those of the log that need be in no list: they were purged, or may have been. */
+  purgedOf(logged: readonly Pick<Message, 'id' | 'text'>[]): ReadonlySet<string> {
+    // A purge of all takes those that die meanwhile, and those of which no client knows that they were stored.
+    const isPoison = (text: string) => POISONS.some((poison) => text.startsWith(poison))
+    const all = logged.filter(({ text }) => this.#hasPurgedAll && isPoison(text))
+    return new Set([...this.#purges.keys(), ...all.map(({ id }) => id)])
   }
 
   /** Any letter, or all of them, again and again while faults happen. */
@@ -110,15 +114,12 @@ export class Operating {
   }
 
   async #dealWithAll(letters: readonly Dead[], goOn: () => boolean): Promise<void> {
-    const { bulkRng, clients } = this.#options
+    const { bulkRng } = this.#options
     if (!bulkRng.chance(BULK_PURGES)) {
       await this.#inBulk('replay', letters, goOn)
       return
     }
-    // Whatever dies meanwhile may be gone, too.
-    for (const [id, text] of clients.history.acknowledged) {
-      if (POISONS.some((poison) => text.startsWith(poison))) this.#purges.set(id, false)
-    }
+    this.#hasPurgedAll = true
     await this.#inBulk('purge', letters, goOn)
   }
 

@@ -55,7 +55,7 @@ export async function runHistory(
   process.on('unhandledRejection', onRejection)
   await world.start()
   const hits = await world.strike(plan.faults)
-  const purged = await operate(world, plan)
+  const operating = await operate(world, plan)
   await redrive(world, plan)
   const recoveredAt = scheduler.now
   await within(scheduler, CALM_MS, clients.postPlainly(LAST_COUNT))
@@ -72,7 +72,7 @@ export async function runHistory(
   }
   if (clients.history.acknowledged.size === 0) problems.push('nothing was acknowledged')
   return {
-    verdict: verdictOf(world, { final, purged, recoveredAt }),
+    verdict: verdictOf(world, { final, purged: operating.purgedOf(final?.logged ?? []), recoveredAt }),
     ...{ problems, hits, hash: scheduler.hash, events: scheduler.eventCount },
     acknowledged: clients.history.acknowledged.size,
     trace: scheduler.trace ?? [],
@@ -81,8 +81,8 @@ export async function runHistory(
   }
 }
 
-/** Somebody looks after the dead letters while the faults come again. @returns Ids that need be in no list. */
-async function operate(world: SimWorld, { handler, faults, seed }: Plan): Promise<ReadonlySet<string>> {
+/** Somebody looks after the dead letters while the faults come again. */
+async function operate(world: SimWorld, { handler, faults, seed }: Plan): Promise<Operating> {
   const { scheduler, clients, nodes, backend, isQuiet, onBug } = world
   const bulkRng = new Rng(seed ^ BULK)
   const restart = () => bulkRng.pick(nodes).restart('messages')
@@ -98,7 +98,7 @@ async function operate(world: SimWorld, { handler, faults, seed }: Plan): Promis
     })
     await operating.inCalm()
   }
-  return operating.purged
+  return operating
 }
 
 /** What a cluster lost is brought back, perhaps while the faults come again. */
