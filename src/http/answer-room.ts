@@ -46,7 +46,9 @@ export class AnswerRoom {
   }
 
   get #fits(): boolean {
-    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= HAND_MAX_BYTES
+    // Half is for what clients take slowly: a little of it must not keep out answers that may fill the room.
+    const capacityBytes = Math.max(HAND_MAX_BYTES, HAND_MAX_BYTES / 2 + this.#mostBytes)
+    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= capacityBytes
   }
 
   #turn(): Promise<void> {

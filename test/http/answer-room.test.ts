@@ -55,3 +55,13 @@ test('who finds no room is refused after the time that a client may take nothing
   first.leave()
   assert.equal(await isEntered(room.enter()), true)
 })
+
+test('a little that a client takes slowly keeps out nobody, whatever an answer may be', async () => {
+  const room = new AnswerRoom(new FakeClock(), 1.1 * HAND_MAX_BYTES)
+  const slow = await room.enter()
+  const second = room.enter()
+  assert.equal(await isEntered(second), false)
+  slow.keep(1000)
+  assert.equal(await isEntered(second), true)
+  assert.equal(await isEntered(room.enter()), false)
+})
