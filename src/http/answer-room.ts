@@ -5,7 +5,7 @@
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { READ_STALL_MS } from '../runtime/timings.ts'
-import { HAND_MAX_BYTES } from '../storage/limits.ts'
+import { HAND_MAX_BYTES, handMaxBytes } from '../storage/limits.ts'
 
 /** What one answer has of the room. */
 export interface AnswerPlace {
@@ -46,9 +46,7 @@ export class AnswerRoom {
   }
 
   get #fits(): boolean {
-    // Half is for what clients take slowly: a little of it must not keep out answers that may fill the room.
-    const capacityBytes = Math.max(HAND_MAX_BYTES, HAND_MAX_BYTES / 2 + this.#mostBytes)
-    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= capacityBytes
+    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= handMaxBytes(this.#mostBytes)
   }
 
   #turn(): Promise<void> {
