@@ -5,7 +5,7 @@
 import type { Clock } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
 import { READ_STALL_MS } from '../runtime/timings.ts'
-import { HAND_MAX_BYTES } from '../storage/limits.ts'
+import { HAND_MAX_BYTES, handMaxBytes } from '../storage/limits.ts'
 
 /** What one answer has of the room. */
 export interface AnswerPlace {
@@ -45,9 +45,8 @@ export class AnswerRoom {
     return { keep, leave: () => keep(0) }
   }
 
-  /** One more than fits may enter: else, with large messages, one slow client would keep out all others. */
   get #fits(): boolean {
-    return this.#bytes < HAND_MAX_BYTES
+    return this.#bytes === 0 || this.#bytes + this.#mostBytes <= handMaxBytes(this.#mostBytes)
   }
 
   #turn(): Promise<void> {

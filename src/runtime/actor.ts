@@ -4,9 +4,6 @@ import type { ActorContext } from './cluster/actor-context.ts'
 import type { ActorStatus } from './cluster/directory.ts'
 import { Mailbox } from './mailbox.ts'
 
-/** Bytes of texts that one mailbox admits, or one message. `--mailbox-capacity` bounds the number of messages. */
-const CAPACITY_BYTES = 32 * 1024 * 1024
-
 /** The base of every actor. Calls of other actors go through its mailbox. */
 export abstract class Actor {
   readonly name: string
@@ -15,14 +12,18 @@ export abstract class Actor {
   readonly #drain = new AbortController()
   #drained: Promise<void> | undefined
 
-  constructor(context: ActorContext, { concurrency }: { concurrency: number }) {
+  /** @param options.capacityBytes Of texts in its mailbox. `--mailbox-capacity` bounds the number of messages. */
+  constructor(
+    context: ActorContext,
+    { concurrency, capacityBytes }: { concurrency: number; capacityBytes: number },
+  ) {
     this.name = context.name
     this.context = context
     const capacityCount = context.config.mailboxCapacity
     this.mailbox = new Mailbox({
       name: context.name,
       capacityCount,
-      capacityBytes: CAPACITY_BYTES,
+      capacityBytes,
       concurrency,
     })
   }

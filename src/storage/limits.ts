@@ -39,6 +39,16 @@ export function storedMaxBytes(maxMessageBytes: number): number {
   return Math.ceil((maxMessageBytes * 4) / 3) + HEAD_ROOM_BYTES
 }
 
+/**
+ * What a hand that refuses, or waits in no order of size, may have: a largest text fits beside half of `HAND_MAX_BYTES` of
+ * others. Else under steady load it would never be admitted.
+ *
+ * @param mostBytes What one thing in hand may have.
+ */
+export function handMaxBytes(mostBytes: number): number {
+  return Math.max(HAND_MAX_BYTES, HAND_MAX_BYTES / 2 + mostBytes)
+}
+
 /** The most bytes of a body in JSON: any text of `--max-message` fits, unless most of its characters are escaped. */
 export function bodyMaxBytes(maxMessageBytes: number): number {
   return Math.max(BATCH_MAX_BYTES, 2 * maxMessageBytes)

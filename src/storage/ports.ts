@@ -207,7 +207,8 @@ export interface Queue {
    * Claims pending messages of a held lane; waits up to `waitMs`, at least half of it, for the first. `wake` ends the
    * wait, and so does a message for `deliveredByFormerHolder`: the claim then returns what there is, possibly none. A
    * claim is in memory only, so a crash loses nothing. `MR_LANE_ELSEWHERE` when the lane is released meanwhile.
-   * All lanes of a process claim up to `HAND_MAX_BYTES` of texts together, or one message; then they wait, too.
+   * All lanes of a process claim up to `HAND_MAX_BYTES` of texts together, half of it of messages that were started before,
+   * or one message; then they wait, too.
    *
    * @param maxRetryCount How many of them may have been started before; `maxCount` by default.
    */

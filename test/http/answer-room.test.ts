@@ -18,22 +18,11 @@ test('until texts are read, the most they may be counts; then what they are', as
   const [a, b] = [await room.enter(), await room.enter()]
   const third = room.enter()
   assert.equal(await isEntered(third), false)
-  a.keep(HALF)
+  a.keep(10)
   assert.equal(await isEntered(third), false)
-  b.keep(10)
+  b.keep(HALF - 10)
   assert.equal(await isEntered(third), true)
   assert.equal(await isEntered(room.enter()), false)
-})
-
-test('a slow client that holds little keeps nobody out, however large messages may be', async () => {
-  const room = new AnswerRoom(new FakeClock(), 2 * HAND_MAX_BYTES)
-  const slow = await room.enter()
-  slow.keep(HALF)
-  for (let count = 0; count < 3; count++) {
-    const place = room.enter()
-    assert.equal(await isEntered(place), true)
-    ;(await place).leave()
-  }
 })
 
 test('those who wait enter in their order; a place is given back once', async () => {
@@ -65,4 +54,25 @@ test('who finds no room is refused after the time that a client may take nothing
   await refused
   first.leave()
   assert.equal(await isEntered(room.enter()), true)
+})
+
+test('a little that a client takes slowly keeps out nobody, whatever an answer may be', async () => {
+  const room = new AnswerRoom(new FakeClock(), 1.1 * HAND_MAX_BYTES)
+  const slow = await room.enter()
+  const second = room.enter()
+  assert.equal(await isEntered(second), false)
+  slow.keep(1000)
+  assert.equal(await isEntered(second), true)
+  assert.equal(await isEntered(room.enter()), false)
+})
+
+test('a slow client that holds little keeps nobody out, however large messages may be', async () => {
+  const room = new AnswerRoom(new FakeClock(), 2 * HAND_MAX_BYTES)
+  const slow = await room.enter()
+  slow.keep(HALF)
+  for (let count = 0; count < 3; count++) {
+    const place = room.enter()
+    assert.equal(await isEntered(place), true)
+    ;(await place).leave()
+  }
 })

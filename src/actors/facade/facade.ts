@@ -3,7 +3,7 @@ import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry, Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { pagesAtOnce } from '../../storage/limits.ts'
+import { handMaxBytes, pagesAtOnce, storedMaxBytes } from '../../storage/limits.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { Facade, Peers } from '../protocol.ts'
 import { Acceptor } from './accept.ts'
@@ -64,7 +64,10 @@ export class FacadeActor extends Actor implements Facade {
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
   constructor(context: ActorContext, backend: FacadeBackend, peers: Peers) {
-    super(context, { concurrency: CONCURRENCY })
+    super(context, {
+      concurrency: CONCURRENCY,
+      capacityBytes: handMaxBytes(storedMaxBytes(context.config.maxMessageBytes)),
+    })
     this.#backend = backend
     this.#laneCount = backend.queue.laneCount
     const logging = new LoggingPool(context, peers)

@@ -3,6 +3,7 @@
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { Loss } from '../../runtime/losses.ts'
+import { handMaxBytes, storedMaxBytes } from '../../storage/limits.ts'
 import type {
   Backend,
   ClusterState,
@@ -25,7 +26,10 @@ export class LoggingActor extends Actor implements Logging {
   readonly #backend: Pick<Backend, 'cluster' | 'confirmLosses'>
 
   constructor(context: ActorContext, backend: Pick<Backend, 'log' | 'cluster' | 'confirmLosses'>) {
-    super(context, { concurrency: CONCURRENCY })
+    super(context, {
+      concurrency: CONCURRENCY,
+      capacityBytes: handMaxBytes(storedMaxBytes(context.config.maxMessageBytes)),
+    })
     this.#log = backend.log
     this.#backend = backend
   }

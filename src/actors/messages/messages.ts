@@ -12,7 +12,13 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
-import { HAND_MAX_BYTES, PAGE_MAX_BYTES, pagesAtOnce } from '../../storage/limits.ts'
+import {
+  HAND_MAX_BYTES,
+  handMaxBytes,
+  PAGE_MAX_BYTES,
+  pagesAtOnce,
+  storedMaxBytes,
+} from '../../storage/limits.ts'
 import { firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
@@ -80,7 +86,10 @@ export class MessagesActor extends Actor implements Messages {
     queue: Queue,
     { runner, retentionMs, deadRetentionMs, policy }: MessagesOptions,
   ) {
-    super(context, { concurrency: CONCURRENCY })
+    super(context, {
+      concurrency: CONCURRENCY,
+      capacityBytes: handMaxBytes(storedMaxBytes(context.config.maxMessageBytes)),
+    })
     this.#queue = queue
     this.#runner = runner
     this.#retentionMs = retentionMs

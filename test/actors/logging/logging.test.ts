@@ -79,3 +79,20 @@ test('the time left that another node sends replaces its deadline', async () => 
   assert.equal((await actor.append(theirs, 1000)).length, 1)
   await assert.rejects(actor.append(theirs, null), { code: 'MR_DEADLINE_EXPIRED', outcome: 'none' })
 })
+
+test('a largest message is admitted beside others: under steady load it would never be else', async () => {
+  const maxMessageBytes = 25 * 1024 * 1024
+  const context = testContext({ name: 'logging-1', config: { maxMessageBytes } })
+  const store = new MemoryStore(context.clock)
+  const actor = new LoggingActor(context, store.open())
+  const nextIds = idGenerator(context.clock, seeded(2))
+  const append = (text: string) => {
+    const messages = nextIds(1).map((id) => ({ id, text }))
+    return actor.append({ messages, lane: 1, deadlineAt: context.clock.monotonic() + 1000 }, null)
+  }
+  const gate = Promise.withResolvers<void>()
+  store.before = () => gate.promise
+  const all = [append('a little'), append('x'.repeat(Math.floor((maxMessageBytes * 4) / 3)))]
+  gate.resolve()
+  await Promise.all(all)
+})

@@ -267,3 +267,19 @@ test('a reader whose write-ahead log and index were removed sees what the next w
   }
   assert.match(reader.damaged().join(), /^log-1\.1\.db: its write-ahead log was removed/)
 })
+
+test('a pause whose file cannot be seen is not over', async (context) => {
+  const at = directory(context)
+  const data = join(at, 'data')
+  mkdirSync(data)
+  const logger = createLogger('silent', {})
+  const backend = openEmbedded({ data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 })
+  context.after(() => backend.close())
+  await backend.queue.setPaused(true)
+  renameSync(data, `${data}-away`)
+  await assert.rejects(backend.queue.isPaused(), { code: 'MR_STORE_UNAVAILABLE' })
+  renameSync(`${data}-away`, data)
+  assert.equal(await backend.queue.isPaused(), true)
+  await backend.queue.setPaused(false)
+  assert.equal(await backend.queue.isPaused(), false)
+})
