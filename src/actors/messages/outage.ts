@@ -143,6 +143,13 @@ export class Breaker {
     return Math.max(this.#nextProbeAt - now, this.#floorMs())
   }
 
+  /** For passes: a start has failed by its own fault. */
+  failed({ id }: Pass): void {
+    // While the target is away it has been probed all the same.
+    if (this.#away === undefined) this.#knocks.delete(id)
+    this.widen()
+  }
+
   /** For passes: the target has answered, or does not refuse. Twice as many may start at once. */
   widen(): void {
     this.#window = Math.min(FULL_WINDOW, this.#window * 2)
@@ -301,7 +308,7 @@ export class Pass {
 
   /** It failed, and not because of the target. */
   failed(): void {
-    this.#breaker.widen()
+    this.#breaker.failed(this)
   }
 
   /**
