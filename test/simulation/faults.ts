@@ -231,7 +231,9 @@ const EFFECTS: Record<FaultKind, Effect> = {
       handling.pausedFrom = undefined
       await clients.setPaused(false)
     }
-    operation(world, pause(), BACK_MS)
+    // One pause after another: else the end of one would be the end of the other.
+    handling.pausing = handling.pausing.then(pause)
+    operation(world, handling.pausing, BACK_MS)
     return () => isPaused
   },
   'the power fails': (world, fault) => {

@@ -29,6 +29,8 @@ export interface Handling {
   awaySince: number | undefined
   /** From when on (virtual time) no call may begin, as delivery is paused; undefined while it is not. */
   pausedFrom: number | undefined
+  /** Settled when the last pause that was begun is over. */
+  pausing: Promise<void>
   /** Calls that failed for that. */
   knocks: number
   /** A start was left open, and taken up by another holder: it counts. */

@@ -102,7 +102,7 @@ export class SimWorld implements Faulty {
       onBug: this.onBug,
     })
     this.handling = {
-      pausedFrom: undefined,
+      ...{ pausedFrom: undefined, pausing: Promise.resolve() },
       ...{ mended: false, awaySince: undefined, knocks: 0, adopted: false, caught: new Set() },
       onBug: this.onBug,
     }

@@ -152,6 +152,23 @@ export class Breaker {
     return Math.max(this.#nextProbeAt - now, this.#floorMs())
   }
 
+  /** For passes: a start has failed by its own fault, and the target has answered it. */
+  failed(pass: Pass): void {
+    this.#forgetKnocks(pass)
+    this.answered(pass.number)
+  }
+
+  /** For passes: a start has failed by its own fault, and nothing is known of the target. */
+  fellSilent(pass: Pass): void {
+    this.#forgetKnocks(pass)
+    this.widen()
+  }
+
+  /** While the target is away it has been probed all the same. */
+  #forgetKnocks({ id }: Pass): void {
+    if (this.#away === undefined) this.#knocks.delete(id)
+  }
+
   /** For passes: the target has answered, or does not refuse. Twice as many may start at once. */
   widen(): void {
     this.#window = Math.min(FULL_WINDOW, this.#window * 2)
@@ -323,12 +340,12 @@ export class Pass {
 
   /** It failed, and not because of the target, which is there: it has answered. */
   failed(): void {
-    this.#breaker.answered(this.number)
+    this.#breaker.failed(this)
   }
 
   /** It failed, and nothing is known of the target: it timed out, or its process died. */
   fellSilent(): void {
-    this.#breaker.widen()
+    this.#breaker.fellSilent(this)
   }
 
   /**

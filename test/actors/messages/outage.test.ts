@@ -64,6 +64,13 @@ class Bench {
     return delayMs
   }
 
+  async failsItself(id: string): Promise<void> {
+    const pass = this.#take(id)
+    pass.failed()
+    pass.end()
+    await settle()
+  }
+
   async succeeds(id: string): Promise<void> {
     const pass = this.#take(id)
     pass.succeeded()
@@ -162,6 +169,18 @@ test('a success in between begins the row anew', async () => {
     else await bench.fails(id)
   }
   assert.equal(bench.breaker.outage, null)
+})
+
+test('what a message met before it failed by its own fault is forgotten: it may never start again', async () => {
+  const bench = new Bench().warm()
+  const pauses: (number | undefined)[] = []
+  for (const isOwn of [false, false, true, false]) {
+    await bench.ask('a')
+    if (isOwn) await bench.failsItself('a')
+    else pauses.push(await bench.fails('a'))
+  }
+  assert.ok(pauses[1]! > pauses[0]!)
+  assert.equal(pauses[2], pauses[0])
 })
 
 test('a failure is the message’s own when a start that began later has succeeded', async () => {
