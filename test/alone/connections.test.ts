@@ -139,7 +139,7 @@ describe('connections', { concurrency: 2 }, () => {
     )
     const { pid } = await system.actor('logging-1')
     process.kill(pid, 'SIGSTOP')
-    await sleep(3000) // Until it is replaced.
+    await system.until('it is replaced', async () => (await system.actor('logging-1')).pid !== pid)
     const outcomes = await Promise.all(clients.map((posters) => posters.end()))
     // The frozen store costs some a 503.
     const refused = outcomes.map((counts) => counts['429'] ?? 0)
