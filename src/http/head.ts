@@ -19,7 +19,7 @@ const NDJSON = 'application/x-ndjson'
 const INBOX_PATH = /^\/in\/([^/]+)$/
 const OPEN_PATHS: ReadonlySet<string> = new Set(
   Object.values<Route>(ROUTES)
-    .filter(({ auth }) => auth === 'open')
+    .filter(({ role }) => role === 'open')
     .map(({ path }) => path),
 )
 
