@@ -1,11 +1,12 @@
 /**
  * The outermost middleware: the request id, the headers of every answer, the refusal of a head that `head.ts` found
- * wrong, and the one place where an error becomes an answer.
+ * wrong, the one place where an error becomes an answer, and the log line of a change.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
-import { isMailroomError } from '../runtime/errors.ts'
+import { type ErrorCode, isMailroomError } from '../runtime/errors.ts'
 import { ClientDisconnected, discardRest, hasBody } from './body.ts'
+import { ChangeLog } from './change-log.ts'
 import type { ApiContext } from './context.ts'
 import { headOf } from './head.ts'
 import { problemOf, replyProblem, requestIds } from './problems.ts'
@@ -14,6 +15,7 @@ import { problemOf, replyProblem, requestIds } from './problems.ts'
 export function createMiddleware(api: ApiContext): Middleware {
   const { clock, random, logger, closing } = api
   const nextId = requestIds(random)
+  const changes = new ChangeLog(api)
   const isDebug = logger.isLevelEnabled('debug')
 
   return async (context, next) => {
@@ -24,13 +26,16 @@ export function createMiddleware(api: ApiContext): Middleware {
     response.setHeader('X-Content-Type-Options', 'nosniff')
     response.setHeader('Cache-Control', 'no-store')
     if (closing()) response.setHeader('Connection', 'close')
+    let code: ErrorCode | null | undefined
     try {
       const { refusal } = headOf(request)
       if (refusal !== undefined) throw refusal
       await next()
     } catch (error) {
+      code = error instanceof ClientDisconnected ? null : isMailroomError(error) ? error.code : 'MR_INTERNAL'
       await replyError(context, error, requestId, api)
     }
+    changes.note(context, requestId, code)
     if (closing() && !response.headersSent) response.setHeader('Connection', 'close')
     if (isDebug) {
       const { method, path } = context

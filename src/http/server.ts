@@ -72,7 +72,7 @@ export async function servePublic(
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
   const slices = new SliceQueue(clock)
-  const readHead = createHeadReader(config)
+  const readHead = createHeadReader(config, clock)
   const answer = protectFromOverload(api, admission, slices, app.callback())
 
   const server = createServer({

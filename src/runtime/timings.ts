@@ -49,8 +49,12 @@ export const PAUSE_TOLD_MS = 5 * SECOND_MS
 export const PAUSE_CHECK_MS = 100
 /** How often it looks. */
 export const REPEAT_CHECK_MS = 20
-/** The first ten refusals of a source in this time are logged one by one, the others are counted. */
-export const SOURCE_LOG_MS = SECOND_MS
+/** The first ten refusals of a source, or of changes, in this time are logged one by one, the others are counted. */
+export const REFUSAL_LOG_MS = SECOND_MS
+/** A browser that has signed in has to do so again after this long. */
+export const SESSION_MS = 12 * 60 * MINUTE_MS
+/** A facade takes ten sign-ins in this time. */
+export const SIGN_IN_WINDOW_MS = MINUTE_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -37,6 +37,9 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   putDelivery: { status: 200, body: '{"paused":false}' },
   getLosses: { status: 200 },
   confirmLosses: { status: 200 },
+  getSession: { status: 200, open: true },
+  postSession: { status: 400, body: '{"text":"no token"}', open: true },
+  deleteSession: { status: 204, open: true },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

@@ -170,7 +170,7 @@ const ORIGINS: [origin: string, host: string, status: number][] = [
   ['http://localhost:8080', 'localhost:8080', 200],
   ['HTTP://LOCALHOST', 'localhost', 200],
   ['http://localhost', 'localhost:80', 200],
-  ['https://localhost', 'localhost', 200],
+  ['https://localhost', 'localhost', 403],
   ['http://[::1]:8080', '[::1]:8080', 200],
   ['http://localhost:3000', 'localhost:8080', 403],
   ['http://localhost', 'localhost:8080', 403],

@@ -48,6 +48,8 @@ export async function startApi(
   test: TestContext,
   options: {
     token?: string
+    readToken?: string
+    postToken?: string
     host?: string
     level?: string
     allowedHosts?: string[]
@@ -85,6 +87,8 @@ export async function startApi(
     deadRetentionMs: null,
     maxMessageBytes: options.maxMessageBytes ?? 65_536,
     token: options.token ?? null,
+    readToken: options.readToken ?? null,
+    postToken: options.postToken ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,

@@ -3,13 +3,15 @@
  * router is built from it; tests compare the documents with it.
  */
 
+import type { CallerRole } from '../tokens.ts'
+
 /** One route. */
 export interface Route {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS'
   /** As in OpenAPI: `/messages/{id}`. */
   path: string
   /** Who may call it, when the node has a token. `source`: whom its source lets. */
-  role: 'open' | 'read' | 'post' | 'all' | 'source'
+  role: 'open' | CallerRole | 'source'
   /** The query parameters it takes; any other is refused by name. `any`: they are ignored. */
   query: readonly string[] | 'any'
   /** Media types of the body it takes, `*`: any; empty: it takes no body. */
@@ -183,6 +185,27 @@ export const ROUTES = {
     method: 'POST',
     path: '/loss/confirm',
     role: 'all',
+    query: [],
+    types: [],
+  },
+  getSession: {
+    method: 'GET',
+    path: '/session',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  postSession: {
+    method: 'POST',
+    path: '/session',
+    role: 'open',
+    query: [],
+    types: ['application/json'],
+  },
+  deleteSession: {
+    method: 'DELETE',
+    path: '/session',
+    role: 'open',
     query: [],
     types: [],
   },
