@@ -186,6 +186,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
   getLivez: {
     method: 'GET',
     path: '/livez',
