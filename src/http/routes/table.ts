@@ -209,6 +209,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    role: 'read',
+    query: [],
+    types: [],
+  },
   getLivez: {
     method: 'GET',
     path: '/livez',
