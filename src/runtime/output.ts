@@ -26,7 +26,8 @@ export function outputOf(fd: 1 | 2): Output {
 }
 
 class Output {
-  readonly isTerminal: boolean
+  /** Lines are for people. False where a program reads them. */
+  isTerminal: boolean
   /** Called when lines can be written again after `count` were dropped. */
   onDropped: (count: number) => void = () => {}
   readonly #fd: number
