@@ -32,6 +32,7 @@ import { DEFAULT_LANES } from '../storage/limits.ts'
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
 export async function start(config: Config): Promise<void> {
+  if (config.json) outputOf(1).isTerminal = false
   const logger = createLogger(config.logLevel, { node: config.node })
   const variables = serviceVariables()
   if (variables.length > 0) logger.info({ variables }, 'Kubernetes service variables are ignored')

@@ -219,7 +219,8 @@ function sentenceOf(status: number, body: string, problem: ReturnType<typeof pro
   if (problem === undefined) {
     return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, QUOTED_CHARACTERS))}`
   }
-  if (status === 401) return `Expected \`--token\` or MAILROOM_TOKEN to be the node's token (${problem.code})`
+  if (status === 401)
+    return `Expected \`--token\` or MAILROOM_TOKEN to be a token of the node (${problem.code})`
   return `${problem.detail} (${problem.code})`
 }
 

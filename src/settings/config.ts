@@ -157,6 +157,7 @@ const nodeSchema = z.object({
   }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
+    json: yesNo.describe('log lines as JSON on a terminal, too'),
   }),
 })
 
