@@ -3,10 +3,11 @@
  * health.
  */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
+import { createServer } from '../runtime/node-http.ts'
 import type { NodeDirectory } from './node-directory.ts'
 
 interface NodeServerOptions {
