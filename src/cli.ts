@@ -29,6 +29,8 @@ type Arguments = Record<string, unknown> & { _: (string | number)[] }
 // A closed or full standard error loses messages for people; the exit code still tells the result.
 process.stderr.on('error', () => {})
 const typed = hideBin(process.argv)
+/** yargs lays out the help of a command that runs, too: for the flags of `start` this takes 30 ms, unless they are hidden. */
+const isForHelp = typed.some((word) => ['--help', 'help', '--get-yargs-completions'].includes(word))
 const firstFlag = typed.findIndex((word) => word.startsWith('-'))
 const typedWords = ['mailroom', ...typed.slice(0, firstFlag === -1 ? undefined : firstFlag)].join(' ')
 const tooFewWords = `Expected more words after \`${typedWords}\` (%s given, %s needed); see ${typedWords} --help`
@@ -205,6 +207,7 @@ function completionOf(cli: Argv): string {
 function addOption(argv: Argv, flag: string, { help, shape, fallback, group }: Setting): void {
   const isSwitch = shape === undefined
   argv.option(flag, {
+    hidden: !isForHelp,
     describe: isSwitch || fallback === undefined ? help : `${help} [${fallback}]`,
     // Without `nargs`, yargs reads a lone - as a flag without a name.
     ...(isSwitch ? { type: 'boolean' } : { nargs: 1 }),

@@ -1,7 +1,6 @@
 /** `mailroom scale` and `mailroom restart`: change the running actors, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
-import { MAX_ACTORS } from '../settings/config.ts'
+import { MAX_ACTORS, ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
 import { print, printable, report } from './terminal.ts'
