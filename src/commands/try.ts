@@ -28,7 +28,7 @@ const HINTS: Record<number, string> = {
 export async function tryOut(
   client: ApiClient,
   name: string,
-  { sources: file, url }: { sources: string | null; url: string },
+  { sources: file, url, token }: { sources: string | null; url: string; token: string | null },
 ): Promise<void> {
   if (file === null)
     throw invalidConfig('Expected `--sources` to be the file of sources that the node was started with')
@@ -49,7 +49,9 @@ export async function tryOut(
   const { status, location, text } = await client.post(`/in/${name}`, { headers, body })
   print(`${status} ${text === '' ? '(empty)' : shownText(text)}`)
   if (status >= 200 && status <= 299) {
-    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'`)
+    // In double quotes, so that the shell puts the token in: it is not shown.
+    const auth = token === null ? '' : ` -H "Authorization: Bearer $MAILROOM_TOKEN"`
+    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'${auth}`)
     return
   }
   process.exitCode = 1
