@@ -166,6 +166,8 @@ export interface Whereabouts {
 export interface Depth {
   waiting: number
   inHand: number
+  /** Of these together: messages that failed, or met an outage, and wait for their next attempt or for a slot. */
+  retrying: number
   dead: number
   oldestAt: number | null
 }

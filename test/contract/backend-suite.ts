@@ -873,25 +873,26 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the depth counts pending, in hand and dead messages, and has the age of the oldest', async () => {
         const { queue } = messages
-        assert.deepEqual(await queue.depth(LANE), { waiting: 0, inHand: 0, dead: 0, oldestAt: null })
+        const nothing = { waiting: 0, inHand: 0, retrying: 0, dead: 0, oldestAt: null }
+        assert.deepEqual(await queue.depth(LANE), nothing)
         const ids = await append(...'abcdef')
         const depth = async () => {
-          const { waiting, inHand, dead } = await queue.depth(LANE)
-          return { waiting, inHand, dead }
+          const { oldestAt: _, ...counts } = await queue.depth(LANE)
+          return counts
         }
-        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, retrying: 0, dead: 0 })
         assert.ok((await queue.depth(LANE)).oldestAt! <= Date.now())
         await queue.claim(LANE, 4, 5000)
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await queue.start(LANE, [ids[0]!, ids[1]!])
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await settle(ids[0]!, { as: 'done' })
         await settle(ids[1]!, { as: 'retry', delayMs: 60_000, error: 'e' })
         await settle(ids[2]!, { as: 'dead', reason: 'r', error: 'e' })
-        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, retrying: 1, dead: 1 })
         await settle(ids[3]!, { as: 'done' })
         await queue.settle(LANE, done(await queue.claim(LANE, 9, 0)))
-        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, retrying: 1, dead: 1 })
       })
     })
 

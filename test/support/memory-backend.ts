@@ -273,6 +273,7 @@ export class MemoryStore {
         return {
           waiting: open.length - lane.inHand.size,
           inHand: lane.inHand.size,
+          retrying: [...lane.started.values()].filter(({ open, dueAt }) => !open && dueAt > 0).length,
           dead: [...lane.dead.values()].filter(({ purged }) => !purged).length,
           oldestAt: oldest === undefined ? null : timeOf(oldest),
         }

@@ -45,6 +45,8 @@ export interface ConsumerOptions {
   retentionMs: number
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
+  /** Called with the error of an attempt that failed, or met an outage. */
+  onFailed: (error: string) => void
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
@@ -185,11 +187,12 @@ export class Consumer {
 
   /** What becomes of a message that has run. */
   #judge(run: Run, message: Claimed, { target, pass }: { target: string; pass: Pass }): Settlement {
-    const { clock, random, logger, policy, retentionMs } = this.#options
+    const { clock, random, logger, policy, retentionMs, onFailed } = this.#options
     const { id, starts } = message
     if (run.as === 'done') pass.succeeded()
     if (run.as !== 'failed') return { id, as: run.as }
     const { error, isOutage, retry } = run
+    onFailed(error)
     if (isOutage && retry !== false) {
       const delayMs = pass.metOutage(error, retry?.afterMs)
       if (delayMs !== undefined) {

@@ -345,7 +345,8 @@ export class HeldLane {
     }
     const inHand = this.#inHand.size
     const oldestAt = oldest === null ? null : timeOf(oldest)
-    const depth = { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    const counts = { retrying: this.home.retryingCount(), dead: this.home.deadCount() }
+    const depth = { waiting: Math.max(0, waiting), inHand, ...counts, oldestAt }
     if (this.#idle !== undefined && this.#isIdle() && inHand === 0) this.#idle.depth = depth
     return depth
   }

@@ -277,6 +277,12 @@ export class Home {
     return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
   }
 
+  /** Those of them that a failure or an outage has put off. */
+  retryingCount(): number {
+    const sql = 'SELECT count(*) AS count FROM start WHERE open = 0 AND due > 0'
+    return this.#one(sql)!['count'] as number
+  }
+
   deadCount(): number {
     return this.#one('SELECT count(*) AS count FROM dead WHERE purged = 0')!['count'] as number
   }

@@ -153,6 +153,7 @@ export class HeldLane {
     return {
       waiting,
       inHand: inHand.size,
+      retrying: lone.retryingCount,
       dead: dead.count,
       oldestAt: Number.isFinite(oldestAt) ? oldestAt : null,
     }

@@ -41,6 +41,13 @@ export class LoneMessages {
     return this.#known.size
   }
 
+  /** Those that a failure or an outage has put off. */
+  get retryingCount(): number {
+    let count = 0
+    for (const { open, dueAt } of this.#known.values()) if (!open && dueAt > 0) count++
+    return count
+  }
+
   has(id: string): boolean {
     return this.#known.has(id)
   }

@@ -36,6 +36,7 @@ class Bench {
   readonly figures = new Figures('messages')
   readonly shown: string[] = []
   readonly settled: string[] = []
+  readonly failed: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -89,6 +90,7 @@ class Bench {
           this.shown.push(text)
         }
       },
+      onFailed: (error) => this.failed.push(error),
       onSettled: (ids) => this.settled.push(...ids),
       onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
@@ -219,6 +221,7 @@ test('a poison message is tried five times with backoff, then it is a dead lette
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
   assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
+  assert.deepEqual(bench.failed, ['Error: no 1', 'Error: no 2', 'Error: no 3', 'Error: no 4', 'Error: no 5'])
 })
 
 test('handlers of all lanes share the slots, and each message runs once', async () => {
