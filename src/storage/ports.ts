@@ -95,6 +95,8 @@ export interface Claimed extends Message {
   deaths: number
   /** A start of it was open when its holder died. Run it alone: it may be a poison message. */
   suspect: boolean
+  /** When it was replayed last (ms since 1970); 0: never. */
+  replayedAt: number
 }
 
 /** The outcome of a claimed message. */

@@ -479,7 +479,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
-          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false })),
+          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false, replayedAt: 0 })),
         )
       })
 
@@ -685,6 +685,33 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual([again!.id, again!.starts, again!.deaths], [id, 0, 0])
       })
 
+      test('when a dead letter was replayed is kept through failures, outages and holders, until it is dead again', async () => {
+        const [id] = (await append('a')) as [string]
+        const start = async (queue: Queue) => {
+          const [claimed] = await claimAll(queue, LANE, 1)
+          await queue.start(LANE, [id])
+          return claimed!.replayedAt
+        }
+        assert.equal(await start(messages.queue), 0)
+        await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        const began = Date.now()
+        await messages.queue.replay(LANE, [id])
+        const replayedAt = await start(messages.queue)
+        assert.ok(replayedAt >= began - 1 && replayedAt <= Date.now() + 1, `${replayedAt}`)
+        await settle(id, { as: 'back', delayMs: 0, error: 'Error: 503' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await bed.die(messages)
+        const next = await bed.messages(1)
+        await next.queue.hold(LANE)
+        assert.equal(await start(next.queue), replayedAt)
+        await next.queue.settle(LANE, [{ id, as: 'dead', reason: 'r', error: 'e' }])
+        await systemClock.sleep(2)
+        await next.queue.replay(LANE, [id])
+        assert.ok((await start(next.queue)) > replayedAt)
+      })
+
       test('deaths of a handler’s process are counted, apart from other failures, and survive a new holder', async () => {
         const [id] = (await append('a')) as [string]
         for (const isDeath of [true, false, true]) {
@@ -716,8 +743,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
           [
-            { text: 'a', starts: 1, deaths: 1, suspect: true },
-            { text: 'mate', starts: 0, deaths: 0, suspect: false },
+            { text: 'a', starts: 1, deaths: 1, suspect: true, replayedAt: 0 },
+            { text: 'mate', starts: 0, deaths: 0, suspect: false, replayedAt: 0 },
           ],
         )
       })

@@ -12,7 +12,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
-import { eachOnce, queuedAt } from '../lane.ts'
+import { CLAIMED_FIRST, eachOnce, queuedAt } from '../lane.ts'
 import { CLAIM_MAX_BYTES, PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   Claimed,
@@ -433,7 +433,7 @@ export class HeldLane {
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      const { id, bytes, file, seq, starts, deaths, suspect } = message
+      const { id, bytes, file, seq, ...known } = message
       if (!this.#retryRoom.take(bytes, claimed.length === 0)) {
         this.#isShortForRetries = true
         break
@@ -444,7 +444,7 @@ export class HeldLane {
       }
       const text = home.textOf(id)
       this.#inHand.set(id, { id, text, file, seq, row: undefined, isRetry: true })
-      claimed.push({ id, text, starts, deaths, suspect })
+      claimed.push({ id, text, ...known })
     }
     const names = this.#unsettledFiles()
     this.#turn++
@@ -485,7 +485,7 @@ export class HeldLane {
           continue
         }
         this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
-        claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
+        claimed.push({ id, text, ...CLAIMED_FIRST })
         bytes += Buffer.byteLength(text)
       }
       if (claimed.length === maxCount) break

@@ -442,6 +442,11 @@ test('a lone message that meets an outage until the retention is over is a dead 
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
   assert.deepEqual([letter!.id, letter!.reason, letter!.lastError], [id, 'outage', 'Error: refused'])
   assert.ok(bench.settled.includes(id!))
+  await bench.backend.queue.replay(0, [id!])
+  await bench.clock.advance(RETENTION_MS - 20_000)
+  assert.deepEqual(await bench.backend.queue.dead(0, { limit: 9 }), [], 'a replay gives it that time anew')
+  await bench.clock.advance(40_000)
+  assert.equal((await bench.backend.queue.dead(0, { limit: 9 })).length, 1)
 })
 
 test('an error that says so makes a dead letter at once, of an outage too', async () => {
