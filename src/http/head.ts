@@ -17,6 +17,7 @@ const HOST = /^[\w.:[\]-]*$/
 const ABSOLUTE_FORM = /^([a-z][a-z\d+.-]*):\/\/([^/?]*)(.*)$/is
 const NDJSON = 'application/x-ndjson'
 const INBOX_PATH = /^\/in\/([^/]+)$/
+const ASSETS = ROUTES.getAsset.path.replace('{file}', '')
 const OPEN_PATHS: ReadonlySet<string> = new Set(
   Object.values<Route>(ROUTES)
     .filter(({ role }) => role === 'open')
@@ -54,7 +55,7 @@ export function createHeadReader(
     const head: Head = {
       kind: method === 'POST' ? kindOfPost(plain, headers) : 'other',
       refusal: refusalOf(() => {
-        const isOpen = OPEN_PATHS.has(plain)
+        const isOpen = OPEN_PATHS.has(plain) || plain.startsWith(ASSETS)
         checkHead(request, { scheme, authority, isOpen })
         // The authority of a whole URL overrides Host.
         const host = authority ?? headers.host

@@ -30,6 +30,7 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getDead: { status: 200 },
   replayManyDead: { status: 200 },
   purgeManyDead: { status: 200 },
+  getDeadGroups: { status: 200 },
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },
@@ -37,6 +38,10 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   putDelivery: { status: 200, body: '{"paused":false}' },
   getLosses: { status: 200 },
   confirmLosses: { status: 200 },
+  getOpenapi: { status: 200, open: true },
+  getDocs: { status: 200, open: true },
+  // There is none with this name.
+  getAsset: { status: 404, open: true },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }
