@@ -31,6 +31,7 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getDead: { status: 200 },
   replayManyDead: { status: 200 },
   purgeManyDead: { status: 200 },
+  getDeadGroups: { status: 200 },
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },
@@ -41,6 +42,10 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getSession: { status: 200, open: true },
   postSession: { status: 400, body: '{"text":"no token"}', open: true },
   deleteSession: { status: 204, open: true },
+  getOpenapi: { status: 200, open: true },
+  getDocs: { status: 200, open: true },
+  // There is none with this name.
+  getAsset: { status: 404, open: true },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

@@ -4,6 +4,7 @@
  */
 
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
 import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import {
@@ -17,7 +18,15 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import type { Dead, DeadFilter, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadGroups,
+  Range,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../../src/storage/ports.ts'
 import { pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
@@ -210,6 +219,12 @@ export class SimHome {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.dead(range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    const letters = this.dead(range)
+    const last = letters.length < range.limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   replay(id: string): number | null {

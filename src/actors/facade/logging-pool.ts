@@ -26,7 +26,7 @@ import {
   type Stored,
   textBytesOf,
 } from '../../storage/ports.ts'
-import type { Logging, Peers } from '../protocol.ts'
+import type { LogFound, Logging, LogSearch, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
@@ -91,6 +91,10 @@ export class LoggingPool {
 
   get(id: string): Promise<Logged | undefined> {
     return this.#read('get', (logging) => logging.get(id))
+  }
+
+  search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.#read('search', (logging) => logging.search(range, search))
   }
 
   /** As `Log.restore`. */

@@ -15,7 +15,8 @@ import type {
   Stored,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Logging } from '../protocol.ts'
+import type { LogFound, Logging, LogSearch } from '../protocol.ts'
+import { searchLog } from './search.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
@@ -47,6 +48,10 @@ export class LoggingActor extends Actor implements Logging {
 
   async get(id: string): Promise<Logged | undefined> {
     return this.mailbox.run(() => this.#log.get(id))
+  }
+
+  async search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

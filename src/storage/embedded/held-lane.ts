@@ -18,6 +18,7 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
   Delivered,
   Depth,
   Message,
@@ -293,6 +294,10 @@ export class HeldLane {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.home.sift(range, filter)
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    return this.home.groupDead(range)
   }
 
   /** As `Queue.replay`. */

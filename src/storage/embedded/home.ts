@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
+import { groupsOf } from '../dead-groups.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
@@ -22,7 +23,16 @@ import {
   startedOnce,
 } from '../lane.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
-import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadGroups,
+  Message,
+  Range,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
@@ -336,10 +346,19 @@ export class Home {
 
   /** As `Queue.sift`. */
   sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
-    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, at AS deadAt FROM dead
+    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, lastError, at AS deadAt
+      FROM dead
       WHERE ${LETTERS_AFTER}`
     const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
     return letters.map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  /** As `Queue.groupDead`. */
+  groupDead({ after, limit }: { after: string; limit: number }): DeadGroups {
+    const sql = `SELECT id, reason, lastError, at AS deadAt FROM dead WHERE ${LETTERS_AFTER}`
+    const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
+    const last = letters.length < limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   /** Within `commit`. @returns The bytes of its text; null when there is no such dead letter. */
