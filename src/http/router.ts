@@ -9,6 +9,7 @@ import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { deliveryRoutes } from './routes/delivery.ts'
+import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
@@ -30,6 +31,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...deadRoutes(api),
     ...deliveryRoutes(api),
     ...lossRoutes(api),
+    ...eventRoutes(api),
     ...healthRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })

@@ -44,6 +44,8 @@ export interface ConsumerOptions {
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
+  /** Called with messages that are dead letters now. */
+  onDead: (lane: number, ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
   /** The consumer met a bug and has stopped. */
@@ -198,10 +200,12 @@ export class Consumer {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
-    const { lane, queue, onSettled } = this.#options
+    const { lane, queue, onSettled, onDead } = this.#options
     const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
     if (delivered.length > 0) await this.#show(delivered)
-    onSettled(settlements.flatMap(({ id, as }) => (as === 'dead' ? id : [])))
+    const dead = settlements.flatMap(({ id, as }) => (as === 'dead' ? id : []))
+    onSettled(dead)
+    onDead(lane, dead)
   }
 
   async #show(delivered: readonly Delivered[]): Promise<void> {

@@ -186,6 +186,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getEvents: {
+    method: 'GET',
+    path: '/events',
+    auth: 'token',
+    query: ['only', 'after'],
+    types: [],
+  },
   getLivez: {
     method: 'GET',
     path: '/livez',

@@ -34,6 +34,7 @@ class Bench {
   readonly backend: Backend = this.store.open()
   readonly shown: string[] = []
   readonly settled: string[] = []
+  readonly dead: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -87,6 +88,7 @@ class Bench {
         }
       },
       onSettled: (ids) => this.settled.push(...ids),
+      onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
     })
