@@ -27,7 +27,7 @@ import type { ApiContext } from './context.ts'
 /** Readers of one facade. */
 export const EVENT_READERS_MAX = 1000
 /** A reader that is so far behind is cut. */
-export const LAG_MAX_BYTES = 256 * 1024
+const LAG_MAX_BYTES = 256 * 1024
 /** An array of items is cut into frames of about this size, so that a reader has a cursor between them. */
 const FRAME_CHARACTERS = 32 * 1024
 
