@@ -5,6 +5,8 @@
  */
 import type { ActorEntry, Outage, Role } from '../runtime/cluster/directory.ts'
 import type { Loss } from '../runtime/losses.ts'
+import type { MetricsFormat } from '../runtime/metrics.ts'
+import type { Stats } from '../runtime/stats.ts'
 import type {
   ClusterState,
   Dead,
@@ -129,7 +131,7 @@ export interface Messages {
 }
 
 /** What can be followed. */
-export type Topic = 'logged' | 'delivered' | 'dead' | 'actor'
+export type Topic = 'logged' | 'delivered' | 'dead' | 'actor' | 'stats'
 
 /** How far a reader of events has come (ms since 1970): it was given all that was logged, and settled, before these instants. */
 export interface EventCursor {
@@ -260,6 +262,10 @@ export interface Facade {
    */
   follow(topics: ReadonlySet<Topic>, from: EventCursor | undefined, sink: EventSink): Following
   actors(): readonly ActorEntry[]
+  /** The figures of this node, as `GET /metrics` answers. */
+  metrics(format: MetricsFormat): Promise<string>
+  /** The figures of all nodes, as they are now. One round trip to the primary: ask once a second for all readers. */
+  stats(): Promise<Stats>
   /** Resolves with the new list of actors when the new ones are ready and the old ones have drained. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   restart(role: Role): Promise<readonly ActorEntry[]>

@@ -15,6 +15,7 @@ import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
 import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { metricsRoutes } from './routes/metrics.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
 /** Reads of lists of messages at once, over all routes. */
@@ -33,6 +34,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...lossRoutes(api),
     ...eventRoutes(api),
     ...healthRoutes(api),
+    ...metricsRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {
@@ -49,6 +51,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
 }
 
 function answer(context: Context, route: Route, handler: Endpoint): Promise<void> | void {
+  context.state['route'] = route.path
   const query = route.query === 'any' ? {} : parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {
     throw badRequest({ where: 'the body', expected: 'empty', got: 'one' })

@@ -103,6 +103,8 @@ export const LINGER_MS = SECOND_MS
 
 /** A facade whose readers follow the log or the lanes asks for what is new this often. */
 export const FOLLOW_MS = 100
+/** Readers of `stats` are given the figures this often. */
+export const STATS_MS = SECOND_MS
 /** Pause before it asks again while there was more than an answer holds. */
 export const FOLLOW_ON_MS = FOLLOW_MS / 10
 /** A new reader of events waits this long for the facade to read what happens. */
@@ -162,6 +164,8 @@ export const PORT_CHECK_MS = 100
 
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
+/** How often the room on the disk is measured for the figures. */
+export const DISK_FIGURES_MS = 5 * HEARTBEAT_MS
 /** How often a worker checks what it lacks: it sends a change at once. `/readyz` follows within this time. */
 export const MISSING_CHECK_MS = HEARTBEAT_MS / 4
 /** What a node lacks for longer than this is logged. */

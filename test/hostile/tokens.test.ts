@@ -21,6 +21,7 @@ const RIGHT: Record<Operation, { status: number; query?: string; body?: string; 
   askInbox: { status: 404, open: true },
   getLog: { status: 200 },
   redriveLog: { status: 200 },
+  getMetrics: { status: 200 },
   getActors: { status: 200 },
   // The embedded backend has no cluster.
   getCluster: { status: 404 },

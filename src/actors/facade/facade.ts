@@ -64,6 +64,8 @@ export class FacadeActor extends Actor implements Facade {
   readonly clusters: Facade['clusters'] = () => clustersOf(this.#backend, this.#logging)
   readonly follow: Facade['follow'] = (topics, from, sink) => this.#follower.follow(topics, from, sink)
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
+  readonly metrics: Facade['metrics'] = (format) => this.context.metrics(format)
+  readonly stats: Facade['stats'] = () => this.context.stats()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
   constructor(context: ActorContext, backend: FacadeBackend, peers: Peers) {

@@ -193,6 +193,13 @@ export const ROUTES = {
     query: ['only', 'after'],
     types: [],
   },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    auth: 'token',
+    query: [],
+    types: [],
+  },
   getLivez: {
     method: 'GET',
     path: '/livez',

@@ -32,6 +32,7 @@ import type {
   Settlement,
   Sifted,
   Stored,
+  StoreMeter,
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
@@ -54,6 +55,7 @@ export interface HeldLaneOptions {
   cluster: Cluster
   clock: Clock
   logger: Logger
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** As `EmbeddedOptions.retryMaxMs`. */
   retryMaxMs: number
@@ -77,7 +79,7 @@ export class HeldLane {
   readonly #pendingScan: PendingScan
 
   constructor(options: HeldLaneOptions) {
-    const { lane, cluster, clock, logger, repair, maxMessageBytes } = options
+    const { lane, cluster, clock, logger, meter, repair, maxMessageBytes } = options
     const wake = () => this.wake()
     const state = new LaneState({
       ...options,
@@ -90,7 +92,7 @@ export class HeldLane {
       maxMessageBytes,
     })
     this.#settler = new Settler(state, wake)
-    this.#pendingScan = new PendingScan({ state, clock, logger, wake })
+    this.#pendingScan = new PendingScan({ state, clock, logger, meter, wake })
   }
 
   /** Takes up all that waits. @returns The starts that its last holder left open. */

@@ -14,6 +14,7 @@ import type {
   Range,
   Receipt,
   Stored,
+  StoreMeter,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
 import type { Bound } from './bound.ts'
@@ -29,6 +30,7 @@ const FOLLOW_COUNT = 8
 export interface HazelcastLogOptions {
   cluster: Cluster
   clock: Clock
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
@@ -52,7 +54,7 @@ export class HazelcastLog implements Log {
   }
 
   async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
-    const { clock, retentionMs, bound, census } = this.#options
+    const { clock, retentionMs, bound, census, meter } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
@@ -61,7 +63,9 @@ export class HazelcastLog implements Log {
     bound.checkAdmitted()
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
+    const beganAt = clock.monotonic()
     await this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))

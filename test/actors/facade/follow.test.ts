@@ -8,6 +8,7 @@ import { ReadTurns } from '../../../src/actors/facade/turns.ts'
 import { LoggingActor } from '../../../src/actors/logging/logging.ts'
 import type { EventCursor, EventSink, Happened, Topic } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import type { Stats } from '../../../src/runtime/stats.ts'
 import { CURSOR_DELAY_MS, MINUTE_MS } from '../../../src/runtime/timings.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
 import { DirectPeers, entryOf, seeded, testContext } from '../../support/actor-context.ts'
@@ -298,4 +299,19 @@ test('gives each actor as it is, then what changes, and those that are removed',
     items.map((item) => `${(item as { name: string }).name} ${(item as { state: string }).state}`),
   )
   assert.deepEqual(states, [['logging-1 ready', 'messages-1 ready'], ['messages-1 removed']])
+})
+
+test('gives the figures once a second, the same object to all, and asks for them once', async (context) => {
+  const { clock, follow, facade } = await open(context)
+  let asked = 0
+  facade.stats = async () => {
+    asked++
+    return { at: asked } as Stats
+  }
+  const readers = Array.from({ length: 20 }, () => follow(['stats']))
+  await clock.advance(3500)
+  assert.equal(asked, 4)
+  const [first, ...others] = readers.map(({ given }) => given)
+  assert.equal(first!.length, 4)
+  for (const given of others) assert.ok(given.every((each, index) => each === first![index]))
 })
