@@ -18,6 +18,7 @@ import type {
   LogPart,
   LogPosition,
   Message,
+  Preview,
   Range,
   Receipt,
   SettledPlace,
@@ -25,7 +26,6 @@ import type {
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
-import type { Preview } from '../storage/preview.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
