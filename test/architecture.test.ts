@@ -15,6 +15,7 @@ const STORAGE_WORDS = [
   'limits',
   'paging',
   'ports',
+  'preview',
 ].map((name) => `src/storage/${name}.ts`)
 
 /**

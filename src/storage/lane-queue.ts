@@ -5,10 +5,13 @@ import type {
   Dead,
   DeadFilter,
   DeadGroups,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Queue,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Whereabouts,
@@ -22,6 +25,8 @@ type CallOfLane =
   | 'settle'
   | 'find'
   | 'delivered'
+  | 'deliveredSince'
+  | 'deadSince'
   | 'depth'
   | 'dead'
   | 'sift'
@@ -69,6 +74,14 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
 
   delivered(lane: number, range: Range): Promise<Delivered[]> {
     return this.in(lane, (held) => held.delivered(range))
+  }
+
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    return this.in(lane, (held) => held.deliveredSince(from, limit))
+  }
+
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    return this.in(lane, (held) => held.deadSince(from, limit))
   }
 
   depth(lane: number): Promise<Depth> {

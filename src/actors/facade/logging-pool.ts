@@ -21,12 +21,13 @@ import {
   type ClusterState,
   type LaneBatch,
   type Logged,
+  type LogPosition,
   type Range,
   type Receipt,
   type Stored,
   textBytesOf,
 } from '../../storage/ports.ts'
-import type { LogFound, Logging, LogSearch, Peers } from '../protocol.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
@@ -95,6 +96,11 @@ export class LoggingPool {
 
   search(range: Range, search: LogSearch): Promise<LogFound> {
     return this.#read('search', (logging) => logging.search(range, search))
+  }
+
+  /** As `Logging.follow`. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.#read('follow', (logging) => logging.follow(position, limit))
   }
 
   /** As `Log.restore`. */

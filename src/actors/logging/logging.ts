@@ -10,12 +10,14 @@ import type {
   LaneBatch,
   Log,
   Logged,
+  LogPosition,
   Range,
   Receipt,
   Stored,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { LogFound, Logging, LogSearch } from '../protocol.ts'
+import { previewOf } from '../../storage/preview.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch } from '../protocol.ts'
 import { searchLog } from './search.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
@@ -52,6 +54,13 @@ export class LoggingActor extends Actor implements Logging {
 
   async search(range: Range, search: LogSearch): Promise<LogFound> {
     return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
+  }
+
+  async follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.mailbox.run(async () => {
+      const { messages, ...part } = await this.#log.follow(position, limit)
+      return { ...part, messages: messages.map(({ id, text }) => ({ id, preview: previewOf(text) })) }
+    })
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

@@ -91,6 +91,10 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
     when: 'A facade has taken ten sign-ins (`POST /session`) within a minute, right or wrong ones.',
     todo: 'Wait for `Retry-After`; a token as `Authorization` needs no sign-in',
   },
+  MR_READERS_FULL: {
+    when: 'The facade has 1,000 readers of `GET /events`.',
+    todo: 'Repeat after `Retry-After`',
+  },
   MR_MAILBOX_FULL: {
     when: "An actor's mailbox is full (messages or bytes).",
     todo: 'Repeat after `Retry-After`',

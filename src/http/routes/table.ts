@@ -216,6 +216,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getEvents: {
+    method: 'GET',
+    path: '/events',
+    role: 'read',
+    query: ['only', 'after'],
+    types: [],
+  },
   getMetrics: {
     method: 'GET',
     path: '/metrics',

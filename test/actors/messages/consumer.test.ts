@@ -37,6 +37,7 @@ class Bench {
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly failed: string[] = []
+  readonly dead: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -92,6 +93,7 @@ class Bench {
       },
       onFailed: (error) => this.failed.push(error),
       onSettled: (ids) => this.settled.push(...ids),
+      onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
     })
