@@ -41,7 +41,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/facade/': ofActors(),
   'src/actors/logging/': ofActors(),
   'src/actors/messages/': ofActors(),
-  'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
+  'src/actors/': [
+    ...['cluster/directory', 'losses', 'metrics', 'stats'].map((name) => `src/runtime/${name}.ts`),
+    ...STORAGE_WORDS,
+  ],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/dead-filter.ts', 'src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
@@ -74,6 +77,7 @@ function ofStorage(): string[] {
 /** Dependency -> the only files (prefixes) that may import it. */
 const DOORS: Record<string, string[]> = {
   'p-queue': ['src/runtime/mailbox.ts'],
+  '@prometheus-io/client': ['src/runtime/'],
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
@@ -87,7 +91,7 @@ const DOORS: Record<string, string[]> = {
   'node:sqlite': ['src/storage/embedded/'],
   'node:cluster': ['src/runtime/cluster/'],
   'node:child_process': ['src/actors/messages/', 'src/storage/embedded/data-directory.ts'],
-  'node:http': ['src/http/', 'src/nodes/'],
+  'node:http': ['src/http/', 'src/nodes/', 'src/runtime/node-http.ts'],
 }
 
 /** Words that may stand in these files (prefixes) only. */
@@ -147,6 +151,14 @@ test('each dependency is imported in one room', () => {
       .map((name) => `${path} imports ${name}`),
   )
   assert.deepEqual(wrong, [])
+})
+
+test('node:http is imported for its types only: its values come from src/runtime/node-http.ts', () => {
+  const wrong = sources.filter(({ code }) => /import (?!type)[^\n]*from 'node:http'/.test(code))
+  assert.deepEqual(
+    wrong.map(({ path }) => path),
+    [],
+  )
 })
 
 test('every production dependency has its room in the table', () => {

@@ -25,6 +25,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
   MR_TOKEN_INVALID: { status: 401, title: 'Token missing or invalid' },
+  MR_ROLE_FORBIDDEN: { status: 403, title: 'Role not allowed' },
+  MR_SIGN_INS_LIMITED: { status: 429, title: 'Too many sign-ins' },
   MR_FORBIDDEN: { status: 403, title: 'Forbidden' },
   MR_HOST_FORBIDDEN: { status: 403, title: 'Host not allowed' },
   MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
@@ -74,6 +76,9 @@ export function problemOf(
   }
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
+  }
+  if (isMailroomError(error, 'MR_SIGN_INS_LIMITED')) {
+    headers['Retry-After'] = String(Math.ceil(error.details.waitMs / 1000))
   }
   if (status === 401) {
     headers['WWW-Authenticate'] = error.code === 'MR_TOKEN_INVALID' ? 'Bearer' : 'Signature'

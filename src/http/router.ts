@@ -4,6 +4,7 @@ import type { Context, Middleware } from 'koa'
 import { MailroomError } from '../runtime/errors.ts'
 import { hasBody } from './body.ts'
 import { type ApiContext, type Endpoint, parseQuery } from './context.ts'
+import { headOf } from './head.ts'
 import { ConcurrencyLimit } from './overload.ts'
 import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
@@ -14,6 +15,8 @@ import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
 import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { metricsRoutes } from './routes/metrics.ts'
+import { sessionRoutes } from './routes/session.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
 /** Reads of lists of messages at once, over all routes. */
@@ -30,7 +33,9 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...deadRoutes(api),
     ...deliveryRoutes(api),
     ...lossRoutes(api),
+    ...sessionRoutes(api),
     ...healthRoutes(api),
+    ...metricsRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {
@@ -47,6 +52,10 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
 }
 
 function answer(context: Context, route: Route, handler: Endpoint): Promise<void> | void {
+  // The caller was judged for one route only, whatever the router finds.
+  if (headOf(context.req).match.route !== route)
+    throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
+  context.state['route'] = route.path
   const query = route.query === 'any' ? {} : parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {
     throw badRequest({ where: 'the body', expected: 'empty', got: 'one' })

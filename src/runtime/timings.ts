@@ -49,8 +49,12 @@ export const PAUSE_TOLD_MS = 5 * SECOND_MS
 export const PAUSE_CHECK_MS = 100
 /** How often it looks. */
 export const REPEAT_CHECK_MS = 20
-/** The first ten refusals of a source in this time are logged one by one, the others are counted. */
-export const SOURCE_LOG_MS = SECOND_MS
+/** The first ten refusals of a source, or of changes, in this time are logged one by one, the others are counted. */
+export const REFUSAL_LOG_MS = SECOND_MS
+/** A browser that has signed in has to do so again after this long. */
+export const SESSION_MS = 12 * 60 * MINUTE_MS
+/** A facade takes ten sign-ins in this time. */
+export const SIGN_IN_WINDOW_MS = MINUTE_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,6 +147,8 @@ export const PORT_CHECK_MS = 100
 
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
+/** How often the room on the disk is measured for the figures. */
+export const DISK_FIGURES_MS = 5 * HEARTBEAT_MS
 /** How often a worker checks what it lacks: it sends a change at once. `/readyz` follows within this time. */
 export const MISSING_CHECK_MS = HEARTBEAT_MS / 4
 /** What a node lacks for longer than this is logged. */

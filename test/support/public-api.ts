@@ -6,6 +6,7 @@ import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
 import { type PublicServer, servePublic } from '../../src/http/server.ts'
 import type { Sources } from '../../src/inbox/source.ts'
+import { Figures } from '../../src/runtime/figures.ts'
 import { DAY_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
@@ -27,6 +28,7 @@ export interface Api {
   facade: FakeFacade
   clock: FakeClock
   server: PublicServer
+  figures: Figures
   client: Client
   logged: Record<string, unknown>[]
   /** Connections that the server passed on. */
@@ -48,6 +50,8 @@ export async function startApi(
   test: TestContext,
   options: {
     token?: string
+    readToken?: string
+    postToken?: string
     host?: string
     level?: string
     allowedHosts?: string[]
@@ -85,6 +89,8 @@ export async function startApi(
     deadRetentionMs: null,
     maxMessageBytes: options.maxMessageBytes ?? 65_536,
     token: options.token ?? null,
+    readToken: options.readToken ?? null,
+    postToken: options.postToken ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,
     mailboxCapacity: 1,
@@ -93,6 +99,7 @@ export async function startApi(
     sources: null,
     inbox: options.inbox ?? {},
     logLevel: 'error',
+    json: false,
   }
   const logger: Logger = pino(
     { level: options.level ?? 'error' },
@@ -104,9 +111,10 @@ export async function startApi(
     if (leaves) passedOn.push(connection)
     return leaves
   }
+  const figures = new Figures('facade')
   const wallClock = { now: () => clock.now() + (options.wallAheadMs ?? 0) }
   const server = await servePublic({
-    ...{ facade, config, clock, wallClock, random: () => 0.5, logger, node: 'here', passOn },
+    ...{ facade, config, clock, wallClock, random: () => 0.5, logger, node: 'here', passOn, figures },
   })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []
@@ -125,6 +133,7 @@ export async function startApi(
   })
   return {
     facade,
+    figures,
     clock,
     server,
     client,

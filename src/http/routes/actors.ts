@@ -3,10 +3,10 @@
  * Hazelcast clusters.
  */
 import { z } from 'zod'
-import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, MAX_ACTORS, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { MAX_ACTORS } from '../../settings/config.ts'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
+import { addToChange } from '../change-log.ts'
 import {
   type ApiContext,
   type Endpoint,
@@ -48,6 +48,7 @@ export function actorRoutes(
       mediaTypeOf(context.req, ['application/json'])
       const limits = { what: 'The body', limitBytes: BODY_MAX_BYTES, clock }
       const count = countOf(utf8Of(await readBody(context.req, context.res, limits)))
+      addToChange(context, { parameters: { count } })
       replyJson(context, 200, listOf(await facade.scale(role, count)))
     },
     async restartActors(context) {

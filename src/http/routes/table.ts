@@ -1,15 +1,17 @@
 /**
- * All routes of the public API as data: their paths, queries, body types, and whether they need the token. The
+ * All routes of the public API as data: their paths, queries, body types, and who may call them. The
  * router is built from it; tests compare the documents with it.
  */
+
+import type { CallerRole } from '../tokens.ts'
 
 /** One route. */
 export interface Route {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS'
   /** As in OpenAPI: `/messages/{id}`. */
   path: string
-  /** `token`: needs the token, when the node has one. `open`: never needs it. `source`: its source says. */
-  auth: 'open' | 'token' | 'source'
+  /** Who may call it, when the node has a token. `source`: whom its source lets. */
+  role: 'open' | CallerRole | 'source'
   /** The query parameters it takes; any other is refused by name. `any`: they are ignored. */
   query: readonly string[] | 'any'
   /** Media types of the body it takes, `*`: any; empty: it takes no body. */
@@ -21,182 +23,210 @@ export const ROUTES = {
   postMessages: {
     method: 'POST',
     path: '/messages',
-    auth: 'token',
+    role: 'post',
     query: ['acks'],
     types: ['application/json', 'text/plain', 'application/x-ndjson'],
   },
   getLists: {
     method: 'GET',
     path: '/messages',
-    auth: 'token',
+    role: 'read',
     query: ['limit'],
     types: [],
   },
   getMessage: {
     method: 'GET',
     path: '/messages/{id}',
-    auth: 'token',
+    role: 'read',
     query: ['wait'],
     types: [],
   },
   redeliverMessage: {
     method: 'POST',
     path: '/messages/{id}/redeliver',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: [],
   },
   postInbox: {
     method: 'POST',
     path: '/in/{source}',
-    auth: 'source',
+    role: 'source',
     query: 'any',
     types: ['*'],
   },
   getInbox: {
     method: 'GET',
     path: '/in/{source}',
-    auth: 'source',
+    role: 'source',
     query: 'any',
     types: [],
   },
   askInbox: {
     method: 'OPTIONS',
     path: '/in/{source}',
-    auth: 'source',
+    role: 'source',
     query: 'any',
     types: [],
   },
   getLog: {
     method: 'GET',
     path: '/log',
-    auth: 'token',
+    role: 'read',
     query: ['limit', 'before', 'after'],
     types: [],
   },
   redriveLog: {
     method: 'POST',
     path: '/log/redrive',
-    auth: 'token',
+    role: 'all',
     query: ['limit', 'after', 'lane', 'since'],
     types: [],
   },
   getActors: {
     method: 'GET',
     path: '/actors',
-    auth: 'token',
+    role: 'read',
     query: [],
     types: [],
   },
   getStore: {
     method: 'GET',
     path: '/actors/{name}/messages',
-    auth: 'token',
+    role: 'read',
     query: ['limit', 'before'],
     types: [],
   },
   putActors: {
     method: 'PUT',
     path: '/actors/{role}',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: ['application/json'],
   },
   restartActors: {
     method: 'POST',
     path: '/actors/{role}/restart',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: [],
   },
   getCluster: {
     method: 'GET',
     path: '/cluster',
-    auth: 'token',
+    role: 'read',
     query: [],
     types: [],
   },
   getDead: {
     method: 'GET',
     path: '/dead',
-    auth: 'token',
+    role: 'read',
     query: ['limit', 'after'],
     types: [],
   },
   replayManyDead: {
     method: 'POST',
     path: '/dead/replay',
-    auth: 'token',
+    role: 'all',
     query: ['limit', 'after', 'source', 'reason'],
     types: [],
   },
   purgeManyDead: {
     method: 'POST',
     path: '/dead/purge',
-    auth: 'token',
+    role: 'all',
     query: ['limit', 'after', 'source', 'reason'],
     types: [],
   },
   getDeadOne: {
     method: 'GET',
     path: '/dead/{id}',
-    auth: 'token',
+    role: 'read',
     query: [],
     types: [],
   },
   replayDead: {
     method: 'POST',
     path: '/dead/{id}/replay',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: [],
   },
   deleteDead: {
     method: 'DELETE',
     path: '/dead/{id}',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: [],
   },
   getDelivery: {
     method: 'GET',
     path: '/delivery',
-    auth: 'token',
+    role: 'read',
     query: [],
     types: [],
   },
   putDelivery: {
     method: 'PUT',
     path: '/delivery',
-    auth: 'token',
+    role: 'all',
     query: [],
     types: ['application/json'],
   },
   getLosses: {
     method: 'GET',
     path: '/loss',
-    auth: 'token',
+    role: 'read',
     query: [],
     types: [],
   },
   confirmLosses: {
     method: 'POST',
     path: '/loss/confirm',
-    auth: 'token',
+    role: 'all',
+    query: [],
+    types: [],
+  },
+  getSession: {
+    method: 'GET',
+    path: '/session',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  postSession: {
+    method: 'POST',
+    path: '/session',
+    role: 'open',
+    query: [],
+    types: ['application/json'],
+  },
+  deleteSession: {
+    method: 'DELETE',
+    path: '/session',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    role: 'read',
     query: [],
     types: [],
   },
   getLivez: {
     method: 'GET',
     path: '/livez',
-    auth: 'open',
+    role: 'open',
     query: [],
     types: [],
   },
   getReadyz: {
     method: 'GET',
     path: '/readyz',
-    auth: 'open',
+    role: 'open',
     query: [],
     types: [],
   },

@@ -5,7 +5,7 @@ import test from 'node:test'
 import { Pool } from 'undici'
 import { readSources } from '../../../src/inbox/sources.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { POST_DEADLINE_MS, REPEAT_WAIT_MS, SOURCE_LOG_MS } from '../../../src/runtime/timings.ts'
+import { POST_DEADLINE_MS, REFUSAL_LOG_MS, REPEAT_WAIT_MS } from '../../../src/runtime/timings.ts'
 import { contentOf } from '../../../src/storage/content.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { startApi, until } from '../../support/public-api.ts'
@@ -136,7 +136,7 @@ test('a head that does not show its source is refused before the body is read, a
   assert.equal(lines().length, 10)
   assert.equal(lines().at(-1)!['why'], 'the signature is not that of the body')
   assert.ok(lines().every(({ requestId }) => requestId !== undefined))
-  await clock.advance(SOURCE_LOG_MS)
+  await clock.advance(REFUSAL_LOG_MS)
   assert.equal(lines().at(-1)!['more'], 7)
   const again = await ask('POST', '/in/github', { ...given, body: '{"zen":2}' })
   assert.equal(lines().at(-1)!['requestId'], again.json.requestId)
