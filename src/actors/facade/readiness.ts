@@ -2,7 +2,12 @@
  * Whether a post would be taken now. `/readyz` and every post ask the same question here: what is missing refuses the
  * post before anything is written; what is degraded does not.
  */
-import { type ActorEntry, type Directory, livingMessages } from '../../runtime/cluster/directory.ts'
+import {
+  type ActorEntry,
+  type Directory,
+  livingMessages,
+  type Outage,
+} from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
