@@ -33,6 +33,7 @@ function unpacked(context: TestContext): string {
   context.after(() => rmSync(at, { recursive: true, force: true }))
   const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
   execFileSync(tsc, ['-p', 'tsconfig.build.json', '--outDir', join(at, 'dist')], { cwd: ROOT })
+  cpSync(join(ROOT, 'src/http/assets'), join(at, 'dist/http/assets'), { recursive: true })
   for (const name of ['bin', 'package.json']) cpSync(join(ROOT, name), join(at, name), { recursive: true })
   symlinkSync(join(ROOT, 'node_modules'), join(at, 'node_modules'))
   return at
@@ -67,6 +68,9 @@ for (const [how, node] of [
     }
     const sent = await run(['send', 'hello', '--url', url], { program })
     assert.equal(sent.code, 0, sent.stderr)
+    const page = await (await fetch(`${url}/docs`)).text()
+    const style = /<link rel="stylesheet" href="([^"]*)">/.exec(page)![1]!
+    assert.equal((await fetch(`${url}/${style}`)).status, 200, 'the package has the files of its pages')
     child.kill('SIGTERM')
     const { code, signal, stdout } = await ended
     assert.deepEqual([code, signal], [0, null])
