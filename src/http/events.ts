@@ -174,7 +174,10 @@ class EventReader {
   /** Sends frames, or cuts the reader when it is too far behind with those before. */
   send(frames: readonly Buffer[], id: string): void {
     if (this.#state === 'over') return
-    if (this.#queuedBytes + this.#response.writableLength > LAG_MAX_BYTES) return this.#cut()
+    if (this.#queuedBytes + this.#response.writableLength > LAG_MAX_BYTES) {
+      this.#cut()
+      return
+    }
     for (const frame of frames) {
       this.#queue.push({ frame, id })
       this.#queuedBytes += frame.length
