@@ -103,6 +103,8 @@ export interface RecentPart {
   position: string
   /** The position that was given is not known: nothing from before this call is in it, nor in later answers. */
   isNew: boolean
+  /** There is no more. */
+  isEnd: boolean
   delivered: DeliveredHead[]
   dead: DeadHead[]
 }

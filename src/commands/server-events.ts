@@ -1,10 +1,10 @@
 /** Reads server-sent events: the part of the format that `GET /events` uses. */
 
-/** One event. `id`: the cursor so far; undefined before the first. */
+/** One event, or, without a name, only a cursor. `id`: the cursor so far; undefined before the first. */
 export interface ServerEvent {
-  event: string
+  event: string | undefined
   id: string | undefined
-  data: unknown
+  data?: unknown
 }
 
 /**
@@ -22,7 +22,8 @@ export async function* serverEvents(chunks: AsyncIterable<string>): AsyncGenerat
       const fields = new Map(frame.split('\n').map(fieldOf))
       id = fields.get('id') ?? id
       const data = fields.get('data')
-      if (data !== undefined) yield { event: fields.get('event') ?? 'message', id, data: JSON.parse(data) }
+      if (data === undefined) yield { event: undefined, id }
+      else yield { event: fields.get('event') ?? 'message', id, data: JSON.parse(data) }
     }
   }
 }

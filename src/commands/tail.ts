@@ -72,7 +72,7 @@ function endOf({ event }: ServerEvent): string | undefined {
 
 /** What is printed of an event. */
 function* linesOf({ event, data }: ServerEvent, known: Known, json: boolean): Generator<string> {
-  if (event === 'bye' || event === 'lagged') return
+  if (event === undefined || event === 'bye' || event === 'lagged') return
   for (const item of (Array.isArray(data) ? data : [data]) as Item[]) {
     if (event === 'gap') report(`Some events are missing: ${printable(item['detail'])}`)
     else if (!known.add(event, item)) continue

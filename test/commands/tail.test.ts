@@ -55,6 +55,8 @@ test('events are read whatever the pieces of the stream are', async () => {
     const events: ServerEvent[] = []
     for await (const event of serverEvents(pieces())) events.push(event)
     assert.deepEqual(events, [
+      { event: undefined, id: '1' },
+      { event: undefined, id: '2' },
       { event: 'logged', id: '3', data: [{ text: 'ä: id: 9\n' }] },
       { event: 'bye', id: '4', data: {} },
     ])
