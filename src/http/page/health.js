@@ -1,0 +1,103 @@
+/** The sentence at the top: what is wrong, and what to do next. The worst comes first. */
+import { askPause, mayAct } from './actions.js'
+import { button, bytes, clock, counted, duration, fill, h } from './dom.js'
+import { live } from './live.js'
+
+/** @typedef {{ level: 'bad' | 'warn', what: string, next: string, action?: () => Node }} Finding */
+
+const DISK_LEFT = 0.1
+
+/** @returns {Finding[]} */
+function findings() {
+  const { stats, ready, isLost, at } = live
+  /** @type {Finding[]} */
+  const found = []
+  if (isLost) {
+    found.push({
+      level: 'bad',
+      what: 'The connection to Mailroom is lost.',
+      next: `This page comes back by itself.${stats === undefined ? '' : ` What you see is of ${clock(at)}.`}`,
+    })
+    return found
+  }
+  const { missing = [], degraded = [], damaged = [], warnings = [] } = ready ?? {}
+  for (const what of missing) {
+    const isDraining = what.endsWith('is draining')
+    found.push({
+      level: 'bad',
+      what: isDraining ? 'This node is stopping.' : `Posts are refused. Missing: ${what}.`,
+      next: isDraining
+        ? 'Nothing is lost. Another node takes posts, or this one when it is back.'
+        : 'Clients get 503 and repeat. Look at the log lines of this node; it takes posts again as soon as this is back.',
+    })
+  }
+  for (const what of damaged) {
+    found.push({
+      level: 'bad',
+      what: `Data is damaged: ${what}.`,
+      next: 'Mailroom goes on without it. Restore it from a backup, or redrive, as docs/operations.md says.',
+    })
+  }
+  for (const { target, since, why } of stats?.outages ?? []) {
+    found.push({
+      level: 'bad',
+      what: `${target} is away since ${clock(since)} (${duration(Math.max(0, (stats?.at ?? 0) - since) / 1000)}): ${why}`,
+      next: `Bring it back. ${counted(stats?.waiting ?? 0, 'message')} wait and use up no attempt; they follow by themselves.`,
+    })
+  }
+  if (stats?.paused) {
+    found.push({
+      level: 'warn',
+      what: `Delivery is paused. ${counted(stats.waiting, 'message')} wait.`,
+      next: 'Posts are taken all the while.',
+      ...(mayAct() && { action: () => button('Resume…', () => askPause(false)) }),
+    })
+  }
+  for (const { node, freeBytes, dataBytes } of stats?.disks ?? []) {
+    if (freeBytes > 1e9 && freeBytes > DISK_LEFT * (freeBytes + dataBytes)) continue
+    found.push({
+      level: 'warn',
+      what: `The disk of ${node} is nearly full: ${bytes(freeBytes)} are free.`,
+      next: 'Make room, or keep messages for a shorter time (--retention). A full disk refuses posts and loses nothing.',
+    })
+  }
+  for (const what of degraded) {
+    // Said above, with more.
+    if (/^an outage of |^delivery is paused/.test(what)) continue
+    const isLanes = what.startsWith('holders of ')
+    const lacksMessages = what === 'a ready messages actor'
+    found.push({
+      level: 'warn',
+      what: isLanes || lacksMessages ? `Missing: ${what}.` : `Degraded: ${what}.`,
+      next:
+        isLanes || lacksMessages
+          ? 'Posts are taken and wait. If it lasts for a minute, restart the messages actors.'
+          : what.startsWith('overloaded')
+            ? 'Clients that get 429 repeat. Send less at once, or scale up.'
+            : 'Posts are taken. The log lines of that actor say why.',
+    })
+  }
+  for (const what of warnings) found.push({ level: 'warn', what: `${what}.`, next: 'Mailroom works with it.' })
+  return found
+}
+
+let shown = ''
+
+/** Shows it, only when it has changed: a screen reader reads it out. */
+export function showHealth() {
+  const place = /** @type {HTMLElement} */ (document.querySelector('#health'))
+  const all = findings()
+  const now = JSON.stringify(all)
+  if (now === shown) return
+  shown = now
+  place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
+  document.title = all.length > 0 ? '! Mailroom' : 'Mailroom'
+  if (all.length === 0) {
+    fill(place, live.stats === undefined ? '' : h('p', {}, 'Messages are taken and delivered.'))
+    return
+  }
+  const worst = all.slice(0, 5).map(({ what, next, action }) =>
+    h('p', {}, h('strong', {}, what.replace(/\.\.$/, '.')), ' ', next, ' ', action?.()),
+  )
+  fill(place, ...worst, all.length > 5 && h('p', {}, `And ${all.length - 5} more: mailroom status`))
+}
