@@ -154,7 +154,7 @@ async function backendOf(
   store: BackendOptions['store'],
   hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair'> = {},
 ): Promise<Backend> {
-  const { name, role, node, config, clock, random, logger, known, directory } = context
+  const { name, role, node, config, clock, random, logger, known, directory, figures } = context
   return openBackend({
     ...{
       backend: config.backend,
@@ -173,6 +173,13 @@ async function backendOf(
     remember: (cluster) => context.remember(cluster),
     reports: () => reportsOf(context.directory),
     onBroken: (error) => context.fail(error),
+    meter: {
+      logged(tookMs, messageCount) {
+        figures.observe('mailroom_log_commit_duration_seconds', tookMs / 1000)
+        figures.observe('mailroom_log_batch_messages', messageCount)
+      },
+      buried: (count) => figures.count('mailroom_dead_total', {}, count),
+    },
     writerCount: () => directory.actors().filter((actor) => actor.role === role).length,
     isElsewhere: isHeldElsewhere(context),
   })

@@ -41,7 +41,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/facade/': ofActors(),
   'src/actors/logging/': ofActors(),
   'src/actors/messages/': ofActors(),
-  'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
+  'src/actors/': [
+    ...['cluster/directory', 'losses', 'metrics', 'stats'].map((name) => `src/runtime/${name}.ts`),
+    ...STORAGE_WORDS,
+  ],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/dead-filter.ts', 'src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
@@ -74,6 +77,7 @@ function ofStorage(): string[] {
 /** Dependency -> the only files (prefixes) that may import it. */
 const DOORS: Record<string, string[]> = {
   'p-queue': ['src/runtime/mailbox.ts'],
+  '@prometheus-io/client': ['src/runtime/'],
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],

@@ -1,6 +1,7 @@
 /** `mailroom start`: runs this process as the primary of a node. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -53,7 +54,7 @@ export async function start(config: Config): Promise<void> {
     const node = createNode({
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
-      ...{ config: settled, node: config.node, clock, random, logger },
+      ...{ config: settled, node: config.node, version: versionOf(), clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
       memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger),
       // A file of sources that is wrong is refused: then no facade is restarted.
@@ -98,6 +99,12 @@ export async function start(config: Config): Promise<void> {
     data?.close()
   }
   exit(0)
+}
+
+/** The version of this package. */
+function versionOf(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 /** The sources of `--sources`. @throws {MailroomError} `MR_CONFIG_INVALID` with all that is wrong in the file. */

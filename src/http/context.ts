@@ -3,10 +3,12 @@
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
+import type { Figures } from '../runtime/figures.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
 import { isId } from '../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
+import type { Receipt } from '../storage/ports.ts'
 import type { AnswerRoom } from './answer-room.ts'
 import { badRequest, quoted } from './problems.ts'
 
@@ -19,6 +21,7 @@ export interface ApiContext {
   wallClock: Pick<Clock, 'now'>
   random: Random
   logger: Logger
+  figures: Figures
   /** The name of this node. */
   node: string
   /** True once this server drains: streams and long polls end early. */
@@ -37,6 +40,17 @@ export type Query = Partial<Record<string, string>>
 
 /** Answers one request of a route. `query` holds only parameters that the route knows. */
 export type Endpoint = (context: Context, query: Query) => Promise<void> | void
+
+/**
+ * Counts the messages of a post that is stored.
+ *
+ * @param source The name of the source that sent it; empty for `POST /messages`.
+ */
+export function countAccepted(figures: Figures, receipts: readonly Receipt[], source: string): void {
+  const replays = receipts.filter(({ replayed }) => replayed).length
+  figures.count('mailroom_messages_accepted_total', { source }, receipts.length - replays)
+  if (replays > 0) figures.count('mailroom_key_replays_total', {}, replays)
+}
 
 /** Makes JSON text Koa's answer. */
 export function replyJson(context: Context, status: number, json: string): void {

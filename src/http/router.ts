@@ -15,6 +15,8 @@ import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
 import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
+import { metricsRoutes } from './routes/metrics.ts'
+import { pageRoutes } from './routes/page.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
@@ -34,6 +36,8 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...lossRoutes(api),
     ...sessionRoutes(api),
     ...healthRoutes(api),
+    ...metricsRoutes(api),
+    ...pageRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {
@@ -53,6 +57,7 @@ function answer(context: Context, route: Route, handler: Endpoint): Promise<void
   // The caller was judged for one route only, whatever the router finds.
   if (headOf(context.req).match.route !== route)
     throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
+  context.state['route'] = route.path
   const query = route.query === 'any' ? {} : parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {
     throw badRequest({ where: 'the body', expected: 'empty', got: 'one' })

@@ -12,6 +12,7 @@ import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
 import { Admission, protectFromOverload, SliceQueue } from './overload.ts'
 import { answerParseErrors, HEAD_MAX_BYTES } from './parse-errors.ts'
+import { beginSeries } from './request-figures.ts'
 import { createRouter } from './router.ts'
 
 /** Length of the accept queue. Beyond it the kernel drops the SYN, and the client retries after 1 s, 3 s and 7 s. */
@@ -68,6 +69,7 @@ export async function servePublic(
     singleRoom: new AnswerRoom(clock, mostBytes),
   }
   const { routes, unrouted } = createRouter(api)
+  beginSeries(options.figures, Object.keys(config.inbox))
   const app = new Koa()
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))

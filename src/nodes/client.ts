@@ -9,6 +9,19 @@ import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
 import { hasNodeInNames, type NodeDirectory } from './node-directory.ts'
 import type { Network } from './nodes.ts'
 
+const Distribution = z.object({
+  buckets: z.array(z.tuple([z.number(), z.number()])),
+  ...{ count: z.number(), sumSeconds: z.number() },
+})
+
+const Figures = z.object({
+  totals: z.object({
+    ...{ accepted: z.number(), refused: z.number(), replayed: z.number(), delivered: z.number() },
+    ...{ attempts: z.number(), died: z.number(), accept: Distribution, delivery: Distribution },
+  }),
+  disk: z.object({ node: z.string(), dataBytes: z.number(), freeBytes: z.number() }).nullable(),
+})
+
 const DirectoryAnswer = z.object({
   node: z.string(),
   startId: z.string(),
@@ -22,6 +35,7 @@ const DirectoryAnswer = z.object({
       port: z.int().nullable(),
     }),
   ),
+  figures: Figures.optional(),
 })
 
 /** `Network` over the real network. */

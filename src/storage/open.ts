@@ -3,7 +3,7 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
 import type { LaneReport } from './lane-choice.ts'
-import type { Backend, LaneBatch } from './ports.ts'
+import type { Backend, LaneBatch, StoreMeter } from './ports.ts'
 
 /** What a process asks of the backend. */
 export interface BackendOptions {
@@ -36,6 +36,7 @@ export interface BackendOptions {
   reports: () => readonly ClusterReport[]
   /** The embedded log cannot be written any more by this process, which must end. */
   onBroken: (error: unknown) => void
+  meter: StoreMeter
   /** Actors of this one's role in the system. */
   writerCount: () => number
   /** True while the directory says that another actor holds a lane. */

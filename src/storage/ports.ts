@@ -300,6 +300,14 @@ export interface ClusterState {
   limitBytes: number | null
 }
 
+/** Is told what a backend does, for the figures. */
+export interface StoreMeter {
+  /** A durable write to the log took so long, and has so many messages. */
+  logged(tookMs: number, messageCount: number): void
+  /** Messages became dead letters because they had ended their workers too often. */
+  buried(count: number): void
+}
+
 /** A backend: both ports. */
 export interface Backend {
   log: Log

@@ -21,6 +21,7 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   askInbox: { status: 404, open: true },
   getLog: { status: 200 },
   redriveLog: { status: 200 },
+  getMetrics: { status: 200 },
   getActors: { status: 200 },
   // The embedded backend has no cluster.
   getCluster: { status: 404 },
@@ -40,6 +41,9 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getSession: { status: 200, open: true },
   postSession: { status: 400, body: '{"text":"no token"}', open: true },
   deleteSession: { status: 204, open: true },
+  getPage: { status: 200, open: true },
+  getAsset: { status: 404, open: true },
+  getHistory: { status: 200 },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

@@ -23,7 +23,8 @@ async function open(context: TestContext, { secret = 'secret', directory = DIREC
   const refused: string[] = []
   const logger = createLogger('silent', {})
   const server = await serveNode({
-    ...{ host: HOST, port: 0, secret: 'secret', logger },
+    ...{ host: HOST, port: 0, secret: 'secret', readTokens: ['token'], logger },
+    metrics: async (format) => format,
     directory: () => directory,
     notRunning: () => wrong,
     missing: () => missing,

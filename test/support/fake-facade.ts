@@ -11,8 +11,12 @@ import type {
 } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
+import { NodeFigures } from '../../src/runtime/cluster/node-figures.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Point } from '../../src/runtime/history.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
+import type { MetricsFormat } from '../../src/runtime/metrics.ts'
+import { type Stats, statsOf } from '../../src/runtime/stats.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
@@ -171,6 +175,26 @@ export class FakeFacade implements Facade {
     }
     const deliveredAt = this.#clock.now()
     return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1, ...fine }
+  }
+
+  async metrics(format: MetricsFormat): Promise<string> {
+    this.#fail()
+    return `# ${format}\n`
+  }
+
+  async stats(): Promise<Stats> {
+    this.#fail()
+    const figures = new NodeFigures({
+      ...{ node: 'here', version: 'test', data: '', target: undefined, clock: this.#clock },
+      actors: () => this.actors(),
+      isReady: () => true,
+    })
+    return statsOf([figures.totals()], this.actors(), this.#clock.now())
+  }
+
+  async history(): Promise<Point[]> {
+    this.#fail()
+    return []
   }
 
   actors(): readonly ActorEntry[] {

@@ -13,7 +13,9 @@
 
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import type { Figures } from '../../runtime/figures.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import type { OUTCOMES } from '../../runtime/metrics.ts'
 import { CLAIM_WAIT_MS, DELIVERY_MS, QUEUE_RETRY_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../../storage/ids.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
@@ -33,6 +35,7 @@ export interface ConsumerOptions {
   clock: Clock
   random: Random
   logger: Logger
+  figures: Figures
   /** Runs the handler for all lanes of the actor. Null: messages are only stored. */
   runner: Runner | null
   /** Of the actor. */
@@ -163,15 +166,18 @@ export class Consumer {
     message: Claimed,
     { isAlone, pass }: { isAlone: boolean; pass: Pass },
   ): Promise<void> {
-    const { lane, queue, breaker } = this.#options
+    const { lane, queue, breaker, clock, figures } = this.#options
     const { id, text } = message
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     // On a full disk that may have taken long.
     if (this.#stop.signal.aborted || breaker.pause.isPaused) return this.#settle([{ id, as: 'back' }])
     pass.begin()
     const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal }
+    const beganAt = clock.monotonic()
     const run = await runner.run({ id, text }, options)
+    figures.observe('mailroom_handler_duration_seconds', (clock.monotonic() - beganAt) / 1000)
     const settlement = this.#judge(run, message, { target: runner.target, pass })
+    figures.count('mailroom_attempts_total', { outcome: outcomeOf(settlement) })
     if (run.as !== 'done' && run.isSuspect && settlement.as !== 'dead') this.#suspects.add(id)
     else this.#suspects.delete(id)
     await this.#settle([settlement])
@@ -198,10 +204,16 @@ export class Consumer {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
-    const { lane, queue, onSettled } = this.#options
+    const { lane, queue, figures, onSettled } = this.#options
     const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
+    figures.count('mailroom_delivered_total', {}, delivered.length)
+    for (const { id, deliveredAt } of delivered) {
+      figures.observe('mailroom_delivery_latency_seconds', Math.max(0, deliveredAt - timeOf(id)) / 1000)
+    }
     if (delivered.length > 0) await this.#show(delivered)
-    onSettled(settlements.flatMap(({ id, as }) => (as === 'dead' ? id : [])))
+    const dead = settlements.flatMap(({ id, as }) => (as === 'dead' ? id : []))
+    figures.count('mailroom_dead_total', {}, dead.length)
+    onSettled(dead)
   }
 
   async #show(delivered: readonly Delivered[]): Promise<void> {
@@ -233,5 +245,17 @@ export class Consumer {
     if (isMailroomError(error, 'MR_LANE_ELSEWHERE') && !this.#stop.signal.aborted) onLost()
     else if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
     else logger.warn({ lane, error: error.message }, 'the queue failed while the lane was being released')
+  }
+}
+
+/** What came of an attempt. */
+function outcomeOf(settlement: Settlement): (typeof OUTCOMES)[number] {
+  switch (settlement.as) {
+    case 'done':
+      return 'delivered'
+    case 'back':
+      return settlement.error === undefined ? 'interrupted' : 'outage'
+    default:
+      return settlement.as
   }
 }

@@ -9,6 +9,7 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
 import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { OUTCOMES } from '../../runtime/metrics.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
 import { assignLanes } from '../../storage/lanes.ts'
@@ -95,7 +96,8 @@ export class MessagesActor extends Actor implements Messages {
     this.#retentionMs = retentionMs
     this.#deadRetentionMs = deadRetentionMs
     this.#policy = policy
-    const { clock, random, directory } = context
+    const { clock, random, directory, figures } = context
+    for (const outcome of OUTCOMES) figures.count('mailroom_attempts_total', { outcome }, 0)
     this.#breaker = new Breaker({
       ...{ target: runner?.target ?? '', clock, random },
       actorCount: () => livingMessages(directory.actors()).length,
@@ -116,18 +118,30 @@ export class MessagesActor extends Actor implements Messages {
   override status(): ActorStatus {
     const lanes: Record<number, number> = {}
     let dead = 0
+    let inHand = 0
     let oldestAt: number | null = null
     for (const lane of this.#consumers.keys()) {
       const depth = this.#depths.get(lane)
       lanes[lane] = (depth?.waiting ?? 0) + (depth?.inHand ?? 0)
       dead += depth?.dead ?? 0
+      inHand += depth?.inHand ?? 0
       if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt))
         oldestAt = depth.oldestAt
     }
     const missing = this.#runner?.missing() ?? []
     const { outage } = this.#breaker
     const paused = this.#breaker.pause.isPaused
-    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt, outage, paused }
+    return {
+      ...super.status(),
+      handled: this.#delivered,
+      missing,
+      lanes,
+      inHand,
+      dead,
+      oldestAt,
+      outage,
+      paused,
+    }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -321,6 +335,7 @@ export class MessagesActor extends Actor implements Messages {
           this.#beginTerm()
         })
       })
+      this.context.figures.count('mailroom_lane_moves_total', {})
     } catch (error) {
       // Another actor still holds the lane, or the disk is full. `#reconcile` retries it.
       if (!isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) throw error
@@ -332,9 +347,10 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   #consumerOf(lane: number): Consumer {
-    const { clock, random, logger } = this.context
+    const { clock, random, logger, figures } = this.context
     return new Consumer({
       ...{ lane, queue: this.#queue, clock, random, logger, runner: this.#runner, breaker: this.#breaker },
+      figures,
       ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),

@@ -93,7 +93,15 @@ export function ask(action) {
 /** Says what was done, for eyes and for screen readers. @param {...import('./dom.js').Child} words */
 export function tell(...words) {
   const place = /** @type {Element} */ (document.querySelector('#told'))
-  fill(place, h('p', {}, h('span', {}, ...words), button('×', () => fill(place), { 'aria-label': 'Dismiss' })))
+  fill(
+    place,
+    h(
+      'p',
+      {},
+      h('span', {}, ...words),
+      button('×', () => fill(place), { 'aria-label': 'Dismiss' }),
+    ),
+  )
 }
 
 /**
@@ -144,7 +152,12 @@ export function askPost() {
     verb: 'Post',
     will: 'Stores one message and delivers it, as any client would. The key makes a repeat safe.',
     fields: [field('Text', h('textarea', { name: 'text', rows: 6, required: true, spellcheck: 'false' }))],
-    request: ({ text = '' }) => ({ method: 'POST', path: 'messages', text: text.replaceAll('\r\n', '\n'), key }),
+    request: ({ text = '' }) => ({
+      method: 'POST',
+      path: 'messages',
+      text: text.replaceAll('\r\n', '\n'),
+      key,
+    }),
     did: ({ id }) => ['Stored as ', h('a', { href: `#/messages/${id}` }, id), '.'],
   })
 }
@@ -157,12 +170,13 @@ export function askScale(role = 'messages', now = 2) {
     will: 'Starts actors, or drains the last ones, until there are so many on this node. No request fails meanwhile. The next start takes the numbers from its flags.',
     fields: [
       roleField(role),
-      field('Actors', h('input', { name: 'count', type: 'number', min: 1, max: 64, value: now, required: true })),
+      field(
+        'Actors',
+        h('input', { name: 'count', type: 'number', min: 1, max: 64, value: now, required: true }),
+      ),
     ],
     request: ({ role, count }) => ({ method: 'PUT', path: `actors/${role}`, body: { count: Number(count) } }),
-    did: (actors, { role, count }) => [
-      `Scaled ${role} to ${count}: ${namesOf(actors, role)}.`,
-    ],
+    did: (actors, { role, count }) => [`Scaled ${role} to ${count}: ${namesOf(actors, role)}.`],
   })
 }
 
@@ -204,11 +218,13 @@ export function askRedrive() {
     will: 'Compares the log with the queue, and puts back what either has lost. For use after a loss of data. Handlers of messages that were lost may run again.',
     request: () => ({ method: 'POST', path }),
     async run(_, run) {
-      const queue = await walk(path, run, ({ checked = 0 }) => [`${counted(checked, 'message')} of the log looked at`])
+      const queue = await walk(path, run, ({ checked = 0 }) => [
+        `${counted(checked, 'message')} of the log looked at`,
+      ])
       const log = await walk(`${path}&lane=0`, run, ({ checked = 0 }) => [
         `${counted(checked, 'message')} of the queue looked at`,
       ])
-      return { redriven: queue.redriven ?? 0, restored: log.restored ?? 0 }
+      return { redriven: queue['redriven'] ?? 0, restored: log['restored'] ?? 0 }
     },
     did: ({ redriven, restored }) => [
       `${counted(redriven, 'message')} put back into the queue, ${counted(restored, 'message')} into the log.`,
@@ -243,7 +259,10 @@ export function askDead(change, { ids, query = '', many, what }, after) {
   const path = `dead/${change}?limit=500${query}`
   const done = isReplay ? 'pending again' : 'deleted'
   /** @param {number} changed @param {number} checked @returns {[string, number]} */
-  const words = (changed, checked) => [`${count(changed)} of ${counted(many, 'dead letter')} ${done}`, checked / Math.max(many, checked, 1)]
+  const words = (changed, checked) => [
+    `${count(changed)} of ${counted(many, 'dead letter')} ${done}`,
+    checked / Math.max(many, checked, 1),
+  ]
   ask({
     name: `${isReplay ? 'Replay' : 'Purge'} ${what}`,
     verb: isReplay ? 'Replay' : 'Purge',
@@ -257,7 +276,7 @@ export function askDead(change, { ids, query = '', many, what }, after) {
         const sum = await walk(path, run, ({ checked = 0, replayed = 0, purged = 0 }) =>
           words(replayed + purged, checked),
         )
-        return (sum.replayed ?? 0) + (sum.purged ?? 0)
+        return (sum['replayed'] ?? 0) + (sum['purged'] ?? 0)
       }
       for (const [index, id] of ids.entries()) {
         run.progress(...words(index, index))

@@ -34,7 +34,12 @@ export async function call({ method, path, ...request }, signal) {
   let text
   try {
     response = await fetch(urlOf(path), {
-      ...{ method, headers: headersOf({ method, path, ...request }), cache: 'no-store', signal: signal ?? null },
+      ...{
+        method,
+        headers: headersOf({ method, path, ...request }),
+        cache: 'no-store',
+        signal: signal ?? null,
+      },
       body: bodyOf(request) ?? null,
     })
     text = await response.text()
@@ -74,7 +79,9 @@ export function sleep(ms) {
 
 /** A request as a line for a shell. @param {Request} request */
 export function curlOf({ method, path, ...request }) {
-  const headers = Object.entries(headersOf({ method, path, ...request })).filter(([name]) => name !== 'X-Mailroom')
+  const headers = Object.entries(headersOf({ method, path, ...request })).filter(
+    ([name]) => name !== 'X-Mailroom',
+  )
   const body = bodyOf(request)
   return [
     'curl',
@@ -88,17 +95,16 @@ export function curlOf({ method, path, ...request }) {
     .join(' ')
 }
 
-/** A word of a shell. What a terminal might act on is written as escapes. @param {string} text */
+/** A word of a shell. What is not seen, and what a terminal might act on, is written as escapes. @param {string} text */
 function quoted(text) {
-  const isPlain = !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(text)
+  const isPlain = !/(?![\n\t])[\p{Cc}\p{Cf}]/u.test(text)
   if (isPlain) return `'${text.replaceAll("'", "'\\''")}'`
-  const escaped = text.replaceAll(/[\\']/g, '\\$&').replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, escapeOf)
-  return `$'${escaped}'`
+  return `$'${text.replaceAll(/[\\']/g, '\\$&').replaceAll(/[\p{Cc}\p{Cf}]/gu, escapeOf)}'`
 }
 
 /** @param {string} character */
 function escapeOf(character) {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, '0')}`
 }
 
 /** @param {Request} request @returns {Record<string, string>} */
@@ -125,6 +131,11 @@ function problemOf({ status, headers }, text) {
     return new Problem({ status, code, detail, retryAfter })
   } catch {
     // A proxy's own page.
-    return new Problem({ status, code: `HTTP ${status}`, detail: `The answer was HTTP ${status}.`, retryAfter })
+    return new Problem({
+      status,
+      code: `HTTP ${status}`,
+      detail: `The answer was HTTP ${status}.`,
+      retryAfter,
+    })
   }
 }

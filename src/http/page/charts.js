@@ -5,6 +5,8 @@ import { live, pointNow } from './live.js'
 
 /** @typedef {import('./live.js').Point} Point */
 
+/** It is a script of its own, which the page loads. @type {typeof import('uplot')} */
+const UPlot = /** @type {any} */ (globalThis).uPlot
 const SPAN_S = 900
 const HEIGHT_PX = 150
 
@@ -95,7 +97,7 @@ function plotOf({ name, format, series }) {
   )
   const place = h('div', { class: 'plot', role: 'img', 'aria-label': name })
   const node = h('figure', {}, h('figcaption', {}, h('span', {}, name), ...legend), place)
-  /** @type {uPlot | undefined} */
+  /** @type {import('uplot') | undefined} */
   let plot
   const make = () => {
     const style = getComputedStyle(document.documentElement)
@@ -104,7 +106,7 @@ function plotOf({ name, format, series }) {
       ...{ stroke: color('--muted'), font: `11px ${style.fontFamily}`, ticks: { show: false } },
       grid: { stroke: color('--line'), width: 1 },
     }
-    return new uPlot(
+    return new UPlot(
       {
         ...{ width: Math.max(200, place.clientWidth), height: HEIGHT_PX, legend: { show: false } },
         cursor: { sync: { key: 'mailroom' }, y: false, drag: { x: false, y: false } },
@@ -112,7 +114,12 @@ function plotOf({ name, format, series }) {
         scales: { y: { range: (_, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
         series: [
           {},
-          ...series.map((one) => ({ stroke: color(one.color), width: 1.5, points: { show: false }, spanGaps: true })),
+          ...series.map((one) => ({
+            stroke: color(one.color),
+            width: 1.5,
+            points: { show: false },
+            spanGaps: true,
+          })),
         ],
         axes: [
           { ...axis, space: 70, values: (_, times) => times.map(timeOf) },
@@ -139,7 +146,10 @@ function plotOf({ name, format, series }) {
     node,
     /** @param {readonly Point[]} points */
     draw(points) {
-      data = [points.map(({ at }) => at / 1000), ...series.map(({ key }) => points.map((point) => point[key]))]
+      data = [
+        points.map(({ at }) => at / 1000),
+        ...series.map(({ key }) => points.map((point) => point[key])),
+      ]
       plot ??= make()
       plot.setData(/** @type {any} */ (data), false)
       const now = data[0]?.at(-1) ?? Date.now() / 1000

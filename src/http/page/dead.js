@@ -61,8 +61,18 @@ export function deadView() {
   /** @param {Group[]} groups @param {number} many */
   const showGroups = (groups, many) => {
     const sorted = groups.sort((a, b) => b.count - a.count).slice(0, 100)
-    keep(groupRows, sorted, ({ group }) => group, (group) => groupRowOf(group, again))
-    put(sum, many === 0 ? 'There are no dead letters.' : `${counted(many, 'dead letter')} in ${counted(groups.length, 'group')}.`)
+    keep(
+      groupRows,
+      sorted,
+      ({ group }) => group,
+      (group) => groupRowOf(group, again),
+    )
+    put(
+      sum,
+      many === 0
+        ? 'There are no dead letters.'
+        : `${counted(many, 'dead letter')} in ${counted(groups.length, 'group')}.`,
+    )
     const which = { many, what: many === 1 ? 'the dead letter' : `all ${count(many)} dead letters` }
     fill(
       all,
@@ -79,8 +89,14 @@ export function deadView() {
       const page = await call({ method: 'GET', path: `dead?limit=${ROWS}${query}` }, signal)
       after = from
       next = page.next === null ? null : (page.items.at(-1)?.id ?? null)
-      for (const id of chosen) if (!page.items.some((/** @type {any} */ item) => item.id === id)) chosen.delete(id)
-      keep(rows, page.items, ({ id }) => id, (letter) => letterRowOf(letter, chosen, showChosen))
+      for (const id of chosen)
+        if (!page.items.some((/** @type {any} */ item) => item.id === id)) chosen.delete(id)
+      keep(
+        rows,
+        page.items,
+        ({ id }) => id,
+        (letter) => letterRowOf(letter, chosen, showChosen),
+      )
       first.disabled = after === null
       newer.disabled = next === null
       put(note, page.items.length === 0 ? 'Messages that fail for good come here, and wait for you.' : '')
@@ -92,7 +108,11 @@ export function deadView() {
 
   const showChosen = () => {
     const ids = [...chosen]
-    const which = { ids, many: ids.length, what: ids.length === 1 ? 'the chosen one' : `the ${ids.length} chosen` }
+    const which = {
+      ids,
+      many: ids.length,
+      what: ids.length === 1 ? 'the chosen one' : `the ${ids.length} chosen`,
+    }
     const done = () => {
       chosen.clear()
       again()
@@ -100,15 +120,26 @@ export function deadView() {
     fill(
       ofChosen,
       h('h2', {}, 'One by one'),
-      mayAct() && ids.length > 0 && button(`Replay ${ids.length} chosen…`, () => askDead('replay', which, done)),
-      mayAct() && ids.length > 0 && button(`Purge ${ids.length} chosen…`, () => askDead('purge', which, done)),
+      mayAct() &&
+        ids.length > 0 &&
+        button(`Replay ${ids.length} chosen…`, () => askDead('replay', which, done)),
+      mayAct() &&
+        ids.length > 0 &&
+        button(`Purge ${ids.length} chosen…`, () => askDead('purge', which, done)),
     )
   }
 
   showChosen()
   again()
   const groupHeads = ['Count', 'Reason', 'Error', 'Oldest', 'Newest', ...(mayAct() ? [hiddenHead('Do')] : [])]
-  const heads = [...(mayAct() ? [hiddenHead('Choose')] : []), 'Dead since', 'Id', 'Attempts', 'Reason', 'Last error']
+  const heads = [
+    ...(mayAct() ? [hiddenHead('Choose')] : []),
+    'Dead since',
+    'Id',
+    'Attempts',
+    'Reason',
+    'Last error',
+  ]
   return {
     title: 'Dead letters',
     nodes: [
@@ -122,7 +153,8 @@ export function deadView() {
     ],
     update() {
       const dead = live.stats?.dead ?? -1
-      if (dead !== readDead && Date.now() - readAt > AGAIN_MS && document.querySelector('dialog') === null) again()
+      if (dead !== readDead && Date.now() - readAt > AGAIN_MS && document.querySelector('dialog') === null)
+        again()
     },
     close: () => ending.abort(),
     refresh: again,
@@ -140,8 +172,8 @@ function merged(one, other) {
   return {
     ...one,
     count: one.count + other.count,
-    oldestAt: one.oldestAt < other.oldestAt ? one.oldestAt : other.oldestAt,
-    newestAt: one.newestAt > other.newestAt ? one.newestAt : other.newestAt,
+    oldestAt: [one.oldestAt, other.oldestAt].sort()[0] ?? '',
+    newestAt: [one.newestAt, other.newestAt].sort()[1] ?? '',
   }
 }
 
@@ -152,7 +184,11 @@ function groupRowOf({ group, reason, error, example }, again) {
   let many = 0
   /** @param {'replay' | 'purge'} change */
   const act = (change) =>
-    askDead(change, { query: `&group=${encodeURIComponent(group)}`, many, what: `the group of ${count(many)}` }, again)
+    askDead(
+      change,
+      { query: `&group=${encodeURIComponent(group)}`, many, what: `the group of ${count(many)}` },
+      again,
+    )
   return {
     node: h(
       'tr',
@@ -163,7 +199,12 @@ function groupRowOf({ group, reason, error, example }, again) {
       oldest,
       newest,
       mayAct() &&
-        h('td', { class: 'buttons' }, button('Replay…', () => act('replay')), button('Purge…', () => act('purge'))),
+        h(
+          'td',
+          { class: 'buttons' },
+          button('Replay…', () => act('replay')),
+          button('Purge…', () => act('purge')),
+        ),
     ),
     /** @param {Group} now */
     update(now) {

@@ -60,7 +60,7 @@ export function keep(parent, items, keyOf, make) {
   for (const [key, { node }] of known) if (!now.has(key)) node.remove()
   let place = parent.firstElementChild
   for (const { node } of now.values()) {
-    if (node === place) place = place.nextElementSibling
+    if (node === place) place = node.nextElementSibling
     else parent.insertBefore(node, place)
   }
   kept.set(parent, now)
@@ -125,7 +125,11 @@ export function rate(value) {
 export function duration(seconds) {
   if (seconds === undefined) return '–'
   if (seconds === 0) return '0 s'
-  if (seconds < 1) return `${(seconds * 1000).toPrecision(2).replace(/\.0$/, '').replace(/^1e\+3$/, '1000')} ms`
+  if (seconds < 1)
+    return `${(seconds * 1000)
+      .toPrecision(2)
+      .replace(/\.0$/, '')
+      .replace(/^1e\+3$/, '1000')} ms`
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`

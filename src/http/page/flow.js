@@ -157,8 +157,8 @@ function stageOf({ name, arrow, figure, notes, state }) {
       for (const [index, line] of lines.entries()) put(line, said[index] ?? '')
       const perSecond = arrow && rateOf(arrow)
       put(into, rate(perSecond))
-      node.dataset.state = state?.(stats) ?? ''
-      node.dataset.flows = String((perSecond ?? 0) > 0)
+      node.dataset['state'] = state?.(stats) ?? ''
+      node.dataset['flows'] = String((perSecond ?? 0) > 0)
     },
   }
 }
@@ -174,7 +174,7 @@ function rowOf({ name, role }) {
     update({ state: is, pid, restarts, mailbox, waiting, oldestWaitingSeconds, dead }) {
       if (state !== undefined) {
         put(state, is)
-        state.dataset.state = is
+        state.dataset['state'] = is
       }
       const handled = rateOf(({ actors }) => actors.find((actor) => actor.name === name)?.handled)
       const isMessages = role === 'messages'

@@ -77,7 +77,8 @@ function findings() {
             : 'Posts are taken. The log lines of that actor say why.',
     })
   }
-  for (const what of warnings) found.push({ level: 'warn', what: `${what}.`, next: 'Mailroom works with it.' })
+  for (const what of warnings)
+    found.push({ level: 'warn', what: `${what}.`, next: 'Mailroom works with it.' })
   return found
 }
 
@@ -96,8 +97,10 @@ export function showHealth() {
     fill(place, live.stats === undefined ? '' : h('p', {}, 'Messages are taken and delivered.'))
     return
   }
-  const worst = all.slice(0, 5).map(({ what, next, action }) =>
-    h('p', {}, h('strong', {}, what.replace(/\.\.$/, '.')), ' ', next, ' ', action?.()),
-  )
+  const worst = all
+    .slice(0, 5)
+    .map(({ what, next, action }) =>
+      h('p', {}, h('strong', {}, what.replace(/\.\.$/, '.')), ' ', next, ' ', action?.()),
+    )
   fill(place, ...worst, all.length > 5 && h('p', {}, `And ${all.length - 5} more: mailroom status`))
 }

@@ -59,7 +59,11 @@ export function logView() {
         path = isFollowing && items.length > 0 ? null : page.next
         if (!isFollowing || items.length > 0 || path === null) show(items)
         if (path !== null && items.length < ROWS && !isFollowing) {
-          fill(note, `Looked back to ${next === null ? '' : clock(timeOf(next))}… `, button('Stop', () => ending.abort()))
+          fill(
+            note,
+            `Looked back to ${next === null ? '' : clock(timeOf(next))}… `,
+            button('Stop', () => ending.abort()),
+          )
         }
       }
       put(note, items.length > 0 ? '' : emptyNote())
@@ -120,7 +124,8 @@ export function logView() {
     ],
     update() {
       const accepted = live.stats?.accepted ?? -1
-      if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted) return
+      if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted)
+        return
       readAccepted = accepted
       void go(null, true)
     },
@@ -152,5 +157,8 @@ function cursorIn(path) {
 
 /** The time of an id, ms since 1970. @param {string} id */
 function timeOf(id) {
-  return [...id.slice(0, 10)].reduce((time, digit) => time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(digit), 0)
+  return [...id.slice(0, 10)].reduce(
+    (time, digit) => time * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(digit),
+    0,
+  )
 }

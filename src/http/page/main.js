@@ -55,11 +55,17 @@ function actionsView() {
     ['Post a message', 'Stores one message and delivers it, as any client would.', askPost],
     [
       paused ? 'Resume delivery' : 'Pause delivery',
-      paused ? 'Messages wait. Deliver them again.' : 'Messages wait, posts are taken: for the time of a repair.',
+      paused
+        ? 'Messages wait. Deliver them again.'
+        : 'Messages wait, posts are taken: for the time of a repair.',
       () => askPause(!(live.stats?.paused ?? false)),
     ],
     ['Scale', 'More or fewer actors of a role, live.', () => askScale()],
-    ['Restart actors', 'One by one, without a failed request: reads the handler and the sources anew.', () => askRestart()],
+    [
+      'Restart actors',
+      'One by one, without a failed request: reads the handler and the sources anew.',
+      () => askRestart(),
+    ],
     ['Redrive', 'Puts back what the log or the queue has lost, after a loss of data.', askRedrive],
   ]
   const items = actions.map(([name, does, act]) =>
@@ -69,7 +75,13 @@ function actionsView() {
     title: 'Actions',
     nodes: mayAct()
       ? [
-          h('p', { class: 'note' }, 'Each is a call of the API, shown before it is made. Dead letters are replayed ', h('a', { href: '#/dead' }, 'where they are'), '; a message is delivered again on its own page.'),
+          h(
+            'p',
+            { class: 'note' },
+            'Each is a call of the API, shown before it is made. Dead letters are replayed ',
+            h('a', { href: '#/dead' }, 'where they are'),
+            '; a message is delivered again on its own page.',
+          ),
           h('ul', { class: 'actions' }, ...items),
         ]
       : [h('p', {}, 'Your token may read, and nothing else.')],
@@ -86,7 +98,12 @@ function showSignIn(wrong = '') {
   view = undefined
   fill(byId('nav'))
   find.hidden = true
-  const token = h('input', { name: 'token', type: 'password', autocomplete: 'current-password', required: true })
+  const token = h('input', {
+    name: 'token',
+    type: 'password',
+    autocomplete: 'current-password',
+    required: true,
+  })
   const alert = h('p', { class: 'wrong', role: 'alert' }, wrong)
   const form = h(
     'form',
@@ -134,7 +151,12 @@ async function begin() {
   if (role === null) return showSignIn()
   if (!mayRead) {
     fill(byId('nav'))
-    return fill(main, h('h1', {}, 'Post'), h('p', {}, 'Your token may post messages, and nothing else.'), button('Post a message…', askPost, { class: 'primary' }))
+    return fill(
+      main,
+      h('h1', {}, 'Post'),
+      h('p', {}, 'Your token may post messages, and nothing else.'),
+      button('Post a message…', askPost, { class: 'primary' }),
+    )
   }
   const links = VIEWS.filter(({ name }) => name !== 'Actions' || mayAct()).map(({ hash, name }) =>
     h('a', { href: hash }, name, name === 'Dead letters' && deadCount),
@@ -156,9 +178,12 @@ async function begin() {
 
 function switchTheme() {
   const root = document.documentElement
-  const isDark = root.dataset.theme === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : root.dataset.theme === 'dark'
-  root.dataset.theme = isDark ? 'light' : 'dark'
-  localStorage.setItem('theme', root.dataset.theme)
+  const isDark =
+    root.dataset['theme'] === undefined
+      ? matchMedia('(prefers-color-scheme: dark)').matches
+      : root.dataset['theme'] === 'dark'
+  root.dataset['theme'] = isDark ? 'light' : 'dark'
+  localStorage.setItem('theme', root.dataset['theme'])
   dispatchEvent(new Event('theme'))
 }
 
@@ -175,7 +200,17 @@ function showHelp() {
   const dialog = h(
     'dialog',
     { 'aria-labelledby': 'keys' },
-    h('form', { method: 'dialog' }, h('h2', { id: 'keys' }, 'Keys'), h('dl', { class: 'keys' }, ...rows), h('p', { class: 'buttons' }, button('Close', () => dialog.close()))),
+    h(
+      'form',
+      { method: 'dialog' },
+      h('h2', { id: 'keys' }, 'Keys'),
+      h('dl', { class: 'keys' }, ...rows),
+      h(
+        'p',
+        { class: 'buttons' },
+        button('Close', () => dialog.close()),
+      ),
+    ),
   )
   dialog.addEventListener('close', () => dialog.remove())
   document.body.append(dialog)
@@ -188,8 +223,11 @@ let isGoing = false
 function onKey(event) {
   const { target, key, ctrlKey, metaKey, altKey } = event
   const isTyping = target instanceof Element && target.matches('input, textarea, select')
-  if (isTyping || ctrlKey || metaKey || altKey || document.querySelector('dialog') !== null || find.hidden) return
-  const goes = isGoing ? VIEWS.find((one) => one.key === key && (one.name !== 'Actions' || mayAct())) : undefined
+  if (isTyping || ctrlKey || metaKey || altKey || document.querySelector('dialog') !== null || find.hidden)
+    return
+  const goes = isGoing
+    ? VIEWS.find((one) => one.key === key && (one.name !== 'Actions' || mayAct()))
+    : undefined
   isGoing = key === 'g'
   if (goes !== undefined) location.hash = goes.hash
   else if (key === '/') what.focus()
@@ -201,7 +239,7 @@ function onKey(event) {
 }
 
 const theme = localStorage.getItem('theme')
-if (theme !== null) document.documentElement.dataset.theme = theme
+if (theme !== null) document.documentElement.dataset['theme'] = theme
 find.addEventListener('submit', (event) => {
   event.preventDefault()
   const id = idIn(what.value)

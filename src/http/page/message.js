@@ -77,32 +77,53 @@ async function letterOf(id, signal) {
 }
 
 /** @param {any} message @param {any} letter */
-function stepsOf({ at, source, state, attempts, lastError, nextAttemptAt, outage, deliveredAt, deliveredTo }, letter) {
-  const steps = [step('good', ['Stored ', instant(at)], [source === undefined ? 'Posted to /messages' : `From the source ${source}`])]
+function stepsOf(
+  { at, source, state, attempts, lastError, nextAttemptAt, outage, deliveredAt, deliveredTo },
+  letter,
+) {
+  const steps = [
+    step(
+      'good',
+      ['Stored ', instant(at)],
+      [source === undefined ? 'Posted to /messages' : `From the source ${source}`],
+    ),
+  ]
   if (attempts > 0 && (lastError !== null || state !== 'delivered')) {
     const errors = [
-      letter?.firstError && letter.firstError !== lastError && ['First error: ', ...visible(letter.firstError)],
+      letter?.firstError &&
+        letter.firstError !== lastError && ['First error: ', ...visible(letter.firstError)],
       lastError !== null && ['Last error: ', ...visible(lastError)],
     ]
     steps.push(step('warn', [counted(attempts, 'attempt')], ...errors))
   }
   if (state === 'queued') {
     const since = duration(Math.max(0, Date.now() - Date.parse(at)) / 1000)
-    const why = outage !== null
-      ? [`${outage.target} is away since `, instant(outage.since), ': ', ...visible(outage.why)]
-      : nextAttemptAt !== null
-        ? ['Next attempt ', instant(nextAttemptAt)]
-        : ['It is next, unless delivery is paused or its lane has no holder.']
+    const why =
+      outage !== null
+        ? [`${outage.target} is away since `, instant(outage.since), ': ', ...visible(outage.why)]
+        : nextAttemptAt !== null
+          ? ['Next attempt ', instant(nextAttemptAt)]
+          : ['It is next, unless delivery is paused or its lane has no holder.']
     steps.push(step('now', [`Waits, ${since} old`], why))
   }
   if (state === 'delivered') {
     const took = duration((Date.parse(deliveredAt) - Date.parse(at)) / 1000)
     const tries = attempts === 0 ? 'no call of a handler' : counted(attempts, 'attempt')
-    steps.push(step('good', ['Delivered ', instant(deliveredAt)], [`To ${deliveredTo ?? 'an actor that is away'}, ${took} after it was stored, ${tries}`]))
+    steps.push(
+      step(
+        'good',
+        ['Delivered ', instant(deliveredAt)],
+        [`To ${deliveredTo ?? 'an actor that is away'}, ${took} after it was stored, ${tries}`],
+      ),
+    )
   }
   if (state === 'dead') {
     const reason = letter === undefined ? [] : [...visible(letter.reason)]
-    steps.push(step('bad', ['Dead ', letter && instant(letter.deadAt)], reason, ['Replay it when the cause is mended.']))
+    steps.push(
+      step('bad', ['Dead ', letter && instant(letter.deadAt)], reason, [
+        'Replay it when the cause is mended.',
+      ]),
+    )
   }
   return steps
 }
@@ -156,7 +177,8 @@ function headersOf({ type, headers = {} }) {
 function bodyOf(message) {
   const text = bodyText(message)
   const json = message.text === undefined ? undefined : laidOut(text)
-  const kind = message.text === undefined ? 'not UTF-8, shown in base64' : json === undefined ? 'text' : 'JSON'
+  const kind =
+    message.text === undefined ? 'not UTF-8, shown in base64' : json === undefined ? 'text' : 'JSON'
   const pre = h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Body' })
   let whole = json ?? text
   const more = button('Show all of it', () => {

@@ -3,7 +3,7 @@ import { h } from './dom.js'
 
 /** What is not seen, or turns what is seen around: control characters, invisible ones, those of directions. */
 const HIDDEN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu
+  /(?![\n\t]|\u200d\p{Extended_Pictographic})[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu
 
 /** A text with what is hidden shown as its number. @param {string} text @returns {(Node | string)[]} */
 export function visible(text) {
@@ -64,6 +64,7 @@ const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 /** The first id of a time. @param {number} ms Since 1970. */
 export function idAt(ms) {
   let time = ''
-  for (let rest = Math.max(0, ms), at = 0; at < 10; at++, rest = Math.floor(rest / 32)) time = DIGITS[rest % 32] + time
+  for (let rest = Math.max(0, ms), at = 0; at < 10; at++, rest = Math.floor(rest / 32))
+    time = DIGITS[rest % 32] + time
   return `${time}0000000000000000`
 }

@@ -17,13 +17,13 @@ import { storedText } from '../../storage/content.ts'
 import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { BodyShare, readBody, refuseEncoded, utf8Of } from '../body.ts'
-import { type ApiContext, type Endpoint, pathParameter, replyJson } from '../context.ts'
+import { type ApiContext, countAccepted, type Endpoint, pathParameter, replyJson } from '../context.ts'
 import { quoted, shortened } from '../problems.ts'
 import { RefusalLog } from '../refusal-log.ts'
 
 /** The routes of the inbox. */
 export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 'askInbox', Endpoint> {
-  const { facade, config, clock, wallClock } = api
+  const { facade, config, clock, wallClock, figures } = api
   const shares = new Shares()
   const refused = new RefusalLog(api, {
     one: 'a request to a source was refused',
@@ -54,6 +54,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
         if (answer !== undefined) return reply(context, answer)
         const key = repeatKeyOf(name, source, request.rawHeaders, body)
         const receipt = await store(facade, textOf(name, source, request, body), { key, deadlineAt, clock })
+        countAccepted(figures, [receipt], name)
         replyReceipt(context, source, receipt)
       })
     },

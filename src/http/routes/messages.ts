@@ -14,6 +14,7 @@ import { ClientDisconnected, mediaTypeOf } from '../body.ts'
 import {
   type ApiContext,
   checkId,
+  countAccepted,
   type Endpoint,
   numberParameter,
   pathParameter,
@@ -40,7 +41,7 @@ export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
 ): Record<'postMessages' | 'getLists' | 'getMessage' | 'redeliverMessage', Endpoint> {
-  const { facade, clock } = api
+  const { facade, clock, figures } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const redeliveries = new ConcurrencyLimit('redeliveries', REDELIVERIES_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
@@ -75,16 +76,18 @@ export function messageRoutes(
       const posted = await readPosted(context, type, api)
       const { texts, many } = posted
       const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
+      let receipts: readonly Receipt[]
       if (key !== undefined) {
         const hash = hashOf(posted)
-        const receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
+        receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
         if (receipts[0]!.replayed) context.res.setHeader('Idempotent-Replayed', 'true')
-        replyReceipts(context, many, receipts)
-      } else if (many) {
-        replyReceipts(context, true, await facade.postBatch(texts, { deadlineAt }))
       } else {
-        replyReceipts(context, false, [await facade.post(texts[0]!, deadlineAt)])
+        receipts = many
+          ? await facade.postBatch(texts, { deadlineAt })
+          : [await facade.post(texts[0]!, deadlineAt)]
       }
+      countAccepted(figures, receipts, '')
+      replyReceipts(context, many, receipts)
     },
 
     async redeliverMessage(context) {

@@ -32,6 +32,8 @@ export interface ActorStatus {
   connections?: number
   /** Of a messages actor: the lanes it holds, with the number of pending messages (also those in hand) of each. */
   lanes?: Record<number, number>
+  /** Of a messages actor: how many of these it has in hand. */
+  inHand?: number
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null

@@ -101,6 +101,8 @@ type AttemptsRow = Omit<Attempts, 'open' | 'suspect'> & { open: number; suspect:
 export class Home {
   /** Starts that the last holder left open. */
   leftOpenCount = 0
+  /** Messages that became dead letters then. */
+  buriedCount = 0
   readonly #clock: Clock
   /** The present instant (ms) as the column `due` counts it: it never steps. */
   readonly dueNow: () => number
@@ -430,7 +432,11 @@ export class Home {
     return openToWrite(this.#path, (open) => {
       const { database } = checkTables(open)
       if (!hasDeaths(database)) transact(database, () => database.exec(ADD_DEATHS))
-      this.leftOpenCount = adoptStarts(database, this.#clock.now(), this.dueNow() + this.#retryMaxMs)
+      ;({ openCount: this.leftOpenCount, buriedCount: this.buriedCount } = adoptStarts(
+        database,
+        this.#clock.now(),
+        this.dueNow() + this.#retryMaxMs,
+      ))
       return open
     })
   }
@@ -462,9 +468,14 @@ function hasDeaths(database: DatabaseSync): boolean {
   )
 }
 
-/** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
-function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
+/** The last holder died with these started: they run alone from now on, or never again. */
+function adoptStarts(
+  database: DatabaseSync,
+  now: number,
+  latestDue: number,
+): { openCount: number; buriedCount: number } {
   return transact(database, () => {
+    let buriedCount = 0
     const rows = database
       .prepare(`SELECT id, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
       .all(latestDue)
@@ -480,9 +491,10 @@ function adoptStarts(database: DatabaseSync, now: number, latestDue: number): nu
       else {
         bury(buryOne, { ...known, ...(textOf.get(known.id) as { text: string }) }, letter, now)
         forget.run(known.id)
+        buriedCount++
       }
     }
-    return rows.filter((row) => row['open'] === 1).length
+    return { openCount: rows.filter((row) => row['open'] === 1).length, buriedCount }
   })
 }
 

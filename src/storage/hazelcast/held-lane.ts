@@ -29,6 +29,7 @@ import type {
   Settlement,
   Sifted,
   Stored,
+  StoreMeter,
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
@@ -50,6 +51,7 @@ export interface HeldLaneOptions {
   cluster: Cluster
   clock: Clock
   logger: Logger
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** As `EmbeddedOptions.retryMaxMs`. */
   retryMaxMs: number
@@ -73,7 +75,7 @@ export class HeldLane {
   readonly #pendingScan: PendingScan
 
   constructor(options: HeldLaneOptions) {
-    const { lane, cluster, clock, logger, repair, maxMessageBytes } = options
+    const { lane, cluster, clock, logger, meter, repair, maxMessageBytes } = options
     const wake = () => this.wake()
     const state = new LaneState({
       ...options,
@@ -86,7 +88,7 @@ export class HeldLane {
       maxMessageBytes,
     })
     this.#settler = new Settler(state, wake)
-    this.#pendingScan = new PendingScan({ state, clock, logger, wake })
+    this.#pendingScan = new PendingScan({ state, clock, logger, meter, wake })
   }
 
   /** Takes up all that waits. @returns The starts that its last holder left open. */

@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
-import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored } from '../ports.ts'
+import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored, StoreMeter } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, putOnce } from './cluster.ts'
@@ -14,6 +14,7 @@ import { KeyRange } from './key-range.ts'
 export interface HazelcastLogOptions {
   cluster: Cluster
   clock: Clock
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
@@ -37,7 +38,7 @@ export class HazelcastLog implements Log {
   }
 
   async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
-    const { clock, retentionMs, bound, census } = this.#options
+    const { clock, retentionMs, bound, census, meter } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
@@ -46,7 +47,9 @@ export class HazelcastLog implements Log {
     bound.checkAdmitted()
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
+    const beganAt = clock.monotonic()
     await this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))

@@ -5,6 +5,7 @@ import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { HandlerRunner } from '../../../src/actors/messages/handler-runner.ts'
 import { Breaker } from '../../../src/actors/messages/outage.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { Figures } from '../../../src/runtime/figures.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import {
   CLAIM_WAIT_MS,
@@ -32,6 +33,7 @@ class Bench {
   readonly clock = new FakeClock()
   readonly store = new MemoryStore(this.clock)
   readonly backend: Backend = this.store.open()
+  readonly figures = new Figures('messages')
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly fatal: unknown[] = []
@@ -80,6 +82,7 @@ class Bench {
     const consumer = new Consumer({
       ...{ lane, queue: backend.queue, clock, random: seeded(5), logger: createLogger('silent', {}) },
       ...{ runner: await this.#runner, breaker: this.breaker, policy: POLICY, retentionMs: RETENTION_MS },
+      figures: this.figures,
       onDelivered: async (from, delivered) => {
         for (const { id, text } of delivered) {
           assert.ok(this.store.lanes[from]!.delivered.has(id), 'committed before it is shown')
