@@ -12,15 +12,21 @@ import type {
   ClusterState,
   Dead,
   DeadFilter,
+  DeadHead,
+  DeliveredHead,
   LaneBatch,
   Logged,
+  LogPart,
+  LogPosition,
   Message,
   Range,
   Receipt,
+  SettledPlace,
   Sifted,
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
+import type { Preview } from '../storage/preview.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
@@ -28,12 +34,35 @@ export interface Logging {
   append(batch: LaneBatch, leftMs: number | null): Promise<Receipt[]>
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /** As `Log.follow`, without the texts. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart>
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
   /** How the cluster of the log is; null on the embedded backend. */
   cluster(): Promise<ClusterState | null>
   /** As `Backend.confirmLosses`, of the log's cluster. */
   confirmLosses(losses: readonly Loss[]): Promise<void>
+}
+
+/** What a follower of the log is given. */
+export interface LoggedPart extends Omit<LogPart, 'messages'> {
+  messages: LoggedHead[]
+}
+
+/** A message of the log, without its text. */
+export interface LoggedHead {
+  id: string
+  preview: Preview
+}
+
+/** What a lane has delivered, and buried, since it was asked last. */
+export interface RecentPart {
+  /** Where to go on. */
+  position: string
+  /** The position that was given is not known: nothing from before this call is in it, nor in later answers. */
+  isNew: boolean
+  delivered: DeliveredHead[]
+  dead: DeadHead[]
 }
 
 /** A page of one messages actor's store. */
@@ -79,6 +108,17 @@ export interface Messages {
   redeliver(lane: number, id: string, timeoutMs: number): Promise<void>
   /** Delivery is paused, or goes on: nothing is started while it is. */
   pause(paused: boolean): Promise<void>
+  /**
+   * What some lanes have settled since their positions, which are null at first: from memory, for followers that ask again
+   * within `RECENT_KEPT_MS`.
+   *
+   * @returns In the order of the lanes asked for; null for a lane that it does not hold.
+   */
+  recent(asked: readonly { lane: number; position: string | null }[]): Promise<(RecentPart | null)[]>
+  /** As `Queue.deliveredSince`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]>
+  /** As `Queue.deadSince`. @throws As `deliveredSince`. */
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]>
   /** As `Queue.sift`, of all its lanes. */
   sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage>
   /** As `Queue.replay`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
@@ -89,6 +129,39 @@ export interface Messages {
   redrive(lane: number, messages: readonly Message[]): Promise<number>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
+}
+
+/** What can be followed. */
+export type Topic = 'logged' | 'delivered' | 'dead' | 'actor'
+
+/** How far a reader of events has come (ms since 1970): it was given all that was logged, and settled, before these instants. */
+export interface EventCursor {
+  logged: number
+  settled: number
+}
+
+/** Things that happened, of one topic. The same object is given to all readers that it is given to. */
+export interface Happened {
+  topic: Topic
+  items: readonly object[]
+}
+
+/** A reader of events. */
+export interface EventSink {
+  /** Something that happened now. Must not throw. */
+  live(happened: Happened): void
+  /** Something that had happened before, given to this reader alone. The next waits until it resolves. */
+  past(happened: Happened): Promise<void>
+}
+
+/** What a reader follows. */
+export interface Following {
+  /** What the reader has by now. */
+  readonly cursor: EventCursor
+  /** Resolves when what happens from now on will be given; after `FOLLOW_READY_MS` in any case. */
+  ready(): Promise<void>
+  /** Ends it: nothing more is given. */
+  end(): void
 }
 
 /** One list of `GET /messages`, read page by page, ascending by id. */
@@ -182,6 +255,13 @@ export interface Facade {
   storePage(name: string, range: Range): Promise<Message[]>
   /** Undefined when the message is not in the log. With a wait: when it is delivered or dead, or the wait is over. */
   find(id: string, wait?: Wait): Promise<Found | undefined>
+  /**
+   * Gives a reader what happens, of some topics.
+   *
+   * @param from What it had before: it is given first what has happened since, which may be again what it had of the last
+   * seconds. Without it, it is given what happens from now on.
+   */
+  follow(topics: ReadonlySet<Topic>, from: EventCursor | undefined, sink: EventSink): Following
   actors(): readonly ActorEntry[]
   /** The figures of this node, as `GET /metrics` answers. */
   metrics(format: MetricsFormat): Promise<string>

@@ -31,6 +31,7 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_HOST_FORBIDDEN: { status: 403, title: 'Host not allowed' },
   MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
   MR_OVERLOADED: { status: 429, title: 'Overloaded' },
+  MR_READERS_FULL: { status: 503, title: 'Too many readers' },
   MR_DRAINING: { status: 503, title: 'Draining' },
   MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
   MR_REQUEST_TIMEOUT: { status: 408, title: 'Request timeout' },

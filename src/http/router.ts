@@ -10,6 +10,7 @@ import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { deliveryRoutes } from './routes/delivery.ts'
+import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { inboxRoutes } from './routes/inbox.ts'
 import { logRoutes } from './routes/log.ts'
@@ -35,6 +36,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...deliveryRoutes(api),
     ...lossRoutes(api),
     ...sessionRoutes(api),
+    ...eventRoutes(api),
     ...healthRoutes(api),
     ...metricsRoutes(api),
     ...pageRoutes(api),

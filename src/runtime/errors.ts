@@ -104,6 +104,9 @@ export const ERRORS = {
   MR_OVERLOADED: transient<{ what: string; limit: number }>(
     ({ what, limit }) => `Too many ${what} at once, at most ${limit}`,
   ),
+  MR_READERS_FULL: transient<{ limit: number }>(
+    ({ limit }) => `${limit} readers of events are connected to this facade, as many as it takes`,
+  ),
   MR_DRAINING: transient<{ name: string }>(({ name }) => `${name} is draining and takes nothing new`),
   MR_DEADLINE_EXPIRED: uncertain<{ what: string; deadlineMs: number }>(
     ({ what, deadlineMs }) => `${what} did not finish within ${Math.round(deadlineMs)} ms`,

@@ -103,6 +103,25 @@ export const STREAM_RETRY_MAX_MS = 500
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
 
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A facade whose readers follow the log or the lanes asks for what is new this often. */
+export const FOLLOW_MS = 100
+/** Pause before it asks again while there was more than an answer holds. */
+export const FOLLOW_ON_MS = FOLLOW_MS / 10
+/** A new reader of events waits this long for the facade to read what happens. */
+export const FOLLOW_READY_MS = SECOND_MS
+/** A messages actor keeps what a lane settles for this long after a facade has asked for it. */
+export const RECENT_KEPT_MS = 10 * SECOND_MS
+/** Pause before a facade repeats a read for a reader that resumes. */
+export const FOLLOW_RETRY_MS = 250
+/** What was given to readers lately is kept for this long, for a reader that resumes meanwhile. */
+export const EMITTED_KEPT_MS = 5 * SECOND_MS
+/** A reader of events gets a comment this often. */
+export const EVENTS_COMMENT_MS = STREAM_PULSE_MS
+/** What a reader of events is told to wait before it connects again. */
+export const EVENTS_RETRY_MS = SECOND_MS
+
 // ── Draining ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A draining facade answers with `Connection: close` for this long before it stops listening. */

@@ -4,10 +4,13 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Queue,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Whereabouts,
@@ -21,6 +24,8 @@ type CallOfLane =
   | 'settle'
   | 'find'
   | 'delivered'
+  | 'deliveredSince'
+  | 'deadSince'
   | 'depth'
   | 'dead'
   | 'sift'
@@ -67,6 +72,14 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
 
   delivered(lane: number, range: Range): Promise<Delivered[]> {
     return this.in(lane, (held) => held.delivered(range))
+  }
+
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    return this.in(lane, (held) => held.deliveredSince(from, limit))
+  }
+
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    return this.in(lane, (held) => held.deadSince(from, limit))
   }
 
   depth(lane: number): Promise<Depth> {

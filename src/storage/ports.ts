@@ -8,6 +8,7 @@
  */
 
 import type { ClusterReport, Loss } from '../runtime/losses.ts'
+import type { Preview } from './preview.ts'
 
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
@@ -63,6 +64,26 @@ export interface Range {
   limit: number
 }
 
+/**
+ * How far a follower of the log has come. It begins with `after` alone: all messages with ids above that one. What else is
+ * in it is the backend's affair.
+ */
+export interface LogPosition {
+  after: string
+  /** Embedded: by log file, the last row that was read. */
+  rows?: Record<string, number>
+  /** Hazelcast: entries above `after` that were read. */
+  seen?: string[]
+}
+
+/** What a follower of the log is given. */
+export interface LogPart {
+  messages: Logged[]
+  position: LogPosition
+  /** There was no more. */
+  isEnd: boolean
+}
+
 /** The log: every message ever acknowledged, younger than the retention. */
 export interface Log {
   /**
@@ -77,6 +98,14 @@ export interface Log {
   /** One page by id; cost grows with `limit`, not with the log or the depth. */
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /**
+   * What was stored after a position, in no order of ids: a message that is stored late is not missed, whatever its id.
+   * Those around `after` may be given twice.
+   *
+   * @param limit Of messages, about; fewer when their texts reach `PAGE_MAX_BYTES`.
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`
+   */
+  follow(position: LogPosition, limit: number): Promise<LogPart>
   /**
    * Puts those of these messages into the log that it lacks, where their text is known, durably when it resolves.
    * Idempotent. On the embedded backend it has nothing to do: the log row is the queue's entry.
@@ -125,6 +154,23 @@ export interface Dead extends Message {
   lastError: string
   /** ms since 1970 */
   deadAt: number
+}
+
+/** A place in a lane's deliveries, or dead letters, by time. */
+export interface SettledPlace {
+  /** ms since 1970 */
+  at: number
+  id: string
+}
+
+/** A delivery, without its text. */
+export interface DeliveredHead extends Omit<Delivered, 'text'> {
+  preview: Preview
+}
+
+/** A dead letter, without its text. */
+export interface DeadHead extends Omit<Dead, 'text'> {
+  preview: Preview
 }
 
 /** A filter of dead letters. An absent field stands for any. */
@@ -235,6 +281,15 @@ export interface Queue {
   setPaused(paused: boolean): Promise<void>
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
+  /**
+   * The first deliveries of a lane behind a place, by `deliveredAt` and id; `limit` of them (1 to 1,000), or fewer. None: it
+   * is the end. A delivery becomes visible up to a call's deadline after its `deliveredAt`.
+   *
+   * @remarks On Hazelcast each page reads the lane's whole list.
+   */
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]>
+  /** The same of dead letters, by `deadAt` and id. */
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]>
   depth(lane: number): Promise<Depth>
   /** One page of a lane's dead letters after `after` (exclusive, or from the start), oldest first; shorter as of a `Range`. */
   dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]>

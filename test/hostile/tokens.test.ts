@@ -10,7 +10,7 @@ import { Wire } from './wire.ts'
 const TOKEN = 'the-right-token-of-32-characters'
 
 /** What the right token gets. A route that is new has to be decided upon here. */
-const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> = {
+const RIGHT: Record<Operation, { status: number; query?: string; body?: string; open?: true }> = {
   postMessages: { status: 201, body: '{"text":"with the right token"}' },
   getLists: { status: 200 },
   getMessage: { status: 404 },
@@ -44,6 +44,8 @@ const RIGHT: Record<Operation, { status: number; body?: string; open?: true }> =
   getPage: { status: 200, open: true },
   getAsset: { status: 404, open: true },
   getHistory: { status: 200 },
+  // Without the fault in the query the answer would not end.
+  getEvents: { status: 400, query: '?only=nothing' },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }
@@ -84,7 +86,7 @@ describe('tokens', () => {
   const ask = async (operation: Operation, headers: Headers) => {
     const { method, path }: Route = ROUTES[operation]
     const target = path.replace('{role}', 'logging').replace('{name}', 'messages-1').replace('{id}', MIN_ID)
-    const { body = '' } = RIGHT[operation]
+    const { body = '', query = '' } = RIGHT[operation]
     const about: Headers =
       body === ''
         ? []
@@ -93,7 +95,7 @@ describe('tokens', () => {
             ['Content-Length', String(body.length)],
           ]
     const wire = await Wire.open(system.port)
-    wire.say(bytes(head(`${method} ${target} HTTP/1.1`, [...headers, ...about]), body))
+    wire.say(bytes(head(`${method} ${target}${query} HTTP/1.1`, [...headers, ...about]), body))
     assert.ok(await wire.until(() => wire.answers().length > 0, 20_000), 'it is answered')
     const [answer] = wire.answers()
     wire.socket.destroy()

@@ -204,6 +204,8 @@ export class EmbeddedModel implements BackendModel {
         this.#isPaused = paused
       },
       delivered: (lane, range) => inLane(lane, (holding) => holding.delivered(range)),
+      deliveredSince: (lane, from, limit) => inLane(lane, (holding) => holding.deliveredSince(from, limit)),
+      deadSince: (lane, from, limit) => inLane(lane, ({ home }) => home.deadSince(from, limit)),
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
       sift: (lane, range, filter) => inLane(lane, (holding) => holding.sift(range, filter)),

@@ -5,7 +5,7 @@
 
 import { isMeant } from '../../src/storage/dead-filter.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
-import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
+import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
   adopted,
@@ -17,8 +17,18 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import type { Dead, DeadFilter, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
-import { pageOf } from '../support/memory-backend.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadHead,
+  Range,
+  SettledPlace,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../../src/storage/ports.ts'
+import { previewOf } from '../../src/storage/preview.ts'
+import { firstSince, pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
@@ -201,6 +211,24 @@ export class SimHome {
   delivered({ before = MAX_ID, after, limit }: Range): Run[] {
     const range = { before, ...(after !== undefined && { after }), limit }
     return pageOf(this.#file.message.values(), range)
+  }
+
+  deliveredSince({ at, id }: SettledPlace, limit: number): Run[] {
+    return [...this.#file.message.values()]
+      .filter((run) => run.deliveredAt > at || (run.deliveredAt === at && run.id >= id))
+      .sort((a, b) => a.deliveredAt - b.deliveredAt || byId(a, b))
+      .slice(0, limit)
+  }
+
+  deadSince(from: SettledPlace, limit: number): DeadHead[] {
+    const letters = [...this.#file.dead.values()].filter(({ purged }) => !purged)
+    return firstSince(
+      letters.map(({ text, purged: _, file: _file, seq: _seq, ...letter }) => ({
+        ...{ ...letter, at: letter.deadAt, preview: previewOf(text) },
+      })),
+      from,
+      limit,
+    )
   }
 
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {

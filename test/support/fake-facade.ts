@@ -1,12 +1,16 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
 import type {
   DeadChanged,
+  EventCursor,
+  EventSink,
   Facade,
+  Following,
   Found,
   Lists,
   Look,
   Redriven,
   Restored,
+  Topic,
   Wait,
 } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
@@ -67,6 +71,14 @@ export class FakeFacade implements Facade {
   readonly keys: IdempotencyKey[] = []
   paused = false
   readonly redelivered: string[] = []
+  readonly followers = new Set<{
+    topics: ReadonlySet<Topic>
+    from: EventCursor | undefined
+    sink: EventSink
+    cursor: EventCursor
+  }>()
+  /** A new follower is ready when it resolves. */
+  followReady: Promise<void> | undefined
   readonly waits: number[] = []
   readonly scaled: [Role, number][] = []
   readonly restarted: Role[] = []
@@ -144,6 +156,31 @@ export class FakeFacade implements Facade {
       return { pages: pages(), whole: () => ended }
     }
     return { logged: half('logged'), delivered: half('delivered'), deliveredTo: 'messages-1' }
+  }
+
+  /** Gives what happens to all who follow its topic. */
+  happen(topic: Topic, items: readonly object[]): void {
+    const happened = { topic, items }
+    for (const { topics, sink } of this.followers) if (topics.has(topic)) sink.live(happened)
+  }
+
+  follow(topics: ReadonlySet<Topic>, from: EventCursor | undefined, sink: EventSink): Following {
+    const follower = {
+      topics,
+      from,
+      sink,
+      cursor: from ?? { logged: this.#clock.now() - 4000, settled: this.#clock.now() - 4000 },
+    }
+    this.followers.add(follower)
+    return {
+      get cursor() {
+        return follower.cursor
+      },
+      ready: async () => {
+        await this.followReady
+      },
+      end: () => this.followers.delete(follower),
+    }
   }
 
   async logPage(range: Range): Promise<Message[]> {

@@ -20,8 +20,18 @@ import {
 } from '../../src/storage/lane.ts'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
-import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
+import type {
+  Backend,
+  Claimed,
+  Dead,
+  Delivered,
+  Message,
+  Queue,
+  Range,
+  SettledPlace,
+} from '../../src/storage/ports.ts'
 import { textBytesOf } from '../../src/storage/ports.ts'
+import { previewOf } from '../../src/storage/preview.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -104,6 +114,15 @@ export class MemoryStore {
         get: async (id) => {
           await this.before('get')
           return this.log.get(id)
+        },
+        // A Map gives its entries in the order in which they were put.
+        follow: async ({ after, rows }, limit) => {
+          await this.before('follow')
+          const read = rows?.['memory'] ?? 0
+          const all = [...this.log.values()]
+          const messages = all.slice(read, read + limit).filter(({ id }) => rows !== undefined || id > after)
+          const next = Math.min(all.length, read + limit)
+          return { messages, position: { after, rows: { memory: next } }, isEnd: next === all.length }
         },
       },
       queue: this.#queue(handle, lane),
@@ -263,6 +282,24 @@ export class MemoryStore {
       },
       delivered: async (number, range) =>
         boundedPageOf((await held('delivered', number)).delivered.values(), range),
+      deliveredSince: async (number, from, limit) => {
+        const list = [...(await held('deliveredSince', number)).delivered.values()]
+        return firstSince(
+          list.map(({ text, ...rest }) => ({ ...rest, at: rest.deliveredAt, preview: previewOf(text) })),
+          from,
+          limit,
+        )
+      },
+      deadSince: async (number, from, limit) => {
+        const letters = [...(await held('deadSince', number)).dead.values()].filter(({ purged }) => !purged)
+        return firstSince(
+          letters.map(({ text, purged: _, ...rest }) => ({
+            ...{ ...rest, at: rest.deadAt, preview: previewOf(text) },
+          })),
+          from,
+          limit,
+        )
+      },
       depth: async (number) => {
         const lane = await held('depth', number)
         const open = [...this.log.values()].filter(
@@ -334,4 +371,17 @@ export function pageOf<T extends { id: string }>(items: Iterable<T>, { before, a
     .filter(({ id }) => (before === undefined || id < before) && (after === undefined || id > after))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
   return (after === undefined ? inside.reverse() : inside).slice(0, limit)
+}
+
+/** The first items behind a place, by time and id. */
+export function firstSince<T extends { id: string; at: number }>(
+  items: readonly T[],
+  from: SettledPlace,
+  limit: number,
+): Omit<T, 'at'>[] {
+  return items
+    .filter(({ at, id }) => at > from.at || (at === from.at && id > from.id))
+    .sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1))
+    .slice(0, limit)
+    .map(({ at: _, ...rest }) => rest)
 }

@@ -10,6 +10,7 @@ import { Acceptor } from './accept.ts'
 import { clustersOf } from './clusters.ts'
 import { DeadLetters } from './dead.ts'
 import { Delivery } from './delivery.ts'
+import { Follower } from './follow.ts'
 import { Holders } from './holders.ts'
 import { LoggingPool } from './logging-pool.ts'
 import { Losses } from './losses.ts'
@@ -33,6 +34,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly #deadLetters: DeadLetters
   readonly #redrive: Redrive
   readonly #delivery: Delivery
+  readonly #follower: Follower
   readonly #losses: Losses
   readonly #readiness: Readiness
   readonly #backend: FacadeBackend
@@ -60,6 +62,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
   readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
   readonly clusters: Facade['clusters'] = () => clustersOf(this.#backend, this.#logging)
+  readonly follow: Facade['follow'] = (topics, from, sink) => this.#follower.follow(topics, from, sink)
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
   readonly metrics: Facade['metrics'] = (format) => this.context.metrics(format)
   readonly stats: Facade['stats'] = () => this.context.stats()
@@ -84,6 +87,8 @@ export class FacadeActor extends Actor implements Facade {
     })
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
+    const { laneCount } = backend.queue
+    this.#follower = new Follower(context, { logging, holders, readTurns: turns, laneCount })
     const { clock, directory } = context
     this.#deadLetters = new DeadLetters({
       ...{ clock, holders, turns, laneCount: this.#laneCount },

@@ -21,12 +21,13 @@ import {
   type ClusterState,
   type LaneBatch,
   type Logged,
+  type LogPosition,
   type Range,
   type Receipt,
   type Stored,
   textBytesOf,
 } from '../../storage/ports.ts'
-import type { Logging, Peers } from '../protocol.ts'
+import type { LoggedPart, Logging, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
@@ -91,6 +92,11 @@ export class LoggingPool {
 
   get(id: string): Promise<Logged | undefined> {
     return this.#read('get', (logging) => logging.get(id))
+  }
+
+  /** As `Logging.follow`. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.#read('follow', (logging) => logging.follow(position, limit))
   }
 
   /** As `Log.restore`. */

@@ -10,12 +10,14 @@ import type {
   LaneBatch,
   Log,
   Logged,
+  LogPosition,
   Range,
   Receipt,
   Stored,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Logging } from '../protocol.ts'
+import { previewOf } from '../../storage/preview.ts'
+import type { LoggedPart, Logging } from '../protocol.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
@@ -47,6 +49,13 @@ export class LoggingActor extends Actor implements Logging {
 
   async get(id: string): Promise<Logged | undefined> {
     return this.mailbox.run(() => this.#log.get(id))
+  }
+
+  async follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.mailbox.run(async () => {
+      const { messages, ...part } = await this.#log.follow(position, limit)
+      return { ...part, messages: messages.map(({ id, text }) => ({ id, preview: previewOf(text) })) }
+    })
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

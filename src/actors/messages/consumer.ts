@@ -47,6 +47,8 @@ export interface ConsumerOptions {
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
+  /** Called with messages that are dead letters now. */
+  onDead: (lane: number, ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
   /** The consumer met a bug and has stopped. */
@@ -204,7 +206,7 @@ export class Consumer {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
-    const { lane, queue, figures, onSettled } = this.#options
+    const { lane, queue, figures, onSettled, onDead } = this.#options
     const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
     figures.count('mailroom_delivered_total', {}, delivered.length)
     for (const { id, deliveredAt } of delivered) {
@@ -214,6 +216,7 @@ export class Consumer {
     const dead = settlements.flatMap(({ id, as }) => (as === 'dead' ? id : []))
     figures.count('mailroom_dead_total', {}, dead.length)
     onSettled(dead)
+    onDead(lane, dead)
   }
 
   async #show(delivered: readonly Delivered[]): Promise<void> {

@@ -24,18 +24,23 @@ import { firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
   DeadFilter,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Message,
   Queue,
   Range,
+  SettledPlace,
   Stored,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Messages, Place, SiftedPage, StorePage } from '../protocol.ts'
+import { previewOf } from '../../storage/preview.ts'
+import type { Messages, Place, RecentPart, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
+import { Recent } from './recent.ts'
 import { redeliver } from './redelivery.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
@@ -71,6 +76,7 @@ export class MessagesActor extends Actor implements Messages {
   readonly #consumers = new Map<number, Consumer>()
   readonly #depths = new Map<number, Depth>()
   readonly #longPolls = new LongPolls()
+  readonly #recent: Recent
   readonly #stops: (() => void)[] = []
   /** As `StorePage.term`. A new one ends the long polls: they ask again. */
   #term = 0
@@ -98,6 +104,7 @@ export class MessagesActor extends Actor implements Messages {
     this.#policy = policy
     const { clock, random, directory, figures } = context
     for (const outcome of OUTCOMES) figures.count('mailroom_attempts_total', { outcome }, 0)
+    this.#recent = new Recent({ clock, random })
     this.#breaker = new Breaker({
       ...{ target: runner?.target ?? '', clock, random },
       actorCount: () => livingMessages(directory.actors()).length,
@@ -227,6 +234,21 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, [id])))
   }
 
+  async recent(asked: readonly { lane: number; position: string | null }[]): Promise<(RecentPart | null)[]> {
+    await this.#dropLostLanes()
+    const held = asked.filter(({ lane }) => this.#consumers.has(lane))
+    const parts = new Map(this.#recent.since(held).map((part, index) => [held[index]!.lane, part]))
+    return asked.map(({ lane }) => parts.get(lane) ?? null)
+  }
+
+  async deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    return this.mailbox.run(() => this.#queue.deliveredSince(lane, from, limit))
+  }
+
+  async deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    return this.mailbox.run(() => this.#queue.deadSince(lane, from, limit))
+  }
+
   async sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
@@ -354,6 +376,7 @@ export class MessagesActor extends Actor implements Messages {
       ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
+      onDead: (from, ids) => void this.#keepDead(from, ids),
       onLost: () => void this.#dropLanes([lane]),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
@@ -393,6 +416,7 @@ export class MessagesActor extends Actor implements Messages {
     // While the mutex is held, so that no reader sees the lane half removed.
     await this.#storeMutex.runExclusive(() => {
       this.#store.removeLane(lane)
+      this.#recent.forget(lane)
       this.#consumers.delete(lane)
       this.#beginTerm()
     })
@@ -416,6 +440,7 @@ export class MessagesActor extends Actor implements Messages {
     await this.#storeMutex.runExclusive(() => {
       for (const lane of lanes) {
         this.#store.removeLane(lane)
+        this.#recent.forget(lane)
         // Its handlers' results can no longer be written. The next holder runs the messages again.
         this.#consumers.get(lane)?.abandon()
         this.#consumers.delete(lane)
@@ -433,7 +458,29 @@ export class MessagesActor extends Actor implements Messages {
       // The lane may be lost since the settlement. Its next holder loads these messages from the list.
       if (this.#consumers.has(lane)) this.#store.add(lane, delivered)
     })
+    if (this.#consumers.has(lane) && this.#recent.isKept(lane)) {
+      const heads = delivered.map(({ text, ...rest }) => ({
+        delivered: { ...rest, preview: previewOf(text) },
+      }))
+      this.#recent.add(lane, heads)
+    }
     this.#delivered += delivered.length
+  }
+
+  /** A follower that does not find a letter here reads the lane's dead letters. */
+  async #keepDead(lane: number, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0 || !this.#recent.isKept(lane)) return
+    try {
+      for (const id of ids) {
+        const [letter] = await this.#queue.dead(lane, { after: idBefore(id), limit: 1 })
+        if (letter?.id !== id) continue // It has been replayed or purged.
+        const { text, ...rest } = letter
+        this.#recent.add(lane, [{ dead: { ...rest, preview: previewOf(text) } }])
+      }
+    } catch (error) {
+      if (!isMailroomError(error)) return this.context.fail(error)
+      this.#recent.forget(lane)
+    }
   }
 
   #pageFromLists(range: Range): Promise<Message[]> {

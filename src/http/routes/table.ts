@@ -237,6 +237,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getEvents: {
+    method: 'GET',
+    path: '/events',
+    role: 'read',
+    query: ['only', 'after'],
+    types: [],
+  },
   getLivez: {
     method: 'GET',
     path: '/livez',

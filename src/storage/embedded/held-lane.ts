@@ -18,15 +18,19 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Message,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import type { LaneRoom, Room } from '../room.ts'
 import type { Home, InHand, Run } from './home.ts'
 import type { Lock } from './lock-file.ts'
@@ -285,6 +289,33 @@ export class HeldLane {
       const last = runs.at(-1)!
       next = after === undefined ? { ...next, before: last.id } : { ...next, after: idsOf(last).at(-1)! }
     }
+  }
+
+  /** As `Queue.deliveredSince`. A text that cannot be read leaves a gap. */
+  deliveredSince(from: SettledPlace, limit: number): DeliveredHead[] {
+    const page: DeliveredHead[] = []
+    let bytes = 0
+    for (let place = from; ; ) {
+      const runs = this.home.deliveredSince(place, RUNS_COUNT)
+      for (const run of runs) {
+        const texts = this.#options.files.textsAt(run, run.id)
+        for (const id of idsOf(run)) {
+          const text = texts.get(id)
+          if (text === undefined || (run.deliveredAt === from.at && id <= from.id)) continue
+          page.push({ id, ...outcomeOf(run), preview: previewOf(text) })
+          bytes += Buffer.byteLength(text)
+          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
+        }
+      }
+      const last = runs.at(-1)
+      if (last === undefined || runs.length < RUNS_COUNT) return page
+      place = { at: last.deliveredAt, id: idsOf(last).at(-1)! }
+    }
+  }
+
+  /** As `Queue.deadSince`. */
+  deadSince(from: SettledPlace, limit: number): DeadHead[] {
+    return this.home.deadSince(from, limit)
   }
 
   dead(range: { after?: string; limit: number }): Dead[] {

@@ -22,7 +22,18 @@ import {
   startedOnce,
 } from '../lane.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
-import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadHead,
+  Message,
+  Range,
+  SettledPlace,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
@@ -42,6 +53,9 @@ import {
   transactUnsynced,
 } from './sqlite.ts'
 
+/** Homes of earlier versions get these indexes when they are opened to write. */
+const BY_TIME = `CREATE INDEX IF NOT EXISTS delivered_at ON delivered(at);
+  CREATE INDEX IF NOT EXISTS dead_at ON dead(at, id);`
 const SCHEMA = `
   CREATE TABLE file(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, cursor INTEGER NOT NULL);
   CREATE TABLE delivered(id TEXT PRIMARY KEY, count INTEGER NOT NULL, file INTEGER NOT NULL, seq INTEGER NOT NULL,
@@ -53,7 +67,7 @@ const SCHEMA = `
   CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, reason TEXT NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL,
     at INTEGER NOT NULL, purged INTEGER NOT NULL);
-  CREATE INDEX dead_purged ON dead(purged);`
+  CREATE INDEX dead_purged ON dead(purged); ${BY_TIME}`
 const TABLES = ['file', 'delivered', 'start', 'dead']
 
 /** The columns of `Attempts`, in its names. */
@@ -302,6 +316,12 @@ export class Home {
     return this.#runs(`${within} ORDER BY id ${order} LIMIT ?4`, oldest, after ?? MIN_ID, before, limit)
   }
 
+  /** Runs of the delivered list from a place on, by time; that of the place's own message is the first. */
+  deliveredSince({ at, id }: SettledPlace, limit: number): Run[] {
+    const first = id === '' ? '' : batchKeyOf(id)
+    return this.#runs('(at, id) >= (?1, ?2) ORDER BY at, id LIMIT ?3', at, first, limit)
+  }
+
   #runs(where: string, ...values: SQLInputValue[]): Run[] {
     const sql = `SELECT id, count, (SELECT file.id FROM file WHERE number = delivered.file) AS file, seq,
       at AS deliveredAt, attempts FROM delivered WHERE ${where}`
@@ -319,6 +339,21 @@ export class Home {
       const letter = { ...row } as unknown as Dead
       page.push(letter)
       bytes += Buffer.byteLength(letter.text)
+      if (bytes >= PAGE_MAX_BYTES) break
+    }
+    return page
+  }
+
+  /** As `Queue.deadSince`. */
+  deadSince({ at, id }: SettledPlace, limit: number): DeadHead[] {
+    const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
+      WHERE +purged = 0 AND (at, id) > (?, ?) ORDER BY at, id LIMIT ?`
+    const page: DeadHead[] = []
+    let bytes = 0
+    for (const row of this.#sql(sql).iterate(at, id, limit)) {
+      const { text, ...letter } = row as unknown as Dead
+      page.push({ ...letter, preview: previewOf(text) })
+      bytes += Buffer.byteLength(text)
       if (bytes >= PAGE_MAX_BYTES) break
     }
     return page
@@ -432,6 +467,7 @@ export class Home {
     return openToWrite(this.#path, (open) => {
       const { database } = checkTables(open)
       if (!hasDeaths(database)) transact(database, () => database.exec(ADD_DEATHS))
+      if (!isByTime(database)) transact(database, () => database.exec(BY_TIME))
       ;({ openCount: this.leftOpenCount, buriedCount: this.buriedCount } = adoptStarts(
         database,
         this.#clock.now(),
@@ -466,6 +502,10 @@ function hasDeaths(database: DatabaseSync): boolean {
   return (
     database.prepare(`SELECT 1 FROM pragma_table_info('start') WHERE name = 'deaths'`).get() !== undefined
   )
+}
+
+function isByTime(database: DatabaseSync): boolean {
+  return database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'dead_at'`).get() !== undefined
 }
 
 /** The last holder died with these started: they run alone from now on, or never again. */

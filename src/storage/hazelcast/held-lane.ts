@@ -13,19 +13,22 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, byId, MAX_ID, placeOf, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
-import { PAGE_MAX_BYTES } from '../limits.ts'
+import { PAGE_MAX_BYTES, PAGE_MAX_COUNT } from '../limits.ts'
 import { firstBytes } from '../paging.ts'
 import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   LaneBatch,
   Message,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Stored,
@@ -33,6 +36,7 @@ import type {
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import type { Room } from '../room.ts'
 import type { Census } from './census.ts'
 import { Claimer } from './claimer.ts'
@@ -126,6 +130,24 @@ export class HeldLane {
 
   delivered(range: Range): Promise<Delivered[]> {
     return this.#state.list.page(range)
+  }
+
+  /** As `Queue.deliveredSince`. */
+  deliveredSince(from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    const { list } = this.#state
+    return firstSince(from, limit, list.page.bind(list), ({ text, ...rest }) => ({
+      at: rest.deliveredAt,
+      head: { ...rest, preview: previewOf(text) },
+    }))
+  }
+
+  /** As `Queue.deadSince`. */
+  deadSince(from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    const { dead } = this.#state
+    return firstSince(from, limit, dead.page.bind(dead), ({ text, ...rest }) => ({
+      at: rest.deadAt,
+      head: { ...rest, preview: previewOf(text) },
+    }))
   }
 
   dead(range: { after?: string; limit: number }): Promise<Dead[]> {
@@ -282,4 +304,33 @@ export class HeldLane {
     const counts = new Map((await pending.keys(from, to)).map((key) => [partsOf(key).id, partsOf(key).count]))
     return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
   }
+}
+
+/** Of all items of a list, in the order of ids, the first behind a place by time. */
+async function firstSince<T extends Message, H extends { id: string }>(
+  from: SettledPlace,
+  limit: number,
+  page: (range: { after: string; limit: number }) => Promise<T[]>,
+  headOf: (item: T) => { at: number; head: H },
+): Promise<H[]> {
+  let first: { at: number; head: H }[] = []
+  const isBehind = (a: { at: number; head: H }, at: number, id: string) =>
+    a.at > at || (a.at === at && a.head.id > id)
+  const cut = () => {
+    first.sort((a, b) => (isBehind(a, b.at, b.head.id) ? 1 : -1))
+    first = first.slice(0, limit)
+  }
+  for (let after = MIN_ID; ; ) {
+    const items = await page({ after, limit: PAGE_MAX_COUNT })
+    for (const item of items) {
+      const next = headOf(item)
+      if (isBehind(next, from.at, from.id)) first.push(next)
+    }
+    if (first.length > limit) cut()
+    const last = items.at(-1)
+    if (last === undefined) break
+    after = last.id
+  }
+  cut()
+  return first.map(({ head }) => head)
 }

@@ -1,14 +1,30 @@
 /** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
-import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored, StoreMeter } from '../ports.ts'
+import { CURSOR_DELAY_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { batchKeyOf, idAt, placeOf, timeOf } from '../ids.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import type {
+  LaneBatch,
+  Log,
+  Logged,
+  LogPart,
+  LogPosition,
+  Message,
+  Range,
+  Receipt,
+  Stored,
+  StoreMeter,
+} from '../ports.ts'
+import { textBytesOf } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, putOnce } from './cluster.ts'
 import { type LogEntry, loggedOf, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
+
+/** Entries that a follower is given at a time: few, as each may be a largest batch. */
+const FOLLOW_COUNT = 8
 
 /** What a log needs. */
 export interface HazelcastLogOptions {
@@ -57,6 +73,33 @@ export class HazelcastLog implements Log {
 
   page(range: Range): Promise<Logged[]> {
     return this.#messages.page(range)
+  }
+
+  /** Keys are in the order of ids only, so those of the last seconds are read each time, and entries once. */
+  async follow({ after, seen = [] }: LogPosition, limit: number): Promise<LogPart> {
+    const youngest = idAt(this.#options.clock.ago(CURSOR_DELAY_MS))
+    const from = batchKeyOf(after)
+    const keys = (await this.#map.keys(from, '~')).sort()
+    const known = new Set(seen)
+    const fresh = keys.filter((key) => !known.has(key))
+    const messages: Logged[] = []
+    let next = 0
+    while (next < fresh.length && messages.length < limit && textBytesOf(messages) < PAGE_MAX_BYTES) {
+      const chunk = fresh.slice(next, next + FOLLOW_COUNT)
+      const found = await this.#map.getAll(chunk)
+      for (const key of chunk) {
+        const value = found.get(key)
+        if (value !== undefined) messages.push(...loggedOf(key, value).filter(({ id }) => id > after))
+      }
+      next += chunk.length
+    }
+    const unread = fresh[next]
+    // What is older than that is all there, and read.
+    const bound = unread !== undefined && unread < youngest ? batchKeyOf(unread) : youngest
+    const moved = bound > after ? bound : after
+    const isRead = (key: string) =>
+      key >= batchKeyOf(moved) && (unread === undefined || known.has(key) || key < unread)
+    return { messages, position: { after: moved, seen: keys.filter(isRead) }, isEnd: unread === undefined }
   }
 
   async get(id: string): Promise<Logged | undefined> {

@@ -36,6 +36,7 @@ class Bench {
   readonly figures = new Figures('messages')
   readonly shown: string[] = []
   readonly settled: string[] = []
+  readonly dead: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -90,6 +91,7 @@ class Bench {
         }
       },
       onSettled: (ids) => this.settled.push(...ids),
+      onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
     })
