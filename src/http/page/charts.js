@@ -7,6 +7,7 @@ import { live, pointNow } from './live.js'
 
 /** It is a script of its own, which the page loads. @type {typeof import('uplot')} */
 const UPlot = /** @type {any} */ (globalThis).uPlot
+const WHOLE = [1, 2, 5, 10, 20, 50, 1e2, 2e2, 5e2, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6]
 const SPAN_S = 900
 const HEIGHT_PX = 150
 
@@ -122,8 +123,14 @@ function plotOf({ name, format, series }) {
           })),
         ],
         axes: [
-          { ...axis, space: 70, values: (_, times) => times.map(timeOf) },
-          { ...axis, size: 58, space: 34, values: (_, all) => all.map(format) },
+          { ...axis, size: 26, space: 70, values: (_, times) => times.map(timeOf) },
+          {
+            ...axis,
+            size: 58,
+            space: 34,
+            ...(format === count && { incrs: WHOLE }),
+            values: (_, all) => all.map(format),
+          },
         ],
         hooks: {
           setCursor: [(of) => showValues(of.cursor.idx ?? undefined)],

@@ -131,7 +131,7 @@ export function deadView() {
 
   showChosen()
   again()
-  const groupHeads = ['Count', 'Reason', 'Error', 'Oldest', 'Newest', ...(mayAct() ? [hiddenHead('Do')] : [])]
+  const groupHeads = ['Count', 'Reason', 'Error', 'First', 'Last', ...(mayAct() ? [hiddenHead('Do')] : [])]
   const heads = [
     ...(mayAct() ? [hiddenHead('Choose')] : []),
     'Dead since',

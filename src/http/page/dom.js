@@ -74,6 +74,20 @@ export function button(name, onclick, props = {}) {
   return h('button', { type: 'button', onclick, ...props }, name)
 }
 
+/** Heads of columns of numbers. @type {ReadonlySet<string | Node>} */
+const NUMBERS = new Set([
+  'PID',
+  'Restarts',
+  'Mailbox',
+  'Handled',
+  'Waiting',
+  'Oldest',
+  'Dead',
+  'Count',
+  'Size',
+  'Attempts',
+])
+
 /**
  * A table in a box of its own that can be scrolled sideways, also with the keyboard.
  *
@@ -81,7 +95,7 @@ export function button(name, onclick, props = {}) {
  * @param {(string | Node)[]} heads @param {Element[]} bodies
  */
 export function table(name, heads, ...bodies) {
-  const head = heads.map((one) => h('th', { scope: 'col' }, one))
+  const head = heads.map((one) => h('th', { scope: 'col', class: NUMBERS.has(one) && 'number' }, one))
   return h(
     'div',
     { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 },
@@ -125,11 +139,10 @@ export function rate(value) {
 export function duration(seconds) {
   if (seconds === undefined) return '–'
   if (seconds === 0) return '0 s'
-  if (seconds < 1)
-    return `${(seconds * 1000)
-      .toPrecision(2)
-      .replace(/\.0$/, '')
-      .replace(/^1e\+3$/, '1000')} ms`
+  if (seconds < 1) {
+    const ms = seconds * 1000
+    return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`
+  }
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`

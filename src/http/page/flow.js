@@ -61,7 +61,7 @@ const STAGES = [
     state: (stats) => stateOf('messages', stats),
   },
   {
-    name: 'Handler or forward',
+    name: 'Handler or URL',
     arrow: ({ attempts }) => attempts,
     figure: ({ delivered }) => [count(delivered), 'delivered'],
     notes: ({ dead, attempts, outages }) => [

@@ -88,7 +88,7 @@ let shown = ''
 export function showHealth() {
   const place = /** @type {HTMLElement} */ (document.querySelector('#health'))
   const all = findings()
-  const now = JSON.stringify(all)
+  const now = JSON.stringify([all, live.stats === undefined])
   if (now === shown) return
   shown = now
   place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
