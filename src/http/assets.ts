@@ -1,11 +1,12 @@
 /**
- * The files that pages load, read and compressed once: each has a name that changes with its content, so browsers keep
- * it for ever.
+ * The files that pages load: each has a name that changes with its content, so browsers keep it for ever. They are read
+ * when a page is first asked for, and each is compressed once: most facades are never asked.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
-import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { brotliCompress, gzip } from 'node:zlib'
 import type { Context } from 'koa'
 import { MailroomError } from '../runtime/errors.ts'
 
@@ -25,9 +26,12 @@ export interface Asset {
   type: string
   etag: string
   body: Buffer
-  gzip: Buffer
-  brotli: Buffer
+  compressed: Map<Encoding, Promise<Buffer>>
 }
+
+type Encoding = 'br' | 'gzip'
+
+const COMPRESS = { br: promisify<Buffer, Buffer>(brotliCompress), gzip: promisify<Buffer, Buffer>(gzip) }
 
 /** Files of pages. */
 export class Assets {
@@ -41,7 +45,7 @@ export class Assets {
   constructor(files: readonly URL[]) {
     for (const file of files) {
       const name = file.pathname.slice(file.pathname.lastIndexOf('/') + 1)
-      const asset = assetOf(name, this.#linked(readFileSync(file, 'utf8'), './'))
+      const asset = assetOf(name, this.#linked(withoutComments(readFileSync(file, 'utf8'), name), './'))
       this.#names.set(name, asset.name)
       this.#assets.set(asset.name, asset)
     }
@@ -58,10 +62,10 @@ export class Assets {
   }
 
   /** Answers with the file of this name. @throws {MailroomError} `MR_NOT_FOUND` */
-  reply(context: Context, name: string): void {
+  async reply(context: Context, name: string): Promise<void> {
     const asset = this.#assets.get(name)
     if (asset === undefined) throw new MailroomError('MR_NOT_FOUND', { what: 'such file' })
-    replyAsset(context, asset, FOR_EVER)
+    await replyAsset(context, asset, FOR_EVER)
   }
 
   /** A text with the names of files in quotes, `'dom.js'` or `'./dom.js'`, as they are here, in a folder. */
@@ -74,11 +78,11 @@ export class Assets {
 }
 
 /** Answers with a page, which a browser asks for anew each time: it names the files. */
-export function replyPage(context: Context, page: Asset): void {
-  replyAsset(context, page, REVALIDATED)
+export function replyPage(context: Context, page: Asset): Promise<void> {
+  return replyAsset(context, page, REVALIDATED)
 }
 
-function replyAsset(context: Context, asset: Asset, caching: string): void {
+async function replyAsset(context: Context, asset: Asset, caching: string): Promise<void> {
   const { res: response } = context
   response.setHeader('Cache-Control', caching)
   response.setHeader('ETag', asset.etag)
@@ -92,8 +96,14 @@ function replyAsset(context: Context, asset: Asset, caching: string): void {
   context.status = 200
   response.setHeader('Content-Type', asset.type)
   const encoding = context.acceptsEncodings('br', 'gzip', 'identity')
-  if (encoding === 'br' || encoding === 'gzip') response.setHeader('Content-Encoding', encoding)
-  context.body = encoding === 'br' ? asset.brotli : encoding === 'gzip' ? asset.gzip : asset.body
+  if (encoding !== 'br' && encoding !== 'gzip') {
+    context.body = asset.body
+    return
+  }
+  response.setHeader('Content-Encoding', encoding)
+  const compressed = asset.compressed.get(encoding) ?? COMPRESS[encoding](asset.body)
+  asset.compressed.set(encoding, compressed)
+  context.body = await compressed
 }
 
 function assetOf(name: string, text: string): Asset {
@@ -102,10 +112,15 @@ function assetOf(name: string, text: string): Asset {
   const ending = extname(name)
   return {
     name: `${name.slice(0, -ending.length)}.${hash}${ending}`,
-    type: TYPES[ending]!,
-    etag: `"${hash}"`,
-    body,
-    gzip: gzipSync(body, { level: 9 }),
-    brotli: brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: body.length } }),
+    ...{ type: TYPES[ending]!, etag: `"${hash}"`, body, compressed: new Map() },
   }
+}
+
+/** A file of ours as a browser needs it: without comments and indents. Licences of others stay. */
+function withoutComments(text: string, name: string): string {
+  if (!/\.(?:css|js)$/.test(name) || name.includes('.min.')) return text
+  return text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+    .replaceAll(/^\s*\/\/.*$/gm, '')
+    .replaceAll(/^\s+/gm, '')
 }

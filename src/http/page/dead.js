@@ -194,7 +194,7 @@ function groupRowOf({ group, reason, error, example }, again) {
       'tr',
       {},
       number,
-      h('td', {}, ...visible(reason)),
+      h('td', { class: 'reason' }, ...visible(reason)),
       h('td', { class: 'text' }, h('a', { href: `#/messages/${example}` }, ...visible(firstLine(error)))),
       oldest,
       newest,
@@ -232,7 +232,7 @@ function letterRowOf({ id, deadAt, attempts, reason, lastError }, chosen, change
       h('td', { class: 'time' }, instant(deadAt)),
       h('td', { class: 'id' }, h('a', { href: `#/messages/${id}` }, id)),
       h('td', { class: 'number' }, count(attempts)),
-      h('td', {}, ...visible(reason)),
+      h('td', { class: 'reason' }, ...visible(reason)),
       h('td', { class: 'text' }, ...visible(firstLine(lastError))),
     ),
     update() {

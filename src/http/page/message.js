@@ -55,7 +55,7 @@ export function messageView(id) {
       fill(body, bodyOf(message))
       hasBody = true
     }
-    fill(acts, h('h2', {}, 'Message'), ...buttonsOf(message, read))
+    fill(acts, ...buttonsOf(message, read))
   }
 
   void read()

@@ -39,14 +39,11 @@ export function pageRoutes({
   facade,
   config,
 }: ApiContext): Record<'getPage' | 'getAsset' | 'getHistory', Endpoint> {
-  const own = ['icon.svg', 'style.css', ...MODULES.map((name) => `${name}.js`)]
-  const charts = import.meta.resolve('uplot/dist/uPlot.iife.min.js')
-  const assets = new Assets([
-    new URL(charts),
-    new URL('uPlot.min.css', charts),
-    ...own.map((name) => new URL(name, FOLDER)),
-  ])
-  const page = assets.page(new URL('index.html', FOLDER))
+  let loaded: ReturnType<typeof load> | undefined
+  const files = () => {
+    loaded ??= load()
+    return loaded
+  }
   return {
     getPage(context) {
       if (headOf(context.req).isBare) {
@@ -58,13 +55,23 @@ export function pageRoutes({
       context.res.setHeader('Content-Security-Policy', POLICY)
       context.res.setHeader('Referrer-Policy', 'no-referrer')
       context.res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
-      replyPage(context, page)
+      return replyPage(context, files().page)
     },
     getAsset(context) {
-      assets.reply(context, pathParameter(context, 'file'))
+      return files().assets.reply(context, pathParameter(context, 'file'))
     },
     async getHistory(context) {
       replyJson(context, 200, JSON.stringify({ points: await facade.history() }))
     },
   }
+}
+
+function load() {
+  const own = ['icon.svg', 'style.css', ...MODULES.map((name) => `${name}.js`)]
+  const charts = import.meta.resolve('uplot/dist/uPlot.iife.min.js')
+  const assets = new Assets([
+    ...[new URL(charts), new URL('uPlot.min.css', charts)],
+    ...own.map((name) => new URL(name, FOLDER)),
+  ])
+  return { assets, page: assets.page(new URL('index.html', FOLDER)) }
 }
