@@ -132,7 +132,7 @@ export interface Messages {
 }
 
 /** What can be followed. */
-export type Topic = 'logged' | 'delivered' | 'dead' | 'actor'
+export type Topic = 'logged' | 'delivered' | 'dead' | 'actor' | 'stats'
 
 /** How far a reader of events has come (ms since 1970): it was given all that was logged, and settled, before these instants. */
 export interface EventCursor {

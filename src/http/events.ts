@@ -27,12 +27,12 @@ import type { ApiContext } from './context.ts'
 /** Readers of one facade. */
 export const EVENT_READERS_MAX = 1000
 /** A reader that is so far behind is cut. */
-export const LAG_MAX_BYTES = 256 * 1024
+const LAG_MAX_BYTES = 256 * 1024
 /** An array of items is cut into frames of about this size, so that a reader has a cursor between them. */
 const FRAME_CHARACTERS = 32 * 1024
 
 /** What a reader can ask for. */
-export const TOPICS: readonly Topic[] = ['logged', 'delivered', 'dead', 'actor']
+export const TOPICS: readonly Topic[] = ['logged', 'delivered', 'dead', 'actor', 'stats']
 
 /** What a reader asks for. */
 export interface EventRequest {
@@ -57,16 +57,15 @@ export function parseCursor(text: string): EventCursor | undefined {
 
 /** All readers of one facade. */
 export class EventReaders {
-  readonly #api: Pick<ApiContext, 'facade' | 'clock' | 'draining' | 'node' | 'logger'>
+  readonly #api: Pick<ApiContext, 'facade' | 'clock' | 'draining' | 'node' | 'figures'>
   readonly #readers = new Set<EventReader>()
   /** By what happened, then by cursor: readers who follow different topics have different ones. */
   readonly #frames = new WeakMap<Happened, Map<string, Buffer[]>>()
   #stopTimers: Cancel = () => {}
-  /** Readers that were cut because they were too far behind. */
-  cutCount = 0
 
-  constructor(api: Pick<ApiContext, 'facade' | 'clock' | 'draining' | 'node' | 'logger'>) {
+  constructor(api: Pick<ApiContext, 'facade' | 'clock' | 'draining' | 'node' | 'figures'>) {
     this.#api = api
+    api.figures.count('mailroom_events_cut_total', {}, 0)
   }
 
   /**
@@ -75,13 +74,13 @@ export class EventReaders {
    * @throws {MailroomError} `MR_DRAINING`; `MR_READERS_FULL` when there are `EVENT_READERS_MAX`.
    */
   async open(response: ServerResponse, { topics, from, gap }: EventRequest): Promise<void> {
-    const { facade, clock, draining, node } = this.#api
+    const { facade, clock, draining, node, figures } = this.#api
     if (draining()) throw new MailroomError('MR_DRAINING', { name: node })
     if (this.#readers.size >= EVENT_READERS_MAX)
       throw new MailroomError('MR_READERS_FULL', { limit: EVENT_READERS_MAX })
     if (response.destroyed) throw new ClientDisconnected()
     const reader = new EventReader(response, clock, (isLagging) => {
-      if (isLagging) this.cutCount++
+      if (isLagging) figures.count('mailroom_events_cut_total', {})
       following.end()
       if (this.#readers.delete(reader) && this.#readers.size === 0) this.#stopTimers()
     })
@@ -252,9 +251,9 @@ class EventReader {
   }
 }
 
-/** Arrays in pieces; of actors each by itself. */
+/** Arrays in pieces; actors, and figures, each by itself. */
 function framesOf({ topic, items }: Happened, id: string): Buffer[] {
-  if (topic === 'actor') return items.map((item) => frameOf(topic, item, id))
+  if (topic === 'actor' || topic === 'stats') return items.map((item) => frameOf(topic, item, id))
   const frames: Buffer[] = []
   let piece: string[] = []
   let length = 0

@@ -107,6 +107,8 @@ export const LINGER_MS = SECOND_MS
 
 /** A facade whose readers follow the log or the lanes asks for what is new this often. */
 export const FOLLOW_MS = 100
+/** Readers of `stats` are given the figures this often. */
+export const STATS_MS = SECOND_MS
 /** Pause before it asks again while there was more than an answer holds. */
 export const FOLLOW_ON_MS = FOLLOW_MS / 10
 /** A new reader of events waits this long for the facade to read what happens. */

@@ -2,7 +2,7 @@
 import { bytesOf, contentOf } from './content.ts'
 
 /** So many characters of a text are shown. */
-export const PREVIEW_CHARACTERS = 200
+const PREVIEW_CHARACTERS = 200
 
 /** The beginning of a message's body: of `text`, or of `base64` when the body is not UTF-8. */
 export interface Preview {

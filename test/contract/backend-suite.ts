@@ -13,9 +13,12 @@ import {
   type Batch,
   type Claimed,
   type DeadFilter,
+  type DeliveredHead,
   type LaneBatch,
+  type LogPosition,
   type Queue,
   type Range,
+  type SettledPlace,
   type Stored,
   textBytesOf,
 } from '../../src/storage/ports.ts'
@@ -166,6 +169,42 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
             assert.deepEqual(order === 'up' ? read : read.toReversed(), all)
           }
         }
+      })
+
+      test('a follower is given all that several logging actors store, in parts, also with smaller ids', async () => {
+        const other = await bed.logging(2)
+        const batches = Array.from({ length: 6 }, (_, index) => batchOf([`${index} a`, `${index} b`]))
+        const late = batches.splice(1, 1)[0]!
+        let position: LogPosition = { after: MIN_ID }
+        const given: string[] = []
+        const follow = async () => {
+          for (let isEnd = false; !isEnd; ) {
+            const part = await logging.log.follow(position, 3)
+            given.push(...part.messages.map(({ id, text }) => `${id} ${text}`))
+            position = part.position
+            isEnd = part.isEnd
+          }
+        }
+        await follow()
+        assert.deepEqual(given, [])
+        for (const [index, batch] of batches.entries()) {
+          await (index % 2 === 0 ? logging : other).log.append(batch)
+          if (index % 2 === 0) await follow()
+        }
+        await other.log.append(late)
+        await follow()
+        await follow()
+        const all = [...batches, late].flatMap(({ messages }) =>
+          messages.map(({ id, text }) => `${id} ${text}`),
+        )
+        assert.deepEqual(given.sort(), all.sort(), 'each once')
+        const since = batches[1]!.messages[1]!.id
+        const part = await logging.log.follow({ after: since }, 1000)
+        const ids = part.messages.map(({ id }) => id)
+        for (const { messages } of batches.slice(2))
+          for (const { id } of messages) assert.ok(ids.includes(id), 'what has a greater id is given')
+        assert.ok(ids.every((id) => id > since))
+        assert.equal(part.isEnd, true)
       })
 
       test('keeps an id once, whichever logging actor appended it', async () => {
@@ -445,6 +484,41 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await page({ limit: 3, before: ids[3] }), 'cba')
         assert.equal(await page({ limit: 3, after: ids[1] }), 'cde')
         assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
+      })
+
+      test('deliveries are read by the time of their delivery, behind a place, page by page', async () => {
+        const ids = await append(...'abcdefgh')
+        await claimAll(messages.queue, LANE, 8)
+        const order = [[7], [0, 1, 2], [5, 3], [4, 6]].map((some) => some.map((index) => ids[index]!))
+        for (const some of order) {
+          await messages.queue.settle(LANE, done(some.map((id) => ({ id }))))
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        const read = async (from: SettledPlace, limit: number) => {
+          const all: DeliveredHead[] = []
+          for (let place = from; ; ) {
+            const page = await messages.queue.deliveredSince(LANE, place, limit)
+            assert.ok(page.length <= limit)
+            all.push(...page)
+            const last = page.at(-1)
+            if (last === undefined) return all
+            place = { at: last.deliveredAt, id: last.id }
+          }
+        }
+        const all = await read({ at: 0, id: '' }, 2)
+        assert.deepEqual(
+          idsOf(all),
+          order.flatMap((some) => some.sort()),
+        )
+        assert.deepEqual(all[0]!.preview, { text: 'h', bytes: 1 })
+        assert.equal(all[0]!.attempts, 1)
+        assert.deepEqual(await read({ at: 0, id: '' }, 1000), all)
+        const second = all[1]!
+        assert.deepEqual(await read({ at: second.deliveredAt, id: '' }, 3), all.slice(1), 'from a time on')
+        await messages.queue.release(LANE)
+        const other = await bed.messages(2)
+        await other.queue.hold(LANE)
+        assert.deepEqual(await other.queue.deliveredSince(LANE, { at: 0, id: '' }, 1000), all)
       })
 
       test('a page of the delivered list shows each once, of however many deliveries it is made', async () => {
@@ -783,6 +857,33 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         for (const id of ids.toReversed()) await settle(id, { as: 'dead', reason: 'r', error: 'e' })
         assert.deepEqual(textsOf(await messages.queue.dead(LANE, { limit: 2 })), ['a', 'b'])
         assert.deepEqual(textsOf(await messages.queue.dead(LANE, { after: ids[1]!, limit: 2 })), ['c'])
+      })
+
+      test('dead letters are read by the time of their death; those that were replayed or purged are not there', async () => {
+        const ids = await append(...'abcd')
+        await claimAll(messages.queue, LANE, 4)
+        for (const index of [3, 1, 0, 2]) {
+          await settle(ids[index]!, { as: 'dead', reason: `reason ${index}`, error: 'Error: no' })
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        const { queue } = messages
+        const letters = await queue.deadSince(LANE, { at: 0, id: '' }, 1000)
+        assert.deepEqual(
+          idsOf(letters),
+          [3, 1, 0, 2].map((index) => ids[index]),
+        )
+        assert.deepEqual(
+          { ...letters[0]!, deadAt: 0 },
+          {
+            ...{ id: ids[3], deadAt: 0, reason: 'reason 3', attempts: 0 },
+            ...{ firstError: 'Error: no', lastError: 'Error: no', preview: { text: 'd', bytes: 1 } },
+          },
+        )
+        const [first, second] = await queue.deadSince(LANE, { at: letters[1]!.deadAt, id: letters[1]!.id }, 1)
+        assert.deepEqual([first!.id, second], [ids[0], undefined])
+        await queue.replay(LANE, [ids[1]!])
+        await queue.purge(LANE, [ids[0]!])
+        assert.deepEqual(idsOf(await queue.deadSince(LANE, { at: 0, id: '' }, 1000)), [ids[3], ids[2]])
       })
 
       test('a replayed dead letter is pending again, with 0 attempts', async () => {

@@ -13,12 +13,14 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
 import {
+  CLOCK_SKEW_MS,
   CURSOR_DELAY_MS,
   EMITTED_KEPT_MS,
   FOLLOW_MS,
   FOLLOW_ON_MS,
   FOLLOW_READY_MS,
   FOLLOW_RETRY_MS,
+  STATS_MS,
 } from '../../runtime/timings.ts'
 import { atOf, idAt, timeOf } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
@@ -88,15 +90,18 @@ interface Run {
 class Feed {
   readonly #context: ActorContext
   readonly #begin: () => Source
+  readonly #periodMs: number
   readonly #listeners = new Set<(happened: Happened) => void>()
   #emitted: { number: number; at: number; happened: Happened }[] = []
   #number = 0
   #uses = 0
   #run: Run | undefined
 
-  constructor(context: ActorContext, begin: () => Source) {
+  /** @param periodMs How often it looks. */
+  constructor(context: ActorContext, begin: () => Source, periodMs = FOLLOW_MS) {
     this.#context = context
     this.#begin = begin
+    this.#periodMs = periodMs
   }
 
   get cursor(): number {
@@ -165,7 +170,7 @@ class Feed {
         logger.debug({ err: error }, 'events: nothing can be read now')
       }
       if (source.isReady) ready.resolve()
-      await clock.sleep(isEnd ? FOLLOW_MS : FOLLOW_ON_MS, stop.signal)
+      await clock.sleep(isEnd ? this.#periodMs : FOLLOW_ON_MS, stop.signal)
     }
     ready.resolve()
   }
@@ -235,6 +240,25 @@ class LogSource implements Source {
       this.isReady = true
     }
     return isEnd
+  }
+}
+
+/** The figures of all nodes, as they are now. */
+class StatsSource implements Source {
+  readonly #context: ActorContext
+  readonly isReady = true
+
+  constructor(context: ActorContext) {
+    this.#context = context
+  }
+
+  get cursor(): number {
+    return this.#context.clock.now() - CURSOR_DELAY_MS
+  }
+
+  async step(emit: Emit): Promise<boolean> {
+    emit('stats', [await this.#context.stats()])
+    return true
   }
 }
 
@@ -470,12 +494,14 @@ class PastOfLanes implements Past {
     }
   }
 
+  /** What is settled after it has begun is given by the feed. */
   async *near(): AsyncGenerator<Happened> {
+    const end = this.#clock.now() + CLOCK_SKEW_MS
     for (const list of this.#lists) {
       for (let place: SettledPlace | null = list.place; place !== null; ) {
         const page: Awaited<ReturnType<Lanes['page']>> = await this.#page({ ...list, place })
         if (page.items.length > 0) yield { topic: list.topic, items: page.items }
-        place = page.last
+        place = page.last !== null && page.last.at < end ? page.last : null
       }
     }
   }
@@ -550,7 +576,7 @@ class Reading {
         return true
       }
       number += missed.length
-      for (const happened of missed) await this.#past(happened)
+      for (const happened of together(missed)) await this.#past(happened)
     }
   }
 
@@ -577,6 +603,7 @@ export class Follower {
   readonly #past: PastOptions
   readonly #log: Feed
   readonly #settled: Feed
+  readonly #stats: Feed
   readonly #turns = new Semaphore(RESUMES_AT_ONCE)
 
   constructor(context: ActorContext, { logging, holders, readTurns, laneCount }: FollowerOptions) {
@@ -585,6 +612,7 @@ export class Follower {
     this.#past = { clock: context.clock, logging, readTurns, lanes }
     this.#log = new Feed(context, () => new LogSource(context, logging))
     this.#settled = new Feed(context, () => new SettledSource(context, lanes))
+    this.#stats = new Feed(context, () => new StatsSource(context), STATS_MS)
   }
 
   /** As `Facade.follow`. */
@@ -600,7 +628,8 @@ export class Follower {
       settledTopics.length > 0
         ? reading(this.#settled, from && new PastOfLanes(this.#past, from.settled, settledTopics))
         : undefined
-    const readings = [log, settled].filter((each) => each !== undefined)
+    const stats = topics.has('stats') ? reading(this.#stats, undefined) : undefined
+    const readings = [log, settled, stats].filter((each) => each !== undefined)
     const forget = topics.has('actor') ? this.#followActors(sink) : () => {}
     for (const each of readings) each.run().catch((error: unknown) => this.#context.fail(error))
     return {
@@ -635,6 +664,12 @@ export class Follower {
     tell()
     return directory.onChange(tell)
   }
+}
+
+/** The same as one for each topic: who takes them slowly takes more at a time. */
+function together(happened: readonly Happened[]): Happened[] {
+  const byTopic = Map.groupBy(happened, ({ topic }) => topic)
+  return [...byTopic].map(([topic, each]) => ({ topic, items: each.flatMap(({ items }) => items) }))
 }
 
 function loggedItem({ id, preview }: LoggedHead): object {
