@@ -12,7 +12,7 @@ import { bootWorker } from './runtime/cluster/worker-boot.ts'
 import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
 import type { NodeConfig } from './settings/config.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
-import type { Backend } from './storage/ports.ts'
+import type { Backend, LaneBatch } from './storage/ports.ts'
 
 type Context = ActorContext<NodeConfig>
 
@@ -92,19 +92,15 @@ async function bootLogging(context: Context, predecessorEnded: () => Promise<voi
 }
 
 async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
-  const [{ MessagesActor }, { LoggingPool }, { methodsOfMessages }, { HttpPeers }, { serveInternal }] =
-    await Promise.all([
-      import('./actors/messages/messages.ts'),
-      import('./actors/facade/logging-pool.ts'),
-      import('./http/internal/calls.ts'),
-      import('./http/internal/client.ts'),
-      import('./http/internal/server.ts'),
-    ])
+  const [{ MessagesActor }, { methodsOfMessages }, { serveInternal }] = await Promise.all([
+    import('./actors/messages/messages.ts'),
+    import('./http/internal/calls.ts'),
+    import('./http/internal/server.ts'),
+  ])
   const runner = await startRunner(context)
+  const repairs = context.config.backend === 'hazelcast' ? await repairsOf(context) : undefined
   await predecessorEnded()
-  const peers = new HttpPeers(context)
-  const logging = new LoggingPool(context, peers)
-  const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
+  const backend = await backendOf(context, 'queue', repairs)
   const { config } = context
   const { retentionMs, deadRetentionMs } = config
   const options = { runner, retentionMs, deadRetentionMs, policy: config }
@@ -121,9 +117,20 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
     async drain() {
       await actor.drain()
       await server.close()
-      await Promise.all([peers.close(), backend.close()])
+      await Promise.all([repairs?.close(), backend.close()])
     },
   }
+}
+
+/** Appends batches to the log once more, by the logging actors. */
+async function repairsOf(context: Context) {
+  const [{ LoggingPool }, { HttpPeers }] = await Promise.all([
+    import('./actors/facade/logging-pool.ts'),
+    import('./http/internal/client.ts'),
+  ])
+  const peers = new HttpPeers(context)
+  const logging = new LoggingPool(context, peers)
+  return { repair: (batch: LaneBatch) => logging.append(batch), close: () => peers.close() }
 }
 
 function healthOf(backend: Backend) {

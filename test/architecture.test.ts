@@ -99,7 +99,7 @@ const DOORS: Record<string, string[]> = {
   'node:sqlite': ['src/storage/embedded/'],
   'node:cluster': ['src/runtime/cluster/'],
   'node:child_process': ['src/actors/messages/', 'src/storage/embedded/data-directory.ts'],
-  'node:http': ['src/http/', 'src/nodes/'],
+  'node:http': ['src/http/', 'src/nodes/', 'src/runtime/node-http.ts'],
 }
 
 /** Words that may stand in these files (prefixes) only. */
@@ -159,6 +159,14 @@ test('each dependency is imported in one room', () => {
       .map((name) => `${path} imports ${name}`),
   )
   assert.deepEqual(wrong, [])
+})
+
+test('node:http is imported for its types only: its values come from src/runtime/node-http.ts', () => {
+  const wrong = sources.filter(({ code }) => /import (?!type)[^\n]*from 'node:http'/.test(code))
+  assert.deepEqual(
+    wrong.map(({ path }) => path),
+    [],
+  )
 })
 
 test('every production dependency has its room in the table', () => {

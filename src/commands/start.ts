@@ -26,13 +26,21 @@ import { ClustersFile } from '../storage/hazelcast/clusters-file.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
 
 /**
+ * Where the workers' compiled code is kept for the next start: beside the code, so that whoever can write there can write
+ * the code itself. Where it cannot be written, Node goes without.
+ */
+const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url))
+
+/**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
 export async function start(config: Config): Promise<void> {
+  if (config.json) outputOf(1).isTerminal = false
   const logger = createLogger(config.logLevel, { node: config.node })
+  environment()['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE
   const variables = serviceVariables()
   if (variables.length > 0) logger.info({ variables }, 'Kubernetes service variables are ignored')
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))

@@ -6,7 +6,7 @@ import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { WATCH_MS } from '../runtime/timings.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print, report, Screen } from './terminal.ts'
+import { print, printable, report, Screen } from './terminal.ts'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -37,8 +37,7 @@ export async function status(
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
   let before = await poll((path, options) => client.insist('GET', path, options))
-  const format = (now: Snapshot, earlier?: Snapshot) =>
-    json ? JSON.stringify(now.actors) : wordsOf(now, earlier)
+  const format = (now: Snapshot, earlier?: Snapshot) => (json ? printable(now.actors) : wordsOf(now, earlier))
   let shown = format(before)
   if (!watch) return print(shown)
   const isLive = !json && process.stdin.isTTY && process.stdout.isTTY

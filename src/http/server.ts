@@ -1,8 +1,8 @@
 /** The server of the public API: Koa behind Node's HTTP server, its limits, its start and its graceful shutdown. */
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { type AddressInfo, Server, type Socket } from 'node:net'
 import Koa from 'koa'
+import { createServer } from '../runtime/node-http.ts'
 import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
 import { PAGE_MAX_BYTES, storedMaxBytes } from '../storage/limits.ts'
 import { AnswerRoom } from './answer-room.ts'

@@ -3,11 +3,12 @@
  * health.
  */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createSecretCheck, createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { formatOf, METRICS_TYPES, type MetricsFormat } from '../runtime/metrics.ts'
+import { createServer } from '../runtime/node-http.ts'
 import type { NodeDirectory } from './node-directory.ts'
 
 interface NodeServerOptions {

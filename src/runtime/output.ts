@@ -33,7 +33,8 @@ export function droppedLineCount(): number {
 }
 
 class Output {
-  readonly isTerminal: boolean
+  /** Lines are for people. False where a program reads them. */
+  isTerminal: boolean
   /** Called when lines can be written again after `count` were dropped. */
   onDropped: (count: number) => void = () => {}
   /** Lines that were dropped so far. */

@@ -6,7 +6,7 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Sources } from '../inbox/source.ts'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
+import { MAX_ACTORS, ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
 import {
   BATCH_MAX_COUNT,
@@ -39,8 +39,6 @@ import {
 } from './setting-values.ts'
 import { type Invocation, readSettings, type Setting, settingsOf } from './settings-reader.ts'
 
-/** The most actors of one role on a node. */
-export const MAX_ACTORS = 64
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const MiB = 1024 * 1024
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
@@ -163,6 +161,7 @@ const nodeSchema = z.object({
   }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
+    json: yesNo.describe('log lines as JSON on a terminal, too'),
   }),
 })
 

@@ -44,7 +44,7 @@ const ANSWERS: [what: string, reply: Reply, told: string][] = [
   [
     'a wrong token: the error does not show it',
     refusal(401, 'MR_TOKEN_INVALID', 'A token is needed'),
-    "Expected `--token` or MAILROOM_TOKEN to be the node's token (MR_TOKEN_INVALID)",
+    'Expected `--token` or MAILROOM_TOKEN to be a token of the node (MR_TOKEN_INVALID)',
   ],
   [
     'an answer that is not from Mailroom is quoted',
@@ -137,5 +137,6 @@ async function failsWith(words: readonly string[], url: string, told: string): P
   ])
   assert.deepEqual([code, stdout], [1, ''], words.join(' '))
   const said = stderr.split('\n').filter((line) => !line.startsWith('Restarting '))
-  assert.deepEqual(said, [`mailroom: ${told}`, ''], words.join(' '))
+  const shown = words.includes('--json') ? [`mailroom: ${JSON.parse(said[0]!).detail}`, ''] : said
+  assert.deepEqual(shown, [`mailroom: ${told}`, ''], words.join(' '))
 }

@@ -50,24 +50,29 @@ test('the launcher runs on an old Node and passes on arguments, exit codes and s
   assert.match(sent.stderr, /Nothing answers/)
 })
 
-test('a package is started from dist by its launcher, and drained by a signal to the launcher', async (context) => {
-  const at = unpacked(context)
-  const program: [string, string] = [machineNode(), join(at, 'bin', 'mailroom.js')]
-  const url = `http://127.0.0.1:${await freePort()}`
-  const { child, ended } = begin(['start', '--port', new URL(url).port], { program, cwd: at })
-  child.stdout!.setEncoding('utf8')
-  let output = ''
-  while (!output.includes('Mailroom is ready')) {
-    const [text] = await once(child.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
-    output += text
-  }
-  const sent = await run(['send', 'hello', '--url', url], { program })
-  assert.equal(sent.code, 0, sent.stderr)
-  child.kill('SIGTERM')
-  const { code, signal, stdout } = await ended
-  assert.deepEqual([code, signal], [0, null])
-  assert.match(stdout, /"msg":"drained"/)
-})
+for (const [how, node] of [
+  ['on a Node that is new enough', process.execPath],
+  ['on the machine’s Node', machineNode()],
+] as const) {
+  test(`a package is started from dist by its launcher, ${how}, and drained by a signal to the launcher`, async (context) => {
+    const at = unpacked(context)
+    const program: [string, string] = [node, join(at, 'bin', 'mailroom.js')]
+    const url = `http://127.0.0.1:${await freePort()}`
+    const { child, ended } = begin(['start', '--port', new URL(url).port], { program, cwd: at })
+    child.stdout!.setEncoding('utf8')
+    let output = ''
+    while (!output.includes('Mailroom is ready')) {
+      const [text] = await once(child.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
+      output += text
+    }
+    const sent = await run(['send', 'hello', '--url', url], { program })
+    assert.equal(sent.code, 0, sent.stderr)
+    child.kill('SIGTERM')
+    const { code, signal, stdout } = await ended
+    assert.deepEqual([code, signal], [0, null])
+    assert.match(stdout, /"msg":"drained"/)
+  })
+}
 
 test('the published package has all that the launcher needs, and no sources', () => {
   const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {

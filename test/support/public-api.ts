@@ -101,6 +101,7 @@ export async function startApi(
     sources: null,
     inbox: options.inbox ?? {},
     logLevel: 'error',
+    json: false,
   }
   const logger: Logger = pino(
     { level: options.level ?? 'error' },

@@ -3,9 +3,8 @@
  * Hazelcast clusters.
  */
 import { z } from 'zod'
-import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, MAX_ACTORS, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { MAX_ACTORS } from '../../settings/config.ts'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import { addToChange } from '../change-log.ts'
 import {

@@ -9,6 +9,8 @@ import type { ClusterReport } from '../losses.ts'
 export type Role = 'facade' | 'logging' | 'messages'
 
 export const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
+/** The most actors of one role on a node. */
+export const MAX_ACTORS = 64
 
 /** The state of an actor. `failed`: its circuit breaker is open; it is probed every 30 s. */
 export type ActorState = 'starting' | 'ready' | 'draining' | 'restarting' | 'failed'
@@ -102,7 +104,8 @@ export function actorNumber(name: string): number {
 export function inOrder(a: ActorEntry, b: ActorEntry): number {
   return (
     ROLES.indexOf(a.role) - ROLES.indexOf(b.role) ||
-    a.node.localeCompare(b.node, 'en', { numeric: true }) ||
+    // A comparison by language loads the tables of one: not for the actors of one node.
+    (a.node === b.node ? 0 : a.node.localeCompare(b.node, 'en', { numeric: true })) ||
     actorNumber(a.name) - actorNumber(b.name)
   )
 }

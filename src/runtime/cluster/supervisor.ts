@@ -42,12 +42,8 @@ import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 /** The primary receives a connection only while it can open this many more files. */
 const SPARE_FILES = 8
 
-/**
- * By default V8 lets the garbage of a busy process grow with the machine's memory: a messages actor to 419 MiB instead
- * of 211 MiB, without being faster (measured with `bench/stream.ts`). The heap itself is not limited, as a handler may
- * need it.
- */
-const WORKER_FLAGS = ['--heap-growing-percent=50', '--max-semi-space-size=16']
+/** With the flag of `worker-boot.ts`. */
+const WORKER_FLAGS = ['--max-semi-space-size=16']
 
 /** Options of a supervisor. */
 export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'time' | 'known'> {
@@ -92,6 +88,7 @@ export class Supervisor {
   readonly #changeWaiters: (() => void)[] = []
   #sendScheduled = false
   readonly #history = new History()
+  #sentAt = Number.NEGATIVE_INFINITY
   #operation: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
 
@@ -491,7 +488,9 @@ export class Supervisor {
     for (const wake of this.#changeWaiters.splice(0)) wake()
     if (this.#sendScheduled) return
     this.#sendScheduled = true
-    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#sendDirectory(), { unref: true })
+    const { clock } = this.#options
+    const delayMs = Math.max(0, this.#sentAt + DIRECTORY_PERIOD_MS - clock.monotonic())
+    clock.after(delayMs, () => this.#sendDirectory(), { unref: true })
   }
 
   /** Sends the workers what has changed in the directory. */
@@ -511,6 +510,7 @@ export class Supervisor {
     const hasNewWarnings = warnings.join('\n') !== this.#sentWarnings
     this.#sentWarnings = warnings.join('\n')
     if (changed.length + removed.length === 0 && !hasNewWarnings) return
+    this.#sentAt = this.#options.clock.monotonic()
     for (const process of this.#processes) process.send({ kind: 'directory', changed, removed, warnings })
   }
 
