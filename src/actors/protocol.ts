@@ -77,6 +77,8 @@ export interface StorePage {
 /** Where a message is; `outage`: while it waits for a target that is away, else null. */
 export interface Place extends Whereabouts {
   outage: Outage | null
+  /** It waits, and delivery is paused. */
+  paused: boolean
 }
 
 /** Dead letters of a messages actor that were looked at. */

@@ -141,7 +141,7 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     summary: 'list them, oldest first',
     flags: ['source', 'reason'],
     examples: [
-      ['dead list', 'id, when, attempts, last error, text'],
+      ['dead list', 'id, when, attempts, reason, last error, text'],
       ['dead list --source github', 'of one source'],
       ['dead list --json | jq -r .text', 'one JSON object a line, for a script'],
     ],

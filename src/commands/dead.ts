@@ -52,11 +52,11 @@ export async function list(
   if (count === 0 && !json) report(none({ source, reason }))
 }
 
-function lineOf({ id, deadAt, attempts, lastError, text, base64 = '', type }: Letter): string {
+function lineOf({ id, deadAt, attempts, reason, lastError, text, base64 = '', type }: Letter): string {
   const size = counted(Buffer.byteLength(base64, 'base64'), 'byte')
   const body =
     text === undefined ? `(${size}${type === undefined ? '' : `, ${printable(type)}`})` : shortened(text)
-  return `${id}  ${deadAt}  ${attempts}x  ${shortened(lastError)}  ${body}`
+  return `${id}  ${deadAt}  ${attempts}x  ${shortened(reason)}  ${shortened(lastError)}  ${body}`
 }
 
 /** Shows one dead letter, as JSON; with `json` in one line. */

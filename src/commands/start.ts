@@ -65,8 +65,12 @@ export async function start(config: Config): Promise<void> {
       ...{ config: settled, node: config.node, version: versionOf(), clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
       memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger),
-      // A file of sources that is wrong is refused: then no facade is restarted.
-      reconfigure: (role, now) => (role === 'facade' ? { ...now, inbox: inboxOf(config) } : now),
+      // A file of sources that is wrong is refused before an actor of any role is restarted: `mailroom restart` begins
+      // with another role than the facades, which alone take in what the file says.
+      reconfigure: (role, now) => {
+        const inbox = inboxOf(config)
+        return role === 'facade' ? { ...now, inbox } : now
+      },
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })

@@ -28,7 +28,12 @@ const HINTS: Record<number, string> = {
 export async function tryOut(
   client: ApiClient,
   name: string,
-  { sources: file, url, json }: { sources: string | null; url: string; json: boolean },
+  {
+    sources: file,
+    url,
+    token,
+    json,
+  }: { sources: string | null; url: string; token: string | null; json: boolean },
 ): Promise<void> {
   if (file === null)
     throw invalidConfig('Expected `--sources` to be the file of sources that the node was started with')
@@ -55,7 +60,9 @@ export async function tryOut(
     print(printable({ request, answer: { status, location: location ?? null, body: text } }))
   } else print(`${status} ${text === '' ? '(empty)' : shownText(text)}`)
   if (status >= 200 && status <= 299) {
-    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'`)
+    // In double quotes, so that the shell puts the token in: it is not shown.
+    const auth = token === null ? '' : ` -H "Authorization: Bearer $MAILROOM_TOKEN"`
+    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'${auth}`)
     return
   }
   process.exitCode = 1

@@ -1,6 +1,6 @@
 /** The tokens of a node: each gives a role, and a role says what its caller may do. */
 import type { Config } from '../settings/config.ts'
-import { createSecretCheck } from './internal/secret.ts'
+import { createSecretFinder } from './internal/secret.ts'
 
 /** What a caller may do: read, post messages, or everything. */
 export type CallerRole = 'read' | 'post' | 'all'
@@ -16,6 +16,5 @@ export function tokensOf({ token, readToken, postToken }: TokenSettings): Map<Ca
 
 /** Makes the look-up of a token's role: null for a wrong one. The time it takes shows nothing of any token. */
 export function createRoleOf(settings: TokenSettings): (given: string) => CallerRole | null {
-  const checks = [...tokensOf(settings)].map(([role, token]) => ({ role, isToken: createSecretCheck(token) }))
-  return (given) => checks.filter(({ isToken }) => isToken(given))[0]?.role ?? null
+  return createSecretFinder(tokensOf(settings))
 }

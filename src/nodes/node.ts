@@ -72,7 +72,7 @@ export function createNode(options: NodeOptions): Node {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
-          readTokens: config.token === null ? [] : [config.token],
+          readTokens: [config.token, config.readToken].filter((token) => token !== null),
           directory: () =>
             nodeDirectory({ ...self, now: clock.now(), figures: figures.totals() }, supervisor.actors()),
           metrics: (format) => figures.metrics(format),

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createSecretCheck, createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
+import { createSecretFinder, createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { formatOf, METRICS_TYPES, type MetricsFormat } from '../runtime/metrics.ts'
@@ -101,14 +101,14 @@ export async function serveNode(
 
 /** Other nodes send the secret in a header of their own; a scraper can send a bearer token only, of either kind. */
 function createReaderCheck({ secret, readTokens }: Pick<NodeServerOptions, 'secret' | 'readTokens'>) {
-  const isSecret = createSecretCheck(secret)
-  const isBearer = [secret, ...readTokens].map(createSecretCheck)
+  const findSecret = createSecretFinder([[true, secret]])
+  const findBearer = createSecretFinder([secret, ...readTokens].map((one) => [true, one]))
   return ({ headers }: IncomingMessage) => {
     const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
-    if (isSecret(String(headers[SECRET_HEADER] ?? ''))) return
-    if (bearer !== undefined && isBearer.some((is) => is(bearer))) return
+    if (findSecret(String(headers[SECRET_HEADER] ?? '')) !== null) return
+    if (bearer !== undefined && findBearer(bearer) !== null) return
     const reason =
-      'Expected `Authorization: Bearer` with the secret of the system (--secret) or its token (--token)'
+      'Expected `Authorization: Bearer` with the secret of the system (--secret), or a token that may read (--token, --read-token)'
     throw new MailroomError('MR_FORBIDDEN', { reason })
   }
 }

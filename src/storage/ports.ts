@@ -124,6 +124,8 @@ export interface Claimed extends Message {
   deaths: number
   /** A start of it was open when its holder died. Run it alone: it may be a poison message. */
   suspect: boolean
+  /** When it was replayed last (ms since 1970); 0: never. */
+  replayedAt: number
 }
 
 /** The outcome of a claimed message. */
@@ -212,6 +214,8 @@ export interface Whereabouts {
 export interface Depth {
   waiting: number
   inHand: number
+  /** Of these together: messages that failed, or met an outage, and wait for their next attempt or for a slot. */
+  retrying: number
   dead: number
   oldestAt: number | null
 }

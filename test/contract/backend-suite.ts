@@ -553,7 +553,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
-          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false })),
+          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false, replayedAt: 0 })),
         )
       })
 
@@ -759,6 +759,33 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual([again!.id, again!.starts, again!.deaths], [id, 0, 0])
       })
 
+      test('when a dead letter was replayed is kept through failures, outages and holders, until it is dead again', async () => {
+        const [id] = (await append('a')) as [string]
+        const start = async (queue: Queue) => {
+          const [claimed] = await claimAll(queue, LANE, 1)
+          await queue.start(LANE, [id])
+          return claimed!.replayedAt
+        }
+        assert.equal(await start(messages.queue), 0)
+        await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        const began = Date.now()
+        await messages.queue.replay(LANE, [id])
+        const replayedAt = await start(messages.queue)
+        assert.ok(replayedAt >= began - 1 && replayedAt <= Date.now() + 1, `${replayedAt}`)
+        await settle(id, { as: 'back', delayMs: 0, error: 'Error: 503' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await bed.die(messages)
+        const next = await bed.messages(1)
+        await next.queue.hold(LANE)
+        assert.equal(await start(next.queue), replayedAt)
+        await next.queue.settle(LANE, [{ id, as: 'dead', reason: 'r', error: 'e' }])
+        await systemClock.sleep(2)
+        await next.queue.replay(LANE, [id])
+        assert.ok((await start(next.queue)) > replayedAt)
+      })
+
       test('deaths of a handler’s process are counted, apart from other failures, and survive a new holder', async () => {
         const [id] = (await append('a')) as [string]
         for (const isDeath of [true, false, true]) {
@@ -790,8 +817,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
           [
-            { text: 'a', starts: 1, deaths: 1, suspect: true },
-            { text: 'mate', starts: 0, deaths: 0, suspect: false },
+            { text: 'a', starts: 1, deaths: 1, suspect: true, replayedAt: 0 },
+            { text: 'mate', starts: 0, deaths: 0, suspect: false, replayedAt: 0 },
           ],
         )
       })
@@ -974,25 +1001,26 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the depth counts pending, in hand and dead messages, and has the age of the oldest', async () => {
         const { queue } = messages
-        assert.deepEqual(await queue.depth(LANE), { waiting: 0, inHand: 0, dead: 0, oldestAt: null })
+        const nothing = { waiting: 0, inHand: 0, retrying: 0, dead: 0, oldestAt: null }
+        assert.deepEqual(await queue.depth(LANE), nothing)
         const ids = await append(...'abcdef')
         const depth = async () => {
-          const { waiting, inHand, dead } = await queue.depth(LANE)
-          return { waiting, inHand, dead }
+          const { oldestAt: _, ...counts } = await queue.depth(LANE)
+          return counts
         }
-        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, retrying: 0, dead: 0 })
         assert.ok((await queue.depth(LANE)).oldestAt! <= Date.now())
         await queue.claim(LANE, 4, 5000)
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await queue.start(LANE, [ids[0]!, ids[1]!])
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await settle(ids[0]!, { as: 'done' })
         await settle(ids[1]!, { as: 'retry', delayMs: 60_000, error: 'e' })
         await settle(ids[2]!, { as: 'dead', reason: 'r', error: 'e' })
-        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, retrying: 1, dead: 1 })
         await settle(ids[3]!, { as: 'done' })
         await queue.settle(LANE, done(await queue.claim(LANE, 9, 0)))
-        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, retrying: 1, dead: 1 })
       })
     })
 

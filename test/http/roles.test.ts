@@ -182,6 +182,13 @@ test('without tokens every route is answered to all but pages of other origins',
   })
 })
 
+test('a route without a role does not compile', () => {
+  const route = { method: 'GET', path: '/new', query: [], types: [] } as const
+  // @ts-expect-error it has no role
+  const asRoute: Route = route
+  assert.equal(asRoute.role, undefined)
+})
+
 test('what is refused changes nothing', async (t) => {
   const { ask, facade } = await startApi(t, ALL_TOKENS)
   const headers = { authorization: `Bearer ${TOKENS.read}`, 'content-type': 'application/json' }

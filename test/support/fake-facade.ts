@@ -205,7 +205,7 @@ export class FakeFacade implements Facade {
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
-    const fine = { lastError: null, nextAttemptAt: null, outage: null }
+    const fine = { lastError: null, nextAttemptAt: null, outage: null, paused: false }
     if (!this.isDelivered) {
       const place = { state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 } as const
       return { ...message, ...place, ...fine, ...this.trouble }
@@ -255,7 +255,8 @@ export class FakeFacade implements Facade {
         lanes: { 0: 4, 3: 5 },
         oldestAt: 0,
         dead: 6,
-        outage: { target: 'the handler', since: 0, why: 'refused' },
+        ...{ retrying: 4, lastFailure: { target: 'the handler', at: 0, error: 'Error: no' } },
+        outage: { target: 'the handler', since: 0, why: 'refused', nextProbeAt: 1000 },
       },
       { ...life, name: 'messages-2', role: 'messages', state: 'starting' },
     ]

@@ -9,6 +9,8 @@ import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
   adopted,
+  CLAIMED_FIRST,
+  claimedOf,
   deadAfter,
   deliveredAt,
   killerLetter,
@@ -164,10 +166,10 @@ export class MemoryStore {
       const due = [...lane.started.values()]
         .filter(({ id, open, dueAt }) => !open && dueAt <= clock.monotonic() && !lane.inHand.has(id))
         .sort((a, b) => a.dueAt - b.dueAt)
-        .map(({ id, text, starts, deaths, suspect }) => ({ id, text, starts, deaths, suspect }))
+        .map(({ id, text, ...known }) => ({ id, text, ...claimedOf(known) }))
       const fresh = [...this.log.values()]
         .filter((message) => message.lane === number && !lane.knows(message.id))
-        .map(({ id, text }) => ({ id, text, starts: 0, deaths: 0, suspect: false }))
+        .map(({ id, text }) => ({ id, text, ...CLAIMED_FIRST }))
       const texts = this.lanes.flatMap((each) => (each.holder === handle ? [...each.inHand.values()] : []))
       let bytes = textBytesOf(texts.map((text) => ({ text })))
       const claimed: Claimed[] = []
@@ -310,6 +312,7 @@ export class MemoryStore {
         return {
           waiting: open.length - lane.inHand.size,
           inHand: lane.inHand.size,
+          retrying: [...lane.started.values()].filter(({ open, dueAt }) => !open && dueAt > 0).length,
           dead: [...lane.dead.values()].filter(({ purged }) => !purged).length,
           oldestAt: oldest === undefined ? null : timeOf(oldest),
         }
@@ -329,7 +332,7 @@ export class MemoryStore {
           .filter(({ purged }) => !purged)
         for (const { id, text } of letters) {
           lane.dead.delete(id)
-          lane.started.set(id, { id, text, ...UNSTARTED })
+          lane.started.set(id, { id, text, ...UNSTARTED, replayedAt: clock.now() })
         }
         lane.wake()
         return letters.length

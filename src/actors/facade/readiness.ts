@@ -2,12 +2,7 @@
  * Whether a post would be taken now. `/readyz` and every post ask the same question here: what is missing refuses the
  * post before anything is written; what is degraded does not.
  */
-import {
-  type ActorEntry,
-  type Directory,
-  livingMessages,
-  type Outage,
-} from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, type Directory, livingMessages } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
@@ -121,15 +116,17 @@ function troublesOf({ name, state, missing }: ActorEntry): string[] {
 
 /** What is away, each target once, as sentences for people. Not why: errors of handlers are not for everyone. */
 function outagesOf(actors: readonly ActorEntry[]): string[] {
-  const byTarget = new Map<string, Outage>()
-  for (const { outage } of actors) {
-    if (outage == null) continue
-    const known = byTarget.get(outage.target)
-    if (known === undefined || outage.since < known.since) byTarget.set(outage.target, outage)
-  }
-  return [...byTarget.values()].map(
-    ({ target, since }) => `an outage of ${target} since ${new Date(since).toISOString()}: messages wait`,
+  const byTarget = Map.groupBy(
+    actors.flatMap(({ outage }) => outage ?? []),
+    ({ target }) => target,
   )
+  return [...byTarget].map(([target, outages]) => {
+    const iso = (at: number) => new Date(at).toISOString()
+    const since = iso(Math.min(...outages.map((outage) => outage.since)))
+    const probes = outages.flatMap(({ nextProbeAt }) => nextProbeAt ?? [])
+    const next = probes.length === 0 ? '' : `, the next probe is at ${iso(Math.min(...probes))}`
+    return `an outage of ${target} since ${since}: messages wait${next}`
+  })
 }
 
 function unavailable(store: 'log' | 'queue', reason: string): MailroomError {

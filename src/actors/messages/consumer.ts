@@ -41,10 +41,12 @@ export interface ConsumerOptions {
   /** Of the actor. */
   breaker: Breaker
   policy: RetryPolicy
-  /** A message of this age that still meets an outage is a dead letter. */
+  /** A message that still meets an outage, so long after it was posted or last replayed, is a dead letter. */
   retentionMs: number
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
+  /** Called with the error of an attempt that failed, or met an outage. */
+  onFailed: (error: string) => void
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
   /** Called with messages that are dead letters now. */
@@ -187,16 +189,18 @@ export class Consumer {
 
   /** What becomes of a message that has run. */
   #judge(run: Run, message: Claimed, { target, pass }: { target: string; pass: Pass }): Settlement {
-    const { clock, random, logger, policy, retentionMs } = this.#options
-    const { id, starts } = message
+    const { clock, random, logger, policy, retentionMs, onFailed } = this.#options
+    const { id, starts, replayedAt } = message
     if (run.as === 'done') pass.succeeded()
     if (run.as !== 'failed') return { id, as: run.as }
     const { error, isOutage, retry } = run
+    onFailed(error)
     if (isOutage && retry !== false) {
       const delayMs = pass.metOutage(error, retry?.afterMs)
       if (delayMs !== undefined) {
         logger.debug({ id, error, delayMs }, 'the target was away; the attempt does not count')
-        const isOver = timeOf(id) < clock.ago(retentionMs)
+        // A dead letter that was replayed has its time anew.
+        const isOver = Math.max(timeOf(id), replayedAt) < clock.ago(retentionMs)
         return isOver ? { id, as: 'dead', reason: 'outage', error } : { id, as: 'back', delayMs, error }
       }
     }

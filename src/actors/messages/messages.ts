@@ -7,7 +7,7 @@ import { Mutex } from 'async-mutex'
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
-import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
+import { type Failure, livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { OUTCOMES } from '../../runtime/metrics.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
@@ -85,6 +85,7 @@ export class MessagesActor extends Actor implements Messages {
   /** The directory changed while lanes were being taken and released: compare once more. */
   #mustReconcileAgain = false
   #delivered = 0
+  #lastFailure: Failure | null = null
   /** That run or wait for their turn. */
   #redeliveries = 0
 
@@ -124,12 +125,12 @@ export class MessagesActor extends Actor implements Messages {
 
   override status(): ActorStatus {
     const lanes: Record<number, number> = {}
-    let dead = 0
-    let inHand = 0
+    let [retrying, dead, inHand] = [0, 0, 0]
     let oldestAt: number | null = null
     for (const lane of this.#consumers.keys()) {
       const depth = this.#depths.get(lane)
       lanes[lane] = (depth?.waiting ?? 0) + (depth?.inHand ?? 0)
+      retrying += depth?.retrying ?? 0
       dead += depth?.dead ?? 0
       inHand += depth?.inHand ?? 0
       if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt))
@@ -139,15 +140,8 @@ export class MessagesActor extends Actor implements Messages {
     const { outage } = this.#breaker
     const paused = this.#breaker.pause.isPaused
     return {
-      ...super.status(),
-      handled: this.#delivered,
-      missing,
-      lanes,
-      inHand,
-      dead,
-      oldestAt,
-      outage,
-      paused,
+      ...{ ...super.status(), handled: this.#delivered, missing, lanes, inHand, dead, oldestAt },
+      ...{ outage, paused, retrying, lastFailure: this.#lastFailure },
     }
   }
 
@@ -177,7 +171,9 @@ export class MessagesActor extends Actor implements Messages {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) {
-          return { ...found, outage: found.state === 'queued' ? this.#breaker.outage : null }
+          const { outage, pause } = this.#breaker
+          const isQueued = found.state === 'queued'
+          return { ...found, outage: isQueued ? outage : null, paused: isQueued && pause.isPaused }
         }
         await this.context.clock.sleep(leftMs, settled.signal)
       } finally {
@@ -377,6 +373,9 @@ export class MessagesActor extends Actor implements Messages {
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
       onDead: (from, ids) => void this.#keepDead(from, ids),
+      onFailed: (error) => {
+        this.#lastFailure = { target: this.#runner?.target ?? '', at: clock.now(), error }
+      },
       onLost: () => void this.#dropLanes([lane]),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
@@ -401,7 +400,7 @@ export class MessagesActor extends Actor implements Messages {
     return count
   }
 
-  #tellOutage({ target, since, why }: Outage, lastedMs?: number): void {
+  #tellOutage({ target, since, why }: Omit<Outage, 'nextProbeAt'>, lastedMs?: number): void {
     const { logger } = this.context
     const facts = { target, since: new Date(since).toISOString(), why }
     if (lastedMs === undefined) logger.warn(facts, 'the target is away: messages wait, only probes are sent')

@@ -74,10 +74,10 @@ function publicEntry(actor: ActorEntry): object {
   if (role === 'facade') return { ...entry, connections: actor.connections ?? 0 }
   if (role !== 'messages') return entry
   const waiting = Object.values(actor.lanes ?? {}).reduce((sum, count) => sum + count, 0)
-  const { oldestAt = null, dead = 0, outage = null } = actor
+  const { oldestAt = null, dead = 0, retrying = 0, lastFailure = null, outage = null } = actor
   return {
-    ...{ ...entry, waiting, oldestAt: isoOrNull(oldestAt), dead },
-    outage: outageJson(outage),
+    ...{ ...entry, waiting, oldestAt: isoOrNull(oldestAt), retrying, dead, outage: outageJson(outage) },
+    lastFailure: lastFailure && { ...lastFailure, at: isoOrNull(lastFailure.at) },
   }
 }
 

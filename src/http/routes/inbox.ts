@@ -147,12 +147,15 @@ function unknown(): never {
 
 /** The bodies in memory by source; those that anybody may post to have one share together. */
 class Shares {
+  readonly #unchecked = new BodyShare('sources without a check')
   readonly #bySource = new Map<string, BodyShare>()
 
   of(name: string, { verify }: Source): BodyShare {
-    const whose = verify === 'none' ? 'sources without a check' : `the source ${name}`
-    const share = this.#bySource.get(whose) ?? new BodyShare(whose)
-    this.#bySource.set(whose, share)
+    if (verify === 'none') return this.#unchecked
+    const known = this.#bySource.get(name)
+    if (known !== undefined) return known
+    const share = new BodyShare(`the source ${name}`)
+    this.#bySource.set(name, share)
     return share
   }
 }

@@ -23,6 +23,17 @@ export interface Outage {
   since: number
   /** The last error. */
   why: string
+  /** When the target is probed next (ms since 1970); null while delivery is paused: then it is not. */
+  nextProbeAt: number | null
+}
+
+/** The last attempt to deliver that failed, or met an outage, of one process. */
+export interface Failure {
+  /** As `Outage.target`. */
+  target: string
+  /** ms since 1970 */
+  at: number
+  error: string
 }
 
 /** An actor's status, sent with each heartbeat. */
@@ -39,6 +50,9 @@ export interface ActorStatus {
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
+  /** Of a messages actor: pending messages that wait for another attempt, as of `Depth`; null: none has failed yet. */
+  retrying?: number
+  lastFailure?: Failure | null
   /** Of a messages actor: null while its target answers. */
   outage?: Outage | null
   /** Of a messages actor: an operator has paused delivery. */

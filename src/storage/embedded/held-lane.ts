@@ -12,7 +12,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
-import { eachOnce, queuedAt } from '../lane.ts'
+import { CLAIMED_FIRST, eachOnce, queuedAt } from '../lane.ts'
 import { CLAIM_MAX_BYTES, PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   Claimed,
@@ -376,7 +376,8 @@ export class HeldLane {
     }
     const inHand = this.#inHand.size
     const oldestAt = oldest === null ? null : timeOf(oldest)
-    const depth = { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    const counts = { retrying: this.home.retryingCount(), dead: this.home.deadCount() }
+    const depth = { waiting: Math.max(0, waiting), inHand, ...counts, oldestAt }
     if (this.#idle !== undefined && this.#isIdle() && inHand === 0) this.#idle.depth = depth
     return depth
   }
@@ -463,7 +464,7 @@ export class HeldLane {
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      const { id, bytes, file, seq, starts, deaths, suspect } = message
+      const { id, bytes, file, seq, ...known } = message
       if (!this.#retryRoom.take(bytes, claimed.length === 0)) {
         this.#isShortForRetries = true
         break
@@ -474,7 +475,7 @@ export class HeldLane {
       }
       const text = home.textOf(id)
       this.#inHand.set(id, { id, text, file, seq, row: undefined, isRetry: true })
-      claimed.push({ id, text, starts, deaths, suspect })
+      claimed.push({ id, text, ...known })
     }
     const names = this.#unsettledFiles()
     this.#turn++
@@ -515,7 +516,7 @@ export class HeldLane {
           continue
         }
         this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
-        claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
+        claimed.push({ id, text, ...CLAIMED_FIRST })
         bytes += Buffer.byteLength(text)
       }
       if (claimed.length === maxCount) break

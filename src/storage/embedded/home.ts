@@ -62,7 +62,8 @@ const SCHEMA = `
     at INTEGER NOT NULL, attempts INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, due INTEGER NOT NULL, open INTEGER NOT NULL, suspect INTEGER NOT NULL,
-    firstError TEXT NOT NULL, lastError TEXT NOT NULL, deaths INTEGER NOT NULL DEFAULT 0);
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL, deaths INTEGER NOT NULL DEFAULT 0,
+    replayedAt INTEGER NOT NULL DEFAULT 0);
   CREATE INDEX start_due ON start(open, due);
   CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, reason TEXT NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL,
@@ -72,9 +73,9 @@ const TABLES = ['file', 'delivered', 'start', 'dead']
 
 /** The columns of `Attempts`, in its names. */
 const ATTEMPTS = 'starts, due AS dueAt, open, suspect, firstError, lastError'
-/** Earlier versions did not count deaths. Their homes get the column when they are opened to write. */
-const ADD_DEATHS = 'ALTER TABLE start ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0'
-const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+/** Homes of earlier versions lack these. They get them, in this order, when they are opened to write. */
+const NEWER_COLUMNS = ['deaths', 'replayedAt']
+const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   starts = excluded.starts, due = excluded.due, open = excluded.open, suspect = excluded.suspect,
   firstError = excluded.firstError, lastError = excluded.lastError, deaths = excluded.deaths`
 const BURY = 'INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING'
@@ -104,7 +105,9 @@ function isInRun({ id: firstId, count }: Pick<Run, 'id' | 'count'>, id: string):
 }
 
 /** A message that was started before, to be in hand again. */
-export interface Due extends Omit<InHand, 'text'>, Pick<Attempts, 'starts' | 'deaths' | 'suspect'> {
+export interface Due
+  extends Omit<InHand, 'text'>,
+    Pick<Attempts, 'starts' | 'deaths' | 'suspect' | 'replayedAt'> {
   /** Of its text. */
   bytes: number
 }
@@ -236,13 +239,14 @@ export class Home {
   }
 
   #attempts(id: string): Attempts | undefined {
-    const row = this.#one(`SELECT ${ATTEMPTS}, ${this.#deaths()} FROM start WHERE id = ?`, id)
+    const row = this.#one(`SELECT ${ATTEMPTS}, ${this.#newer()} FROM start WHERE id = ?`, id)
     return row && attemptsIn(row)
   }
 
-  /** The column, as a file has it that can only be read and was written by an earlier version. */
-  #deaths(): string {
-    return this.#unwritable === undefined || hasDeaths(this.#open.database) ? 'deaths' : '0 AS deaths'
+  /** The newer columns, as a file has them that can only be read and was written by an earlier version. */
+  #newer(): string {
+    const lacking = this.#unwritable === undefined ? [] : lackingColumns(this.#open.database)
+    return NEWER_COLUMNS.map((name) => (lacking.includes(name) ? `0 AS ${name}` : name)).join(', ')
   }
 
   #keep(hand: InHand, attempts: Attempts): void {
@@ -265,7 +269,7 @@ export class Home {
 
   /** Messages whose next start is due, the longest due first. */
   due(limit: number): Due[] {
-    const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#deaths()} FROM start
+    const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#newer()} FROM start
       WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?`
     const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
       suspect: number
@@ -289,6 +293,12 @@ export class Home {
     const count = this.#one('SELECT count(*) AS count FROM start')!['count'] as number
     // Asked for apart: together with the count, every row would be looked at.
     return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
+  }
+
+  /** Those of them that a failure or an outage has put off. */
+  retryingCount(): number {
+    const sql = 'SELECT count(*) AS count FROM start WHERE open = 0 AND due > 0'
+    return this.#one(sql)!['count'] as number
   }
 
   deadCount(): number {
@@ -372,8 +382,8 @@ export class Home {
     const bytes = this.#bytesOfLetter(id)
     if (bytes === null) return null
     this.#sql(
-      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0 FROM dead WHERE id = ? AND purged = 0`,
-    ).run(id)
+      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0, ? FROM dead WHERE id = ? AND purged = 0`,
+    ).run(this.#clock.now(), id)
     this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
     return bytes
   }
@@ -466,7 +476,11 @@ export class Home {
   #openToWrite(): OpenFile {
     return openToWrite(this.#path, (open) => {
       const { database } = checkTables(open)
-      if (!hasDeaths(database)) transact(database, () => database.exec(ADD_DEATHS))
+      const lacking = lackingColumns(database)
+      if (lacking.length > 0) {
+        const add = (name: string) => `ALTER TABLE start ADD COLUMN ${name} INTEGER NOT NULL DEFAULT 0;`
+        transact(database, () => database.exec(lacking.map(add).join('')))
+      }
       if (!isByTime(database)) transact(database, () => database.exec(BY_TIME))
       ;({ openCount: this.leftOpenCount, buriedCount: this.buriedCount } = adoptStarts(
         database,
@@ -498,10 +512,9 @@ function checkTables(open: OpenFile): OpenFile {
   return open
 }
 
-function hasDeaths(database: DatabaseSync): boolean {
-  return (
-    database.prepare(`SELECT 1 FROM pragma_table_info('start') WHERE name = 'deaths'`).get() !== undefined
-  )
+function lackingColumns(database: DatabaseSync): string[] {
+  const names = database.prepare(`SELECT name FROM pragma_table_info('start')`).all()
+  return NEWER_COLUMNS.filter((name) => !names.some((row) => row['name'] === name))
 }
 
 function isByTime(database: DatabaseSync): boolean {
@@ -517,7 +530,7 @@ function adoptStarts(
   return transact(database, () => {
     let buriedCount = 0
     const rows = database
-      .prepare(`SELECT id, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
+      .prepare(`SELECT id, file, seq, ${ATTEMPTS}, ${NEWER_COLUMNS} FROM start WHERE open = 1 OR due > ?`)
       .all(latestDue)
     const textOf = database.prepare('SELECT body AS text FROM start WHERE id = ?')
     const [keepOne, buryOne] = [database.prepare(KEEP), database.prepare(BURY)]
@@ -540,14 +553,15 @@ function adoptStarts(
 
 function attemptsIn(row: Record<string, unknown>): Attempts {
   const { open, suspect, ...rest } = row as unknown as AttemptsRow
-  const { starts, deaths, dueAt, firstError, lastError } = rest
-  return { starts, deaths, dueAt, open: open === 1, suspect: suspect === 1, firstError, lastError }
+  const { starts, deaths, dueAt, replayedAt, firstError, lastError } = rest
+  const flags = { open: open === 1, suspect: suspect === 1 }
+  return { starts, deaths, dueAt, ...flags, replayedAt, firstError, lastError }
 }
 
 function keep(statement: StatementSync, { id, text, file, seq }: InHand, attempts: Attempts): void {
-  const { starts, deaths, dueAt, open, suspect, firstError, lastError } = attempts
-  const errors = [firstError, lastError]
-  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), ...errors, deaths)
+  const { starts, deaths, dueAt, open, suspect, replayedAt, firstError, lastError } = attempts
+  const ends = [firstError, lastError, deaths, replayedAt]
+  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), ...ends)
 }
 
 function bury(statement: StatementSync, { id, text, file, seq }: InHand, letter: Letter, now: number): void {

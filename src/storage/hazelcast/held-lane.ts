@@ -175,6 +175,7 @@ export class HeldLane {
     return {
       waiting,
       inHand: inHand.size,
+      retrying: lone.retryingCount,
       dead: dead.count,
       oldestAt: Number.isFinite(oldestAt) ? oldestAt : null,
     }
@@ -185,7 +186,7 @@ export class HeldLane {
     const { lane, lone, dead, leaving } = this.#state
     return dead.change(ids, async (id, letter) => {
       await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
-      await lone.write(id, letter.text, { ...UNSTARTED, replayed: true })
+      await lone.write(id, letter.text, { ...UNSTARTED, replayed: true, replayedAt: this.#clock.now() })
       await dead.remove(id, letter)
       this.wake()
     })

@@ -496,15 +496,19 @@ test('missing() names what keeps posts from being taken, degraded() what does no
   const others = ['logging-2: its cluster: not connected', 'logging-3: restarting']
   assert.deepEqual([facade.missing(), facade.degraded()], [[], [...others, 'messages-1: room on the disk']])
   await post('taken')
-  const outage = { target: 'the handler', since: 60_000, why: 'refused' }
-  const later = { ...outage, since: 61_000, why: 'a time-out' }
+  const outage = { target: 'the handler', since: 60_000, why: 'refused', nextProbeAt: 70_000 }
+  const later = { ...outage, since: 61_000, why: 'a time-out', nextProbeAt: 69_000 }
   directory.set(
     LOGGING,
     entryOf('messages-1', { outage: later, ...lanes(0, 2) }),
     entryOf('messages-2', { outage, ...lanes(1, 3) }),
   )
   const told = 'an outage of the handler since 1970-01-01T00:01:00.000Z: messages wait'
-  assert.deepEqual([facade.missing(), facade.degraded()], [[], [told]])
+  const next = ', the next probe is at 1970-01-01T00:01:09.000Z'
+  assert.deepEqual([facade.missing(), facade.degraded()], [[], [told + next]])
+  const paused = { ...outage, nextProbeAt: null }
+  directory.set(LOGGING, entryOf('messages-1', { outage: paused, ...lanes(0, 1, 2, 3) }))
+  assert.deepEqual(facade.degraded(), [told])
   directory.set(entryOf('logging-1', { state: 'failed' }), away)
   const missing = ['logging-1: it keeps crashing', 'logging-2: its cluster: not connected']
   assert.deepEqual(

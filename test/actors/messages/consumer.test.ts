@@ -37,6 +37,7 @@ class Bench {
   readonly shown: string[] = []
   readonly settled: string[] = []
   readonly dead: string[] = []
+  readonly failed: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -90,6 +91,7 @@ class Bench {
           this.shown.push(text)
         }
       },
+      onFailed: (error) => this.failed.push(error),
       onSettled: (ids) => this.settled.push(...ids),
       onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
@@ -221,6 +223,7 @@ test('a poison message is tried five times with backoff, then it is a dead lette
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
   assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
+  assert.deepEqual(bench.failed, ['Error: no 1', 'Error: no 2', 'Error: no 3', 'Error: no 4', 'Error: no 5'])
 })
 
 test('handlers of all lanes share the slots, and each message runs once', async () => {
@@ -441,6 +444,11 @@ test('a lone message that meets an outage until the retention is over is a dead 
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
   assert.deepEqual([letter!.id, letter!.reason, letter!.lastError], [id, 'outage', 'Error: refused'])
   assert.ok(bench.settled.includes(id!))
+  await bench.backend.queue.replay(0, [id!])
+  await bench.clock.advance(RETENTION_MS - 20_000)
+  assert.deepEqual(await bench.backend.queue.dead(0, { limit: 9 }), [], 'a replay gives it that time anew')
+  await bench.clock.advance(40_000)
+  assert.equal((await bench.backend.queue.dead(0, { limit: 9 })).length, 1)
 })
 
 test('an error that says so makes a dead letter at once, of an outage too', async () => {

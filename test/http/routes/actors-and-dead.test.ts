@@ -24,8 +24,13 @@ const ACTORS: object[] = [
     state: 'draining',
     waiting: 9,
     oldestAt: '1970-01-01T00:00:00.000Z',
+    retrying: 4,
     dead: 6,
-    outage: { target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
+    outage: {
+      ...{ target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
+      nextProbeAt: '1970-01-01T00:00:01.000Z',
+    },
+    lastFailure: { target: 'the handler', at: '1970-01-01T00:00:00.000Z', error: 'Error: no' },
   },
   {
     ...{
@@ -35,9 +40,9 @@ const ACTORS: object[] = [
       state: 'starting',
       waiting: 0,
       oldestAt: null,
-      dead: 0,
+      ...{ retrying: 0, dead: 0 },
     },
-    outage: null,
+    ...{ outage: null, lastFailure: null },
   },
 ]
 

@@ -151,7 +151,12 @@ test('restarts of an actor are counted over its removal', async () => {
 
 test('an outage counts once, whichever actors meet it, and shows the origin only', async () => {
   const bench = new Bench()
-  const outage = { target: 'https://user.example:8443/secret/path', since: 0, why: 'refused' }
+  const outage = {
+    target: 'https://user.example:8443/secret/path',
+    since: 0,
+    why: 'refused',
+    nextProbeAt: null,
+  }
   const target = '{target="https://user.example:8443"}'
   assert.equal(await bench.get(`mailroom_outage_active${target}`), 0)
   assert.equal(await bench.get(`mailroom_outage_seconds_total${target}`), 0)
