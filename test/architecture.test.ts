@@ -8,6 +8,7 @@ import test from 'node:test'
 const STORAGE_WORDS = [
   'content',
   'dead-filter',
+  'dead-groups',
   'ids',
   'lane',
   'lanes',

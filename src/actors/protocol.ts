@@ -12,6 +12,8 @@ import type {
   ClusterState,
   Dead,
   DeadFilter,
+  DeadGroup,
+  DeadGroups,
   DeadHead,
   DeliveredHead,
   LaneBatch,
@@ -28,6 +30,45 @@ import type {
 } from '../storage/ports.ts'
 import type { Preview } from '../storage/preview.ts'
 
+/** What a reader of the log wants of it. */
+export interface LogSearch {
+  /** Of each body only so many first characters (code points). */
+  characters?: number
+  /** Only messages of this source. */
+  source?: string
+  /** Only messages whose body is text that has this in it. */
+  contains?: string
+  /** Messages that may be looked at: 1 to `SEARCH_MAX_COUNT`. */
+  mostCount: number
+}
+
+/** A message as it is stored; with its body cut, if that was asked for: `bytes` is then the length of the whole body. */
+export interface LogItem extends Message {
+  bytes?: number
+}
+
+/** What was found in a part of the log. */
+export interface LogFound {
+  items: LogItem[]
+  /** Messages that were looked at. */
+  looked: number
+  /** The id of the last of them; null when there was none. */
+  last: string | null
+  /** There is nothing behind `last`. */
+  isEnd: boolean
+}
+
+/** The groups of the dead letters of some lanes. */
+export interface DeadCounts {
+  /** Up to 100, the largest first. */
+  groups: DeadGroup[]
+  /** Letters that were counted, and those of them that are in no group here. */
+  counted: number
+  others: number
+  /** Where to go on; null at the end of the last lane. */
+  next: { lane: number; after: string } | null
+}
+
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
   /** @param leftMs From a caller on another node: the time until the deadline, instead of `deadlineAt`. Else null. */
@@ -36,6 +77,8 @@ export interface Logging {
   get(id: string): Promise<Logged | undefined>
   /** As `Log.follow`, without the texts. */
   follow(position: LogPosition, limit: number): Promise<LoggedPart>
+  /** Reads a page of the log, shows what is asked for of it, and says how far it looked. */
+  search(range: Range, search: LogSearch): Promise<LogFound>
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
   /** How the cluster of the log is; null on the embedded backend. */
@@ -123,6 +166,8 @@ export interface Messages {
   deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]>
   /** As `Queue.sift`, of all its lanes. */
   sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage>
+  /** As `Queue.groupDead`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups>
   /** As `Queue.replay`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
   replayMany(lane: number, ids: readonly string[]): Promise<number>
   /** As `Queue.purge`. @throws As `replayMany`. */
@@ -253,6 +298,11 @@ export interface Facade {
    * `PAGE_MAX_BYTES`; empty only at the end. So are those of a store, and of dead letters.
    */
   logPage(range: Range): Promise<Message[]>
+  /**
+   * A part of a page of the log, as `logPage`, searched where it is read: up to `SEARCH_SLICE_MS`. It may have found none,
+   * and yet there may be more.
+   */
+  searchLog(range: Range, search: LogSearch): Promise<LogFound>
   /** A part of a page of one messages actor's store. @throws `MR_NOT_FOUND` when there is no such messages actor. */
   storePage(name: string, range: Range): Promise<Message[]>
   /** Undefined when the message is not in the log. With a wait: when it is delivered or dead, or the wait is over. */
@@ -291,6 +341,12 @@ export interface Facade {
     change: 'replay' | 'purge',
     range: { after?: string; limit: number } & DeadFilter,
   ): Promise<DeadChanged>
+  /**
+   * Counts the dead letters of all lanes by group, from `lane` on after `after`, for up to `BULK_SLICE_MS`.
+   *
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_LANE_ELSEWHERE` while a lane is on its way.
+   */
+  deadGroups(from: { lane: number; after?: string }): Promise<DeadCounts>
   /**
    * Redrives the oldest messages after an id: up to `limit` of them (1 to 1,000), for up to `BULK_SLICE_MS`.
    * Handlers of messages that the queue had lost may run again. Safe to repeat.

@@ -19,6 +19,41 @@ const TYPES: Record<string, string> = {
 const FOR_EVER = 'public, max-age=31536000, immutable'
 const REVALIDATED = 'no-cache'
 
+/** The dashboard's, each after those it imports. */
+const MODULES = [
+  'dom',
+  'api',
+  'text',
+  'live',
+  'actions',
+  'health',
+  'charts',
+  'flow',
+  'message',
+  'log',
+  'dead',
+  'main',
+]
+
+/** A value that is made when it is first asked for: few facades are ever asked. */
+export function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
+
+/** The files of all pages. @throws When one cannot be read: the package lacks it. */
+export const files = once(() => {
+  const charts = import.meta.resolve('uplot/dist/uPlot.iife.min.js')
+  const own = ['icon.svg', 'style.css', ...MODULES.map((name) => `${name}.js`)]
+  return new Assets([
+    ...[new URL(charts), new URL('uPlot.min.css', charts), new URL('./assets/docs.css', import.meta.url)],
+    ...own.map((name) => new URL(`./page/${name}`, import.meta.url)),
+  ])
+})
+
 /** A file as it is sent. */
 export interface Asset {
   /** With the hash of its content. */

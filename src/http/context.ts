@@ -6,6 +6,7 @@ import type { Clock, Random } from '../runtime/clock.ts'
 import type { Figures } from '../runtime/figures.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
+import { SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
 import { isId } from '../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
 import type { Receipt } from '../storage/ports.ts'
@@ -84,6 +85,9 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   return query
 }
 
+/** Reads of lists of messages at once, over all routes. */
+export const READERS_MAX = 200
+
 /** The `limit` of a page. */
 export const PAGE_LIMIT = { min: 1, max: PAGE_MAX_COUNT, fallback: 100 }
 
@@ -109,6 +113,13 @@ export function idParameter<K extends string>(query: Query, name: K): { [P in K]
   const value = query[name]
   if (value === undefined) return {}
   return { [name]: checkId(value, `query parameter "${name}"`) } as { [P in K]?: string }
+}
+
+/** The query parameter `source`, the name of a source, as an object to spread: `{}` when absent. */
+export function sourceParameter({ source }: Query): { source?: string } {
+  if (source === undefined) return {}
+  if (SOURCE_NAME.test(source)) return { source }
+  throw badRequest({ where: 'query parameter "source"', expected: SOURCE_NAME_WORDS, got: quoted(source) })
 }
 
 /** Returns a message id. @throws {MailroomError} `MR_REQUEST_INVALID` when `value` is none. */

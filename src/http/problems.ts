@@ -6,8 +6,8 @@ import type { Context } from 'koa'
 import type { Random } from '../runtime/clock.ts'
 import { type Details, type ErrorCode, isMailroomError, MailroomError } from '../runtime/errors.ts'
 
-/** Code -> status and title. */
-const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
+/** Code -> its status and title. */
+export const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_CONFIG_INVALID: { status: 409, title: 'Configuration invalid' },
   MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
   MR_REQUEST_INVALID: { status: 400, title: 'Request invalid' },
@@ -46,7 +46,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_INTERNAL: { status: 500, title: 'Internal error' },
 }
 
-const WAIT_AND_RETRY = new Set([429, 503])
+/** Statuses whose answers carry `Retry-After`. */
+export const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
 /** So many characters of a request are quoted in an error. */
 const QUOTED_CHARACTERS = 64

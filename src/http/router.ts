@@ -1,15 +1,16 @@
 /** The router, built from the route table. It checks path, method and query parameters, then calls the handler. */
 import { Router } from '@koa/router'
-import type { Context, Middleware } from 'koa'
+import type { Context, Middleware, Next } from 'koa'
 import { MailroomError } from '../runtime/errors.ts'
 import { hasBody } from './body.ts'
-import { type ApiContext, type Endpoint, parseQuery } from './context.ts'
+import { type ApiContext, type Endpoint, parseQuery, READERS_MAX } from './context.ts'
 import { headOf } from './head.ts'
 import { ConcurrencyLimit } from './overload.ts'
 import { badRequest, shortened } from './problems.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { deadRoutes } from './routes/dead.ts'
 import { deliveryRoutes } from './routes/delivery.ts'
+import { docsRoutes } from './routes/docs.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { inboxRoutes } from './routes/inbox.ts'
@@ -20,9 +21,6 @@ import { metricsRoutes } from './routes/metrics.ts'
 import { pageRoutes } from './routes/page.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
-
-/** Reads of lists of messages at once, over all routes. */
-const READERS_MAX = 200
 
 /** `routes` answers what the table knows; `unrouted` throws `MR_NOT_FOUND` or `MR_METHOD_UNSUPPORTED`. */
 export function createRouter(api: ApiContext): { routes: Middleware; unrouted: Middleware } {
@@ -40,14 +38,22 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...healthRoutes(api),
     ...metricsRoutes(api),
     ...pageRoutes(api),
+    ...docsRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
+  /** `/dead/groups` is no `/dead/{id}`: a path that stands in the table has the methods of its own rows only. */
+  const plain = new Set(Object.values<Route>(ROUTES).flatMap(({ path }) => (path.includes('{') ? [] : path)))
+  const isAnother = (route: Route, path: string) => route.path !== path && plain.has(path)
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {
     const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1')
-    router.register(path, [route.method], (context: Context) => answer(context, route, handlers[operation]))
+    router.register(path, [route.method], (context: Context, next: Next) =>
+      isAnother(route, context.path) ? next() : answer(context, route, handlers[operation]),
+    )
   }
   const unrouted: Middleware = ({ method, path }) => {
-    const layers = router.match(path, method).path
+    const known = router.match(path, method).path
+    const own = known.filter((layer) => layer.path === path)
+    const layers = own.length > 0 ? own : known
     if (layers.length === 0) throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
     const allowed = [...new Set(layers.flatMap((layer) => layer.methods))]
     throw new MailroomError('MR_METHOD_UNSUPPORTED', { method, path: shortened(path), allowed })

@@ -233,6 +233,8 @@ export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives, or changes dead letters in bulk, for this long in one request. */
 export const BULK_SLICE_MS = ASK_TIMEOUT_MS
+/** A logging actor searches the log for this long in one call. */
+export const SEARCH_SLICE_MS = Math.floor(BULK_SLICE_MS / 10)
 /** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
 export const NODE_POLL_MS = SECOND_MS
 /** Another node must answer within this time. */

@@ -4,6 +4,7 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Delivered,
   DeliveredHead,
@@ -29,6 +30,7 @@ type CallOfLane =
   | 'depth'
   | 'dead'
   | 'sift'
+  | 'groupDead'
   | 'replay'
   | 'purge'
 
@@ -92,6 +94,10 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
 
   sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
     return this.in(lane, (held) => held.sift(range, filter))
+  }
+
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.in(lane, (held) => held.groupDead(range))
   }
 
   replay(lane: number, ids: readonly string[]): Promise<number> {

@@ -181,8 +181,35 @@ export interface DeadFilter {
   source?: string
   /** What the reason begins with. */
   reason?: string
+  /** The name of its group. */
+  group?: string
   /** They died before this instant (ms since 1970). */
   diedBefore?: number
+}
+
+/** Dead letters with one reason whose last errors have the same first line but for their numbers. */
+export interface DeadGroup {
+  /** Its name: a hash of reason and error. */
+  group: string
+  /** Up to 200 characters of it. */
+  reason: string
+  /** The same of the first line of the last error; each number is a `#`. */
+  error: string
+  count: number
+  /** The id of one of them. */
+  example: string
+  /** When the first and the last of them died, ms since 1970. */
+  oldestAt: number
+  newestAt: number
+}
+
+/** The groups of a range of dead letters. */
+export interface DeadGroups {
+  groups: DeadGroup[]
+  /** Letters that were counted. */
+  counted: number
+  /** The id of the last of them; null at the end. */
+  last: string | null
 }
 
 /** A dead letter that was looked at. */
@@ -302,6 +329,11 @@ export interface Queue {
    * filter does not ask for a source. Fewer than `limit` only at the end.
    */
   sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]>
+  /**
+   * Counts up to `limit` of a lane's dead letters after `after` (exclusive), oldest first, by group; fewer where reading
+   * them takes long, but one at least. Reads no texts where the store can leave them out.
+   */
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups>
   /**
    * Makes those of these messages pending again that are dead letters, their attempts at 0, durably when it resolves.
    * When it throws, some of them may be pending.

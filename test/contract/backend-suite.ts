@@ -370,6 +370,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await assert.rejects(queue.depth(LANE), elsewhere)
         await assert.rejects(queue.dead(LANE, { limit: 1 }), elsewhere)
         await assert.rejects(queue.sift(LANE, { after: MIN_ID, limit: 1 }, {}), elsewhere)
+        await assert.rejects(queue.groupDead(LANE, { after: MIN_ID, limit: 1 }), elsewhere)
         await assert.rejects(queue.replay(LANE, [id]), elsewhere)
         await assert.rejects(queue.purge(LANE, [id]), elsewhere)
         await assert.rejects(queue.redrive(LANE, [{ id, text: 'a' }]), elsewhere)
@@ -960,6 +961,58 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const early = await meant({ diedBefore: first! + 1 })
         assert.match(early, second! > first! ? /^0,1 not,/ : /^0,1/)
         assert.equal(await meant({ diedBefore: Date.now() + 60_000 }), '0,1,2,3,4')
+      })
+
+      test('dead letters are counted by reason and error, page by page, and a group is what a filter means', async () => {
+        const { queue } = messages
+        const errors = [
+          'Error: 500 of 17\n  at a',
+          'Error: 404 of 2\n  at b',
+          'Error: refused',
+          '',
+          'Error: 1 of 1',
+        ]
+        const ids = await append(...'abcdef')
+        await claimAll(queue, LANE, ids.length)
+        for (const [index, id] of ids.entries()) {
+          const [reason, error] = [index === 4 ? 'outage' : 'It failed', errors[index] ?? errors[0]!]
+          await settle(id, { as: 'dead', reason, error })
+        }
+        assert.equal(await queue.purge(LANE, [ids[3]!]), 1)
+        const count = async (range: { after: string; limit: number }) => {
+          const { groups, counted, last } = await queue.groupDead(LANE, range)
+          const shown = groups.map(({ reason, error, count, example }) => [
+            ...[reason, error, count, ids.indexOf(example)],
+          ])
+          return { shown: shown.sort(), counted, last: last === null ? null : ids.indexOf(last) }
+        }
+        const hashed = 'Error: # of #'
+        assert.deepEqual(await count({ after: MIN_ID, limit: 9 }), {
+          shown: [
+            ['It failed', hashed, 3, 0],
+            ['It failed', 'Error: refused', 1, 2],
+            ['outage', hashed, 1, 4],
+          ],
+          ...{ counted: 5, last: null },
+        })
+        const part = { shown: [['It failed', hashed, 1, 1]], counted: 1, last: 1 }
+        assert.deepEqual(await count({ after: ids[0]!, limit: 1 }), part)
+        assert.deepEqual(await count({ after: ids[5]!, limit: 9 }), { shown: [], counted: 0, last: null })
+        const { groups } = await queue.groupDead(LANE, { after: MIN_ID, limit: 9 })
+        const [largest] = groups.toSorted((a, b) => b.count - a.count)
+        const letters = await queue.dead(LANE, { limit: 9 })
+        assert.deepEqual([largest!.oldestAt, largest!.newestAt], [letters[0]!.deadAt, letters.at(-1)!.deadAt])
+        const sifted = await queue.sift(LANE, { after: MIN_ID, limit: 9 }, { group: largest!.group })
+        assert.deepEqual(
+          sifted.map(({ id, isMeant }) => [ids.indexOf(id), isMeant]),
+          [
+            [0, true],
+            [1, true],
+            [2, false],
+            [4, false],
+            [5, true],
+          ],
+        )
       })
 
       test('many dead letters are replayed and purged in one call, each once, and others are left alone', async () => {

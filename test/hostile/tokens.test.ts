@@ -31,6 +31,7 @@ const RIGHT: Record<Operation, { status: number; query?: string; body?: string; 
   getDead: { status: 200 },
   replayManyDead: { status: 200 },
   purgeManyDead: { status: 200 },
+  getDeadGroups: { status: 200 },
   getDeadOne: { status: 404 },
   replayDead: { status: 404 },
   deleteDead: { status: 404 },
@@ -46,6 +47,8 @@ const RIGHT: Record<Operation, { status: number; query?: string; body?: string; 
   getHistory: { status: 200 },
   // Without the fault in the query the answer would not end.
   getEvents: { status: 400, query: '?only=nothing' },
+  getOpenapi: { status: 200, open: true },
+  getDocs: { status: 200, open: true },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

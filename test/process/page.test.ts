@@ -90,7 +90,6 @@ describe('the dashboard', { skip }, () => {
       page = await openTab(browser, `${system.url}/`)
     })
     after(async () => {
-      await page.context().close()
       for (const end of endings) await end()
       receiver.stop()
     })

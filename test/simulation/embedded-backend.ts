@@ -209,6 +209,7 @@ export class EmbeddedModel implements BackendModel {
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
       sift: (lane, range, filter) => inLane(lane, (holding) => holding.sift(range, filter)),
+      groupDead: (lane, range) => inLane(lane, (holding) => holding.groupDead(range)),
       replay: (lane, ids) => inLane(lane, (holding) => holding.replay(ids)),
       purge: (lane, ids) => inLane(lane, (holding) => holding.purge(ids)),
       redrive: (lane) => inLane(lane, () => 0),

@@ -4,6 +4,7 @@
  */
 
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import {
@@ -20,6 +21,7 @@ import {
 import type {
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Range,
   SettledPlace,
@@ -238,6 +240,12 @@ export class SimHome {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.dead(range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    const letters = this.dead(range)
+    const last = letters.length < range.limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   replay(id: string): number | null {

@@ -1,12 +1,16 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
+import { searchLog } from '../../src/actors/logging/search.ts'
 import type {
   DeadChanged,
+  DeadCounts,
   EventCursor,
   EventSink,
   Facade,
   Following,
   Found,
   Lists,
+  LogFound,
+  LogSearch,
   Look,
   Redriven,
   Restored,
@@ -22,6 +26,7 @@ import type { Loss } from '../../src/runtime/losses.ts'
 import type { MetricsFormat } from '../../src/runtime/metrics.ts'
 import { type Stats, statsOf } from '../../src/runtime/stats.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
@@ -30,6 +35,7 @@ import type {
   Dead,
   DeadFilter,
   IdempotencyKey,
+  Logged,
   Message,
   Range,
   Receipt,
@@ -70,6 +76,8 @@ export class FakeFacade implements Facade {
   readonly batches: string[][] = []
   readonly keys: IdempotencyKey[] = []
   paused = false
+  /** Where `deadGroups` says that it goes on. */
+  nextGroups: DeadCounts['next'] = null
   readonly redelivered: string[] = []
   readonly followers = new Set<{
     topics: ReadonlySet<Topic>
@@ -188,6 +196,25 @@ export class FakeFacade implements Facade {
     this.pages.push(range)
     if (this.pages.length > this.goodPages) throw new Error('a page too many')
     return firstBytes(pageOf(this.messages, range), PAGE_MAX_BYTES)
+  }
+
+  searchLog(range: Range, search: LogSearch): Promise<LogFound> {
+    return searchLog(
+      { page: async (part) => this.#logged(await this.logPage(part)) },
+      this.#clock,
+      range,
+      search,
+    )
+  }
+
+  #logged(page: Message[]): Logged[] {
+    return page.map((message) => ({ ...message, lane: 0 }))
+  }
+
+  async deadGroups(): Promise<DeadCounts> {
+    this.#fail()
+    const counted = this.deadLetters.length
+    return { groups: groupsOf(this.deadLetters), counted, others: 0, next: this.nextGroups }
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {

@@ -5,6 +5,7 @@ import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
@@ -324,6 +325,12 @@ export class MemoryStore {
       sift: async (number, range, filter) => {
         const letters = [...(await held('sift', number)).dead.values()].filter(({ purged }) => !purged)
         return pageOf(letters, range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+      },
+      groupDead: async (number, range) => {
+        const letters = [...(await held('groupDead', number)).dead.values()].filter(({ purged }) => !purged)
+        const page = pageOf(letters, range)
+        const last = page.length < range.limit ? null : page.at(-1)!.id
+        return { groups: groupsOf(page), counted: page.length, last }
       },
       replay: async (number, ids) => {
         const lane = await held('replay', number)

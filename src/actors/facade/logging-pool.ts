@@ -27,7 +27,7 @@ import {
   type Stored,
   textBytesOf,
 } from '../../storage/ports.ts'
-import type { LoggedPart, Logging, Peers } from '../protocol.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
@@ -97,6 +97,10 @@ export class LoggingPool {
   /** As `Logging.follow`. */
   follow(position: LogPosition, limit: number): Promise<LoggedPart> {
     return this.#read('follow', (logging) => logging.follow(position, limit))
+  }
+
+  search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.#read('search', (logging) => logging.search(range, search))
   }
 
   /** As `Log.restore`. */

@@ -17,7 +17,8 @@ import type {
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
 import { previewOf } from '../../storage/preview.ts'
-import type { LoggedPart, Logging } from '../protocol.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch } from '../protocol.ts'
+import { searchLog } from './search.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
@@ -56,6 +57,10 @@ export class LoggingActor extends Actor implements Logging {
       const { messages, ...part } = await this.#log.follow(position, limit)
       return { ...part, messages: messages.map(({ id, text }) => ({ id, preview: previewOf(text) })) }
     })
+  }
+
+  async search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

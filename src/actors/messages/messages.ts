@@ -24,6 +24,7 @@ import { firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Delivered,
   DeliveredHead,
@@ -256,6 +257,10 @@ export class MessagesActor extends Actor implements Messages {
       const letters = await mergeById(sources, { limit, order: 'ascending' })
       return { letters, lanes: term === this.#term ? [...this.#consumers.keys()] : [] }
     })
+  }
+
+  async groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.mailbox.run(() => this.#queue.groupDead(lane, range))
   }
 
   async replayMany(lane: number, ids: readonly string[]): Promise<number> {

@@ -21,10 +21,11 @@ import { badRequest } from '../problems.ts'
 import { replyNewestFirst } from '../streams.ts'
 import { isoOrNull, outageJson } from './place.ts'
 
-const BODY_MAX_BYTES = 1024
+/** Of the body of `PUT /actors/{role}`. */
+export const PUT_MAX_BYTES = 1024
 
 /** What `PUT /actors/{role}` takes. */
-const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
+export const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 
 /** The routes of the actors. Scaling and restarting have no deadline: they take as long as actors drain. */
 export function actorRoutes(
@@ -46,7 +47,7 @@ export function actorRoutes(
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
       mediaTypeOf(context.req, ['application/json'])
-      const limits = { what: 'The body', limitBytes: BODY_MAX_BYTES, clock }
+      const limits = { what: 'The body', limitBytes: PUT_MAX_BYTES, clock }
       const count = countOf(utf8Of(await readBody(context.req, context.res, limits)))
       addToChange(context, { parameters: { count } })
       replyJson(context, 200, listOf(await facade.scale(role, count)))

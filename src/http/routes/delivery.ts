@@ -8,7 +8,7 @@ import { badRequest } from '../problems.ts'
 const BODY_MAX_BYTES = 1024
 
 /** What `PUT /delivery` takes. */
-const PutDelivery = z.strictObject({ paused: z.boolean() })
+export const PutDelivery = z.strictObject({ paused: z.boolean() })
 
 /** The routes of delivery. */
 export function deliveryRoutes({

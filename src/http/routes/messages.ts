@@ -29,12 +29,18 @@ import { placeJson } from './place.ts'
 import { hashOf, readPosted } from './posted.ts'
 import { ROUTES } from './table.ts'
 
-const STREAMS_MAX = 100
-const LONG_POLLS_MAX = 1000
-const REDELIVERIES_MAX = 100
-const WAIT_MAX_SECONDS = 30
-const KEY_MAX_CHARACTERS = 255
-const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
+/** Streams of lines at once. */
+export const STREAMS_MAX = 100
+/** Reads with `?wait=` at once. */
+export const LONG_POLLS_MAX = 1000
+/** Redeliveries at once. */
+export const REDELIVERIES_MAX = 100
+/** The seconds of `?wait=`. */
+export const WAIT_SECONDS = { min: 0, max: 30, fallback: 0 }
+/** Of an idempotency key. */
+export const KEY_MAX_CHARACTERS = 255
+/** The `limit` of both lists. */
+export const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 
 /** The routes of `/messages`. */
 export function messageRoutes(
@@ -102,7 +108,7 @@ export function messageRoutes(
 
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      const waitMs = numberParameter(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
+      const waitMs = numberParameter(query, 'wait', WAIT_SECONDS) * 1000
       await inSingleRoom(context, api, async (enter) => {
         if (waitMs === 0) await enter()
         const found = await (waitMs === 0

@@ -73,7 +73,7 @@ export const ROUTES = {
     method: 'GET',
     path: '/log',
     role: 'read',
-    query: ['limit', 'before', 'after'],
+    query: ['limit', 'before', 'after', 'text', 'source', 'contains'],
     types: [],
   },
   redriveLog: {
@@ -129,14 +129,21 @@ export const ROUTES = {
     method: 'POST',
     path: '/dead/replay',
     role: 'all',
-    query: ['limit', 'after', 'source', 'reason'],
+    query: ['limit', 'after', 'source', 'group', 'reason'],
     types: [],
   },
   purgeManyDead: {
     method: 'POST',
     path: '/dead/purge',
     role: 'all',
-    query: ['limit', 'after', 'source', 'reason'],
+    query: ['limit', 'after', 'source', 'group', 'reason'],
+    types: [],
+  },
+  getDeadGroups: {
+    method: 'GET',
+    path: '/dead/groups',
+    role: 'read',
+    query: ['lane', 'after'],
     types: [],
   },
   getDeadOne: {
@@ -216,18 +223,11 @@ export const ROUTES = {
     query: [],
     types: [],
   },
-  getPage: {
+  getEvents: {
     method: 'GET',
-    path: '/',
-    role: 'open',
-    query: 'any',
-    types: [],
-  },
-  getAsset: {
-    method: 'GET',
-    path: '/assets/{file}',
-    role: 'open',
-    query: 'any',
+    path: '/events',
+    role: 'read',
+    query: ['only', 'after'],
     types: [],
   },
   getHistory: {
@@ -237,11 +237,32 @@ export const ROUTES = {
     query: [],
     types: [],
   },
-  getEvents: {
+  getPage: {
     method: 'GET',
-    path: '/events',
-    role: 'read',
-    query: ['only', 'after'],
+    path: '/',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  getOpenapi: {
+    method: 'GET',
+    path: '/openapi.json',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  getDocs: {
+    method: 'GET',
+    path: '/docs',
+    role: 'open',
+    query: [],
+    types: [],
+  },
+  getAsset: {
+    method: 'GET',
+    path: '/assets/{file}',
+    role: 'open',
+    query: [],
     types: [],
   },
   getLivez: {

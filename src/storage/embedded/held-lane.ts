@@ -18,6 +18,7 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Delivered,
   DeliveredHead,
@@ -324,6 +325,10 @@ export class HeldLane {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.home.sift(range, filter)
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    return this.home.groupDead(range)
   }
 
   /** As `Queue.replay`. */

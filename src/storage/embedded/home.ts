@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
+import { groupsOf } from '../dead-groups.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
@@ -25,6 +26,7 @@ import { PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Message,
   Range,
@@ -371,10 +373,19 @@ export class Home {
 
   /** As `Queue.sift`. */
   sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
-    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, at AS deadAt FROM dead
+    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, lastError, at AS deadAt
+      FROM dead
       WHERE ${LETTERS_AFTER}`
     const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
     return letters.map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  /** As `Queue.groupDead`. */
+  groupDead({ after, limit }: { after: string; limit: number }): DeadGroups {
+    const sql = `SELECT id, reason, lastError, at AS deadAt FROM dead WHERE ${LETTERS_AFTER}`
+    const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
+    const last = letters.length < limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   /** Within `commit`. @returns The bytes of its text; null when there is no such dead letter. */

@@ -21,6 +21,7 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
   DeadHead,
   Delivered,
   DeliveredHead,
@@ -156,6 +157,10 @@ export class HeldLane {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
     return this.#state.dead.sift(range, filter)
+  }
+
+  groupDead(range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.#state.dead.group(range)
   }
 
   purge(ids: readonly string[]): Promise<number> {
