@@ -69,7 +69,7 @@ type Encoding = 'br' | 'gzip'
 const COMPRESS = { br: promisify<Buffer, Buffer>(brotliCompress), gzip: promisify<Buffer, Buffer>(gzip) }
 
 /** Files of pages. */
-export class Assets {
+class Assets {
   readonly #names = new Map<string, string>()
   readonly #assets = new Map<string, Asset>()
 

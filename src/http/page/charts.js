@@ -9,6 +9,8 @@ import { live, pointNow } from './live.js'
 const UPlot = /** @type {any} */ (globalThis).uPlot
 const WHOLE = [1, 2, 5, 10, 20, 50, 1e2, 2e2, 5e2, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6]
 const SPAN_S = 900
+/** After a start the time is as long as there is something to show, and at least so long. */
+const LEAST_S = 120
 const HEIGHT_PX = 150
 
 /** @type {{ name: string, format: (value: number) => string, series: { name: string, color: string, key: Exclude<keyof Point, 'at'> }[] }[]} */
@@ -160,9 +162,8 @@ function plotOf({ name, format, series }) {
       plot ??= make()
       plot.setData(/** @type {any} */ (data), false)
       const now = data[0]?.at(-1) ?? Date.now() / 1000
-      plot.batch(() => {
-        plot?.setScale('x', { min: now - SPAN_S, max: now })
-      })
+      const first = data[0]?.[0] ?? now
+      plot.setScale('x', { min: Math.max(now - SPAN_S, Math.min(first, now - LEAST_S)), max: now })
       if (plot.cursor.idx == null) showValues(undefined)
     },
     renew() {

@@ -1,11 +1,18 @@
 /** The sentence at the top: what is wrong, and what to do next. The worst comes first. */
 import { askPause, mayAct } from './actions.js'
-import { button, bytes, clock, counted, duration, fill, h } from './dom.js'
+import { button, bytes, clock, counted, duration, fill, h, put } from './dom.js'
 import { live } from './live.js'
+import { shownText, visible } from './text.js'
 
-/** @typedef {{ level: 'bad' | 'warn', what: string, next: string, action?: () => Node }} Finding */
+/**
+ * `what` stays the same for as long as it is wrong, so that it is read out once; `detail` may change each second.
+ *
+ * @typedef {{ level: 'bad' | 'warn', what: string, detail?: string, next: string, action?: () => Node }} Finding
+ */
 
 const DISK_LEFT = 0.1
+const SHOWN_COUNT = 5
+const FINE = 'Messages are taken and delivered.'
 
 /** @returns {Finding[]} */
 function findings() {
@@ -41,14 +48,16 @@ function findings() {
   for (const { target, since, why } of stats?.outages ?? []) {
     found.push({
       level: 'bad',
-      what: `${target} is away since ${clock(since)} (${duration(Math.max(0, (stats?.at ?? 0) - since) / 1000)}): ${why}`,
-      next: `Bring it back. ${counted(stats?.waiting ?? 0, 'message')} wait and use up no attempt; they follow by themselves.`,
+      what: `${target} is away since ${clock(since)}.`,
+      detail: `For ${duration(Math.max(0, (stats?.at ?? 0) - since) / 1000)}; ${counted(stats?.waiting ?? 0, 'message')} wait. Last error: ${why.replace(/\.$/, '')}.`,
+      next: 'Bring it back. What waits uses up no attempt, and follows by itself.',
     })
   }
   if (stats?.paused) {
     found.push({
       level: 'warn',
-      what: `Delivery is paused. ${counted(stats.waiting, 'message')} wait.`,
+      what: 'Delivery is paused.',
+      detail: `${counted(stats.waiting, 'message')} wait.`,
       next: 'Posts are taken all the while.',
       ...(mayAct() && { action: () => button('Resume…', () => askPause(false)) }),
     })
@@ -57,7 +66,8 @@ function findings() {
     if (freeBytes > 1e9 && freeBytes > DISK_LEFT * (freeBytes + dataBytes)) continue
     found.push({
       level: 'warn',
-      what: `The disk of ${node} is nearly full: ${bytes(freeBytes)} are free.`,
+      what: `The disk of ${node} is nearly full.`,
+      detail: `${bytes(freeBytes)} are free.`,
       next: 'Make room, or keep messages for a shorter time (--retention). A full disk refuses posts and loses nothing.',
     })
   }
@@ -84,23 +94,41 @@ function findings() {
 
 let shown = ''
 
-/** Shows it, only when it has changed: a screen reader reads it out. */
+/** Shows it. The buttons stay while only details change. */
 export function showHealth() {
   const place = /** @type {HTMLElement} */ (document.querySelector('#health'))
+  const said = /** @type {HTMLElement} */ (document.querySelector('#said'))
   const all = findings()
-  const now = JSON.stringify([all, live.stats === undefined])
-  if (now === shown) return
-  shown = now
-  place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
-  document.title = all.length > 0 ? '! Mailroom' : 'Mailroom'
-  if (all.length === 0) {
-    fill(place, live.stats === undefined ? '' : h('p', {}, 'Messages are taken and delivered.'))
-    return
-  }
-  const worst = all
-    .slice(0, 5)
-    .map(({ what, next, action }) =>
-      h('p', {}, h('strong', {}, what.replace(/\.\.$/, '.')), ' ', next, ' ', action?.()),
+  const now = JSON.stringify([all.map(({ what, next }) => what + next), live.stats === undefined])
+  if (now !== shown) {
+    shown = now
+    place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
+    document.title = all.length > 0 ? '! Mailroom' : 'Mailroom'
+    const isFine = all.length === 0 && live.stats !== undefined
+    const worst = all
+      .slice(0, SHOWN_COUNT)
+      .map(({ what, next, action }) =>
+        h(
+          'p',
+          {},
+          h('strong', {}, ...visible(what)),
+          ' ',
+          h('span', { class: 'detail' }),
+          ' ',
+          next,
+          ' ',
+          action?.(),
+        ),
+      )
+    fill(
+      place,
+      isFine && h('p', {}, FINE),
+      ...worst,
+      all.length > SHOWN_COUNT && h('p', {}, `And ${all.length - SHOWN_COUNT} more: mailroom status`),
     )
-  fill(place, ...worst, all.length > 5 && h('p', {}, `And ${all.length - 5} more: mailroom status`))
+    put(said, isFine ? FINE : all.map(({ what }) => what).join(' '))
+  }
+  for (const [index, detail] of [...place.querySelectorAll('.detail')].entries()) {
+    put(detail, shownText(all[index]?.detail ?? ''))
+  }
 }

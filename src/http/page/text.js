@@ -17,6 +17,13 @@ export function visible(text) {
   return [...parts, text.slice(from)]
 }
 
+/** As `visible`, as plain text. @param {string} text */
+export function shownText(text) {
+  return visible(text)
+    .map((part) => (typeof part === 'string' ? part : part.textContent))
+    .join('')
+}
+
 /**
  * JSON laid out in lines. It moves spaces only: numbers, escapes and the order of keys stay as they came, which
  * `JSON.parse` would not keep.
