@@ -47,7 +47,7 @@ try {
   while (!(await fetch(`${url}/readyz`).catch(() => undefined))?.ok) await sleep(200)
   mkdirSync(TO, { recursive: true })
   const ids = await work(WORK_MS)
-  await picture(browser, 'flow', '#/', { height: 1040, isWorking: true })
+  await picture(browser, 'flow', '#/', { height: 848, isWorking: true })
   await picture(browser, 'message', `#/messages/${ids.at(-1)}`, { height: 760 })
   await picture(browser, 'dead', '#/dead', { height: 600 })
   receiver.close()

@@ -125,7 +125,12 @@ function plotOf({ name, format, series }) {
           })),
         ],
         axes: [
-          { ...axis, size: 26, space: 70, values: (_, times) => times.map(timeOf) },
+          {
+            ...axis,
+            size: 26,
+            space: 70,
+            values: (_, times, _axis, _space, apart) => times.map((time) => timeOf(time, apart)),
+          },
           {
             ...axis,
             size: 58,
@@ -186,7 +191,7 @@ function colorOf(value) {
   return color
 }
 
-/** @param {number} seconds */
-function timeOf(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+/** @param {number} seconds @param {number} apart From one label to the next, in seconds. */
+function timeOf(seconds, apart) {
+  return new Date(seconds * 1000).toLocaleTimeString('en-GB').slice(0, apart < 60 ? 8 : 5)
 }
