@@ -41,13 +41,11 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...docsRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })
-  /** `/dead/groups` is no `/dead/{id}`: a path that stands in the table has the methods of its own rows only. */
-  const plain = new Set(Object.values<Route>(ROUTES).flatMap(({ path }) => (path.includes('{') ? [] : path)))
-  const isAnother = (route: Route, path: string) => route.path !== path && plain.has(path)
   for (const [operation, route] of Object.entries(ROUTES) as [Operation, Route][]) {
     const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1')
+    // The caller was judged for the route of the head only: `/dead/groups` is no `/dead/{id}`.
     router.register(path, [route.method], (context: Context, next: Next) =>
-      isAnother(route, context.path) ? next() : answer(context, route, handlers[operation]),
+      headOf(context.req).match.route === route ? answer(context, route, handlers[operation]) : next(),
     )
   }
   const unrouted: Middleware = ({ method, path }) => {
@@ -62,9 +60,6 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
 }
 
 function answer(context: Context, route: Route, handler: Endpoint): Promise<void> | void {
-  // The caller was judged for one route only, whatever the router finds.
-  if (headOf(context.req).match.route !== route)
-    throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
   context.state['route'] = route.path
   const query = route.query === 'any' ? {} : parseQuery(context.querystring, route.query)
   if (route.types.length === 0 && hasBody(context.req)) {

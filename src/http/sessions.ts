@@ -8,7 +8,7 @@ import type { Clock } from '../runtime/clock.ts'
 import { SESSION_MS } from '../runtime/timings.ts'
 import { type CallerRole, type TokenSettings, tokensOf } from './tokens.ts'
 
-const COOKIE = 'mailroom'
+export const SESSION_COOKIE = 'mailroom'
 const VALUE = /^(?<claim>(?<role>read|post|all)\.(?<expiresAt>\d{1,15}))\.(?<signature>[\w-]{43})$/
 
 /** A session. `expiresAt`: in milliseconds since 1970, by the node's time. */
@@ -45,7 +45,7 @@ export function createSessions(
     find(cookies = '') {
       const given = cookies.split(';').flatMap((cookie) => {
         const [name, ...value] = cookie.split('=')
-        return name!.trim() === COOKIE ? [value.join('=').trim()] : []
+        return name!.trim() === SESSION_COOKIE ? [value.join('=').trim()] : []
       })
       const { claim, role, expiresAt, signature } =
         (given.length === 1 && VALUE.exec(given[0]!)?.groups) || {}
@@ -65,6 +65,6 @@ export function endSession(isSecure: boolean): string {
 }
 
 function setCookieOf(value: string, ageMs: number, isSecure: boolean): string {
-  const cookie = `${COOKIE}=${value}; Path=/; Max-Age=${ageMs / 1000}; HttpOnly; SameSite=Strict`
+  const cookie = `${SESSION_COOKIE}=${value}; Path=/; Max-Age=${ageMs / 1000}; HttpOnly; SameSite=Strict`
   return isSecure ? `${cookie}; Secure` : cookie
 }

@@ -213,9 +213,8 @@ test('the router takes the routes of the table, and nothing else', async (t) => 
   const { ask } = await startApi(t)
   const methods = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']
   for (const path of new Set(routes.map(([, route]) => route.path))) {
-    // `/dead/replay` is also a `/dead/{id}`.
-    const matches = (pattern: string) => new RegExp(`^${pattern.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(path)
-    const known = routes.filter(([, route]) => matches(route.path)).map(([, { method }]) => method as string)
+    // `/dead/replay` is no `/dead/{id}`: it takes the methods of its own rows only.
+    const known = routes.filter(([, route]) => route.path === path).map(([, { method }]) => method as string)
     const allowed = [...known, ...(known.includes('GET') ? ['HEAD'] : [])].sort()
     const target = concrete({ path } as Route)
     for (const method of methods.filter((one) => !known.includes(one))) {

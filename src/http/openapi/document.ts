@@ -1,9 +1,11 @@
 /** The API as one OpenAPI 3.1 document, made of the table of routes, `operations.ts` and the schemas. */
+
 import { z } from 'zod'
 import type { ErrorCode } from '../../runtime/errors.ts'
 import type { NodeConfig } from '../../settings/config.ts'
 import { PROBLEMS, WAIT_AND_RETRY } from '../problems.ts'
 import { type Operation, ROUTES, type Route } from '../routes/table.ts'
+import { SESSION_COOKIE } from '../sessions.ts'
 import {
   type Body,
   type JsonSchema,
@@ -100,7 +102,6 @@ export function openapiOf(config: Pick<NodeConfig, 'maxMessageBytes' | 'lanes'>)
       [route.method.toLowerCase()]: operationOf(operation, route, docs[operation] as AnyDoc),
     }
   }
-  const hasSessions = Object.keys(ROUTES).includes('postSession')
   return {
     openapi: '3.1.1',
     info: {
@@ -117,12 +118,10 @@ export function openapiOf(config: Pick<NodeConfig, 'maxMessageBytes' | 'lanes'>)
       headers: HEADERS,
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'A token that Mailroom was started with.' },
-        ...(hasSessions && {
-          cookie: {
-            ...{ type: 'apiKey', in: 'cookie', name: 'mailroom' },
-            description: 'The session of a browser. A change needs the header `X-Mailroom: 1`, too.',
-          },
-        }),
+        cookie: {
+          ...{ type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
+          description: 'The session of a browser. A change needs the header `X-Mailroom: 1`, too.',
+        },
       },
     },
   }
@@ -137,7 +136,6 @@ type AnyDoc = Omit<OperationDoc, 'path' | 'query' | 'body'> & {
 
 function operationOf(operationId: Operation, route: Route, doc: AnyDoc): OperationObject {
   const isOpen = route.role === 'open' || route.role === 'source'
-  const hasSessions = Object.keys(ROUTES).includes('postSession')
   const bodies = Object.entries(doc.body).map(([type, body]): [string, Body] => [
     type === '*' ? '*/*' : type,
     body,
@@ -149,7 +147,7 @@ function operationOf(operationId: Operation, route: Route, doc: AnyDoc): Operati
     description: doc.does,
     'x-role': route.role,
     'x-limits': doc.limits,
-    security: isOpen ? [] : [{ bearer: [] }, ...(hasSessions ? [{ cookie: [] }] : [])],
+    security: isOpen ? [] : [{ bearer: [] }, { cookie: [] }],
     parameters: [
       ...parametersIn('path', doc.path),
       ...parametersIn('query', doc.query),
@@ -207,7 +205,7 @@ function commonErrors({ role, types }: Route): ErrorCode[] {
   ]
 }
 
-const CALLER_ERRORS = ['MR_TOKEN_INVALID', 'MR_FORBIDDEN', 'MR_HOST_FORBIDDEN'] as const
+const CALLER_ERRORS = ['MR_TOKEN_INVALID', 'MR_ROLE_FORBIDDEN', 'MR_FORBIDDEN', 'MR_HOST_FORBIDDEN'] as const
 const BODY_ERRORS = ['MR_TOO_LARGE', 'MR_TYPE_UNSUPPORTED', 'MR_OVERLOADED'] as const
 
 /** The errors by status. One with a status that is also an answer's joins it. */

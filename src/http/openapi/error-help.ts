@@ -12,12 +12,16 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
     todo: '`errors` names it',
   },
   MR_TOKEN_INVALID: {
-    when: 'The token is missing or wrong.',
-    todo: 'Send `Authorization: Bearer <token>`',
+    when: 'The token is missing or wrong, or the cookie of a session is over.',
+    todo: 'Send `Authorization: Bearer <token>`, or sign in again',
+  },
+  MR_ROLE_FORBIDDEN: {
+    when: 'The token, or the session, has a role that may not do this; `detail` names the role that is needed and the one there is.',
+    todo: 'Use a token of the role that is needed ([roles](operations.md#who-may-do-what))',
   },
   MR_FORBIDDEN: {
-    when: 'Without a token, the call came from a page of another site: its `Origin` is not the `Host`, or `Sec-Fetch-Site` says so.',
-    todo: 'Call from a page of the same origin, or set a token and send it',
+    when: 'By cookie, or where no token is set: the call came from a page of another origin, as `Sec-Fetch-Site` or `Origin` shows, or a change lacks `X-Mailroom: 1`.',
+    todo: 'Call from a page of the same origin with this header, or send a token as `Authorization`',
   },
   MR_HOST_FORBIDDEN: {
     when: '`Host` is not an address, not localhost, not the name of this machine, and not in `--allowed-hosts`.',
@@ -83,6 +87,10 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
     when: 'Posts arrive faster than they are answered, or there are too many readers, long polls, NDJSON streams or unread bodies at once.',
     todo: 'Repeat after `Retry-After`, with fewer at once',
   },
+  MR_SIGN_INS_LIMITED: {
+    when: 'A facade has taken ten sign-ins (`POST /session`) within a minute, right or wrong ones.',
+    todo: 'Wait for `Retry-After`; a token as `Authorization` needs no sign-in',
+  },
   MR_MAILBOX_FULL: {
     when: "An actor's mailbox is full (messages or bytes).",
     todo: 'Repeat after `Retry-After`',
@@ -130,14 +138,6 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
   MR_DATA_VERSION: {
     when: 'The data directory, or one of its files, was written in another format. It is not changed.',
     todo: 'Run the version that wrote it',
-  },
-  MR_ROLE_FORBIDDEN: {
-    when: 'The token, or the session, has a role that may not do this; `detail` names the role that is needed and the one there is.',
-    todo: 'Use a token of the role that is needed ([roles](operations.md#who-may-do-what))',
-  },
-  MR_SIGN_INS_LIMITED: {
-    when: 'A facade has taken ten sign-ins (`POST /session`) within a minute, right or wrong ones.',
-    todo: 'Wait for `Retry-After`; a token as `Authorization` needs no sign-in',
   },
   MR_READERS_FULL: {
     when: 'As many readers of `GET /events` as a facade serves are connected.',

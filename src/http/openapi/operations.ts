@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import type { ErrorCode } from '../../runtime/errors.ts'
+import { METRICS_TYPES } from '../../runtime/metrics.ts'
 import { BULK_SLICE_MS, SEARCH_SLICE_MS } from '../../runtime/timings.ts'
 import type { NodeConfig } from '../../settings/config.ts'
 import { REASON_MAX_CHARACTERS, SOURCE_NAME } from '../../storage/dead-filter.ts'
@@ -30,6 +31,7 @@ import {
   WAIT_SECONDS,
 } from '../routes/messages.ts'
 import { PostedBatch, PostedMessage } from '../routes/posted.ts'
+import { PostSession, SESSION_MAX_BYTES, SIGN_INS_MAX } from '../routes/session.ts'
 import type { Operation, ROUTES } from '../routes/table.ts'
 import * as schemas from './schemas.ts'
 
@@ -95,6 +97,7 @@ export const PARTS = [
   'Dead letters',
   'Delivery',
   'Losses',
+  'Sessions',
   'Health',
   'Documents',
 ] as const
@@ -611,6 +614,65 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       errors: ['MR_STORE_UNAVAILABLE', 'MR_PEER_LOST', 'MR_DEADLINE_EXPIRED', 'MR_MAILBOX_FULL'],
       limits: 'None of its own.',
     },
+    getSession: {
+      part: 'Sessions',
+      title: 'Who am I?',
+      does: 'The role of the caller, by its token or by the cookie of its session.',
+      path: {},
+      query: {},
+      body: {},
+      answers: json('The role.', schemas.Session, { role: 'all', expiresAt: EXAMPLE_AT }),
+      errors: [],
+      limits: 'None of its own.',
+    },
+    postSession: {
+      part: 'Sessions',
+      title: 'Sign in',
+      does: 'Gives a browser a cookie with the role of a token. A change by cookie needs the header `X-Mailroom: 1`, too.',
+      path: {},
+      query: {},
+      body: { 'application/json': { schema: PostSession, example: { token: 'the-token-of-the-node' } } },
+      answers: {
+        200: {
+          does: 'Signed in. Without tokens there is no cookie: everybody has the role `all`.',
+          body: {
+            'application/json': { schema: schemas.Session, example: { role: 'all', expiresAt: EXAMPLE_AT } },
+          },
+          headers: { 'Set-Cookie': 'The session, for 12 hours.' },
+        },
+      },
+      errors: ['MR_TOKEN_INVALID', 'MR_FORBIDDEN', 'MR_SIGN_INS_LIMITED'],
+      limits: `${SIGN_INS_MAX} a minute at each facade. A body has up to ${SESSION_MAX_BYTES} bytes.`,
+    },
+    deleteSession: {
+      part: 'Sessions',
+      title: 'Sign out',
+      does: 'Has the browser forget its cookie.',
+      path: {},
+      query: {},
+      body: {},
+      answers: { 204: { does: 'Signed out.', headers: { 'Set-Cookie': 'An empty one, which is over.' } } },
+      errors: ['MR_FORBIDDEN'],
+      limits: 'None of its own.',
+    },
+    getMetrics: {
+      part: 'Health',
+      title: 'Figures for Prometheus',
+      does: 'The figures of this node, in the text format of Prometheus, or as OpenMetrics where `Accept` asks for it. docs/metrics.md names all of them.',
+      path: {},
+      query: {},
+      body: {},
+      answers: {
+        200: {
+          does: 'The figures.',
+          body: Object.fromEntries(
+            Object.values(METRICS_TYPES).map((type) => [type, { schema: { type: 'string' } }]),
+          ),
+        },
+      },
+      errors: ['MR_PEER_LOST', 'MR_DEADLINE_EXPIRED'],
+      limits: 'None of its own.',
+    },
     getLivez: {
       part: 'Health',
       title: 'Is the process up?',
@@ -668,22 +730,6 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       errors: [],
       limits: 'Up to 900 points.',
     },
-    getMetrics: {
-      part: 'Health',
-      title: 'Figures for Prometheus',
-      does: 'Figures of this node, as Prometheus text or OpenMetrics.',
-      path: {},
-      query: {},
-      body: {},
-      answers: {
-        200: {
-          does: 'The figures.',
-          body: { 'text/plain': { schema: { type: 'string' }, example: 'text' } },
-        },
-      },
-      errors: [],
-      limits: 'None of its own.',
-    },
     getEvents: {
       part: 'Health',
       title: 'What happens, as it happens',
@@ -701,47 +747,6 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
         },
       },
       errors: ['MR_READERS_FULL'],
-      limits: 'None of its own.',
-    },
-    getSession: {
-      part: 'Documents',
-      title: 'Who am I?',
-      does: 'Tells the role of the caller, and when its session ends.',
-      path: {},
-      query: {},
-      body: {},
-      answers: json('The role of the caller.', z.looseObject({ role: z.string().nullable() }), {
-        role: 'read',
-        expiresAt: null,
-      }),
-      errors: [],
-      limits: 'None of its own.',
-    },
-    postSession: {
-      part: 'Documents',
-      title: 'Sign in',
-      does: 'Takes a token and gives a cookie for 12 hours.',
-      path: {},
-      query: {},
-      body: {
-        'application/json': { schema: z.strictObject({ token: z.string() }), example: { token: 'secret' } },
-      },
-      answers: json('The role of the caller.', z.looseObject({ role: z.string().nullable() }), {
-        role: 'read',
-        expiresAt: null,
-      }),
-      errors: ['MR_TOKEN_INVALID', 'MR_SIGN_INS_LIMITED'],
-      limits: 'None of its own.',
-    },
-    deleteSession: {
-      part: 'Documents',
-      title: 'Sign out',
-      does: 'Ends the session in the browser.',
-      path: {},
-      query: {},
-      body: {},
-      answers: { 204: { does: 'Done.' } },
-      errors: [],
       limits: 'None of its own.',
     },
     getOpenapi: {

@@ -50,7 +50,12 @@ const LogItem = named(
 const Outage = named(
   'Outage',
   'What messages are delivered to is away: it is not the message’s fault.',
-  z.strictObject({ target: z.string(), since: instant, why: z.string() }),
+  z.strictObject({
+    target: z.string(),
+    since: instant,
+    why: z.string(),
+    nextProbeAt: instant.nullable().meta({ description: 'Null while delivery is paused.' }),
+  }),
 )
 
 export const FoundMessage = named(
@@ -65,6 +70,10 @@ export const FoundMessage = named(
     lastError: z.string().nullable(),
     nextAttemptAt: instant.nullable(),
     outage: Outage.nullable(),
+    paused: z
+      .literal(true)
+      .optional()
+      .meta({ description: 'It waits, and an operator has paused delivery.' }),
   }),
 )
 
@@ -175,7 +184,7 @@ export const Changed = named(
 
 export const Actor = named(
   'Actor',
-  'An actor. `connections`: of a facade. `waiting`, `oldestAt`, `dead`, `outage`: of a messages actor.',
+  'An actor. `connections`: of a facade. `waiting`, `oldestAt`, `retrying`, `dead`, `outage`, `lastFailure`: of a messages actor.',
   z.strictObject({
     name: z.string(),
     role: z.enum(ROLES),
@@ -188,8 +197,10 @@ export const Actor = named(
     connections: count.optional(),
     waiting: count.optional(),
     oldestAt: instant.nullable().optional(),
+    retrying: count.optional(),
     dead: count.optional(),
     outage: Outage.nullable().optional(),
+    lastFailure: z.strictObject({ target: z.string(), at: instant, error: z.string() }).nullable().optional(),
   }),
 )
 
@@ -239,6 +250,12 @@ export const Losses = named(
       }),
     ),
   }),
+)
+
+export const Session = named(
+  'Session',
+  'What the caller may do; null: nothing. `expiresAt`: when the session of a browser ends.',
+  z.strictObject({ role: z.enum(['read', 'post', 'all']).nullable(), expiresAt: instant.nullable() }),
 )
 
 export const Delivery = named(

@@ -24,7 +24,9 @@ const PATTERNS = (Object.entries(ROUTES) as [Operation, Route][]).map(([operatio
 /** Finds the route of a path (in its one spelling, without a query) and a method. HEAD means GET. */
 export function matchOf(method: string | undefined, path: string): Match {
   let elsewhere: Match | undefined
-  for (const { operation, route, pattern } of PATTERNS) {
+  // `/dead/groups` is no `/dead/{id}`: a path that stands in the table has the methods of its own rows only.
+  const own = PATTERNS.filter(({ route }) => route.path === path)
+  for (const { operation, route, pattern } of own.length > 0 ? own : PATTERNS) {
     const found = pattern.exec(path)
     if (found === null) continue
     const parameters = { ...found.groups }

@@ -14,12 +14,12 @@ import { createSessions, endSession } from '../sessions.ts'
 import { type CallerRole, createRoleOf, tokensOf } from '../tokens.ts'
 
 /** A token has up to 512 characters, each of which may be an escape of six. */
-const BODY_MAX_BYTES = 4096
+export const SESSION_MAX_BYTES = 4096
 /** Sign-ins in `SIGN_IN_WINDOW_MS`, whatever their token. */
-const SIGN_INS_MAX = 10
+export const SIGN_INS_MAX = 10
 
 /** What `POST /session` takes. */
-const PostSession = z.strictObject({ token: z.string().min(1).max(512) })
+export const PostSession = z.strictObject({ token: z.string().min(1).max(512) })
 
 /** The routes of sessions. */
 export function sessionRoutes({
@@ -38,7 +38,7 @@ export function sessionRoutes({
     async postSession(context) {
       const { req: request, res: response } = context
       mediaTypeOf(request, ['application/json'])
-      const limits = { what: 'The body', limitBytes: BODY_MAX_BYTES, clock }
+      const limits = { what: 'The body', limitBytes: SESSION_MAX_BYTES, clock }
       const token = tokenOf(utf8Of(await readBody(request, response, limits)))
       signIns.take()
       // Without tokens there is nothing to show, and nothing to sign with.
