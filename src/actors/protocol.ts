@@ -21,6 +21,7 @@ import type {
   LogPart,
   LogPosition,
   Message,
+  Preview,
   Range,
   Receipt,
   SettledPlace,
@@ -28,7 +29,6 @@ import type {
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
-import type { Preview } from '../storage/preview.ts'
 
 /** What a reader of the log wants of it. */
 export interface LogSearch {
@@ -104,6 +104,8 @@ export interface RecentPart {
   position: string
   /** The position that was given is not known: nothing from before this call is in it, nor in later answers. */
   isNew: boolean
+  /** There is no more. */
+  isEnd: boolean
   delivered: DeliveredHead[]
   dead: DeadHead[]
 }

@@ -83,6 +83,17 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     },
   },
   {
+    usage: 'tail',
+    summary: 'show what happens, as it happens, until Ctrl-C; connects again by itself',
+    flags: ['only', 'after', 'json'],
+    examples: [
+      ['tail', 'messages logged, delivered and dead, and actors that change'],
+      ['tail --only dead', 'dead letters only'],
+      ["tail --only logged --json | jq -r '.id'", 'one JSON object a line, for a script'],
+    ],
+    run: async (client, _, config) => (await import('./tail.ts')).tail(client, config),
+  },
+  {
     usage: 'redeliver <id>',
     summary: 'run the handler, or forward, once more for a delivered message',
     operands: { id: 'id of the message' },

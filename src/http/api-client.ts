@@ -1,7 +1,13 @@
 /** The client of the public API that the client commands use. */
 import { createRequire } from 'node:module'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
-import { CLI_CONNECT_MS, CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS, CLI_SILENCE_MS } from '../runtime/timings.ts'
+import {
+  CLI_CONNECT_MS,
+  CLI_EVENTS_SILENCE_MS,
+  CLI_RETRY_MAX_MS,
+  CLI_RETRY_MIN_MS,
+  CLI_SILENCE_MS,
+} from '../runtime/timings.ts'
 
 const QUOTED_CHARACTERS = 200
 
@@ -200,6 +206,45 @@ export class ApiClient {
         onRetry?.(error)
         await clock.sleep(waitMs)
       }
+    }
+  }
+
+  /**
+   * Opens an answer that has no end, such as that of `GET /events`.
+   *
+   * @returns Its text as it comes. It throws `Unreachable` when the connection is lost, or silent for `CLI_EVENTS_SILENCE_MS`.
+   * @throws As `call`.
+   */
+  async stream(
+    path: string,
+    { headers, signal }: { headers: Record<string, string>; signal: AbortSignal },
+  ): Promise<AsyncIterable<string>> {
+    const { token } = this.#options
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await this.#orUnreachable(
+      this.#undici.request(this.#url + path, {
+        ...{ method: 'GET', dispatcher: this.#agent, signal },
+        ...{ headersTimeout: CLI_SILENCE_MS, bodyTimeout: CLI_EVENTS_SILENCE_MS },
+        headers: { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      }),
+    )
+    this.#hasAnswered = true
+    if (statusCode !== 200) {
+      throw new ApiError(statusCode, await this.#orUnreachable(body.text()), answered['retry-after'])
+    }
+    return this.#textOf(body)
+  }
+
+  async *#textOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+    const decoder = new TextDecoder()
+    const chunks = body[Symbol.asyncIterator]()
+    for (;;) {
+      const { done, value } = await this.#orUnreachable(chunks.next())
+      if (done) return
+      yield decoder.decode(value, { stream: true })
     }
   }
 

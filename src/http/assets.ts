@@ -46,10 +46,12 @@ export function once<T>(make: () => T): () => T {
 
 /** The files of all pages. @throws When one cannot be read: the package lacks it. */
 export const files = once(() => {
-  const charts = import.meta.resolve('uplot/dist/uPlot.iife.min.js')
   const own = ['icon.svg', 'style.css', ...MODULES.map((name) => `${name}.js`)]
   return new Assets([
-    ...[new URL(charts), new URL('uPlot.min.css', charts), new URL('./assets/docs.css', import.meta.url)],
+    ...[
+      new URL(import.meta.resolve('uplot/dist/uPlot.iife.min.js')),
+      new URL('./assets/docs.css', import.meta.url),
+    ],
     ...own.map((name) => new URL(`./page/${name}`, import.meta.url)),
   ])
 })
@@ -143,7 +145,7 @@ async function replyAsset(context: Context, asset: Asset, caching: string): Prom
 
 function assetOf(name: string, text: string): Asset {
   const body = Buffer.from(text)
-  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12)
+  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 8)
   const ending = extname(name)
   return {
     name: `${name.slice(0, -ending.length)}.${hash}${ending}`,
@@ -154,8 +156,9 @@ function assetOf(name: string, text: string): Asset {
 /** A file of ours as a browser needs it: without comments and indents. Licences of others stay. */
 function withoutComments(text: string, name: string): string {
   if (!/\.(?:css|js)$/.test(name) || name.includes('.min.')) return text
-  return text
+  const bare = text
     .replaceAll(/\/\*[\s\S]*?\*\//g, '')
     .replaceAll(/^\s*\/\/.*$/gm, '')
     .replaceAll(/^\s+/gm, '')
+  return name.endsWith('.css') ? bare.replaceAll(/\s*([{}:;,])\s*/g, '$1') : bare
 }

@@ -85,29 +85,35 @@ export class EventReaders {
       if (this.#readers.delete(reader) && this.#readers.size === 0) this.#stopTimers()
     })
     const sink: EventSink = {
-      live: (happened) => this.#give(reader, following, happened),
-      past: (happened) => {
-        this.#give(reader, following, happened)
-        return reader.taken()
+      live: (happened) => {
+        const id = cursorText(following.cursor)
+        reader.send(this.#framesOf(happened, id), id)
+      },
+      async past(happened) {
+        const id = cursorText(following.cursor)
+        for (const frame of framesOf(happened, id)) {
+          reader.send([frame], id)
+          await reader.taken()
+        }
       },
     }
     const now = clock.now() - CURSOR_DELAY_MS
     const cursor = from ?? { logged: now, settled: now }
     let following: Following = { cursor, ready: async () => {}, end: () => {} }
-    if (gap !== undefined) reader.send(frameOf('gap', gap, cursorText(cursor)), cursorText(cursor))
+    if (gap !== undefined) reader.send([frameOf('gap', gap, cursorText(cursor))], cursorText(cursor))
     following = facade.follow(topics, from, sink)
     if (this.#readers.add(reader).size === 1) this.#startTimers()
     await following.ready()
     reader.open(cursorText(cursor), () => cursorText(following.cursor))
   }
 
-  #give(reader: EventReader, { cursor }: Following, happened: Happened): void {
-    const id = cursorText(cursor)
+  /** Made once for all readers with the same cursor. */
+  #framesOf(happened: Happened, id: string): readonly Buffer[] {
     const made = this.#frames.get(happened) ?? new Map<string, Buffer[]>()
     this.#frames.set(happened, made)
     const frames = made.get(id) ?? framesOf(happened, id)
     made.set(id, frames)
-    for (const frame of frames) reader.send(frame, id)
+    return frames
   }
 
   #startTimers(): void {
@@ -143,7 +149,8 @@ class EventReader {
   /** Of the last frame that was handed to the socket. */
   #handedId = ''
   #cursor = () => this.#handedId
-  #onTaken: (() => void) | undefined
+  /** Who wait until all is taken. */
+  #waiting: (() => void)[] = []
 
   /** @param onEnd Called once, when nothing more is sent. `isLagging`: it was too far behind. */
   constructor(response: ServerResponse, clock: Clock, onEnd: (isLagging: boolean) => void) {
@@ -164,16 +171,18 @@ class EventReader {
     this.#flush()
   }
 
-  /** Sends a frame, or cuts the reader when it is too far behind. */
-  send(frame: Buffer, id: string): void {
+  /** Sends frames, or cuts the reader when it is too far behind with those before. */
+  send(frames: readonly Buffer[], id: string): void {
     if (this.#state === 'over') return
-    if (this.#state === 'open' && this.#queue.length === 0 && !this.#response.writableNeedDrain) {
-      this.#write({ frame, id })
+    if (this.#queuedBytes + this.#response.writableLength > LAG_MAX_BYTES) {
+      this.#cut()
       return
     }
-    this.#queue.push({ frame, id })
-    this.#queuedBytes += frame.length
-    if (this.#queuedBytes + this.#response.writableLength > LAG_MAX_BYTES) this.#cut()
+    for (const frame of frames) {
+      this.#queue.push({ frame, id })
+      this.#queuedBytes += frame.length
+    }
+    this.#flush()
   }
 
   /** Resolves when all that was sent has been taken. A reader that takes nothing for `READ_STALL_MS` is cut. */
@@ -181,10 +190,10 @@ class EventReader {
     if (this.#isTaken) return Promise.resolve()
     return new Promise((resolve) => {
       const cancel = this.#clock.after(READ_STALL_MS, () => this.#cut(), { unref: true })
-      this.#onTaken = () => {
+      this.#waiting.push(() => {
         cancel()
         resolve()
-      }
+      })
     })
   }
 
@@ -245,9 +254,9 @@ class EventReader {
   }
 
   #settleTaken(): void {
-    const onTaken = this.#onTaken
-    this.#onTaken = undefined
-    onTaken?.()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const settle of waiting) settle()
   }
 }
 

@@ -42,6 +42,9 @@ import { type Invocation, readSettings, type Setting, settingsOf } from './setti
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const MiB = 1024 * 1024
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
+/** As `GET /events` takes them; it says by name what it does not know. */
+const TOPIC_LIST = /^[a-z]+(,[a-z]+)*$/
+const CURSOR = /^[0-9a-z-]{1,64}$/
 const REASON = new RegExp(`^.{1,${REASON_MAX_CHARACTERS}}$`, 's')
 const BASE_PATH = /^(\/[\w.~-]{1,100}){1,10}$/
 const BASE_PATH_WORDS = 'a path without a slash at its end, such as /mailroom'
@@ -221,6 +224,12 @@ const clientSchema = z.object({
   ),
   yes: yesNo.describe('delete without asking'),
   confirm: yesNo.describe('confirm the losses: no node reports them any more'),
+  only: optional(text(TOPIC_LIST, 'names with commas between them', 'LIST')).describe(
+    'only these: some of logged, delivered, dead, actor, stats, with commas between them',
+  ),
+  after: optional(text(CURSOR, 'a cursor of GET /events', 'CURSOR')).describe(
+    'first what has happened since this cursor, the id of an event',
+  ),
   since: optional(messageId).describe('only messages younger than this one'),
   sources: optional(existingFile).describe('the file of sources that the node was started with'),
 })

@@ -8,13 +8,23 @@
  */
 
 import type { ClusterReport, Loss } from '../runtime/losses.ts'
-import type { Preview } from './preview.ts'
 
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
   id: string
   /** As it is stored (`content.ts`): 1 to `storedMaxBytes` bytes of UTF-8, well-formed Unicode. */
   text: string
+}
+
+/** The beginning of a message's body: of `text`, or of `base64` when the body is not UTF-8. */
+export interface Preview {
+  text?: string
+  base64?: string
+  /** Of the whole body. */
+  bytes: number
+  /** The source that took it in, and its Content-Type, where they are known. */
+  source?: string
+  type?: string
 }
 
 /** UTF-8 bytes of all texts together. */

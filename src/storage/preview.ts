@@ -1,19 +1,9 @@
 /** The beginning of a message: enough to recognise it, however large it is. */
 import { bytesOf, contentOf } from './content.ts'
+import type { Preview } from './ports.ts'
 
 /** So many characters of a text are shown. */
 const PREVIEW_CHARACTERS = 200
-
-/** The beginning of a message's body: of `text`, or of `base64` when the body is not UTF-8. */
-export interface Preview {
-  text?: string
-  base64?: string
-  /** Of the whole body. */
-  bytes: number
-  /** The source that took it in, and its Content-Type, where they are known. */
-  source?: string
-  type?: string
-}
 
 /** The preview of a stored text: whole code points. It holds no reference to the text. */
 export function previewOf(stored: string): Preview {

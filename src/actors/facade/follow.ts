@@ -10,7 +10,7 @@
 import { Semaphore } from 'async-mutex'
 import type { Clock } from '../../runtime/clock.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
-import type { ActorEntry } from '../../runtime/cluster/directory.ts'
+import type { ActorEntry, Directory } from '../../runtime/cluster/directory.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
 import {
   CLOCK_SKEW_MS,
@@ -338,7 +338,7 @@ class SettledSource implements Source {
         found[topic].push(...page.items)
         lane[topic] = page.last
       }
-      if (lane.delivered === null && lane.dead === null) lane.since = askedAt - CURSOR_DELAY_MS
+      if (part.isEnd && lane.delivered === null && lane.dead === null) lane.since = askedAt - CURSOR_DELAY_MS
       else isEnd = false
     }
     return isEnd
@@ -597,6 +597,46 @@ class Reading {
   }
 }
 
+/** The actors: first every one as it is, then each that changes. */
+class ActorFeed {
+  readonly #directory: Directory
+  readonly #sinks = new Set<EventSink>()
+  #known = new Map<string, ActorItem>()
+  #stop = () => {}
+
+  constructor(directory: Directory) {
+    this.#directory = directory
+  }
+
+  /** @returns Ends it. */
+  listen(sink: EventSink): () => void {
+    if (this.#sinks.size === 0) {
+      this.#known = this.#now()
+      this.#stop = this.#directory.onChange(() => this.#tell())
+    }
+    sink.live({ topic: 'actor', items: [...this.#known.values()] })
+    this.#sinks.add(sink)
+    return () => {
+      if (this.#sinks.delete(sink) && this.#sinks.size === 0) this.#stop()
+    }
+  }
+
+  #now(): Map<string, ActorItem> {
+    return new Map(this.#directory.actors().map((entry) => [entry.name, actorItem(entry)]))
+  }
+
+  #tell(): void {
+    const [before, now] = [this.#known, this.#now()]
+    const isSame = (item: ActorItem) => JSON.stringify(before.get(item.name)) === JSON.stringify(item)
+    const changed: object[] = [...now.values()].filter((item) => !isSame(item))
+    for (const [name, item] of before) if (!now.has(name)) changed.push({ ...item, state: 'removed' })
+    this.#known = now
+    if (changed.length === 0) return
+    const happened: Happened = { topic: 'actor', items: changed }
+    for (const sink of this.#sinks) sink.live(happened)
+  }
+}
+
 /** Follows everything, for all readers of a facade. */
 export class Follower {
   readonly #context: ActorContext
@@ -604,6 +644,7 @@ export class Follower {
   readonly #log: Feed
   readonly #settled: Feed
   readonly #stats: Feed
+  readonly #actors: ActorFeed
   readonly #turns = new Semaphore(RESUMES_AT_ONCE)
 
   constructor(context: ActorContext, { logging, holders, readTurns, laneCount }: FollowerOptions) {
@@ -613,6 +654,7 @@ export class Follower {
     this.#log = new Feed(context, () => new LogSource(context, logging))
     this.#settled = new Feed(context, () => new SettledSource(context, lanes))
     this.#stats = new Feed(context, () => new StatsSource(context), STATS_MS)
+    this.#actors = new ActorFeed(context.directory)
   }
 
   /** As `Facade.follow`. */
@@ -630,7 +672,7 @@ export class Follower {
         : undefined
     const stats = topics.has('stats') ? reading(this.#stats, undefined) : undefined
     const readings = [log, settled, stats].filter((each) => each !== undefined)
-    const forget = topics.has('actor') ? this.#followActors(sink) : () => {}
+    const forget = topics.has('actor') ? this.#actors.listen(sink) : () => {}
     for (const each of readings) each.run().catch((error: unknown) => this.#context.fail(error))
     return {
       get cursor() {
@@ -645,24 +687,6 @@ export class Follower {
         forget()
       },
     }
-  }
-
-  /** First every actor as it is, then each that changes. @returns Ends it. */
-  #followActors(sink: EventSink): () => void {
-    const { directory } = this.#context
-    let known = new Map<string, string>()
-    const tell = () => {
-      const items = directory.actors().map(actorItem)
-      const now = new Map(items.map((item) => [item.name, JSON.stringify(item)]))
-      const changed: object[] = items.filter(({ name }) => known.get(name) !== now.get(name))
-      for (const [name, item] of known) {
-        if (!now.has(name)) changed.push({ ...(JSON.parse(item) as object), state: 'removed' })
-      }
-      known = now
-      if (changed.length > 0) sink.live({ topic: 'actor', items: changed })
-    }
-    tell()
-    return directory.onChange(tell)
   }
 }
 
@@ -685,7 +709,9 @@ function deadItem({ id, deadAt, reason, attempts, lastError, preview }: DeadHead
   return { id, at: atOf(id), deadAt: isoOf(deadAt), reason, attempts, lastError: error, ...preview }
 }
 
-function actorItem({ name, role, node, state, pid, restarts }: ActorEntry) {
+type ActorItem = Pick<ActorEntry, 'name' | 'role' | 'node' | 'state' | 'pid' | 'restarts'>
+
+function actorItem({ name, role, node, state, pid, restarts }: ActorEntry): ActorItem {
   return { name, role, node, state, pid, restarts }
 }
 

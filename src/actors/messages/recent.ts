@@ -74,6 +74,7 @@ export class Recent {
       return {
         position: `${kept.name} ${kept.first + begin + items.length}`,
         isNew,
+        isEnd: begin + items.length === kept.items.length,
         delivered: items.flatMap((item) => ('delivered' in item ? item.delivered : [])),
         dead: items.flatMap((item) => ('dead' in item ? item.dead : [])),
       }

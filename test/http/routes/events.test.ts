@@ -169,7 +169,9 @@ test('what a reader is given of the past waits until it has taken it', async (co
   ]
   const large = Array.from({ length: 40 }, () => ({ text: 'x'.repeat(60_000) }))
   raw.socket.pause()
-  await sink.past({ topic: 'logged', items: [{ id: 'small' }] })
+  // Two at once, as the log and the lanes are read apart.
+  const small = { topic: 'logged' as const, items: [{ id: 'small' }] }
+  await Promise.all([sink.past(small), sink.past({ ...small })])
   let isTaken = false
   let pieces = 0
   // Until the kernel's buffers are full, each is taken at once.
@@ -180,7 +182,7 @@ test('what a reader is given of the past waits until it has taken it', async (co
     }
     isTaken = true
   }
-  const giving = give()
+  const giving = Promise.all([give(), give()])
   let before = -1
   await until(() => {
     const isStill = before === pieces
@@ -191,7 +193,7 @@ test('what a reader is given of the past waits until it has taken it', async (co
   assert.equal(isTaken, false)
   raw.socket.resume()
   await giving
-  await until(() => eventsOf(raw).flatMap(({ data }) => data).length === 121)
+  await until(() => eventsOf(raw).flatMap(({ data }) => data).length === 242)
   raw.socket.destroy()
 })
 
@@ -221,6 +223,17 @@ test('a reader that is 256 KiB behind is cut with `lagged` and the cursor of wha
   assert.equal(had.id, last.id, 'the cursor of the last that it has')
   assert.ok(events.length < eventsOf(quick).length)
   quick.socket.destroy()
+})
+
+test('much that happens at once cuts nobody who reads', async (context) => {
+  const api = await open(context)
+  const raw = await read(api, '?only=logged')
+  await until(() => api.facade.followers.size === 1)
+  const items = Array.from({ length: 50 }, (_, number) => ({ number, text: 'x'.repeat(20_000) }))
+  api.facade.happen('logged', items)
+  await until(() => eventsOf(raw).flatMap(({ data }) => data).length === 50)
+  assert.equal(api.facade.followers.size, 1)
+  raw.socket.destroy()
 })
 
 test('a reader that was cut and takes nothing at all is disconnected', async (context) => {
