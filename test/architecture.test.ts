@@ -51,7 +51,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/logging/': ofActors(),
   'src/actors/messages/': ofActors(),
   'src/actors/': [
-    ...['cluster/directory', 'losses', 'metrics', 'stats'].map((name) => `src/runtime/${name}.ts`),
+    ...['cluster/directory', 'history', 'losses', 'metrics', 'stats'].map((name) => `src/runtime/${name}.ts`),
     ...STORAGE_WORDS,
   ],
   'src/settings/': [
@@ -93,6 +93,8 @@ const DOORS: Record<string, string[]> = {
   undici: ['src/actors/messages/forward.ts', 'src/http/', 'src/nodes/'],
   zod: ['src/http/', 'src/inbox/', 'src/nodes/', 'src/settings/'],
   leven: ['src/settings/'],
+  // The dashboard's charts: a script that the browser loads.
+  uplot: [],
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],

@@ -4,6 +4,7 @@
  * `runtime/errors.ts`).
  */
 import type { ActorEntry, Outage, Role } from '../runtime/cluster/directory.ts'
+import type { Point } from '../runtime/history.ts'
 import type { Loss } from '../runtime/losses.ts'
 import type { MetricsFormat } from '../runtime/metrics.ts'
 import type { Stats } from '../runtime/stats.ts'
@@ -320,6 +321,8 @@ export interface Facade {
   metrics(format: MetricsFormat): Promise<string>
   /** The figures of all nodes, as they are now. One round trip to the primary: ask once a second for all readers. */
   stats(): Promise<Stats>
+  /** The figures of the last `HISTORY_MS`, a point a second, oldest first. */
+  history(): Promise<Point[]>
   /** Resolves with the new list of actors when the new ones are ready and the old ones have drained. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   restart(role: Role): Promise<readonly ActorEntry[]>

@@ -28,6 +28,8 @@ export interface Head {
   match: Match
   /** Who asks. A source shows itself later, by what it sends. */
   caller: Caller
+  /** It asks for the base path without the slash at its end: what a page names would be sought beside it. */
+  isBare: boolean
   /** From where: of a proxy, if there is one. */
   address: string
 }
@@ -41,7 +43,7 @@ export function headOf(request: IncomingMessage): Head {
 
 /** Makes the reader of heads. It changes `request.url` to a path in its one spelling, with the query. */
 export function createHeadReader(
-  config: AuthSettings & Pick<NodeConfig, 'inbox'>,
+  config: AuthSettings & Pick<NodeConfig, 'inbox' | 'basePath'>,
   clock: Pick<Clock, 'now'>,
 ): (request: IncomingMessage) => Head {
   const auth = createAuth(config, clock)
@@ -50,7 +52,9 @@ export function createHeadReader(
     const [, scheme, authority, rest] = (url.startsWith('/') ? undefined : ABSOLUTE_FORM.exec(url)) ?? []
     if (rest !== undefined) request.url = rest.startsWith('/') ? rest : `/${rest}`
     const [path = '', ...query] = request.url!.split('?')
-    const plain = plainPath(path)
+    const whole = plainPath(path)
+    const isBare = whole === config.basePath
+    const plain = isBare ? '/' : withoutBase(whole, config.basePath)
     if (plain !== path) request.url = [plain, ...query].join('?')
     const match = matchOf(method, plain)
     const { role } = match
@@ -65,7 +69,7 @@ export function createHeadReader(
         // A source's own check is of the signature, in its route. Without one, pages of other sites are kept out.
         else if (isUnchecked(sourceOf(config.inbox, match.parameters['source']!))) auth.checkPage(sender)
       }),
-      ...{ match, caller, address: socket.remoteAddress?.replace(/^::ffff:/, '') ?? '' },
+      ...{ match, caller, isBare, address: socket.remoteAddress?.replace(/^::ffff:/, '') ?? '' },
     }
     heads.set(request, head)
     return head
@@ -99,6 +103,11 @@ function plainPath(path: string): string {
   return path.replace(/%(2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/gi, (_, hex) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
+}
+
+/** The path that a proxy was asked for, behind the one it serves Mailroom at. */
+function withoutBase(path: string, base: string | null): string {
+  return base !== null && path.startsWith(`${base}/`) ? path.slice(base.length) : path
 }
 
 function refusalOf(check: () => void): MailroomError | undefined {

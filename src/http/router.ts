@@ -18,6 +18,7 @@ import { logRoutes } from './routes/log.ts'
 import { lossRoutes } from './routes/losses.ts'
 import { messageRoutes } from './routes/messages.ts'
 import { metricsRoutes } from './routes/metrics.ts'
+import { pageRoutes } from './routes/page.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { type Operation, ROUTES, type Route } from './routes/table.ts'
 
@@ -36,6 +37,7 @@ export function createRouter(api: ApiContext): { routes: Middleware; unrouted: M
     ...eventRoutes(api),
     ...healthRoutes(api),
     ...metricsRoutes(api),
+    ...pageRoutes(api),
     ...docsRoutes(api),
   }
   const router = new Router({ strict: true, sensitive: true })

@@ -170,6 +170,8 @@ export const PORT_CHECK_MS = 100
 export const HEARTBEAT_MS = SECOND_MS
 /** How often the room on the disk is measured for the figures. */
 export const DISK_FIGURES_MS = 5 * HEARTBEAT_MS
+/** For how long the figures of each second are kept, for the charts of the dashboard. */
+export const HISTORY_MS = 15 * MINUTE_MS
 /** How often a worker checks what it lacks: it sends a change at once. `/readyz` follows within this time. */
 export const MISSING_CHECK_MS = HEARTBEAT_MS / 4
 /** What a node lacks for longer than this is logged. */

@@ -46,6 +46,8 @@ const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
 const TOPIC_LIST = /^[a-z]+(,[a-z]+)*$/
 const CURSOR = /^[0-9a-z-]{1,64}$/
 const REASON = new RegExp(`^.{1,${REASON_MAX_CHARACTERS}}$`, 's')
+const BASE_PATH = /^(\/[\w.~-]{1,100}){1,10}$/
+const BASE_PATH_WORDS = 'a path without a slash at its end, such as /mailroom'
 const NODE_NAME_WORDS = '1 to 253 letters, digits, dots, dashes and underscores'
 
 const actors = (role: Role, count: string) =>
@@ -73,6 +75,10 @@ const nodeSchema = z.object({
     keepAliveMs: duration('1s', '1h')
       .prefault('95s')
       .describe('how long a connection of a client may be idle'),
+    /** Null: none. */
+    basePath: optional(text(BASE_PATH, BASE_PATH_WORDS, '/PATH')).describe(
+      'path that a proxy leaves before every path; calls are answered with and without it',
+    ),
     token: secret('TOKEN').describe('secret that allows every call, sent as Authorization: Bearer'),
     readToken: secret('TOKEN').describe('secret that allows every read, and nothing else; needs --token'),
     postToken: secret('TOKEN').describe('secret that allows POST /messages, and nothing else; needs --token'),

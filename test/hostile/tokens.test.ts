@@ -42,12 +42,13 @@ const RIGHT: Record<Operation, { status: number; query?: string; body?: string; 
   getSession: { status: 200, open: true },
   postSession: { status: 400, body: '{"text":"no token"}', open: true },
   deleteSession: { status: 204, open: true },
-  getOpenapi: { status: 200, open: true },
-  getDocs: { status: 200, open: true },
-  // There is none with this name.
+  getPage: { status: 200, open: true },
   getAsset: { status: 404, open: true },
+  getHistory: { status: 200 },
   // Without the fault in the query the answer would not end.
   getEvents: { status: 400, query: '?only=nothing' },
+  getOpenapi: { status: 200, open: true },
+  getDocs: { status: 200, open: true },
   getLivez: { status: 200, open: true },
   getReadyz: { status: 200, open: true },
 }

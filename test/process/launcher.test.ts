@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { accessSync, constants, globSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -31,10 +31,9 @@ function machineNode(): string {
 function unpacked(context: TestContext): string {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-package-'))
   context.after(() => rmSync(at, { recursive: true, force: true }))
-  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
-  execFileSync(tsc, ['-p', 'tsconfig.build.json', '--outDir', join(at, 'dist')], { cwd: ROOT })
-  cpSync(join(ROOT, 'src/http/assets'), join(at, 'dist/http/assets'), { recursive: true })
-  for (const name of ['bin', 'package.json']) cpSync(join(ROOT, name), join(at, name), { recursive: true })
+  execFileSync('npm', ['pack', '--pack-destination', at], { cwd: ROOT, stdio: 'ignore' })
+  const [tarball] = globSync('mailroom-*.tgz', { cwd: at })
+  execFileSync('tar', ['-xzf', tarball!, '--strip-components', '1'], { cwd: at })
   symlinkSync(join(ROOT, 'node_modules'), join(at, 'node_modules'))
   return at
 }

@@ -54,6 +54,7 @@ export interface TestContext extends ActorContext<NodeConfig> {
 export const noPrimary = {
   metrics: () => Promise.reject(new Error('there is no primary')),
   stats: () => Promise.reject(new Error('there is no primary')),
+  history: () => Promise.reject(new Error('there is no primary')),
 }
 
 /** Makes a context. Contexts of one system share `clock` and `directory`. */

@@ -21,6 +21,7 @@ import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
 import { NodeFigures } from '../../src/runtime/cluster/node-figures.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Point } from '../../src/runtime/history.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
 import type { MetricsFormat } from '../../src/runtime/metrics.ts'
 import { type Stats, statsOf } from '../../src/runtime/stats.ts'
@@ -253,6 +254,11 @@ export class FakeFacade implements Facade {
       isReady: () => true,
     })
     return statsOf([figures.totals()], this.actors(), this.#clock.now())
+  }
+
+  async history(): Promise<Point[]> {
+    this.#fail()
+    return []
   }
 
   actors(): readonly ActorEntry[] {

@@ -55,6 +55,7 @@ export async function startApi(
     host?: string
     level?: string
     allowedHosts?: string[]
+    basePath?: string
     inbox?: Sources
     maxMessageBytes?: number
     /** What the wall clock is ahead of the node's time, ms. */
@@ -93,6 +94,7 @@ export async function startApi(
     postToken: options.postToken ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,
+    basePath: options.basePath ?? null,
     mailboxCapacity: 1,
     keepAliveMs: 95_000,
     keyRetentionMs: null,

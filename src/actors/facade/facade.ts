@@ -68,6 +68,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
   readonly metrics: Facade['metrics'] = (format) => this.context.metrics(format)
   readonly stats: Facade['stats'] = () => this.context.stats()
+  readonly history: Facade['history'] = () => this.context.history()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
   constructor(context: ActorContext, backend: FacadeBackend, peers: Peers) {

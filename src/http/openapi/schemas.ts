@@ -264,6 +264,22 @@ export const Delivery = named(
   z.strictObject({ paused: z.boolean() }),
 )
 
+const perSecond = z.number().min(0)
+const seconds = z.number().min(0).nullable()
+export const HistoryPoints = named(
+  'History',
+  'A point for each second. `acceptP99` and `deliveryP99`: in seconds; null when there were none.',
+  z.strictObject({
+    points: z.array(
+      z.strictObject({
+        at: z.number().meta({ description: 'Milliseconds since 1970.' }),
+        ...{ accepted: perSecond, delivered: perSecond, refused: perSecond, died: perSecond },
+        ...{ waiting: count, acceptP99: seconds, deliveryP99: seconds },
+      }),
+    ),
+  }),
+)
+
 export const Live = named('Live', 'The process is up.', z.strictObject({ status: z.literal('ok') }))
 
 const sentences = z.array(z.string())

@@ -1,6 +1,6 @@
 /** `/openapi.json`, `/docs` and the files of pages: open to everyone, as they say nothing of this node but its sizes. */
 import type { Context } from 'koa'
-import { Assets } from '../assets.ts'
+import { files, once } from '../assets.ts'
 import { type ApiContext, type Endpoint, pathParameter, replyJson } from '../context.ts'
 import { DEFAULT_URL } from '../openapi/curl.ts'
 import { openapiOf } from '../openapi/document.ts'
@@ -14,7 +14,6 @@ const POLICY =
 export function docsRoutes({
   config,
 }: Pick<ApiContext, 'config'>): Record<'getOpenapi' | 'getDocs' | 'getAsset', Endpoint> {
-  const assets = new Assets(['docs.css'])
   const document = once(() => openapiOf(config))
   const documentJson = once(() => JSON.stringify(document()))
   return {
@@ -26,10 +25,10 @@ export function docsRoutes({
       context.res.setHeader('Content-Type', 'text/html; charset=utf-8')
       context.res.setHeader('Content-Security-Policy', POLICY)
       context.res.setHeader('Referrer-Policy', 'no-referrer')
-      context.body = pageOf(document(), { url: urlOf(context), stylesheet: assets.pathOf('docs.css') })
+      context.body = pageOf(document(), { url: urlOf(context), stylesheet: files().pathOf('docs.css') })
     },
     getAsset(context) {
-      assets.reply(context, pathParameter(context, 'file'))
+      return files().reply(context, pathParameter(context, 'file'))
     },
   }
 }
@@ -38,13 +37,4 @@ export function docsRoutes({
 function urlOf({ headers }: Context): string {
   if (headers.host === undefined || headers.host === '') return DEFAULT_URL
   return `${headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'}://${headers.host}`
-}
-
-/** A value that is made when it is first asked for: few nodes are ever asked. */
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined
-  return () => {
-    made ??= { value: make() }
-    return made.value
-  }
 }

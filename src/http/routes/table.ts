@@ -216,6 +216,13 @@ export const ROUTES = {
     query: [],
     types: [],
   },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    role: 'read',
+    query: [],
+    types: [],
+  },
   getEvents: {
     method: 'GET',
     path: '/events',
@@ -223,10 +230,17 @@ export const ROUTES = {
     query: ['only', 'after'],
     types: [],
   },
-  getMetrics: {
+  getHistory: {
     method: 'GET',
-    path: '/metrics',
+    path: '/history',
     role: 'read',
+    query: [],
+    types: [],
+  },
+  getPage: {
+    method: 'GET',
+    path: '/',
+    role: 'open',
     query: [],
     types: [],
   },

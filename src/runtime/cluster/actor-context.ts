@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net'
 import type { Random } from '../clock.ts'
 import type { Figures } from '../figures.ts'
+import type { Point } from '../history.ts'
 import type { Logger } from '../logger.ts'
 import type { KnownCluster, KnownClusters } from '../losses.ts'
 import type { MetricsFormat } from '../metrics.ts'
@@ -49,6 +50,8 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   metrics(format: MetricsFormat): Promise<string>
   /** The figures of all nodes. As `metrics`; ask once a second at most. */
   stats(): Promise<Stats>
+  /** The figures of the last `HISTORY_MS`, a point a second, oldest first. As `metrics`. */
+  history(): Promise<Point[]>
   /** Sends this actor's status to the primary now instead of with the next heartbeat. */
   changed(): void
   /**

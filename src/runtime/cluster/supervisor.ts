@@ -17,10 +17,18 @@ import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
+import { History } from '../history.ts'
 import type { Logger } from '../logger.ts'
 import { type TimeKeeper, timeAt } from '../node-time.ts'
 import { type NodeTotals, type Stats, statsOf } from '../stats.ts'
-import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import {
+  CLOCK_CHECK_MS,
+  DIRECTORY_PERIOD_MS,
+  DRAIN_MS,
+  HEARTBEAT_MS,
+  SIGNAL_GRACE_MS,
+  STOP_MS,
+} from '../timings.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ClusterMemory } from './cluster-memory.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
@@ -79,6 +87,7 @@ export class Supervisor {
   #sentWarnings = ''
   readonly #changeWaiters: (() => void)[] = []
   #sendScheduled = false
+  readonly #history = new History()
   #sentAt = Number.NEGATIVE_INFINITY
   #operation: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
@@ -94,6 +103,7 @@ export class Supervisor {
       silent: true,
     })
     options.clock.every(CLOCK_CHECK_MS, () => this.#checkClock())
+    options.clock.every(HEARTBEAT_MS, () => this.#history.add(this.#stats()))
   }
 
   /** All actors of this node, by role and number. */
@@ -412,8 +422,8 @@ export class Supervisor {
       from.send({ kind: 'answer', id, value: await this.#options.figures.metrics(ask.format) })
       return
     }
-    if (ask.what === 'stats') {
-      from.send({ kind: 'answer', id, value: this.#stats() })
+    if (ask.what === 'stats' || ask.what === 'history') {
+      from.send({ kind: 'answer', id, value: ask.what === 'stats' ? this.#stats() : this.#history.points() })
       return
     }
     const refused = from.leaving.then(() => {

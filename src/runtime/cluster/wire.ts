@@ -10,6 +10,7 @@
 
 import type { WireError } from '../errors.ts'
 import type { Snapshot } from '../figures.ts'
+import type { Point } from '../history.ts'
 import type { KnownCluster, KnownClusters } from '../losses.ts'
 import type { MetricsFormat } from '../metrics.ts'
 import type { NodeTime } from '../node-time.ts'
@@ -52,6 +53,7 @@ export interface Answers {
   restart: ActorEntry[]
   metrics: string
   stats: Stats
+  history: Point[]
 }
 
 /** From a worker to the primary. */
@@ -68,6 +70,7 @@ export type ToPrimary =
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
   | { kind: 'ask'; id: number; what: 'metrics'; format: MetricsFormat }
   | { kind: 'ask'; id: number; what: 'stats' }
+  | { kind: 'ask'; id: number; what: 'history' }
   /** What has changed of the worker's figures, once a second. */
   | { kind: 'figures'; changes: Snapshot }
   /** Asks for `room`, before a connection is sent: a process that may open no more files would lose it. */

@@ -210,6 +210,7 @@ async function boot<C extends RuntimeConfig>(
     restart: (role) => requests.send((id) => ({ kind: 'ask', id, what: 'restart', role })),
     metrics: (format) => requests.send((id) => ({ kind: 'ask', id, what: 'metrics', format })),
     stats: () => requests.send((id) => ({ kind: 'ask', id, what: 'stats' })),
+    history: () => requests.send((id) => ({ kind: 'ask', id, what: 'history' })),
     changed: sendStatus,
     remember: (known) => send({ kind: 'known', known }),
     async passOn(connection) {
