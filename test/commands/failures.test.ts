@@ -25,6 +25,7 @@ const COMMANDS = [
   ['redeliver', MIN_ID],
   ['redrive'],
   ['loss'],
+  ['tail'],
   ['loss', '--confirm'],
   ['dead', 'list'],
   ['dead', 'list', '--json'],
