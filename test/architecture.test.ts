@@ -86,7 +86,7 @@ function ofStorage(): string[] {
 /** Dependency -> the only files (prefixes) that may import it. */
 const DOORS: Record<string, string[]> = {
   'p-queue': ['src/runtime/mailbox.ts'],
-  '@prometheus-io/client': ['src/runtime/'],
+  '@prometheus-io/client': ['src/runtime/metrics-library.ts'],
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],

@@ -16,7 +16,14 @@ if (import.meta.main) {
   const lines = readFileSync(PAGE, 'utf8').split('\n')
   const from = lines.findIndex((line) => line.startsWith('|'))
   const count = lines.slice(from).findIndex((line) => !line.startsWith('|'))
-  const rows = [['metric', 'kind', 'labels', 'meaning'], Array(4).fill('---'), ...metricRows()]
-  lines.splice(from, count, ...rows.map((row) => `| ${row.join(' | ')} |`))
+  const rows = [['metric', 'kind', 'labels', 'meaning'], ...metricRows()]
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  rows.splice(
+    1,
+    0,
+    widths.map((width) => '-'.repeat(width)),
+  )
+  const padded = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)))
+  lines.splice(from, count, ...padded.map((row) => `| ${row.join(' | ')} |`))
   writeFileSync(PAGE, lines.join('\n'))
 }

@@ -75,10 +75,10 @@ export interface Logging {
   append(batch: LaneBatch, leftMs: number | null): Promise<Receipt[]>
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
-  /** As `Log.follow`, without the texts. */
-  follow(position: LogPosition, limit: number): Promise<LoggedPart>
   /** Reads a page of the log, shows what is asked for of it, and says how far it looked. */
   search(range: Range, search: LogSearch): Promise<LogFound>
+  /** As `Log.follow`, without the texts. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart>
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
   /** How the cluster of the log is; null on the embedded backend. */

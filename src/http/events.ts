@@ -27,7 +27,7 @@ import type { ApiContext } from './context.ts'
 /** Readers of one facade. */
 export const EVENT_READERS_MAX = 1000
 /** A reader that is so far behind is cut. */
-const LAG_MAX_BYTES = 256 * 1024
+export const LAG_MAX_BYTES = 256 * 1024
 /** An array of items is cut into frames of about this size, so that a reader has a cursor between them. */
 const FRAME_CHARACTERS = 32 * 1024
 
@@ -48,9 +48,12 @@ export function cursorText({ logged, settled }: EventCursor): string {
   return `1-${Math.floor(logged).toString(36)}-${Math.floor(settled).toString(36)}`
 }
 
+/** What `cursorText` makes. */
+export const CURSOR_PATTERN = /^1-([0-9a-z]{1,9})-([0-9a-z]{1,9})$/
+
 /** A cursor that `cursorText` has made; undefined for anything else. */
 export function parseCursor(text: string): EventCursor | undefined {
-  const [, logged, settled] = /^1-([0-9a-z]{1,9})-([0-9a-z]{1,9})$/.exec(text) ?? []
+  const [, logged, settled] = CURSOR_PATTERN.exec(text) ?? []
   if (logged === undefined || settled === undefined) return undefined
   return { logged: Number.parseInt(logged, 36), settled: Number.parseInt(settled, 36) }
 }

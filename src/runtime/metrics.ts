@@ -179,11 +179,11 @@ export const METRICS = {
   },
   nodejs_eventloop_delay_mean_seconds: {
     ...{ kind: 'gauge', labels: ['role', 'actor'], by: ALL, aggregator: 'max' },
-    help: 'Mean delay of the event loop, over about ten seconds.',
+    help: 'Mean delay of the event loop, over about ten seconds, sampled four times a second.',
   },
   nodejs_eventloop_delay_p99_seconds: {
     ...{ kind: 'gauge', labels: ['role', 'actor'], by: ALL, aggregator: 'max' },
-    help: '99th percentile of the delay of the event loop, over about ten seconds.',
+    help: '99th percentile of these samples.',
   },
 } as const satisfies Record<string, Metric>
 

@@ -128,8 +128,10 @@ export function outagesOf(actors: readonly Pick<ActorEntry, 'outage'>[]): Outage
   const byTarget = new Map<string, Outage>()
   for (const { outage } of actors) {
     if (outage == null) continue
-    const known = byTarget.get(outage.target)
-    if (known === undefined || outage.since < known.since) byTarget.set(outage.target, outage)
+    const known = byTarget.get(outage.target) ?? outage
+    const probes = [known, outage].flatMap(({ nextProbeAt }) => nextProbeAt ?? [])
+    const nextProbeAt = probes.length === 0 ? null : Math.min(...probes)
+    byTarget.set(outage.target, { ...(outage.since < known.since ? outage : known), nextProbeAt })
   }
   return [...byTarget.values()]
 }

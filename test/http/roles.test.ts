@@ -4,6 +4,7 @@ import test, { type TestContext } from 'node:test'
 import { ROUTES, type Route } from '../../src/http/routes/table.ts'
 import type { CallerRole } from '../../src/http/tokens.ts'
 import { MIN_ID } from '../../src/storage/ids.ts'
+import { codesIn, pageOf, rowsOf } from '../support/markdown.ts'
 import { type Api, startApi } from '../support/public-api.ts'
 
 const TOKENS: Record<CallerRole, string> = {
@@ -180,6 +181,12 @@ test('without tokens every route is answered to all but pages of other origins',
     const isOpenRead = route.role === 'open' && route.method === 'GET'
     return isForeign && !isOpenRead && route.role !== 'source' ? 'MR_FORBIDDEN' : undefined
   })
+})
+
+test('docs/operations.md names the paths that are open', () => {
+  const open = Object.values<Route>(ROUTES).filter(({ role }) => role === 'open')
+  const [row] = rowsOf(pageOf('docs/operations.md'), 'Who may do what')
+  assert.deepEqual(codesIn(row![0]!).sort(), [...new Set(open.map(({ path }) => path))].sort())
 })
 
 test('a route without a role does not compile', () => {

@@ -5,44 +5,8 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EVENT_READERS_MAX } from '../../src/http/events.ts'
 import { run } from '../support/command.ts'
-import { EventReader } from '../support/event-reader.ts'
+import { checkGiven, EventReader, post } from '../support/event-reader.ts'
 import { System } from '../support/system.ts'
-
-const CLIENTS = 16
-
-/** Clients that post, each one after the other, until they are stopped. @returns The ids that were acknowledged. */
-function post(system: System) {
-  const ids: string[] = []
-  let isPosting = true
-  const client = async (name: number) => {
-    for (let number = 0; isPosting; number++) {
-      const body = `client ${name}, message ${number}`
-      const response = await fetch(`${system.url}/messages`, {
-        ...{ method: 'POST', headers: { 'content-type': 'text/plain' }, body },
-      }).catch(() => undefined)
-      if (response?.status === 201) ids.push(((await response.json()) as { id: string }).id)
-      else await sleep(20)
-      await sleep(5)
-    }
-  }
-  const clients = Array.from({ length: CLIENTS }, (_, name) => client(name))
-  return {
-    ids,
-    async stop() {
-      isPosting = false
-      await Promise.all(clients)
-    },
-  }
-}
-
-/** Every message that was acknowledged was given, and what came again had come within some seconds. */
-function check(reader: EventReader, ids: readonly string[], name: string): void {
-  for (const event of ['logged', 'delivered'] as const) {
-    const given = reader.ids(event)
-    const missed = ids.filter((id) => !given.has(id))
-    assert.deepEqual(missed.slice(0, 5), [], `${name} missed ${missed.length} of ${ids.length} ${event}`)
-  }
-}
 
 test('readers that are cut, read slowly and resume miss nothing while facade, actors and node are restarted and killed', async (context) => {
   const system = await System.start(context, ['--facade', '2', '--messages', '2'])
@@ -105,7 +69,7 @@ test('readers that are cut, read slowly and resume miss nothing while facade, ac
     .catch(() => {})
   for (const [name, reader] of Object.entries(readers)) {
     await reader.stop()
-    check(reader, posting.ids, name)
+    checkGiven(reader, posting.ids, name)
     assert.ok(reader.connections >= 4, `${name} connected ${reader.connections} times`)
   }
   assert.ok(isCut.connections > 10)

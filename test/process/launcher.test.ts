@@ -67,6 +67,9 @@ for (const [how, node] of [
     }
     const sent = await run(['send', 'hello', '--url', url], { program })
     assert.equal(sent.code, 0, sent.stderr)
+    const page = await (await fetch(`${url}/docs`)).text()
+    const style = /<link rel="stylesheet" href="([^"]*)">/.exec(page)![1]!
+    assert.equal((await fetch(`${url}/${style}`)).status, 200, 'the package has the files of its pages')
     child.kill('SIGTERM')
     const { code, signal, stdout } = await ended
     assert.deepEqual([code, signal], [0, null])

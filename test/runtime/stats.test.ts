@@ -30,7 +30,8 @@ function totals(all: number): Totals {
 }
 
 test('the counts of all nodes are added, each node once, and the actors of all are listed', () => {
-  const outage = { target: 'https://a.example/in', since: NOW - 9000, why: 'refused', nextProbeAt: null }
+  const at = { since: NOW - 9000, nextProbeAt: NOW + 1000 }
+  const outage = { target: 'https://a.example/in', why: 'refused', ...at }
   const actors = [
     entryOf('facade-1@a', { node: 'a' }),
     entryOf('messages-1@a', { node: 'a', lanes: { 0: 2, 1: 3 }, inHand: 1, dead: 4, oldestAt: NOW - 1500 }),

@@ -1,6 +1,10 @@
 /** Reads `GET /events` of a real node over cuts and restarts, and keeps all that it was given. */
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ServerEvent, serverEvents } from '../../src/commands/server-events.ts'
+import type { RunningSystem } from './running-system.ts'
+
+const CLIENTS = 16
 
 /** What was given of one message. */
 interface Given {
@@ -77,5 +81,39 @@ export class EventReader {
       of.set(item.id, given)
     }
     if (this.slowMs > 0) await sleep(this.slowMs)
+  }
+}
+
+/** Clients that post, each one after the other, until they are stopped. @returns The ids that were acknowledged. */
+export function post(system: RunningSystem) {
+  const ids: string[] = []
+  let isPosting = true
+  const client = async (name: number) => {
+    for (let number = 0; isPosting; number++) {
+      const body = `client ${name}, message ${number}`
+      const response = await fetch(`${system.url}/messages`, {
+        ...{ method: 'POST', headers: { 'content-type': 'text/plain' }, body },
+      }).catch(() => undefined)
+      if (response?.status === 201) ids.push(((await response.json()) as { id: string }).id)
+      else await sleep(20)
+      await sleep(5)
+    }
+  }
+  const clients = Array.from({ length: CLIENTS }, (_, name) => client(name))
+  return {
+    ids,
+    async stop() {
+      isPosting = false
+      await Promise.all(clients)
+    },
+  }
+}
+
+/** Fails unless every message that was acknowledged was given. */
+export function checkGiven(reader: EventReader, ids: readonly string[], name: string): void {
+  for (const event of ['logged', 'delivered'] as const) {
+    const given = reader.ids(event)
+    const missed = ids.filter((id) => !given.has(id))
+    assert.deepEqual(missed.slice(0, 5), [], `${name} missed ${missed.length} of ${ids.length} ${event}`)
   }
 }

@@ -10,3 +10,10 @@ export function seriesOf(text: string): Map<string, number> {
     }),
   )
 }
+
+/** The sum of all series of a metric. */
+export function sumOf(text: string, name: string): number {
+  let sum = 0
+  for (const [series, value] of seriesOf(text)) if (series.split('{')[0] === name) sum += value
+  return sum
+}

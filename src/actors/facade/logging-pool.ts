@@ -94,13 +94,13 @@ export class LoggingPool {
     return this.#read('get', (logging) => logging.get(id))
   }
 
+  search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.#read('search', (logging) => logging.search(range, search))
+  }
+
   /** As `Logging.follow`. */
   follow(position: LogPosition, limit: number): Promise<LoggedPart> {
     return this.#read('follow', (logging) => logging.follow(position, limit))
-  }
-
-  search(range: Range, search: LogSearch): Promise<LogFound> {
-    return this.#read('search', (logging) => logging.search(range, search))
   }
 
   /** As `Log.restore`. */

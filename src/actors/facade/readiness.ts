@@ -2,10 +2,16 @@
  * Whether a post would be taken now. `/readyz` and every post ask the same question here: what is missing refuses the
  * post before anything is written; what is degraded does not.
  */
-import { type ActorEntry, type Directory, livingMessages } from '../../runtime/cluster/directory.ts'
+import {
+  type ActorEntry,
+  type Directory,
+  livingMessages,
+  type Outage,
+} from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
+import { outagesOf } from '../../runtime/stats.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { LoggingPool } from './logging-pool.ts'
@@ -74,7 +80,7 @@ export class Readiness {
     const degraded = isAble ? troubles : []
     const messages = actors.filter(({ role }) => role === 'messages')
     if (!messages.some(({ state }) => state === 'ready')) degraded.push('a ready messages actor')
-    degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages))
+    degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages).map(sentenceOfOutage))
     if (messages.some(({ paused }) => paused)) {
       degraded.push('delivery is paused: messages wait until `mailroom resume`')
     }
@@ -114,19 +120,11 @@ function troublesOf({ name, state, missing }: ActorEntry): string[] {
   return troubles.map((what) => `${name}: ${what}`)
 }
 
-/** What is away, each target once, as sentences for people. Not why: errors of handlers are not for everyone. */
-function outagesOf(actors: readonly ActorEntry[]): string[] {
-  const byTarget = Map.groupBy(
-    actors.flatMap(({ outage }) => outage ?? []),
-    ({ target }) => target,
-  )
-  return [...byTarget].map(([target, outages]) => {
-    const iso = (at: number) => new Date(at).toISOString()
-    const since = iso(Math.min(...outages.map((outage) => outage.since)))
-    const probes = outages.flatMap(({ nextProbeAt }) => nextProbeAt ?? [])
-    const next = probes.length === 0 ? '' : `, the next probe is at ${iso(Math.min(...probes))}`
-    return `an outage of ${target} since ${since}: messages wait${next}`
-  })
+/** Not why: errors of handlers are not for everyone. */
+function sentenceOfOutage({ target, since, nextProbeAt }: Outage): string {
+  const iso = (at: number) => new Date(at).toISOString()
+  const next = nextProbeAt === null ? '' : `, the next probe is at ${iso(nextProbeAt)}`
+  return `an outage of ${target} since ${iso(since)}: messages wait${next}`
 }
 
 function unavailable(store: 'log' | 'queue', reason: string): MailroomError {

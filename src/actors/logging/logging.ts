@@ -52,15 +52,15 @@ export class LoggingActor extends Actor implements Logging {
     return this.mailbox.run(() => this.#log.get(id))
   }
 
+  async search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
+  }
+
   async follow(position: LogPosition, limit: number): Promise<LoggedPart> {
     return this.mailbox.run(async () => {
       const { messages, ...part } = await this.#log.follow(position, limit)
       return { ...part, messages: messages.map(({ id, text }) => ({ id, preview: previewOf(text) })) }
     })
-  }
-
-  async search(range: Range, search: LogSearch): Promise<LogFound> {
-    return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

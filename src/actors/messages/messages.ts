@@ -377,10 +377,10 @@ export class MessagesActor extends Actor implements Messages {
       ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
-      onDead: (from, ids) => void this.#keepDead(from, ids),
       onFailed: (error) => {
         this.#lastFailure = { target: this.#runner?.target ?? '', at: clock.now(), error }
       },
+      onDead: (from, ids) => void this.#keepDead(from, ids),
       onLost: () => void this.#dropLanes([lane]),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),

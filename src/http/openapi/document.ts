@@ -33,7 +33,7 @@ export interface ParameterObject {
 }
 
 /** An answer in the document. `x-codes`: of an error. */
-interface ResponseObject {
+export interface ResponseObject {
   description: string
   headers?: Record<string, { description: string; schema: JsonSchema } | { $ref: string }>
   content?: Record<string, Media>

@@ -91,6 +91,10 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
     when: 'A facade has taken ten sign-ins (`POST /session`) within a minute, right or wrong ones.',
     todo: 'Wait for `Retry-After`; a token as `Authorization` needs no sign-in',
   },
+  MR_READERS_FULL: {
+    when: 'The facade has 1,000 readers of `GET /events`.',
+    todo: 'Repeat after `Retry-After`',
+  },
   MR_MAILBOX_FULL: {
     when: "An actor's mailbox is full (messages or bytes).",
     todo: 'Repeat after `Retry-After`',
@@ -138,10 +142,6 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
   MR_DATA_VERSION: {
     when: 'The data directory, or one of its files, was written in another format. It is not changed.',
     todo: 'Run the version that wrote it',
-  },
-  MR_READERS_FULL: {
-    when: 'As many readers of `GET /events` as a facade serves are connected.',
-    todo: 'Repeat after `Retry-After`',
   },
   MR_INTERNAL: {
     when: 'A bug in Mailroom. Its message is in the log lines only, with the request id.',

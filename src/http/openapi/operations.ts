@@ -18,6 +18,7 @@ import {
   SEARCH_MAX_COUNT,
 } from '../../storage/limits.ts'
 import { PAGE_LIMIT, READERS_MAX } from '../context.ts'
+import { CURSOR_PATTERN, EVENT_READERS_MAX, LAG_MAX_BYTES, TOPICS } from '../events.ts'
 import { PUT_MAX_BYTES, PutActors } from '../routes/actors.ts'
 import { BULK_LIMIT, BULK_MAX } from '../routes/dead.ts'
 import { PutDelivery } from '../routes/delivery.ts'
@@ -98,6 +99,7 @@ export const PARTS = [
   'Delivery',
   'Losses',
   'Sessions',
+  'Events',
   'Health',
   'Documents',
 ] as const
@@ -655,6 +657,38 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       errors: ['MR_FORBIDDEN'],
       limits: 'None of its own.',
     },
+    getEvents: {
+      part: 'Events',
+      title: 'What happens, as it happens',
+      does: 'Server-sent events: `logged`, `delivered` and `dead` in arrays, `actor`, and `stats` once a second. The `id` of an event is a cursor: with it, a reader that comes back misses nothing, and may get the last seconds again.',
+      path: {},
+      query: {
+        only: {
+          does: 'Only these events, with commas between them.',
+          schema: { type: 'string', pattern: `^(${TOPICS.join('|')})(,(${TOPICS.join('|')}))*$` },
+          example: 'stats',
+        },
+        after: {
+          does: 'First what has happened since this cursor.',
+          schema: { type: 'string', pattern: CURSOR_PATTERN.source },
+        },
+      },
+      headers: {
+        'Last-Event-ID': {
+          does: 'As `after`, which it overrides: a browser sends it when it connects again.',
+          schema: { type: 'string', pattern: CURSOR_PATTERN.source },
+        },
+      },
+      body: {},
+      answers: {
+        200: {
+          does: 'The events, until either side ends it. `gap`: the cursor is older than the retention. `lagged`: the reader was too slow. `bye`: the facade drains.',
+          body: { 'text/event-stream': { schema: { type: 'string' } } },
+        },
+      },
+      errors: [...READS, 'MR_DRAINING', 'MR_READERS_FULL'],
+      limits: `At most ${EVENT_READERS_MAX} readers of a facade at once. One that is ${LAG_MAX_BYTES / 1024} KiB behind is cut.`,
+    },
     getMetrics: {
       part: 'Health',
       title: 'Figures for Prometheus',
@@ -706,6 +740,17 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       errors: [],
       limits: 'Never refused under load.',
     },
+    getHistory: {
+      part: 'Health',
+      title: 'The last 15 minutes',
+      does: 'The figures of each second of the last 15 minutes, oldest first: per second what was accepted, delivered, refused and died; what waited; what 99 of 100 took at most, in seconds. Kept in memory, from the start of the node on.',
+      path: {},
+      query: {},
+      body: {},
+      answers: json('The seconds.', schemas.HistoryPoints, { points: [] }),
+      errors: [],
+      limits: 'Up to 900 points.',
+    },
     getPage: {
       part: 'Documents',
       title: 'The dashboard',
@@ -718,36 +763,6 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       },
       errors: [],
       limits: 'Its files take up to 45 kB over the wire, once.',
-    },
-    getHistory: {
-      part: 'Health',
-      title: 'The last 15 minutes',
-      does: 'The figures of each second of the last 15 minutes, oldest first: per second what was accepted, delivered, refused and died; what waited; what 99 of 100 took at most, in seconds. Kept in memory, from the start of the node on.',
-      path: {},
-      query: {},
-      body: {},
-      answers: json('The seconds.', schemas.HistoryPoints, { points: [] }),
-      errors: [],
-      limits: 'Up to 900 points.',
-    },
-    getEvents: {
-      part: 'Health',
-      title: 'What happens, as it happens',
-      does: 'Server-sent events: logged, delivered, dead, actor, stats.',
-      path: {},
-      query: {
-        only: { does: 'Which events, with commas between them.', schema: { type: 'string' } },
-        after: { does: 'The cursor to go on from.', schema: { type: 'string' } },
-      },
-      body: {},
-      answers: {
-        200: {
-          does: 'The events.',
-          body: { 'text/event-stream': { schema: { type: 'string' }, example: 'text' } },
-        },
-      },
-      errors: ['MR_READERS_FULL'],
-      limits: 'None of its own.',
     },
     getOpenapi: {
       part: 'Documents',

@@ -2,7 +2,13 @@
 import { ERRORS, type ErrorCode } from '../../runtime/errors.ts'
 import { PROBLEMS } from '../problems.ts'
 import { curlOf } from './curl.ts'
-import { type OpenApi, type OperationObject, operationsByPart, type ParameterObject } from './document.ts'
+import {
+  type OpenApi,
+  type OperationObject,
+  operationsByPart,
+  type ParameterObject,
+  type ResponseObject,
+} from './document.ts'
 import { ERROR_HELP } from './error-help.ts'
 import { type Html, html, inline } from './html.ts'
 import type { JsonSchema } from './operations.ts'
@@ -82,22 +88,7 @@ ${table('Parameters', ['name', 'meaning'], parameters.map(parameterRow))}${table
   'Body',
   ['type', 'shape'],
   bodies.map(([type, { schema }]) => [html`<code>${type}</code>`, shapeName(schema)]),
-)}${table(
-  'Answers',
-  ['status', 'meaning', 'shape'],
-  Object.entries(responses).map(([status, response]) => {
-    const codes = response['x-codes'] ?? []
-    const shapes = Object.entries(response.content ?? {}).filter(
-      ([type]) => type !== 'application/problem+json',
-    )
-    const described = codes.length === 0 || shapes.length > 0 ? [response.description.split(' Or: ')[0]!] : []
-    return [
-      status,
-      html`${described.map(inline)} ${codes.map((code) => html`<a href="#${code}"><code>${code}</code></a> `)}`,
-      html`${shapes.map(([type, { schema }]) => html`<code>${type}</code> ${shapeName(schema)} `)}`,
-    ]
-  }),
-)}</article>
+)}${table('Answers', ['status', 'meaning'], Object.entries(responses).map(answerRow))}</article>
 `
 }
 
@@ -106,6 +97,18 @@ function parameterRow({ name, in: where, description, schema }: ParameterObject)
     html`<code>${name}</code> <small>${where}</small>`,
     html`${inline(description)} <small>${shapeName(schema)}</small>`,
   ]
+}
+
+function answerRow([status, response]: [string, ResponseObject]): [string, Html] {
+  const codes = response['x-codes'] ?? []
+  const shapes = Object.entries(response.content ?? {}).filter(
+    ([type]) => type !== 'application/problem+json',
+  )
+  // What is only an error is told by its codes.
+  const does = codes.length > 0 && shapes.length === 0 ? '' : response.description.split(' Or: ')[0]!
+  const told = shapes.map(([type, { schema }]) => html` <code>${type}</code> ${shapeName(schema)}`)
+  const errors = codes.map((code) => html` <a href="#${code}"><code>${code}</code></a>`)
+  return [status, html`${inline(does)}${told}${errors}`]
 }
 
 /** A table; the first cell of a row is its heading. Nothing when there are no rows. */

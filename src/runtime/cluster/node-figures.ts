@@ -9,11 +9,11 @@
  * Sums never go down: what a process has counted is added to the base when it ends. What it counted in its last second,
  * and had not pushed when it was killed, is missing.
  */
-import { type MetricObjectWithValues, type MetricValueWithName, Registry } from '@prometheus-io/client'
 import type { Clock } from '../clock.ts'
 import { diskOf } from '../disk.ts'
 import { Figures, processSampler, type Series, type Snapshot } from '../figures.ts'
 import { METRICS, METRICS_TYPES, type Metric, type MetricName, type MetricsFormat } from '../metrics.ts'
+import { type Family, Registry } from '../metrics-library.ts'
 import {
   type Disk,
   type Distribution,
@@ -25,9 +25,6 @@ import {
 } from '../stats.ts'
 import { DISK_FIGURES_MS, HEARTBEAT_MS } from '../timings.ts'
 import type { ActorEntry, Role } from './directory.ts'
-
-/** A metric as the library aggregates it. */
-type Family = MetricObjectWithValues<MetricValueWithName<string>>
 
 /** Whose process it is. */
 interface Process {

@@ -26,7 +26,7 @@ import { MemoryStore } from '../../support/memory-backend.ts'
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 
 const POLICY = { attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 }
-const RETENTION_MS = 86_400_000
+const RETENTION_MS = 3_600_000
 
 /** Consumers of one actor, on a backend in memory. */
 class Bench {
@@ -36,8 +36,8 @@ class Bench {
   readonly figures = new Figures('messages')
   readonly shown: string[] = []
   readonly settled: string[] = []
-  readonly dead: string[] = []
   readonly failed: string[] = []
+  readonly dead: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -177,18 +177,24 @@ test('a message whose wake-up was lost is found with the next claim', async () =
   assert.deepEqual(bench.shown, ['a'])
 })
 
-test('a start is counted, durably, before its handler runs', async () => {
+/** A message whose start is being written, until `written` is called. */
+async function startUnderWay() {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bench.store.before = async (call) => (call === 'start' ? promise : undefined)
   const [id] = await bench.add(0, 'a')
-  await bench.consume()
+  const consumer = await bench.consume()
+  return { bench, runs, id: id!, consumer, written: () => resolve() }
+}
+
+test('a start is counted, durably, before its handler runs', async () => {
+  const { bench, runs, id, written } = await startUnderWay()
   assert.equal(runs.length, 0)
-  started.resolve()
+  written()
   await settle()
   assert.equal(runs[0]!.attempt, 1)
-  const { starts, open } = bench.start(0, id!)!
+  const { starts, open } = bench.start(0, id)!
   assert.deepEqual([starts, open], [1, true])
   assert.deepEqual(bench.shown, [])
   runs[0]!.gate.resolve()
@@ -558,32 +564,22 @@ test('a stop works while the most messages are in hand', async () => {
 })
 
 test('a start that became durable after the stop is given back, its handler not begun', async () => {
-  const { runs, handler } = gated()
-  const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
-  const [id] = await bench.add(0, 'a')
-  const consumer = await bench.consume()
+  const { bench, runs, id, consumer, written } = await startUnderWay()
   const stopping = consumer.stop(HANDLER_GRACE_MS)
-  started.resolve()
+  written()
   await bench.clock.advance(CLAIM_WAIT_MS)
   await stopping
   assert.equal(runs.length, 0)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+  assert.deepEqual([bench.start(0, id)!.starts, bench.start(0, id)!.open], [0, false])
 })
 
 test('a start that became durable after a pause is given back, its handler not begun until the pause is over', async () => {
-  const { runs, handler } = gated()
-  const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
-  const [id] = await bench.add(0, 'a')
-  await bench.consume()
+  const { bench, runs, id, written } = await startUnderWay()
   bench.breaker.setPaused(true)
-  started.resolve()
+  written()
   await bench.clock.advance(CLAIM_WAIT_MS)
   assert.equal(runs.length, 0)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+  assert.deepEqual([bench.start(0, id)!.starts, bench.start(0, id)!.open], [0, false])
   bench.breaker.setPaused(false)
   await bench.clock.advance(DELIVERY_MS)
   assert.deepEqual(

@@ -4,7 +4,7 @@ import test from 'node:test'
 import { z } from 'zod'
 import { openapiOf } from '../../../src/http/openapi/document.ts'
 import { ERROR_HELP } from '../../../src/http/openapi/error-help.ts'
-import { type Body, operationsOf, PARTS } from '../../../src/http/openapi/operations.ts'
+import { type Body, type OperationDoc, operationsOf, PARTS } from '../../../src/http/openapi/operations.ts'
 import { PROBLEMS } from '../../../src/http/problems.ts'
 import { ROUTES, type Route } from '../../../src/http/routes/table.ts'
 import type { ErrorCode } from '../../../src/runtime/errors.ts'
@@ -45,6 +45,23 @@ test('the document has every route of the table, with its parameters, role and m
   })
   const byName = (a: unknown[], b: unknown[]) => String(a[0]).localeCompare(String(b[0]))
   assert.deepEqual(listed.sort(byName), expected.sort(byName))
+})
+
+test('a route without parameters, limits or a body of its media type does not compile', () => {
+  const all = operationsOf(SIZES)
+  const { limits: _, ...unlimited } = all.getLivez
+  // @ts-expect-error It has no limits.
+  const first: OperationDoc<'getLivez'> = unlimited
+  // @ts-expect-error `limit` and others are not told.
+  const second: OperationDoc<'getLog'> = { ...all.getLog, query: {} }
+  // @ts-expect-error Its path has an id.
+  const third: OperationDoc<'getMessage'> = { ...all.getMessage, path: {} }
+  // @ts-expect-error It takes JSON.
+  const fourth: OperationDoc<'putDelivery'> = { ...all.putDelivery, body: {} }
+  const { getLog: __, ...others } = all
+  // @ts-expect-error A route is left out.
+  const fifth: ReturnType<typeof operationsOf> = others
+  assert.equal([first, second, third, fourth, fifth].length, 5, 'the compiler has checked them')
 })
 
 test('every reference in the document leads somewhere, every part has an operation, and open calls need nothing', () => {

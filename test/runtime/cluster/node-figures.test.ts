@@ -151,12 +151,8 @@ test('restarts of an actor are counted over its removal', async () => {
 
 test('an outage counts once, whichever actors meet it, and shows the origin only', async () => {
   const bench = new Bench()
-  const outage = {
-    target: 'https://user.example:8443/secret/path',
-    since: 0,
-    why: 'refused',
-    nextProbeAt: null,
-  }
+  const at = { since: 0, nextProbeAt: 1000 }
+  const outage = { target: 'https://user.example:8443/secret/path', why: 'refused', ...at }
   const target = '{target="https://user.example:8443"}'
   assert.equal(await bench.get(`mailroom_outage_active${target}`), 0)
   assert.equal(await bench.get(`mailroom_outage_seconds_total${target}`), 0)
