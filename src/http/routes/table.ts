@@ -216,18 +216,18 @@ export const ROUTES = {
     query: [],
     types: [],
   },
-  getMetrics: {
-    method: 'GET',
-    path: '/metrics',
-    role: 'read',
-    query: [],
-    types: [],
-  },
   getEvents: {
     method: 'GET',
     path: '/events',
     role: 'read',
     query: ['only', 'after'],
+    types: [],
+  },
+  getMetrics: {
+    method: 'GET',
+    path: '/metrics',
+    role: 'read',
+    query: [],
     types: [],
   },
   getHistory: {
