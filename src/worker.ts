@@ -10,7 +10,7 @@ import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor
 import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
 import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
-import type { NodeConfig } from './settings/config.ts'
+import { isJournaled, type NodeConfig } from './settings/config.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
 import type { Backend } from './storage/ports.ts'
 
@@ -127,7 +127,10 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
 }
 
 function healthOf(backend: Backend) {
-  return { missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() }
+  return {
+    ...{ missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() },
+    ...(backend.journal && { journal: backend.journal() }),
+  }
 }
 
 /** Null without `--handler` and `--forward`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
@@ -175,6 +178,7 @@ async function backendOf(
     onBroken: (error) => context.fail(error),
     writerCount: () => directory.actors().filter((actor) => actor.role === role).length,
     isElsewhere: isHeldElsewhere(context),
+    journal: role === 'logging' && isJournaled(config),
   })
 }
 

@@ -243,6 +243,8 @@ export interface Facade {
   missing(): string[]
   /** What is missing while posts are taken, human-readable. */
   degraded(): string[]
+  /** What is being put back into a cluster that came back empty, and how far, human-readable. */
+  restoring(): string[]
   /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
   /** What is wrong around the node, human-readable; the node works with it. */

@@ -58,6 +58,19 @@ export interface ClusterReport {
   other?: SeenCluster
 }
 
+/** What an actor reports to all others of the journal in its node's `--data`. */
+export interface JournalReport {
+  /** Of its directory: actors that report the same one reach the same files. */
+  id: string
+  /** Ms since 1970. */
+  beganAt: number
+  /** The epoch of the cluster that has all of it; null while it is put back, or waits for its cluster. */
+  wholeIn: string | null
+  /** Messages that were put back, or found there, and about how many there are. */
+  done: number
+  total: number
+}
+
 /** Losses of one store that are remembered; of more, the oldest confirmed ones are forgotten. */
 const LOSSES_MAX = 50
 /** A cluster that was begun so much before the former was seen last has not followed it. Clocks of nodes may differ. */

@@ -281,6 +281,10 @@ export class FakeFacade implements Facade {
     return this.degradedThings
   }
 
+  restoring(): string[] {
+    return []
+  }
+
   damaged(): string[] {
     return this.damagedThings
   }

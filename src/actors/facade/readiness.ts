@@ -9,7 +9,7 @@ import {
   type Outage,
 } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { sentenceOf } from '../../runtime/losses.ts'
+import { type JournalReport, sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../../storage/ports.ts'
@@ -90,6 +90,13 @@ export class Readiness {
     return degraded
   }
 
+  /** What is being put back into a cluster that came back empty, and how far. Posts are taken meanwhile. */
+  restoring(): string[] {
+    return restoringLogs(this.#directory.actors()).map(
+      ({ done, total }) => `the log: ${done} of about ${total} messages of a journal are put back`,
+    )
+  }
+
   /** The number of lanes without a living holder. */
   #unheldCount(): number {
     const actors = this.#directory.actors()
@@ -112,6 +119,18 @@ export class Readiness {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
     return [...new Set([...this.#backend.damaged(), ...ofActors]), ...this.#losses.open().map(sentenceOf)]
   }
+}
+
+/** Journals of the log that their cluster lacks, each once. */
+export function restoringLogs(actors: readonly ActorEntry[]): JournalReport[] {
+  const byId = new Map<string, JournalReport>()
+  for (const { role, state, journal } of actors) {
+    if (role !== 'logging' || state !== 'ready' || journal === undefined) continue
+    const known = byId.get(journal.id)
+    const isFurther = known === undefined || journal.wholeIn !== null || journal.done > known.done
+    if (isFurther && known?.wholeIn !== null) byId.set(journal.id, journal)
+  }
+  return [...byId.values()].filter(({ wholeIn }) => wholeIn === null)
 }
 
 function troublesOf({ name, state, missing }: ActorEntry): string[] {

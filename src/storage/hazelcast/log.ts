@@ -1,12 +1,13 @@
 /** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
-import { MailroomError } from '../../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
+import type { Journal } from '../journal.ts'
 import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
-import { type Cluster, type ClusterMap, putOnce } from './cluster.ts'
+import { type Cluster, type ClusterMap, putOnce, throwInDoubt } from './cluster.ts'
 import { type LogEntry, loggedOf, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
@@ -18,6 +19,8 @@ export interface HazelcastLogOptions {
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
   census: Census
+  /** Of this process: a batch is acknowledged when both have it. */
+  journal?: Journal | undefined
 }
 
 /** Answers `Log`. Keys are not its affair: the queue decides them. */
@@ -36,8 +39,9 @@ export class HazelcastLog implements Log {
     this.#messages = new KeyRange({ map: this.#map, prefix, clock, retentionMs, itemsOf: loggedOf, isFinal })
   }
 
-  async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
-    const { clock, retentionMs, bound, census } = this.#options
+  async append(batch: LaneBatch): Promise<Receipt[]> {
+    const { messages, lane, deadlineAt } = batch
+    const { clock, retentionMs, bound, census, journal } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
@@ -46,7 +50,8 @@ export class HazelcastLog implements Log {
     bound.checkAdmitted()
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
-    await this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    await (journal === undefined ? written : both(written, journal.append(batch)))
     bound.added(value)
     census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))
@@ -113,4 +118,15 @@ export class HazelcastLog implements Log {
     const entries = await this.#map.getAll(ids)
     return new Map([...entries].map(([id, value]) => [id, loggedOf(id, value)[0]!]))
   }
+}
+
+/** Waits for two writes of the same. What one of them refused, the other may have. */
+async function both(written: Promise<void>, journaled: Promise<void>): Promise<void> {
+  const results = await Promise.allSettled([written, journaled])
+  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  const [failure] = failures
+  if (failure === undefined) return
+  const isNone = (error: unknown) => isMailroomError(error) && error.outcome === 'none'
+  if (failures.length === results.length && failures.every(isNone)) throw failure
+  throwInDoubt(failure)
 }

@@ -107,6 +107,16 @@ export class ClusterMark {
     return this.#isYoung
   }
 
+  /** Of the cluster that was confirmed last; undefined while none is known. */
+  get epoch(): string | undefined {
+    return this.#begun?.epoch
+  }
+
+  /** The nodes knew another cluster, and this one did not follow it: they may have been given the wrong one. */
+  get isOther(): boolean {
+    return this.#known?.losses.some(({ kind, isConfirmed }) => kind === 'other' && !isConfirmed) ?? false
+  }
+
   /** True when this process has met another cluster before this one. */
   get cameBack(): boolean {
     return this.#cameBack

@@ -6,6 +6,7 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
+import type { Journal } from '../journal.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
@@ -15,6 +16,7 @@ import { type Cluster, onlyAway } from './cluster.ts'
 import { clusterStateOf } from './cluster-state.ts'
 import { NAMES } from './entries.ts'
 import { HazelcastLog } from './log.ts'
+import { LogRestore } from './log-restore.ts'
 import { ClusterMark } from './mark.ts'
 import { HazelcastQueue } from './queue.ts'
 
@@ -54,11 +56,13 @@ export interface HazelcastOptions {
   depths?: LaneReport
   /** For a messages actor: puts a batch into the log, once more. */
   repair?: (batch: LaneBatch) => Promise<unknown>
+  /** The journal of this process; closed with the backend. */
+  journal?: Journal | undefined
 }
 
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): Backend {
-  const { log, queue, laneCount, clock, random, logger, owner, depths } = options
+  const { log, queue, laneCount, clock, random, logger, owner, depths, journal } = options
   const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY } = options
   const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
   const stores = [
@@ -67,7 +71,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   ]
   const limitsOf = (store: Store) => stores.find((watched) => watched.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs }, ...limitsOf('log') })
+    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs, journal }, ...limitsOf('log') })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
@@ -78,6 +82,17 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       repair: options.repair ?? (async () => {}),
       maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
     })
+  const logRestore =
+    hazelcastLog && journal && log
+      ? new LogRestore({
+          cluster: log,
+          mark: limitsOf('log').mark,
+          journal,
+          log: hazelcastLog,
+          clock,
+          logger,
+        })
+      : undefined
   const { address } = options
   const [own] = stores
   return {
@@ -88,13 +103,18 @@ export function openHazelcast(options: HazelcastOptions): Backend {
     get queue(): Queue {
       return hazelcastQueue ?? absent('queue')
     },
-    missing: () => stores.flatMap(({ mark, bound }) => [...mark.missing(), ...bound.missing()]),
-    damaged: () => [],
+    missing: () => [
+      ...stores.flatMap(({ mark, bound }) => [...mark.missing(), ...bound.missing()]),
+      ...(journal?.missing() ?? []),
+    ],
+    damaged: () => journal?.damaged() ?? [],
+    ...(logRestore && { journal: () => logRestore.report() }),
     reports: () => stores.flatMap(({ mark }) => mark.report() ?? []),
     async confirmLosses(losses) {
       await Promise.all(stores.map(({ mark }) => mark.confirmLosses(losses)))
     },
     async close() {
+      logRestore?.close()
       await hazelcastQueue?.close()
       await Promise.all(
         stores.map(({ cluster, bound, mark }) => {
@@ -103,6 +123,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
           return cluster.close()
         }),
       )
+      journal?.close()
     },
   }
 }

@@ -1,0 +1,173 @@
+/**
+ * A journal's directory: the files of the embedded log. A process writes under the first number whose lock is free, and
+ * reads the files of all numbers.
+ */
+import { randomUUID } from 'node:crypto'
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../../runtime/clock.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
+import { Damage } from '../embedded/damage.ts'
+import { DirectoryVersion, isFull, PRIVATE } from '../embedded/guard.ts'
+import { takeLock } from '../embedded/lock-file.ts'
+import { EmbeddedLog } from '../embedded/log.ts'
+import { LogFiles } from '../embedded/log-files.ts'
+import { LogWriter, type LogWriterOptions } from '../embedded/log-writer.ts'
+import { removeOldSegments } from '../embedded/retention.ts'
+import type { Journal } from '../journal.ts'
+import { headroomBytes } from '../limits.ts'
+
+/** The rows of a journal go in whole segments: of this part of the retention each. */
+const SEGMENTS_PER_RETENTION = 8
+const NAME = 'journal.json'
+
+/** What a journal needs. */
+export interface JournalOptions {
+  /** Path of its directory, which is made when it is not there. */
+  data: string
+  laneCount: number
+  retentionMs: number
+  /** `--max-message`: so much more must be free on the disk. */
+  maxMessageBytes: number
+  clock: Clock
+  logger: Logger
+  /** Called when it cannot be written any more by this process, which must end. */
+  onBroken: (error: unknown) => void
+}
+
+/** @throws {MailroomError} `MR_CONFIG_INVALID` when the directory cannot be used. */
+export function openJournal(options: JournalOptions): Journal {
+  const { data, laneCount, retentionMs, clock, logger } = options
+  const { id, beganAt } = describe(data, clock, logger)
+  const directoryVersion = new DirectoryVersion(data, clock)
+  const damage = new Damage(data, directoryVersion, logger)
+  const files = new LogFiles({ data, clock, retentionMs, directoryVersion, damage })
+  const headroom = headroomBytes(options.maxMessageBytes)
+  const segmentAgeMs = retentionMs / SEGMENTS_PER_RETENTION
+  const { writer, number } = firstFree({ ...options, segmentAgeMs, headroom, keyRetentionMs: null })
+  const log = new EmbeddedLog({ files, writer, clock, retentionMs })
+  let lastProblem = ''
+  const tryTo = (step: () => void) => {
+    try {
+      step()
+      lastProblem = ''
+    } catch (error) {
+      const { message } = error as Error
+      if (message !== lastProblem) logger.warn({ err: error }, 'housekeeping of the journal failed')
+      lastProblem = message
+    }
+  }
+  const removeOld = () => {
+    const current = writer.current
+    removeOldSegments({ data, laneCount: 0, retentionMs, clock, logger, writer: number, current })
+  }
+  const keepHouse = () =>
+    tryTo(() => {
+      removeOld()
+      writer.checkpoint()
+      writer.rotate()
+    })
+  const timers = [
+    clock.every(HOUSEKEEPING_MS, keepHouse),
+    clock.every(DISK_PROBE_MS, () =>
+      tryTo(() => {
+        writer.watch()
+        files.watch()
+        if (!isFull(data, headroom)) return
+        removeOld()
+        writer.checkpoint()
+      }),
+    ),
+  ]
+  let closed = false
+  return {
+    id,
+    beganAt,
+    async append(batch) {
+      await writer.append(batch)
+    },
+    page: (range) => log.page(range),
+    count() {
+      let count = 0
+      for (const name of files.names())
+        for (let lane = 0; lane < laneCount; lane++)
+          count += files.read(name, (reader) => reader.countOf(lane, 0).count) ?? 0
+      return count
+    },
+    async alone(work) {
+      const lock = takeLock(join(data, 'restore.lock'))
+      if (lock === undefined) return false
+      try {
+        await work()
+      } finally {
+        lock.release()
+      }
+      return true
+    },
+    missing: () => writer.missing().map((reason) => `the journal cannot be written: ${reason}`),
+    damaged: () => damage.all().map((what) => `journal: ${what}`),
+    close() {
+      if (closed) return
+      closed = true
+      for (const cancel of timers) cancel()
+      writer.close()
+      files.close()
+    },
+  }
+}
+
+/** A writer under the first number that no process has. */
+function firstFree(options: Omit<LogWriterOptions, 'writer'>): { writer: LogWriter; number: number } {
+  for (let number = 1; ; number++) {
+    try {
+      return { writer: new LogWriter({ ...options, writer: number }), number }
+    } catch (error) {
+      if (!isMailroomError(error, 'MR_DATA_LOCKED')) throw error
+    }
+  }
+}
+
+/** Makes the directory, and learns which it is. */
+function describe(data: string, clock: Clock, logger: Logger): { id: string; beganAt: number } {
+  const path = join(data, NAME)
+  const own = { id: randomUUID(), beganAt: clock.now() }
+  try {
+    mkdirSync(data, { recursive: true, mode: PRIVATE.directory })
+    const found = begin(path, own) ?? parsed(readFileSync(path, 'utf8'))
+    if (found !== undefined) return found
+    // Who it was does not matter: all of it is put back once more. When it began is not known: all may be of it.
+    logger.error({ path }, 'the description of a journal is damaged, and is made anew')
+    rmSync(path)
+    return begin(path, { ...own, beganAt: 0 }) ?? parsed(readFileSync(path, 'utf8')) ?? own
+  } catch (error) {
+    const { message } = error as Error
+    const problem = `Expected \`--data\` to be a directory that can be written, or \`--journal off\`, got ${message}`
+    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error })
+  }
+}
+
+/** Writes the description, whole, unless there is one. @returns It, when this process wrote it. */
+function begin<T>(path: string, description: T): T | undefined {
+  const unfinished = `${path}.${randomUUID()}.new`
+  writeFileSync(unfinished, `${JSON.stringify(description)}\n`, { flush: true, mode: PRIVATE.file })
+  try {
+    linkSync(unfinished, path)
+    return description
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
+    throw error
+  } finally {
+    rmSync(unfinished)
+  }
+}
+
+function parsed(text: string): { id: string; beganAt: number } | undefined {
+  try {
+    const { id, beganAt } = JSON.parse(text) as { id?: unknown; beganAt?: unknown }
+    return typeof id === 'string' && typeof beganAt === 'number' ? { id, beganAt } : undefined
+  } catch {
+    return undefined
+  }
+}
