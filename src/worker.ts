@@ -11,8 +11,8 @@ import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cl
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
 import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
 import { isJournaled, type NodeConfig } from './settings/config.ts'
+import type { JournaledBackend } from './storage/journal.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
-import type { Backend } from './storage/ports.ts'
 
 type Context = ActorContext<NodeConfig>
 
@@ -107,7 +107,8 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
   const { config } = context
   const { retentionMs, deadRetentionMs } = config
-  const options = { runner, retentionMs, deadRetentionMs, policy: config }
+  const refilling = backend.refill && { refill: backend.refill, peers, logging }
+  const options = { runner, retentionMs, deadRetentionMs, policy: config, refilling }
   const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
@@ -126,7 +127,7 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   }
 }
 
-function healthOf(backend: Backend) {
+function healthOf(backend: JournaledBackend) {
   return {
     ...{ missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() },
     ...(backend.journal && { journal: backend.journal() }),
@@ -156,7 +157,7 @@ async function backendOf(
   context: Context,
   store: BackendOptions['store'],
   hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair'> = {},
-): Promise<Backend> {
+): Promise<JournaledBackend> {
   const { name, role, node, config, clock, random, logger, known, directory } = context
   return openBackend({
     ...{
@@ -178,12 +179,12 @@ async function backendOf(
     onBroken: (error) => context.fail(error),
     writerCount: () => directory.actors().filter((actor) => actor.role === role).length,
     isElsewhere: isHeldElsewhere(context),
-    journal: role === 'logging' && isJournaled(config),
+    journal: role !== 'facade' && isJournaled(config),
   })
 }
 
 /** Waits for the clusters, up to `CLUSTER_WAIT_MS`: an actor that replaces another must not refuse what that one accepted. */
-async function backendReached({ clock, directory, role }: Context, backend: Backend): Promise<void> {
+async function backendReached({ clock, directory, role }: Context, backend: JournaledBackend): Promise<void> {
   // Nothing is replaced when a node starts. It is up at once and says what is missing.
   if (!directory.actors().some((actor) => actor.role === role && actor.state === 'ready')) return
   const endAt = clock.monotonic() + CLUSTER_WAIT_MS

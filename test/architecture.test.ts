@@ -5,9 +5,18 @@ import { dirname, join, normalize } from 'node:path'
 import test from 'node:test'
 
 /** Words that every room may use: pure functions, types and tables, without a disk, a network or a process. */
-const STORAGE_WORDS = ['content', 'dead-filter', 'ids', 'lane', 'lanes', 'limits', 'paging', 'ports'].map(
-  (name) => `src/storage/${name}.ts`,
-)
+const STORAGE_WORDS = [
+  'content',
+  'dead-filter',
+  'ids',
+  'journal',
+  'lane',
+  'lanes',
+  'limits',
+  'paging',
+  'ports',
+  'records',
+].map((name) => `src/storage/${name}.ts`)
 
 /**
  * Room -> what it may import beside itself: files, or rooms (but not the rooms within them). A room is the longest

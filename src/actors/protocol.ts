@@ -84,6 +84,8 @@ export interface Messages {
   purgeMany(lane: number, ids: readonly string[]): Promise<number>
   /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
+  /** One page of the records in the journal of its node, of all lanes, ascending (`storage/records.ts`); empty without one. */
+  records(range: { after: string; limit: number }): Promise<Logged[]>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
 }

@@ -62,9 +62,9 @@ export interface ClusterReport {
 export interface JournalReport {
   /** Of its directory: actors that report the same one reach the same files. */
   id: string
-  /** Ms since 1970. */
-  beganAt: number
-  /** The epoch of the cluster that has all of it; null while it is put back, or waits for its cluster. */
+  /** When the first was written to it (ms since 1970); null: it has nothing. */
+  beganAt: number | null
+  /** Of the log: the epoch of the cluster that has all of it; null while it is put back, or waits for its cluster. */
   wholeIn: string | null
   /** Messages that were put back, or found there, and about how many there are. */
   done: number

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
+import type { JournaledBackend } from './journal.ts'
 import type { LaneReport } from './lane-choice.ts'
-import type { Backend, LaneBatch } from './ports.ts'
+import type { LaneBatch } from './ports.ts'
 
 /** What a process asks of the backend. */
 export interface BackendOptions {
@@ -54,7 +55,7 @@ export interface BackendOptions {
  * @throws {MailroomError} `MR_DATA_LOCKED` when another process writes this logging actor's files; `MR_CONFIG_INVALID` when
  * there can be no journal in `data`.
  */
-export async function openBackend(options: BackendOptions): Promise<Backend> {
+export async function openBackend(options: BackendOptions): Promise<JournaledBackend> {
   const { backend, store, number, owner, clock, logger, onBroken, ...rest } = options
   if (backend === 'embedded') {
     const { openEmbedded } = await import('./embedded/open.ts')

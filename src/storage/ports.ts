@@ -7,7 +7,7 @@
  * pending messages, *starts* each (an attempt, counted durably) and *settles* it (records the outcome).
  */
 
-import type { ClusterReport, JournalReport, Loss } from '../runtime/losses.ts'
+import type { ClusterReport, Loss } from '../runtime/losses.ts'
 
 /** A message. Its `at` is the time in its id (`atOf`). */
 export interface Message {
@@ -310,8 +310,6 @@ export interface Backend {
   damaged(): string[]
   /** How the cluster of this process is; absent on the embedded backend. Never rejects. */
   cluster?(): Promise<ClusterState>
-  /** The journal of this process; absent without one. */
-  journal?(): JournalReport
   /** What it knows of the clusters it uses; the embedded backend uses none. */
   reports(): ClusterReport[]
   /**

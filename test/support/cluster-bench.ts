@@ -6,8 +6,7 @@ import { type ClusterReport, type KnownClusters, type Loss, openLosses } from '.
 import { EPOCH_CHECK_MS, KNOWN_PERIOD_MS } from '../../src/runtime/timings.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
-import type { Journal } from '../../src/storage/journal.ts'
-import type { Backend } from '../../src/storage/ports.ts'
+import type { Journal, JournaledBackend } from '../../src/storage/journal.ts'
 import { SimProcess } from '../simulation/process.ts'
 import { Rng } from '../simulation/rng.ts'
 import { Scheduler } from '../simulation/scheduler.ts'
@@ -18,7 +17,7 @@ const MACHINE = { name: 'a', clockOffsetMs: 0, boot: 1 }
 
 /** A process that uses one of the clusters. */
 export interface Watcher {
-  backend: Backend
+  backend: JournaledBackend
   kill(): void
 }
 

@@ -1,12 +1,12 @@
 /** A journal in memory, shared by all that hold it: what a directory on a disk is to the processes that reach it. */
-import { byId } from '../../src/storage/ids.ts'
+import { byId, timeOf } from '../../src/storage/ids.ts'
 import type { Journal } from '../../src/storage/journal.ts'
 import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
 
 /** It may refuse, and takes as long as `gate`. */
 export class MemoryJournal implements Journal {
   readonly id: string
-  readonly beganAt: number
+  beganAt: number | null
   #messages = new Map<string, Logged>()
   #isTaken = false
   /** Awaited before a batch is written. */
@@ -14,7 +14,7 @@ export class MemoryJournal implements Journal {
   /** Awaited before a page is read. */
   beforePage: () => Promise<void> = async () => {}
 
-  constructor(id = 'journal', beganAt = 0) {
+  constructor(id = 'journal', beganAt: number | null = null) {
     this.id = id
     this.beganAt = beganAt
   }
@@ -29,6 +29,7 @@ export class MemoryJournal implements Journal {
 
   async append({ lane, messages }: LaneBatch): Promise<void> {
     await this.gate()
+    this.beganAt ??= timeOf(messages[0]!.id)
     for (const { id, text } of messages) this.#messages.set(id, { id, text, lane })
   }
 

@@ -92,9 +92,16 @@ export class Readiness {
 
   /** What is being put back into a cluster that came back empty, and how far. Posts are taken meanwhile. */
   restoring(): string[] {
-    return restoringLogs(this.#directory.actors()).map(
+    const actors = this.#directory.actors()
+    const logs = restoringLogs(actors).map(
       ({ done, total }) => `the log: ${done} of about ${total} messages of a journal are put back`,
     )
+    const lanes = actors.flatMap(({ name, role, journal }) => {
+      if (role !== 'messages' || journal === undefined || journal.wholeIn !== null) return []
+      const { done, total } = journal
+      return [`the lanes of ${name}: ${done} of about ${total} messages of the log were looked at`]
+    })
+    return [...logs, ...lanes]
   }
 
   /** The number of lanes without a living holder. */

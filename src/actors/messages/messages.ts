@@ -11,6 +11,7 @@ import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
+import type { Refill } from '../../storage/journal.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import {
   HAND_MAX_BYTES,
@@ -25,6 +26,7 @@ import type {
   DeadFilter,
   Delivered,
   Depth,
+  Logged,
   Message,
   Queue,
   Range,
@@ -36,6 +38,7 @@ import { Consumer } from './consumer.ts'
 import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
 import { redeliver } from './redelivery.ts'
+import { Refilling, type RefillingOptions } from './refilling.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
@@ -51,6 +54,8 @@ interface MessagesOptions {
   /** Dead letters that died longer ago are purged; null: none. */
   deadRetentionMs: number | null
   policy: RetryPolicy
+  /** With a journal: how lanes are refilled, and what that needs. */
+  refilling?: Pick<RefillingOptions, 'refill' | 'peers' | 'logging'> | undefined
 }
 
 /** Answers `Messages` for the lanes it holds. */
@@ -61,6 +66,9 @@ export class MessagesActor extends Actor implements Messages {
   readonly #deadRetentionMs: number | null
   #isPurging = false
   readonly #policy: RetryPolicy
+  /** Both absent without a journal. */
+  readonly #refilling: Refilling | undefined
+  readonly #refill: Refill | undefined
   readonly #breaker: Breaker
   readonly #store = new Store(HAND_MAX_BYTES)
   readonly #storeMutex = new Mutex()
@@ -84,7 +92,7 @@ export class MessagesActor extends Actor implements Messages {
   constructor(
     context: ActorContext,
     queue: Queue,
-    { runner, retentionMs, deadRetentionMs, policy }: MessagesOptions,
+    { runner, retentionMs, deadRetentionMs, policy, refilling }: MessagesOptions,
   ) {
     super(context, {
       concurrency: CONCURRENCY,
@@ -95,6 +103,13 @@ export class MessagesActor extends Actor implements Messages {
     this.#retentionMs = retentionMs
     this.#deadRetentionMs = deadRetentionMs
     this.#policy = policy
+    this.#refilling =
+      refilling &&
+      new Refilling({
+        ...{ ...refilling, context, lanes: () => [...this.#consumers.keys()] },
+        onRefilled: (lane) => this.#readAgain(lane),
+      })
+    this.#refill = refilling?.refill
     const { clock, random, directory } = context
     this.#breaker = new Breaker({
       ...{ target: runner?.target ?? '', clock, random },
@@ -127,7 +142,18 @@ export class MessagesActor extends Actor implements Messages {
     const missing = this.#runner?.missing() ?? []
     const { outage } = this.#breaker
     const paused = this.#breaker.pause.isPaused
-    return { ...super.status(), handled: this.#delivered, missing, lanes, dead, oldestAt, outage, paused }
+    const journal = this.#refilling && { journal: this.#refilling.report() }
+    return {
+      ...super.status(),
+      ...journal,
+      handled: this.#delivered,
+      missing,
+      lanes,
+      dead,
+      oldestAt,
+      outage,
+      paused,
+    }
   }
 
   async wake(lanes: readonly number[]): Promise<void> {
@@ -239,13 +265,17 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(() => this.#queue.redrive(lane, messages), cost)
   }
 
+  async records(range: { after: string; limit: number }): Promise<Logged[]> {
+    return this.mailbox.run(async () => (await this.#refill?.journal.page(range)) ?? [])
+  }
+
   async stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
     return this.mailbox.run(() => this.#queue.stored(lane, range))
   }
 
   protected override async onDrain(): Promise<void> {
     for (const stop of this.#stops) stop()
-    await this.#reconciling
+    await Promise.all([this.#reconciling, this.#refilling?.close()])
     await Promise.all([...this.#consumers.keys()].map((lane) => this.#releaseLane(lane)))
     await super.onDrain()
     await this.#runner?.close()
@@ -294,7 +324,7 @@ export class MessagesActor extends Actor implements Messages {
     return (
       term === this.#term &&
       livingMessages(this.context.directory.actors()).includes(this.name) &&
-      this.#ownLanes().every((lane) => this.#consumers.has(lane))
+      this.#ownLanes().every((lane) => this.#consumers.has(lane) && (this.#refilling?.isWhole(lane) ?? true))
     )
   }
 
@@ -310,6 +340,7 @@ export class MessagesActor extends Actor implements Messages {
     try {
       const suspects = await this.#queue.hold(lane)
       await this.#readPause()
+      await this.#refilling?.learn(lane)
       if (suspects > 0) this.context.logger.warn({ lane, suspects }, 'a worker died while handlers ran')
       await this.#loadMutex.runExclusive(async () => {
         const maxBytes = HAND_MAX_BYTES / this.#queue.laneCount
@@ -329,6 +360,19 @@ export class MessagesActor extends Actor implements Messages {
     }
     this.#consumers.get(lane)!.run()
     this.context.logger.debug({ lane }, 'lane taken')
+  }
+
+  /** The lane's list has been filled: the store learns of its newest part. */
+  async #readAgain(lane: number): Promise<void> {
+    await this.#loadMutex.runExclusive(async () => {
+      const maxBytes = HAND_MAX_BYTES / this.#queue.laneCount
+      const { messages, completeAbove } = await loadNewest(this.#queue, lane, maxBytes, this.context.clock)
+      await this.#storeMutex.runExclusive(() => {
+        if (!this.#consumers.has(lane)) return
+        this.#store.addLane(lane, messages, completeAbove)
+        this.#beginTerm()
+      })
+    })
   }
 
   #consumerOf(lane: number): Consumer {

@@ -7,12 +7,13 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { JournalReport } from '../../runtime/losses.ts'
 import { EPOCH_CHECK_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, MIN_ID } from '../ids.ts'
+import { MIN_ID } from '../ids.ts'
 import type { Journal } from '../journal.ts'
-import type { Log, Logged } from '../ports.ts'
+import { wholeBatches } from '../paging.ts'
+import type { Log } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
-import type { ClusterMark } from './mark.ts'
+import { type ClusterMark, wasBegunBefore } from './mark.ts'
 
 /** Messages read in one step, and about how many writes are in flight at most. */
 const STEP_COUNT = 200
@@ -28,7 +29,7 @@ interface Progress {
 /** What it needs. */
 export interface LogRestoreOptions {
   cluster: Cluster
-  mark: Pick<ClusterMark, 'missing' | 'confirm' | 'epoch' | 'isOther'>
+  mark: Pick<ClusterMark, 'missing' | 'confirm' | 'epoch' | 'begunAt' | 'isOther'>
   journal: Journal
   log: Pick<Log, 'restore'>
   clock: Clock
@@ -76,7 +77,8 @@ export class LogRestore {
         if (mark.isOther || mark.missing().length > 0) return
       }
       const found = await this.#map.get(journal.id)
-      if (found !== undefined && (JSON.parse(found) as Progress).after === null) {
+      const isDone = found !== undefined && (JSON.parse(found) as Progress).after === null
+      if (isDone || !wasBegunBefore(journal, mark.begunAt)) {
         this.#wholeIn = epoch
         return
       }
@@ -95,28 +97,30 @@ export class LogRestore {
     const beganAt = clock.monotonic()
     const fresh: Progress = { after: MIN_ID, done: 0 }
     let stands = await putOnce(this.#map, journal.id, JSON.stringify(fresh), FOR_EVER_MS)
-    let { after, done } = JSON.parse(stands) as Progress
+    const { after, ...known } = JSON.parse(stands) as Progress
+    let { done } = known
     let lackedCount = 0
     this.#progress = { done, total: journal.count() }
-    /** Of a batch that the next page may go on with: in two steps it would become many entries. */
-    let rest: Logged[] = []
-    while (after !== null && !this.#closed) {
-      const page = await journal.page({ after: rest.at(-1)?.id ?? after, limit: STEP_COUNT })
-      const read = [...rest, ...page]
-      const last = page.length === 0 ? undefined : batchKeyOf(page.at(-1)!.id)
-      const whole = read.filter(({ id }) => batchKeyOf(id) !== last)
-      rest = read.slice(whole.length)
-      if (whole.length === 0 && page.length > 0) continue
-      for (const [lane, messages] of Map.groupBy(whole, (message) => message.lane))
-        lackedCount += (await log.restore(lane, messages)).length
-      done += whole.length
-      after = page.length === 0 ? null : whole.at(-1)!.id
-      const next = JSON.stringify({ after, done } satisfies Progress)
-      if (!(await this.#map.replaceIfSame(journal.id, stands, next, FOR_EVER_MS))) return
+    if (after === null) return
+    const advance = async (to: string | null) => {
+      const next = JSON.stringify({ after: to, done } satisfies Progress)
+      if (!(await this.#map.replaceIfSame(journal.id, stands, next, FOR_EVER_MS))) return false
       stands = next
       this.#progress = { ...this.#progress, done }
+      return true
     }
-    if (after === null) this.#wholeIn = epoch
+    // In two steps a batch would become many entries.
+    for await (const messages of wholeBatches(
+      (from) => journal.page({ after: from, limit: STEP_COUNT }),
+      after,
+    )) {
+      for (const [lane, mates] of Map.groupBy(messages, (message) => message.lane))
+        lackedCount += (await log.restore(lane, mates)).length
+      done += messages.length
+      if (this.#closed || !(await advance(messages.at(-1)!.id))) return
+    }
+    if (!(await advance(null))) return
+    this.#wholeIn = epoch
     if (lackedCount === 0) return
     const tookMs = Math.round(clock.monotonic() - beganAt)
     logger.warn({ restored: lackedCount, checked: done, tookMs }, 'the log was put back from the journal')

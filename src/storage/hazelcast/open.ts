@@ -6,10 +6,10 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
-import type { Journal } from '../journal.ts'
+import type { Journal, JournaledBackend } from '../journal.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
-import type { Backend, ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
+import type { ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
 import { Bound } from './bound.ts'
 import { Census } from './census.ts'
 import { type Cluster, onlyAway } from './cluster.ts'
@@ -61,7 +61,7 @@ export interface HazelcastOptions {
 }
 
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
-export function openHazelcast(options: HazelcastOptions): Backend {
+export function openHazelcast(options: HazelcastOptions): JournaledBackend {
   const { log, queue, laneCount, clock, random, logger, owner, depths, journal } = options
   const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY } = options
   const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
@@ -78,6 +78,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       ...{ cluster: queue, laneCount, clock, logger, retentionMs, keyRetentionMs, retryMaxMs, owner, depths },
       ...limitsOf('queue'),
       isElsewhere: options.isElsewhere ?? (() => false),
+      ...{ random, journal },
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
       maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
@@ -108,6 +109,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       ...(journal?.missing() ?? []),
     ],
     damaged: () => journal?.damaged() ?? [],
+    ...(hazelcastQueue?.refill && { refill: hazelcastQueue.refill }),
     ...(logRestore && { journal: () => logRestore.report() }),
     reports: () => stores.flatMap(({ mark }) => mark.report() ?? []),
     async confirmLosses(losses) {

@@ -3,14 +3,14 @@
  * reads the files of all numbers.
  */
 import { randomUUID } from 'node:crypto'
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import { Damage } from '../embedded/damage.ts'
-import { DirectoryVersion, isFull, PRIVATE } from '../embedded/guard.ts'
+import { DirectoryVersion, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
 import { takeLock } from '../embedded/lock-file.ts'
 import { EmbeddedLog } from '../embedded/log.ts'
 import { LogFiles } from '../embedded/log-files.ts'
@@ -40,7 +40,7 @@ export interface JournalOptions {
 /** @throws {MailroomError} `MR_CONFIG_INVALID` when the directory cannot be used. */
 export function openJournal(options: JournalOptions): Journal {
   const { data, laneCount, retentionMs, clock, logger } = options
-  const { id, beganAt } = describe(data, clock, logger)
+  const description = new Description(data, clock, logger)
   const directoryVersion = new DirectoryVersion(data, clock)
   const damage = new Damage(data, directoryVersion, logger)
   const files = new LogFiles({ data, clock, retentionMs, directoryVersion, damage })
@@ -83,9 +83,12 @@ export function openJournal(options: JournalOptions): Journal {
   ]
   let closed = false
   return {
-    id,
-    beganAt,
+    id: description.id,
+    get beganAt() {
+      return description.beganAt()
+    },
     async append(batch) {
+      description.begin()
       await writer.append(batch)
     },
     page: (range) => log.page(range),
@@ -129,45 +132,102 @@ function firstFree(options: Omit<LogWriterOptions, 'writer'>): { writer: LogWrit
   }
 }
 
-/** Makes the directory, and learns which it is. */
-function describe(data: string, clock: Clock, logger: Logger): { id: string; beganAt: number } {
-  const path = join(data, NAME)
-  const own = { id: randomUUID(), beganAt: clock.now() }
-  try {
-    mkdirSync(data, { recursive: true, mode: PRIVATE.directory })
-    const found = begin(path, own) ?? parsed(readFileSync(path, 'utf8'))
-    if (found !== undefined) return found
-    // Who it was does not matter: all of it is put back once more. When it began is not known: all may be of it.
-    logger.error({ path }, 'the description of a journal is damaged, and is made anew')
-    rmSync(path)
-    return begin(path, { ...own, beganAt: 0 }) ?? parsed(readFileSync(path, 'utf8')) ?? own
-  } catch (error) {
-    const { message } = error as Error
-    const problem = `Expected \`--data\` to be a directory that can be written, or \`--journal off\`, got ${message}`
-    throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error })
+/** Which directory it is, and when the first was written into it: `journal.json`, of all its processes. */
+class Description {
+  readonly id: string
+  readonly #path: string
+  readonly #clock: Clock
+  #beganAt: number | null
+  #readAt: number
+
+  /** @throws {MailroomError} `MR_CONFIG_INVALID` when the directory cannot be made, or used. */
+  constructor(data: string, clock: Clock, logger: Logger) {
+    this.#path = join(data, NAME)
+    this.#clock = clock
+    this.#readAt = clock.monotonic()
+    try {
+      mkdirSync(data, { recursive: true, mode: PRIVATE.directory })
+      const own = { id: randomUUID(), beganAt: null }
+      let found = existsSync(this.#path) ? this.#read() : this.#create(own)
+      if (found === undefined) {
+        // Which it was does not matter: all of it is put back once more. When it began is not known: all may be of it.
+        logger.error({ path: this.#path }, 'the description of a journal is damaged, and is made anew')
+        found = { ...own, beganAt: 0 }
+        this.#replace(found)
+      }
+      this.id = found.id
+      this.#beganAt = found.beganAt
+    } catch (error) {
+      const { message } = error as Error
+      const problem = `Expected \`--data\` to be a directory that can be written, or \`--journal off\`, got ${message}`
+      throw new MailroomError('MR_CONFIG_INVALID', { problems: [problem] }, { cause: error })
+    }
+  }
+
+  /** Null: nothing was written, as far as is known; another process may have begun a second ago. */
+  beganAt(): number | null {
+    if (this.#beganAt === null && this.#clock.monotonic() >= this.#readAt + DISK_PROBE_MS) this.#look()
+    return this.#beganAt
+  }
+
+  /** Something is about to be written. @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) */
+  begin(): void {
+    if (this.#beganAt !== null) return
+    try {
+      this.#look()
+      if (this.#beganAt !== null) return
+      this.#beganAt = this.#clock.now()
+      this.#replace({ id: this.id, beganAt: this.#beganAt })
+    } catch (error) {
+      this.#beganAt = null
+      const facts = { store: 'journal', reason: whyUnwritable(this.#path, error) }
+      throw new MailroomError('MR_STORE_UNAVAILABLE', facts, { cause: error })
+    }
+  }
+
+  #look(): void {
+    this.#readAt = this.#clock.monotonic()
+    this.#beganAt = this.#read()?.beganAt ?? null
+  }
+
+  /** Undefined when it is damaged. */
+  #read(): Described | undefined {
+    try {
+      const { id, beganAt } = JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<Described>
+      const isWhole = typeof id === 'string' && (beganAt === null || typeof beganAt === 'number')
+      return isWhole ? { id, beganAt } : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Unless another process did. @returns What stands there. */
+  #create(described: Described): Described | undefined {
+    const unfinished = this.#write(described)
+    try {
+      linkSync(unfinished, this.#path)
+      return described
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      return this.#read()
+    } finally {
+      rmSync(unfinished)
+    }
+  }
+
+  #replace(described: Described): void {
+    renameSync(this.#write(described), this.#path)
+  }
+
+  /** Durably. @returns The path, which is its own. */
+  #write(described: Described): string {
+    const path = `${this.#path}.${randomUUID()}.new`
+    writeFileSync(path, `${JSON.stringify(described)}\n`, { flush: true, mode: PRIVATE.file })
+    return path
   }
 }
 
-/** Writes the description, whole, unless there is one. @returns It, when this process wrote it. */
-function begin<T>(path: string, description: T): T | undefined {
-  const unfinished = `${path}.${randomUUID()}.new`
-  writeFileSync(unfinished, `${JSON.stringify(description)}\n`, { flush: true, mode: PRIVATE.file })
-  try {
-    linkSync(unfinished, path)
-    return description
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
-    throw error
-  } finally {
-    rmSync(unfinished)
-  }
-}
-
-function parsed(text: string): { id: string; beganAt: number } | undefined {
-  try {
-    const { id, beganAt } = JSON.parse(text) as { id?: unknown; beganAt?: unknown }
-    return typeof id === 'string' && typeof beganAt === 'number' ? { id, beganAt } : undefined
-  } catch {
-    return undefined
-  }
+interface Described {
+  id: string
+  beganAt: number | null
 }

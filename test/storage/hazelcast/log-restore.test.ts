@@ -171,6 +171,7 @@ test('another system’s cluster gets nothing until an operator has confirmed th
   await clusters.settle()
   await append(before, 'mine')
   before.kill()
+  await clusters.pass(2000)
   const cluster = clusters.another('other')
   const after = clusters.watch('log', node, { journal, clusterName: 'other', cluster })
   await clusters.settle()

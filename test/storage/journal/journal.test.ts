@@ -126,10 +126,22 @@ test('one process at a time has a directory to itself', async (context) => {
   assert.deepEqual(order, ['one', 'other'])
 })
 
+test('it begins with the first that is written into it, for all processes, over restarts', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  await bench.clock.advance(5000)
+  assert.deepEqual([one.beganAt, other.beganAt], [null, null])
+  const beganAt = bench.clock.now()
+  await bench.write(one, 0, 'a')
+  await bench.clock.advance(5000)
+  await bench.write(other, 0, 'b')
+  for (const journal of [one, other, bench.open()]) assert.equal(journal.beganAt, beganAt)
+})
+
 test('a description that is damaged is made anew: the directory is another one then, begun at no known time', async (context) => {
   const bench = new Bench(context)
   const before = bench.open()
-  assert.equal(before.beganAt, bench.clock.now())
+  await bench.write(before, 0, 'a')
   before.close()
   writeFileSync(join(bench.data, 'journal.json'), '{"id":')
   const after = bench.open()
