@@ -52,6 +52,7 @@ class Bench {
   }
 
   async settle(...settlements: (Settlement & { started?: boolean })[]): Promise<void> {
+    await this.clusters.pass(8000) // A scan finds it.
     await this.run(this.queue.claim(LANE, 100, 0))
     for (const { id, started = true } of settlements)
       if (started) await this.run(this.queue.start(LANE, [id]))
