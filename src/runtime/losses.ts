@@ -69,6 +69,15 @@ export interface JournalReport {
   /** Messages that were put back, or found there, and about how many there are. */
   done: number
   total: number
+  /** Journals that were seen before and are not there now. */
+  absent: readonly KnownJournal[]
+}
+
+/** A journal that was seen. */
+export interface KnownJournal {
+  id: string
+  /** The node that had it. */
+  node: string
 }
 
 /** Losses of one store that are remembered; of more, the oldest confirmed ones are forgotten. */

@@ -1,5 +1,5 @@
 /** A journal: what a process keeps on its node's disk of what it writes to a Hazelcast cluster (decision 0075). */
-import type { JournalReport } from '../runtime/losses.ts'
+import type { JournalReport, KnownJournal } from '../runtime/losses.ts'
 import type { Backend, LaneBatch, Logged, Message } from './ports.ts'
 import type { Outcomes } from './records.ts'
 
@@ -25,6 +25,10 @@ export interface Journal {
    * @returns False when one does.
    */
   alone(work: () => Promise<void>): Promise<boolean>
+  /** Those that were ever seen beside it, by any process, up to the retention ago. */
+  others(): KnownJournal[]
+  /** Remembers that these were seen, over restarts. A failure is logged: they are seen again. */
+  seen(journals: readonly KnownJournal[]): void
   /** Why it cannot be written now, as sentences for people. */
   missing(): string[]
   /** Damaged data, as sentences for people. */

@@ -1,4 +1,5 @@
 /** A journal in memory, shared by all that hold it: what a directory on a disk is to the processes that reach it. */
+import type { KnownJournal } from '../../src/runtime/losses.ts'
 import { byId, timeOf } from '../../src/storage/ids.ts'
 import type { Journal } from '../../src/storage/journal.ts'
 import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
@@ -9,6 +10,7 @@ export class MemoryJournal implements Journal {
   beganAt: number | null
   #messages = new Map<string, Logged>()
   #isTaken = false
+  #others: KnownJournal[] = []
   /** Awaited before a batch is written. */
   gate: () => Promise<void> = async () => {}
   /** Awaited before a page is read. */
@@ -52,6 +54,14 @@ export class MemoryJournal implements Journal {
       this.#isTaken = false
     })
     return true
+  }
+
+  others(): KnownJournal[] {
+    return this.#others
+  }
+
+  seen(journals: readonly KnownJournal[]): void {
+    this.#others = [...journals]
   }
 
   missing(): string[] {

@@ -98,7 +98,9 @@ export class Readiness {
     )
     const lanes = actors.flatMap(({ name, role, journal }) => {
       if (role !== 'messages' || journal === undefined || journal.wholeIn !== null) return []
-      const { done, total } = journal
+      const { done, total, absent } = journal
+      const nodes = [...new Set(absent.map(({ node }) => node))]
+      if (nodes.length > 0) return [`the lanes of ${name}: waiting for the journals of ${nodes.join(', ')}`]
       return [`the lanes of ${name}: ${done} of about ${total} messages of the log were looked at`]
     })
     return [...logs, ...lanes]

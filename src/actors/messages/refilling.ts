@@ -5,8 +5,14 @@
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
-import type { JournalReport } from '../../runtime/losses.ts'
-import { ASK_TIMEOUT_MS, CLOCK_SKEW_MS, REDRIVE_AGE_MS, REFILL_CHECK_MS } from '../../runtime/timings.ts'
+import type { JournalReport, KnownJournal } from '../../runtime/losses.ts'
+import {
+  ASK_TIMEOUT_MS,
+  CLOCK_SKEW_MS,
+  REDRIVE_AGE_MS,
+  REFILL_CHECK_MS,
+  REFILL_WAIT_MS,
+} from '../../runtime/timings.ts'
 import { idAt, MIN_ID } from '../../storage/ids.ts'
 import type { Refill } from '../../storage/journal.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
@@ -39,6 +45,8 @@ export class Refilling {
   #round: Promise<void> | undefined
   #closed = false
   #progress = { done: 0, total: 0 }
+  /** Since when lanes lack something (monotonic, ms). */
+  #lackingSince: number | undefined
 
   constructor(options: RefillingOptions) {
     this.#options = options
@@ -55,7 +63,8 @@ export class Refilling {
     const { refill, lanes } = this.#options
     const { id, beganAt } = refill.journal
     const isWhole = lanes().every((lane) => this.isWhole(lane))
-    return { id, beganAt, wholeIn: isWhole ? '' : null, ...this.#progress }
+    const absent = this.#absent()
+    return { id, beganAt, wholeIn: isWhole ? '' : null, ...this.#progress, absent }
   }
 
   /** Learns whether a lane that was just taken lacks something. @throws {MailroomError} As the cluster does. */
@@ -90,13 +99,21 @@ export class Refilling {
     const { context, refill, lanes, onRefilled } = this.#options
     const held = lanes()
     const [logs, others] = [this.#journals('logging'), this.#journals('messages')]
-    if (held.length === 0) return
     const journals = [...logs, ...others]
+    const begun = journals.filter((journal) => journal.beganAt !== null)
+    refill.journal.seen(begun.map(({ id, actors }) => ({ id, node: actors[0]!.node })))
+    if (held.length === 0) return
     const lacking = await refill.lacking(held, journals)
-    if (lacking.size === 0) return
+    if (lacking.size === 0) {
+      this.#lackingSince = undefined
+      return
+    }
+    const beganAt = context.clock.monotonic()
+    this.#lackingSince ??= beganAt
     const epoch = epochOf(logs)
     if (epoch === undefined) return // The log is not whole yet.
-    const beganAt = context.clock.monotonic()
+    const isWaiting = beganAt < this.#lackingSince + REFILL_WAIT_MS
+    if (isWaiting && others.some(({ absent }) => absent.length > 0)) return
     const outcomes = await this.#outcomesOf(others, lacking.keys())
     this.#progress = { done: 0, total: logs.reduce((sum, { total }) => sum + total, 0) }
     await this.#readLog(logs, lacking, outcomes)
@@ -159,6 +176,13 @@ export class Refilling {
     await put(last, idAt(now + CLOCK_SKEW_MS))
   }
 
+  /** As this process knows it; others may know of more. */
+  #absent(): KnownJournal[] {
+    const present = new Set(this.#options.context.directory.actors().map(({ journal }) => journal?.id))
+    present.add(this.#options.refill.journal.id)
+    return this.#options.refill.journal.others().filter(({ id }) => !present.has(id))
+  }
+
   #journals(role: 'logging' | 'messages'): Reached[] {
     const byId = new Map<string, Reached>()
     for (const actor of this.#options.context.directory.actors()) {
@@ -175,9 +199,16 @@ export class Refilling {
   }
 }
 
-/** What two actors of one directory report of it: one may have looked later. */
-function joined(a: JournalReport | undefined, b: JournalReport): Pick<JournalReport, 'beganAt' | 'wholeIn'> {
-  return { beganAt: a?.beganAt ?? b.beganAt, wholeIn: a?.wholeIn ?? b.wholeIn }
+/** What two actors of one directory report of it: one may have looked later, or know more. */
+function joined(
+  a: JournalReport | undefined,
+  b: JournalReport,
+): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'absent'> {
+  return {
+    beganAt: a?.beganAt ?? b.beganAt,
+    wholeIn: a?.wholeIn ?? b.wholeIn,
+    absent: [...(a?.absent ?? []), ...b.absent],
+  }
 }
 
 /** The epoch of the cluster that has all of these journals of the log; undefined while there is none. */

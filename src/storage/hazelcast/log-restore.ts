@@ -56,7 +56,7 @@ export class LogRestore {
   /** For all actors. */
   report(): JournalReport {
     const { id, beganAt } = this.#options.journal
-    return { id, beganAt, wholeIn: this.#wholeIn, ...this.#progress }
+    return { id, beganAt, wholeIn: this.#wholeIn, ...this.#progress, absent: [] }
   }
 
   close(): void {

@@ -18,6 +18,7 @@ import { LogWriter, type LogWriterOptions } from '../embedded/log-writer.ts'
 import { removeOldSegments } from '../embedded/retention.ts'
 import type { Journal } from '../journal.ts'
 import { headroomBytes } from '../limits.ts'
+import { Neighbours } from './neighbours.ts'
 
 /** The rows of a journal go in whole segments: of this part of the retention each. */
 const SEGMENTS_PER_RETENTION = 8
@@ -41,6 +42,7 @@ export interface JournalOptions {
 export function openJournal(options: JournalOptions): Journal {
   const { data, laneCount, retentionMs, clock, logger } = options
   const description = new Description(data, clock, logger)
+  const neighbours = new Neighbours(data, retentionMs, clock, logger)
   const directoryVersion = new DirectoryVersion(data, clock)
   const damage = new Damage(data, directoryVersion, logger)
   const files = new LogFiles({ data, clock, retentionMs, directoryVersion, damage })
@@ -109,6 +111,8 @@ export function openJournal(options: JournalOptions): Journal {
       }
       return true
     },
+    others: () => neighbours.all(),
+    seen: (journals) => neighbours.seen(journals),
     missing: () => writer.missing().map((reason) => `the journal cannot be written: ${reason}`),
     damaged: () => damage.all().map((what) => `journal: ${what}`),
     close() {

@@ -95,7 +95,7 @@ class Bench {
 }
 
 function reportOf({ id, beganAt }: Journal): JournalReport {
-  return { id, beganAt, wholeIn: null, done: 0, total: 0 }
+  return { id, beganAt, wholeIn: null, done: 0, total: 0, absent: [] }
 }
 
 const RETRY = { as: 'retry', delayMs: 1, error: 'no' } as const

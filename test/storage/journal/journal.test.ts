@@ -138,6 +138,24 @@ test('it begins with the first that is written into it, for all processes, over 
   for (const journal of [one, other, bench.open()]) assert.equal(journal.beganAt, beganAt)
 })
 
+test('the journals seen beside it are known over restarts, until nothing of theirs can matter', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  one.seen([{ id: 'a', node: 'node-a' }])
+  other.seen([{ id: 'b', node: 'node-b' }])
+  const again = bench.open()
+  assert.deepEqual(again.others(), [
+    { id: 'a', node: 'node-a' },
+    { id: 'b', node: 'node-b' },
+  ])
+  await bench.clock.advance(HOUR_MS / 2)
+  again.seen([{ id: 'b', node: 'node-b' }])
+  await bench.clock.advance(HOUR_MS / 2 + 1)
+  assert.deepEqual(again.others(), [{ id: 'b', node: 'node-b' }])
+  writeFileSync(join(bench.data, 'known.json'), '{"a":')
+  assert.deepEqual(bench.open().others(), [])
+})
+
 test('a description that is damaged is made anew: the directory is another one then, begun at no known time', async (context) => {
   const bench = new Bench(context)
   const before = bench.open()
