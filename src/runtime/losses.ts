@@ -138,14 +138,25 @@ export function openLosses(reports: readonly ClusterReport[]): Loss[] {
   })
 }
 
-/** A loss for people: what, about how much, since when, and the next step. */
-export function sentenceOf({ store, kind, count, lastSeenAt, noticedAt }: Loss): string {
+/**
+ * A loss for people: what, about how much, since when, and the next step.
+ *
+ * @param isJournaled What it held is on disks, too, and is put back by itself.
+ */
+export function sentenceOf(
+  { store, kind, count, lastSeenAt, noticedAt }: Loss,
+  isJournaled: boolean,
+): string {
   const held = `about ${count} message${count === 1 ? '' : 's'} at ${minuteOf(lastSeenAt)}, when it was last seen`
   if (kind === 'other') {
     const flag = store === 'log' ? '--hazelcast-logging' : '--hazelcast-queue'
     return `the ${store}'s Hazelcast cluster is another one than --data knows, noticed at ${minuteOf(noticedAt)}: the former held ${held}. Next: correct ${flag}, or, if this is intended, mailroom loss --confirm`
   }
-  return `the ${store}'s Hazelcast cluster came back empty, noticed at ${minuteOf(noticedAt)}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
+  const empty = `the ${store}'s Hazelcast cluster came back empty, noticed at ${minuteOf(noticedAt)}`
+  if (isJournaled) {
+    return `${empty}: it held ${held}. What the journals have is put back by itself: restoring in /readyz says how far. Then: mailroom loss --confirm`
+  }
+  return `${empty}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
 }
 
 function minuteOf(instant: number): string {

@@ -126,7 +126,9 @@ export class Readiness {
 
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
-    return [...new Set([...this.#backend.damaged(), ...ofActors]), ...this.#losses.open().map(sentenceOf)]
+    const isJournaled = this.#directory.actors().some(({ journal }) => journal !== undefined)
+    const losses = this.#losses.open().map((loss) => sentenceOf(loss, isJournaled))
+    return [...new Set([...this.#backend.damaged(), ...ofActors]), ...losses]
   }
 }
 
