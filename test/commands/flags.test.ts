@@ -31,6 +31,8 @@ const BY_SHAPE: Record<string, string> = {
     ID: MIN_ID,
     TEXT: 'text',
     SIZE: '512KiB',
+    LIST: 'logged,actor',
+    CURSOR: '1-a-a',
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
@@ -175,11 +177,19 @@ test('client commands take every flag in every documented form', async (context)
   ])
   await check(['dead', 'replay'], ['all', 'source', 'reason'], /^\d+ messages? (is|are) pending again\n$/)
   await check(['dead', 'purge'], ['all', 'yes'], /^Deleted \d+ dead letters?; /)
+  const followed = all.filter(({ flag }) =>
+    ['only', 'after', 'json', 'url', 'token', 'timeout'].includes(flag),
+  )
+  for (const { args, env } of forms(followed)) {
+    const { code, stdout } = await interrupted(['tail', ...args], { env, cwd })
+    assert.equal(code, 0)
+    assert.match(stdout, /^\{"event":"gap",/)
+  }
   const watched = begin(['status', '--watch=true', '--json', '--url', url, '--token', TOKEN])
   for (let lines = 0; lines < 2; lines++) await once(watched.child.stdout!, 'data')
   watched.child.kill('SIGINT')
   await watched.ended
-  assert.deepEqual(new Set([...tried, 'watch']), new Set(all.map(({ flag }) => flag)))
+  assert.deepEqual(new Set([...tried, 'watch', 'only', 'after']), new Set(all.map(({ flag }) => flag)))
   const off = ['--json=false', '--watch=0', '--url', url, '--token', TOKEN]
   assert.match((await runHere(['status', ...off])).stdout, /^(Ready|Not ready)/)
 })
@@ -217,7 +227,8 @@ test('every example of every help runs', async (context) => {
         .match(/"[^"]*"|\S+/g)!
         .map((word) => word.replaceAll('"', ''))
       const options = { env, cwd, input: 'one\n' }
-      const isEndless = words.includes('--watch')
+      const isTail = words[0] === 'tail'
+      const isEndless = isTail || words.includes('--watch')
       // Each command has one process of its own.
       const { code, stderr } = await (isEndless
         ? interrupted(words, options)
@@ -226,9 +237,14 @@ test('every example of every help runs', async (context) => {
           : runHere(words, options))
       // Without a terminal `purge --all` asks nobody.
       const isAsking = typed === 'dead purge --all'
-      assert.equal(code, isAsking ? 78 : isEndless ? null : 0, `${typed}: ${stderr}`)
+      assert.equal(code, isAsking ? 78 : isEndless && !isTail ? null : 0, `${typed}: ${stderr}`)
     }
   }
+  const happening = setInterval(() => {
+    for (const topic of ['logged', 'dead'] as const)
+      facade.happen(topic, [{ ...LETTER, id: EXAMPLE_ID, text: 't', bytes: 1 }])
+  }, 50)
+  context.after(() => clearInterval(happening))
   // The examples of dead letters need their id, so one runs after the other.
   await Promise.all([runAll(DEAD_COMMANDS), ...CLIENT_COMMANDS.map((command) => runAll([command]))])
   const port = await busyPort(context)
