@@ -10,9 +10,10 @@ import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor
 import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
 import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
-import type { NodeConfig } from './settings/config.ts'
+import { isJournaled, type NodeConfig } from './settings/config.ts'
+import type { JournaledBackend } from './storage/journal.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
-import type { Backend, LaneBatch } from './storage/ports.ts'
+import type { LaneBatch } from './storage/ports.ts'
 
 type Context = ActorContext<NodeConfig>
 
@@ -103,7 +104,9 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
   const backend = await backendOf(context, 'queue', repairs)
   const { config } = context
   const { retentionMs, deadRetentionMs } = config
-  const options = { runner, retentionMs, deadRetentionMs, policy: config }
+  const { refill } = backend
+  const refilling = refill && repairs && { refill, peers: repairs.peers, logging: repairs.logging }
+  const options = { runner, retentionMs, deadRetentionMs, policy: config, refilling }
   const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
   await actor.start()
@@ -117,7 +120,7 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
     async drain() {
       await actor.drain()
       await server.close()
-      await Promise.all([repairs?.close(), backend.close()])
+      await Promise.all([repairs?.peers.close(), backend.close()])
     },
   }
 }
@@ -130,11 +133,14 @@ async function repairsOf(context: Context) {
   ])
   const peers = new HttpPeers(context)
   const logging = new LoggingPool(context, peers)
-  return { repair: (batch: LaneBatch) => logging.append(batch), close: () => peers.close() }
+  return { repair: (batch: LaneBatch) => logging.append(batch), peers, logging }
 }
 
-function healthOf(backend: Backend) {
-  return { missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() }
+function healthOf(backend: JournaledBackend) {
+  return {
+    ...{ missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() },
+    ...(backend.journal && { journal: backend.journal() }),
+  }
 }
 
 /** Null without `--handler` and `--forward`. @throws {MailroomError} `MR_CONFIG_INVALID`: the handler does not load. */
@@ -160,7 +166,7 @@ async function backendOf(
   context: Context,
   store: BackendOptions['store'],
   hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair'> = {},
-): Promise<Backend> {
+): Promise<JournaledBackend> {
   const { name, role, node, config, clock, random, logger, known, directory, figures } = context
   return openBackend({
     ...{
@@ -189,11 +195,12 @@ async function backendOf(
     },
     writerCount: () => directory.actors().filter((actor) => actor.role === role).length,
     isElsewhere: isHeldElsewhere(context),
+    journal: role !== 'facade' && isJournaled(config),
   })
 }
 
 /** Waits for the clusters, up to `CLUSTER_WAIT_MS`: an actor that replaces another must not refuse what that one accepted. */
-async function backendReached({ clock, directory, role }: Context, backend: Backend): Promise<void> {
+async function backendReached({ clock, directory, role }: Context, backend: JournaledBackend): Promise<void> {
   // Nothing is replaced when a node starts. It is up at once and says what is missing.
   if (!directory.actors().some((actor) => actor.role === role && actor.state === 'ready')) return
   const endAt = clock.monotonic() + CLUSTER_WAIT_MS

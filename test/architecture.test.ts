@@ -10,12 +10,14 @@ const STORAGE_WORDS = [
   'dead-filter',
   'dead-groups',
   'ids',
+  'journal',
   'lane',
   'lanes',
   'limits',
   'paging',
   'ports',
   'preview',
+  'records',
 ].map((name) => `src/storage/${name}.ts`)
 
 /**
@@ -58,9 +60,10 @@ const MAY_IMPORT: Record<string, string[]> = {
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/dead-filter.ts', 'src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
   ],
-  'src/storage/': ['src/storage/embedded/', 'src/storage/hazelcast/', ...ofStorage()],
+  'src/storage/': ['src/storage/embedded/', 'src/storage/hazelcast/', 'src/storage/journal/', ...ofStorage()],
   'src/storage/embedded/': ['src/storage/', ...ofStorage()],
   'src/storage/hazelcast/': ['src/storage/', ...ofStorage()],
+  'src/storage/journal/': ['src/storage/', 'src/storage/embedded/', ...ofStorage()],
   'src/runtime/': ['src/runtime/cluster/'],
   'src/runtime/cluster/': ['src/runtime/'],
 }

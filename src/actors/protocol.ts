@@ -176,6 +176,8 @@ export interface Messages {
   purgeMany(lane: number, ids: readonly string[]): Promise<number>
   /** As `Queue.redrive`. */
   redrive(lane: number, messages: readonly Message[]): Promise<number>
+  /** One page of the records in the journal of its node, of all lanes, ascending (`storage/records.ts`); empty without one. */
+  records(range: { after: string; limit: number }): Promise<Logged[]>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
 }
@@ -392,6 +394,8 @@ export interface Facade {
   missing(): string[]
   /** What is missing while posts are taken, human-readable. */
   degraded(): string[]
+  /** What is being put back into a cluster that came back empty, and how far, human-readable. */
+  restoring(): string[]
   /** What of the data is damaged, human-readable; the node works without it. */
   damaged(): string[]
   /** What is wrong around the node, human-readable; the node works with it. */

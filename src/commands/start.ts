@@ -17,7 +17,7 @@ import { createLogger, type Logger } from '../runtime/logger.ts'
 import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import { MISSING_CHECK_MS, PORT_CHECK_MS, PORT_WAIT_MS, UNREADY_LOG_MS } from '../runtime/timings.ts'
-import type { Config, NodeConfig } from '../settings/config.ts'
+import { type Config, isJournaled, type NodeConfig } from '../settings/config.ts'
 import { isLoopback } from '../settings/setting-values.ts'
 import { environment, serviceVariables } from '../settings/settings-reader.ts'
 import { newestTime, readTime, timeStore } from '../storage/embedded/clock-file.ts'
@@ -64,7 +64,7 @@ export async function start(config: Config): Promise<void> {
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
       ...{ config: settled, node: config.node, version: versionOf(), clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
-      memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger),
+      memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger, isJournaled(config)),
       // A file of sources that is wrong is refused before an actor of any role is restarted: `mailroom restart` begins
       // with another role than the facades, which alone take in what the file says.
       reconfigure: (role, now) => {

@@ -12,23 +12,32 @@ const TOPICS = 'logged,delivered,dead,actor'
 /** Items that are known again, of those that came last. A reader that resumes is given those of the last seconds again. */
 const KNOWN_COUNT = 50_000
 
+/** What is followed, and how it is printed. */
+interface TailOptions {
+  /** Topics, with commas between them; null: all but `stats`. */
+  only: string | null
+  /** A cursor: first what has happened since. */
+  after: string | null
+  /** One JSON object a line. */
+  json: boolean
+  /** It gives up when it has not been connected by then. */
+  timeoutMs: number
+}
+
 /** An item of an event; which fields it has depends on the event. */
 type Item = Record<string, unknown>
 
 /**
  * Prints what happens until Ctrl-C, and connects again whenever the connection ends. What comes again is left out.
  *
- * @param options.only Topics, with commas between them; null: all but `stats`.
- * @param options.after A cursor: first what has happened since.
- * @param options.json One JSON object a line.
  * @throws {ApiError} When the node refuses, and would again. @throws {Unreachable} When nothing answers at first.
  */
 export async function tail(
   client: Pick<ApiClient, 'stream'>,
-  { only, after, json }: { only: string | null; after: string | null; json: boolean },
+  { only, after, json, timeoutMs }: TailOptions,
 ): Promise<void> {
   const stopped = new AbortController()
-  onEverySignal(() => stopped.abort())
+  const giveUpAt = clock.monotonic() + timeoutMs
   const known = new Known()
   const query = new URLSearchParams({ only: only ?? TOPICS })
   let cursor = after
@@ -41,6 +50,7 @@ export async function tail(
       const headers = cursor === null ? {} : { 'last-event-id': cursor }
       const chunks = await client.stream(`/events?${query}`, { headers, signal: stopped.signal })
       if (wasConnected) report('Connected again')
+      else onEverySignal(() => stopped.abort())
       wasConnected = true
       for await (const event of serverEvents(chunks)) {
         attempt = 0
@@ -53,7 +63,7 @@ export async function tail(
       if (stopped.signal.aborted) break
       if (!(error instanceof ApiError || error instanceof Unreachable)) throw error
       const mayHelp = error instanceof ApiError ? error.retryable : wasConnected || error.wasReached
-      if (!mayHelp) throw error
+      if (!mayHelp || (!wasConnected && clock.monotonic() >= giveUpAt)) throw error
       why = error.message
       askedMs = error instanceof ApiError ? error.retryAfterMs : 0
     }

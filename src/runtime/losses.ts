@@ -58,6 +58,28 @@ export interface ClusterReport {
   other?: SeenCluster
 }
 
+/** What an actor reports to all others of the journal in its node's `--data`. */
+export interface JournalReport {
+  /** Of its directory: actors that report the same one reach the same files. */
+  id: string
+  /** When the first was written to it (ms since 1970); null: it has nothing. */
+  beganAt: number | null
+  /** Of the log: the epoch of the cluster that has all of it; null while it is put back, or waits for its cluster. */
+  wholeIn: string | null
+  /** Messages that were put back, or found there, and about how many there are. */
+  done: number
+  total: number
+  /** Journals that were seen before and are not there now. */
+  absent: readonly KnownJournal[]
+}
+
+/** A journal that was seen. */
+export interface KnownJournal {
+  id: string
+  /** The node that had it. */
+  node: string
+}
+
 /** Losses of one store that are remembered; of more, the oldest confirmed ones are forgotten. */
 const LOSSES_MAX = 50
 /** A cluster that was begun so much before the former was seen last has not followed it. Clocks of nodes may differ. */
@@ -116,14 +138,25 @@ export function openLosses(reports: readonly ClusterReport[]): Loss[] {
   })
 }
 
-/** A loss for people: what, about how much, since when, and the next step. */
-export function sentenceOf({ store, kind, count, lastSeenAt, noticedAt }: Loss): string {
+/**
+ * A loss for people: what, about how much, since when, and the next step.
+ *
+ * @param isJournaled What it held is on disks, too, and is put back by itself.
+ */
+export function sentenceOf(
+  { store, kind, count, lastSeenAt, noticedAt }: Loss,
+  isJournaled: boolean,
+): string {
   const held = `about ${count} message${count === 1 ? '' : 's'} at ${minuteOf(lastSeenAt)}, when it was last seen`
   if (kind === 'other') {
     const flag = store === 'log' ? '--hazelcast-logging' : '--hazelcast-queue'
     return `the ${store}'s Hazelcast cluster is another one than --data knows, noticed at ${minuteOf(noticedAt)}: the former held ${held}. Next: correct ${flag}, or, if this is intended, mailroom loss --confirm`
   }
-  return `the ${store}'s Hazelcast cluster came back empty, noticed at ${minuteOf(noticedAt)}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
+  const empty = `the ${store}'s Hazelcast cluster came back empty, noticed at ${minuteOf(noticedAt)}`
+  if (isJournaled) {
+    return `${empty}: it held ${held}. What the journals have is put back by itself: restoring in /readyz says how far. Then: mailroom loss --confirm`
+  }
+  return `${empty}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
 }
 
 function minuteOf(instant: number): string {

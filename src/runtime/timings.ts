@@ -322,6 +322,10 @@ export const MEMBER_REPORT_MS = APPEND_ATTEMPT_MS - 200
 export const CLUSTER_PROBE_MS = 500
 /** How often each process checks the cluster's epoch: another one means that the cluster came back empty. */
 export const EPOCH_CHECK_MS = 2 * SECOND_MS
+/** How often a messages actor asks whether its lanes lack what journals have. */
+export const REFILL_CHECK_MS = SECOND_MS
+/** A journal that was seen before and is not there now is waited for so long before lanes are refilled without it. */
+export const REFILL_WAIT_MS = 2 * MINUTE_MS
 /** How often what is known of the clusters is stored in `--data`, and reported to the other actors. */
 export const KNOWN_PERIOD_MS = 10 * SECOND_MS
 /** How often each process checks how much the cluster's members hold. They measure it once a second. */

@@ -123,6 +123,10 @@ const nodeSchema = z.object({
     data: directory
       .prefault('./data')
       .describe('data directory: the messages (embedded), or what is known of the clusters (hazelcast)'),
+    /** Null: `off`. */
+    journal: optional(oneOf(['on', 'off'], 'WORD')).describe(
+      'on hazelcast: keep what is acknowledged in --data, too',
+    ),
     /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
     lanes: optional(wholeNumber(1, 256)).describe(
       'lanes of a new data directory or cluster (16), the most messages actors there can be',
@@ -257,6 +261,11 @@ export function resolveClientConfig(invocation: Invocation, own: readonly string
   return readSettings(clientSchema, invocation, settings, ALL_FLAGS)
 }
 
+/** True when the actors of a node keep a journal of what they write to the clusters. */
+export function isJournaled({ backend, journal }: Pick<Config, 'backend' | 'journal'>): boolean {
+  return backend === 'hazelcast' && journal === 'on'
+}
+
 /** True when the system may have other nodes. The names of actors then carry the name of their node. */
 export function isOneOfSeveral({ peers }: Pick<Config, 'peers'>): boolean {
   return peers.length > 0
@@ -323,6 +332,9 @@ function* contradictions(config: Config): Generator<string> {
   if (backend === 'hazelcast' && maxMessageBytes > MESSAGE_MAX_HAZELCAST_BYTES) {
     const most = `${MESSAGE_MAX_HAZELCAST_BYTES / MiB}MiB`
     yield `Expected \`--max-message\` to be at most ${most} with the Hazelcast backend, got ${maxMessageBytes} bytes`
+  }
+  if (backend === 'embedded' && config.journal === 'on') {
+    yield 'Expected `--journal` not to be on with the embedded backend, which keeps everything in `--data`'
   }
   if (several && backend === 'embedded') {
     yield 'Expected `--peers` not to be given with the embedded backend, which is one node'

@@ -1,9 +1,11 @@
 /** Opens the backend of `--backend` for one process. Only that one's modules are loaded. */
+import { join } from 'node:path'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
+import type { JournaledBackend } from './journal.ts'
 import type { LaneReport } from './lane-choice.ts'
-import type { Backend, LaneBatch, StoreMeter } from './ports.ts'
+import type { LaneBatch, StoreMeter } from './ports.ts'
 
 /** What a process asks of the backend. */
 export interface BackendOptions {
@@ -34,7 +36,9 @@ export interface BackendOptions {
   known: KnownClusters
   remember: (known: KnownCluster) => void
   reports: () => readonly ClusterReport[]
-  /** The embedded log cannot be written any more by this process, which must end. */
+  /** On Hazelcast: this process keeps a journal in `data`. */
+  journal: boolean
+  /** The embedded log, or the journal, cannot be written any more by this process, which must end. */
   onBroken: (error: unknown) => void
   meter: StoreMeter
   /** Actors of this one's role in the system. */
@@ -48,13 +52,17 @@ export interface BackendOptions {
   repair?: (batch: LaneBatch) => Promise<unknown>
 }
 
-/** @throws {MailroomError} `MR_DATA_LOCKED` when another process writes this logging actor's files. */
-export async function openBackend(options: BackendOptions): Promise<Backend> {
+/**
+ * @throws {MailroomError} `MR_DATA_LOCKED` when another process writes this logging actor's files; `MR_CONFIG_INVALID` when
+ * there can be no journal in `data`.
+ */
+export async function openBackend(options: BackendOptions): Promise<JournaledBackend> {
   const { backend, store, number, owner, clock, logger, onBroken, ...rest } = options
   if (backend === 'embedded') {
     const { openEmbedded } = await import('./embedded/open.ts')
     return openEmbedded({ ...rest, clock, logger, ...(store === 'log' && { writer: number, onBroken }) })
   }
+  const journal = options.journal ? await openJournalOf(options) : undefined
   const { HazelcastCluster } = await import('./hazelcast/client.ts')
   const { openHazelcast } = await import('./hazelcast/open.ts')
   const address = store === 'log' ? options.hazelcastLogging : options.hazelcastQueue
@@ -66,6 +74,17 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
     owner,
     clusterName: address.clusterName,
     address,
+    journal,
     [store]: cluster,
+  })
+}
+
+/** Batches of a logging actor and outcomes of a messages actor are journals of their own. */
+async function openJournalOf(options: BackendOptions) {
+  const { data, store, laneCount, retentionMs, maxMessageBytes, clock, logger, onBroken } = options
+  const { openJournal } = await import('./journal/open.ts')
+  return openJournal({
+    data: join(data, 'journal', store === 'log' ? 'log' : 'lanes'),
+    ...{ laneCount, retentionMs, maxMessageBytes, clock, logger, onBroken },
   })
 }

@@ -2,6 +2,7 @@
  * Pages by id, merged from several sorted sources. A page, and each answer of a source, ends at its limit, or with the
  * text that reaches `PAGE_MAX_BYTES`. So a page of large messages is short; only an empty one is sure to be the end.
  */
+import { batchKeyOf } from './ids.ts'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from './limits.ts'
 
 /** What pages are made of. One without a text counts nothing. */
@@ -160,4 +161,26 @@ export function firstBytes<T extends { text: string | null }>(messages: T[], max
     return bytes >= maxBytes
   })
   return end === -1 ? messages : messages.slice(0, end + 1)
+}
+
+/**
+ * Reads ascending pages until one is empty, and cuts them anew: none ends within a batch.
+ *
+ * @param read Reads a page after an id.
+ */
+export async function* wholeBatches<T extends { id: string }>(
+  read: (after: string) => Promise<T[]>,
+  after: string,
+): AsyncGenerator<T[]> {
+  let rest: T[] = []
+  for (let from = after; ; ) {
+    const page = await read(from)
+    const last = page.at(-1)
+    const all = [...rest, ...page]
+    const whole = last === undefined ? all : all.filter(({ id }) => batchKeyOf(id) !== batchKeyOf(last.id))
+    if (whole.length > 0) yield whole
+    if (last === undefined) return
+    rest = all.slice(whole.length)
+    from = last.id
+  }
 }

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { System } from '../support/system.ts'
 
@@ -11,7 +13,9 @@ const isThere = spawnSync('st', ['--version']).status === 0
 const skip = !isThere && process.env['CI'] !== 'true' && 'needs Schemathesis (pip install schemathesis)'
 
 test('schemathesis finds nothing', { skip }, async (context) => {
-  const sources = `${process.env['TMPDIR'] ?? '/tmp'}/schemathesis-sources-${process.pid}.json`
+  const directory = mkdtempSync(join(tmpdir(), 'mailroom-schemathesis-'))
+  context.after(() => rmSync(directory, { recursive: true, force: true }))
+  const sources = join(directory, 'sources.json')
   writeFileSync(sources, '{"github":{"verify":"none"},"events":{"verify":"none","cloudevents":true}}')
   const system = await System.start(context, ['--token', TOKEN, '--sources', sources])
   const flags = [

@@ -41,6 +41,7 @@ const BY_FLAG: Record<string, string> = {
   'mailbox-capacity': '5000',
   lanes: '16',
   backend: 'hazelcast',
+  journal: 'off',
   sources: 'sources.json',
   'read-token': 'a-token-of-readers',
   'post-token': 'a-token-of-posters',

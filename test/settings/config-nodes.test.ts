@@ -117,6 +117,8 @@ test('a secret is needed wherever more than this machine reaches the internal se
 
 test('--messages is compared with --lanes before a cluster is asked', () => {
   assert.match(problemsOf({ backend: 'hazelcast', messages: '17' })[0] ?? '', /which is 16, got 17/)
+  assert.match(problemsOf({ journal: 'on' })[0] ?? '', /`--journal` not to be on with the embedded backend/)
+  assert.deepEqual(problemsOf({ backend: 'hazelcast', journal: 'on' }), [])
   assert.deepEqual(problemsOf({ backend: 'hazelcast', messages: '17', lanes: '17' }), [])
 })
 

@@ -12,7 +12,8 @@ import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
-import type { Backend, Dead, Message, Queue, Range } from '../../src/storage/ports.ts'
+import type { JournaledBackend } from '../../src/storage/journal.ts'
+import type { Dead, Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
 import { type Network, SimPeers } from './network.ts'
 import type { Handling } from './poison.ts'
@@ -145,7 +146,8 @@ async function bootLogging(
 async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess, options: BootOptions) {
   const { network, backend: model, handler, handling, showing, bug = (methods) => methods } = options
   const runner = handler && (await handler(world, process))
-  const logging = new LoggingPool(world, new SimPeers(network, process))
+  const peers = new SimPeers(network, process)
+  const logging = new LoggingPool(world, peers)
   const backend = model.open(world, process, { repair: (batch) => logging.append(batch) })
   const { queue } = backend
   const holder: Holder = {
@@ -158,6 +160,7 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
     retentionMs: world.config.retentionMs,
     policy: world.config,
     deadRetentionMs: null,
+    refilling: backend.refill && { refill: backend.refill, peers, logging },
   })
   const close = network.serve(process.name, process, bug(methodsOfMessages(actor)))
   await actor.start()
@@ -172,8 +175,11 @@ async function bootMessages(world: ActorContext<NodeConfig>, process: SimProcess
   }
 }
 
-function healthOf(backend: Backend) {
-  return { missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() }
+function healthOf(backend: JournaledBackend) {
+  return {
+    ...{ missing: backend.missing(), damaged: backend.damaged(), clusters: backend.reports() },
+    ...(backend.journal && { journal: backend.journal() }),
+  }
 }
 
 /** Tells of all that comes into the list of who holds lanes: what it settles, finds settled, or reads of a lane. */

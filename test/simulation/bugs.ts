@@ -11,6 +11,8 @@ import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway } from '../../src/
 import { laneKey, NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { UNSTARTED } from '../../src/storage/lane.ts'
 import type { Backend, Queue, Receipt } from '../../src/storage/ports.ts'
+import { Outcomes } from '../../src/storage/records.ts'
+import type { HazelcastBugs } from './hazelcast-backend.ts'
 import { withMap, withQueues } from './other-cluster.ts'
 import type { Plan, Planted } from './sim-world.ts'
 
@@ -22,6 +24,8 @@ export interface Bug {
   name: string
   backend: Plan['backend']
   planted: Planted
+  /** As `Job.journal`. */
+  journal?: boolean
 }
 
 /** All of them. */
@@ -38,6 +42,15 @@ export const BUGS: readonly Bug[] = [
   embedded('a pause is forgotten', { forgetsPause: true }),
   embedded('a lane can be locked twice', { locksNothing: true }),
   embedded('no wake-ups, and a poll every 20 s', { sleepsMs: 20_000 }),
+  journaled('a batch is acknowledged before its journal has it', { journals: { acknowledgesEarly: true } }),
+  journaled('a log is filled from what its process has written only', {
+    journals: { readsOwnOnly: 'logging' },
+  }),
+  journaled('the records of a former holder are not asked for', { journals: { readsOwnOnly: 'messages' } }),
+  journaled('what was settled runs again', {
+    refill: ({ put }) => ({ put: (lane, messages) => put(lane, messages, new Outcomes([])) }),
+  }),
+  journaled('lanes are not refilled', { refill: () => ({ lacking: async () => new Map() }) }),
   {
     name: 'a dead worker is restarted after 20 s',
     backend: 'embedded',
@@ -262,6 +275,10 @@ export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
     },
   },
 ]
+
+function journaled(name: string, hazelcastBugs: HazelcastBugs): Bug {
+  return { name, backend: 'hazelcast', planted: { hazelcast: hazelcastBugs }, journal: true }
+}
 
 function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {
   return { name, backend: 'embedded', planted: { embedded: planted } }

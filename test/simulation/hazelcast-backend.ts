@@ -7,7 +7,7 @@ import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
-import type { Backend } from '../../src/storage/ports.ts'
+import type { JournaledBackend, Refill } from '../../src/storage/journal.ts'
 import type { BackendHooks, BackendModel } from './backend-model.ts'
 import { Losses, loggedIn, purgedIn, queuedIn } from './losses.ts'
 import { withMap } from './other-cluster.ts'
@@ -15,6 +15,7 @@ import type { SimProcess } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
 import { type ClusterBugs, SimCluster } from './sim-cluster.ts'
+import { type JournalBugs, SimJournals } from './sim-journals.ts'
 
 /** What planted bugs there are of this backend. */
 export interface HazelcastBugs {
@@ -22,16 +23,19 @@ export interface HazelcastBugs {
   /** What a process sees of a cluster. */
   distort?: (cluster: Cluster, world: ActorContext<NodeConfig>) => Cluster
   /** What a process makes of its backend. */
-  wrap?: (backend: Backend, world: ActorContext<NodeConfig>) => Backend
+  wrap?: (backend: JournaledBackend, world: ActorContext<NodeConfig>) => JournaledBackend
   /** What it finds without a wake-up is not put into the log. */
   repairsNothing?: boolean
+  journals?: JournalBugs
+  /** How a messages actor refills its lanes. */
+  refill?: (refill: Refill) => Partial<Refill>
 }
 
 /** A process and the cluster it uses. */
 interface Witness {
   process: SimProcess
   cluster: SimCluster
-  backend: Backend
+  backend: JournaledBackend
 }
 
 /** What became of one cluster. */
@@ -50,9 +54,16 @@ export class HazelcastModel implements BackendModel {
   readonly #bugs: HazelcastBugs
   readonly #witnesses: Witness[] = []
   readonly #fates = new Map<SimCluster, Fate>()
+  /** On the disks of the nodes. Undefined: they keep none. */
+  readonly #journals: SimJournals | undefined
 
-  constructor(laneCount: number, scheduler: Scheduler, rng: Rng, bugs: HazelcastBugs) {
+  constructor(
+    laneCount: number,
+    { scheduler, rng, isJournaled }: { scheduler: Scheduler; rng: Rng; isJournaled: boolean },
+    bugs: HazelcastBugs,
+  ) {
     this.#bugs = bugs
+    this.#journals = isJournaled ? new SimJournals(bugs.journals ?? {}) : undefined
     this.log = new SimCluster('logging', scheduler, rng, bugs.cluster ?? {})
     this.queue = new SimCluster('queue', scheduler, rng, bugs.cluster ?? {})
     // Both have been in use for long.
@@ -63,7 +74,11 @@ export class HazelcastModel implements BackendModel {
     }
   }
 
-  open(world: ActorContext<NodeConfig>, process: SimProcess, { depths, repair }: BackendHooks): Backend {
+  open(
+    world: ActorContext<NodeConfig>,
+    process: SimProcess,
+    { depths, repair }: BackendHooks,
+  ): JournaledBackend {
     const { distort = (cluster) => cluster, wrap = (backend) => backend, repairsNothing } = this.#bugs
     const { name: owner, role, config, clock, random, logger } = world
     const half = role === 'logging' ? 'log' : 'queue'
@@ -77,10 +92,14 @@ export class HazelcastModel implements BackendModel {
       reports: () => reportsOf(world.directory),
       isElsewhere: isHeldElsewhere(world),
       address: { clusterName: half, members: [] },
+      journal: role === 'facade' ? undefined : this.#journals?.open(world.node, role, process),
       ...(depths && { depths }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })
     this.#witnesses.push({ process, cluster, backend })
+    const { refill = () => ({}) } = this.#bugs
+    if (backend.refill !== undefined)
+      Object.assign(backend.refill, refill({ ...backend.refill, journal: backend.refill.journal }))
     return wrap(backend, world)
   }
 
@@ -88,6 +107,7 @@ export class HazelcastModel implements BackendModel {
   empty(cluster: SimCluster): void {
     if (cluster === this.log) this.losses.ofLog(cluster)
     else this.losses.ofQueue(cluster)
+    if (this.#journals !== undefined) this.losses.comesBack()
     const fate = this.#fates.get(cluster)!
     if (fate.isKnown) fate.lostCount++
     fate.isKnown = false

@@ -9,6 +9,8 @@ export class Losses {
   readonly logged = new Set<string>()
   /** Ids of messages that an emptied queue held: pending, delivered or dead. */
   readonly queued = new Set<string>()
+  /** Ids of messages that an emptied cluster held and disks have, too: they may be late, and be away for a moment. */
+  readonly held = new Set<string>()
   /** Idempotency keys that an emptied queue held. */
   readonly keys = new Set<string>()
   /** Told when a queue has lost all it held. */
@@ -19,6 +21,13 @@ export class Losses {
 
   get count(): number {
     return this.logCount + this.queueCount
+  }
+
+  /** All that was lost is on disks, too: it comes back. */
+  comesBack(): void {
+    for (const id of [...this.logged, ...this.queued]) this.held.add(id)
+    this.logged.clear()
+    this.queued.clear()
   }
 
   /** A log is about to lose what it holds. */

@@ -129,14 +129,18 @@ function verdictOf(
   const { history } = clients
   const { final, purged, recoveredAt } = end
   if (final === undefined || history.acknowledged.size === 0) return NOTHING_WRONG
-  const isLost = (id: string) => losses.logged.has(id) || losses.queued.has(id)
+  const isLost = (id: string) => [losses.logged, losses.queued, losses.held].some((ids) => ids.has(id))
   const repeated = clients.textsWith(losses.keys)
   return check(
     history,
     { ...final, pending: backend.pending() },
     {
       dueAt: dueOf({ disturbances, recoveredAt, isSlow: slowIn(history), isLost }),
-      excused: { logged: losses.logged, delivered: losses.queued, repeated, purged },
+      excused: {
+        ...{ delivered: losses.queued, repeated, purged },
+        logged: new Set([...losses.logged, ...losses.held]),
+        restored: losses.held,
+      },
     },
   )
 }

@@ -2,6 +2,7 @@
 
 import type { Role } from '../../src/runtime/cluster/directory.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
+import { EPOCH_CHECK_MS, REFILL_CHECK_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { resolveConfig } from '../../src/settings/config.ts'
 import type { BackendModel } from './backend-model.ts'
@@ -34,6 +35,7 @@ export const CALM_MS = 120_000
 
 const LANES = 3
 const START_MS = 5000
+const NOTICE_LACK_MS = 2 * (EPOCH_CHECK_MS + REFILL_CHECK_MS)
 /** Part of the messages, in two of three histories with a handler: poison takes the time of its neighbours. */
 const POISON = 0.06
 
@@ -51,6 +53,8 @@ export interface Plan {
   /** Messages actors have a handler, and some messages are poison. */
   handler: boolean
   faults: Fault[]
+  /** Hazelcast: nodes have disks, and keep journals on them. */
+  journal?: boolean
 }
 
 /** What is planted in the world to see whether it is caught. Production code has none of it. */
@@ -94,7 +98,10 @@ export class SimWorld implements Faulty {
     this.problems = this.network.bugs
     if (plan.backend === 'embedded') {
       this.embedded = new EmbeddedModel(LANES, dice.fork(), planted.embedded ?? {})
-    } else this.hazelcast = new HazelcastModel(LANES, this.scheduler, dice.fork(), planted.hazelcast ?? {})
+    } else {
+      const options = { scheduler: this.scheduler, rng: dice.fork(), isJournaled: plan.journal ?? false }
+      this.hazelcast = new HazelcastModel(LANES, options, planted.hazelcast ?? {})
+    }
     this.backend = (this.embedded ?? this.hazelcast)!
     this.showing = new Showing({
       scheduler: this.scheduler,
@@ -139,7 +146,13 @@ export class SimWorld implements Faulty {
   }
 
   /** True when nothing waits, and nothing is under way. */
-  readonly isQuiet = () => this.nodes.every((node) => node.settled()) && this.isEmpty()
+  readonly isQuiet = () => this.nodes.every((node) => node.settled()) && this.isEmpty() && this.#isWhole()
+
+  /** True when nothing is being put back from journals. */
+  #isWhole(): boolean {
+    const journals = this.nodes.flatMap((node) => node.entries().flatMap(({ journal }) => journal ?? []))
+    return journals.every(({ wholeIn }) => wholeIn !== null)
+  }
 
   /** True when nothing waits in the stores, and nothing is on its way to them. */
   readonly isEmpty = () => this.backend.pending().length === 0 && this.backend.quiet()
@@ -177,6 +190,8 @@ export class SimWorld implements Faulty {
     const hits = new Map<FaultKind, boolean>()
     for (const [kind, hit] of over) hits.set(kind, hit() || (hits.get(kind) ?? false))
     await within(scheduler, CALM_MS, Promise.all([clients.stop(), besides]))
+    // What a cluster lacks is noticed by then.
+    if (this.losses.held.size > 0) await scheduler.pass(NOTICE_LACK_MS)
     await passUntil(scheduler, CALM_MS, this.isQuiet)
     await scheduler.pass(this.embedded === undefined ? SILENT_MS : NOTICED_MS)
     return hits

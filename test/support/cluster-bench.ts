@@ -1,21 +1,23 @@
 /** Two simulated clusters, and processes of several nodes that watch them, in virtual time. */
+import type { Clock } from '../../src/runtime/clock.ts'
 import { ClusterMemory, NOWHERE } from '../../src/runtime/cluster/cluster-memory.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
 import { type ClusterReport, type KnownClusters, type Loss, openLosses } from '../../src/runtime/losses.ts'
 import { EPOCH_CHECK_MS, KNOWN_PERIOD_MS } from '../../src/runtime/timings.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { openHazelcast } from '../../src/storage/hazelcast/open.ts'
-import type { Backend } from '../../src/storage/ports.ts'
+import type { Journal, JournaledBackend } from '../../src/storage/journal.ts'
 import { SimProcess } from '../simulation/process.ts'
 import { Rng } from '../simulation/rng.ts'
 import { Scheduler } from '../simulation/scheduler.ts'
 import { MEMBER_START_MS, SimCluster } from '../simulation/sim-cluster.ts'
 
 const DAY_MS = 24 * 3_600_000
+const MACHINE = { name: 'a', clockOffsetMs: 0, boot: 1 }
 
 /** A process that uses one of the clusters. */
 export interface Watcher {
-  backend: Backend
+  backend: JournaledBackend
   kill(): void
 }
 
@@ -26,6 +28,7 @@ export class ClusterBench {
   readonly log = new SimCluster('logging', this.#scheduler, new Rng(2), {})
   readonly queue = new SimCluster('queue', this.#scheduler, new Rng(3), {})
   readonly #watchers = new Set<Watcher>()
+  readonly #clock = new SimProcess(this.#scheduler, 'a client', MACHINE, this.#rng)
 
   /** A node's memory; `known`: what its data directory has. */
   node(known: KnownClusters = {}): ClusterMemory {
@@ -39,17 +42,17 @@ export class ClusterBench {
     {
       clusterName = store as string,
       cluster = this[store],
-    }: { clusterName?: string; cluster?: SimCluster } = {},
+      journal,
+    }: { clusterName?: string; cluster?: SimCluster; journal?: Journal } = {},
   ): Watcher {
-    const machine = { name: 'a', clockOffsetMs: 0, boot: 1 }
     const process = new SimProcess(
       this.#scheduler,
       `${store}-${this.#watchers.size}`,
-      machine,
+      MACHINE,
       this.#rng.fork(),
     )
     const backend = openHazelcast({
-      ...{ [store]: cluster.connect(process), clusterName, owner: process.name, laneCount: 1 },
+      ...{ [store]: cluster.connect(process), clusterName, owner: process.name, laneCount: 1, journal },
       ...{
         clock: process.clock,
         random: process.rng.next,
@@ -91,6 +94,22 @@ export class ClusterBench {
     await this.#scheduler.pass(KNOWN_PERIOD_MS + 4 * EPOCH_CHECK_MS)
   }
 
+  /** Ids are made by it. */
+  get clock(): Clock {
+    return this.#clock.clock
+  }
+
+  /** What comes of it in virtual time. */
+  async run<T>(work: Promise<T>): Promise<T> {
+    let settled = false
+    const end = () => {
+      settled = true
+    }
+    work.then(end, end)
+    while (!settled) await this.#scheduler.pass(1)
+    return work
+  }
+
   pass(ms: number): Promise<void> {
     return this.#scheduler.pass(ms)
   }
@@ -105,13 +124,7 @@ export class ClusterBench {
     { backend }: Watcher,
     losses: readonly Loss[] = openLosses(backend.reports()),
   ): Promise<void> {
-    let settled = false
-    const done = backend.confirmLosses(losses).finally(() => {
-      settled = true
-    })
-    done.catch(() => {})
-    while (!settled) await this.#scheduler.pass(10)
-    return done
+    await this.run(backend.confirmLosses(losses))
   }
 
   #reports(): ClusterReport[] {

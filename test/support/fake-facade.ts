@@ -370,6 +370,10 @@ export class FakeFacade implements Facade {
     return this.degradedThings
   }
 
+  restoring(): string[] {
+    return []
+  }
+
   damaged(): string[] {
     return this.damagedThings
   }

@@ -77,6 +77,7 @@ export async function startApi(
     internalPort: null,
     secret: null,
     backend: 'embedded' as const,
+    journal: null,
     hazelcastLogging: { clusterName: 'logging', members: [] },
     hazelcastQueue: { clusterName: 'queue', members: [] },
     data: '/nowhere',

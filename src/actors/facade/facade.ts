@@ -61,6 +61,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly confirmLosses: Facade['confirmLosses'] = () => this.#losses.confirm()
   readonly missing: Facade['missing'] = () => this.#readiness.missing(this.draining)
   readonly degraded: Facade['degraded'] = () => this.#readiness.degraded()
+  readonly restoring: Facade['restoring'] = () => this.#readiness.restoring()
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
   readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
   readonly clusters: Facade['clusters'] = () => clustersOf(this.#backend, this.#logging)

@@ -10,6 +10,7 @@ import type { Message, Range } from '../../storage/ports.ts'
 import type { Found, Lists, LogFound, LogSearch, Look, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
+import { restoringLogs } from './readiness.ts'
 import type { ReadTurns } from './turns.ts'
 
 type ReadPage = (range: Range) => Promise<Message[]>
@@ -43,7 +44,8 @@ export class Reader {
   async lists(limit?: number): Promise<Lists> {
     const list = (read: ReadPage, isComplete = () => true) => this.#list(read, limit, isComplete)
     const isIncomplete = () => false
-    const logged = list((range) => this.logPage(range))
+    const isLogWhole = () => restoringLogs(this.#context.directory.actors()).length === 0
+    const logged = list((range) => this.logPage(range), isLogWhole)
     for (const entry of shuffled(this.#readyMessages(), this.#context.random)) {
       const store = new StoreReader(this.#holders.at(entry))
       try {

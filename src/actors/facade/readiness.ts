@@ -9,7 +9,7 @@ import {
   type Outage,
 } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { sentenceOf } from '../../runtime/losses.ts'
+import { type JournalReport, sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import { outagesOf } from '../../runtime/stats.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
@@ -91,6 +91,22 @@ export class Readiness {
     return degraded
   }
 
+  /** What is being put back into a cluster that came back empty, and how far. Posts are taken meanwhile. */
+  restoring(): string[] {
+    const actors = this.#directory.actors()
+    const logs = restoringLogs(actors).map(
+      ({ done, total }) => `the log: ${done} of about ${total} messages of a journal are put back`,
+    )
+    const lanes = actors.flatMap(({ name, role, journal }) => {
+      if (role !== 'messages' || journal === undefined || journal.wholeIn !== null) return []
+      const { done, total, absent } = journal
+      const nodes = [...new Set(absent.map(({ node }) => node))]
+      if (nodes.length > 0) return [`the lanes of ${name}: waiting for the journals of ${nodes.join(', ')}`]
+      return [`the lanes of ${name}: ${done} of about ${total} messages of the log were looked at`]
+    })
+    return [...logs, ...lanes]
+  }
+
   /** The number of lanes without a living holder. */
   #unheldCount(): number {
     const actors = this.#directory.actors()
@@ -111,8 +127,22 @@ export class Readiness {
 
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
-    return [...new Set([...this.#backend.damaged(), ...ofActors]), ...this.#losses.open().map(sentenceOf)]
+    const isJournaled = this.#directory.actors().some(({ journal }) => journal !== undefined)
+    const losses = this.#losses.open().map((loss) => sentenceOf(loss, isJournaled))
+    return [...new Set([...this.#backend.damaged(), ...ofActors]), ...losses]
   }
+}
+
+/** Journals of the log that their cluster lacks, each once. */
+export function restoringLogs(actors: readonly ActorEntry[]): JournalReport[] {
+  const byId = new Map<string, JournalReport>()
+  for (const { role, state, journal } of actors) {
+    if (role !== 'logging' || state !== 'ready' || journal === undefined) continue
+    const known = byId.get(journal.id)
+    const isFurther = known === undefined || journal.wholeIn !== null || journal.done > known.done
+    if (isFurther && known?.wholeIn !== null) byId.set(journal.id, journal)
+  }
+  return [...byId.values()].filter(({ wholeIn }) => wholeIn === null)
 }
 
 function troublesOf({ name, state, missing }: ActorEntry): string[] {

@@ -12,6 +12,7 @@ import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { OUTCOMES } from '../../runtime/metrics.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
+import type { Refill } from '../../storage/journal.ts'
 import { assignLanes } from '../../storage/lanes.ts'
 import {
   HAND_MAX_BYTES,
@@ -29,6 +30,7 @@ import type {
   Delivered,
   DeliveredHead,
   Depth,
+  Logged,
   Message,
   Queue,
   Range,
@@ -43,6 +45,7 @@ import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
 import { Recent } from './recent.ts'
 import { redeliver } from './redelivery.ts'
+import { Refilling, type RefillingOptions } from './refilling.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Runner } from './runner.ts'
 import { loadNewest, Store } from './store.ts'
@@ -58,6 +61,8 @@ interface MessagesOptions {
   /** Dead letters that died longer ago are purged; null: none. */
   deadRetentionMs: number | null
   policy: RetryPolicy
+  /** With a journal: how lanes are refilled, and what that needs. */
+  refilling?: Pick<RefillingOptions, 'refill' | 'peers' | 'logging'> | undefined
 }
 
 /** Answers `Messages` for the lanes it holds. */
@@ -68,6 +73,9 @@ export class MessagesActor extends Actor implements Messages {
   readonly #deadRetentionMs: number | null
   #isPurging = false
   readonly #policy: RetryPolicy
+  /** Both absent without a journal. */
+  readonly #refilling: Refilling | undefined
+  readonly #refill: Refill | undefined
   readonly #breaker: Breaker
   readonly #store = new Store(HAND_MAX_BYTES)
   readonly #storeMutex = new Mutex()
@@ -93,7 +101,7 @@ export class MessagesActor extends Actor implements Messages {
   constructor(
     context: ActorContext,
     queue: Queue,
-    { runner, retentionMs, deadRetentionMs, policy }: MessagesOptions,
+    { runner, retentionMs, deadRetentionMs, policy, refilling }: MessagesOptions,
   ) {
     super(context, {
       concurrency: CONCURRENCY,
@@ -104,6 +112,13 @@ export class MessagesActor extends Actor implements Messages {
     this.#retentionMs = retentionMs
     this.#deadRetentionMs = deadRetentionMs
     this.#policy = policy
+    this.#refilling =
+      refilling &&
+      new Refilling({
+        ...{ ...refilling, context, lanes: () => [...this.#consumers.keys()] },
+        onRefilled: (lane) => this.#readAgain(lane),
+      })
+    this.#refill = refilling?.refill
     const { clock, random, directory, figures } = context
     for (const outcome of OUTCOMES) figures.count('mailroom_attempts_total', { outcome }, 0)
     this.#recent = new Recent({ clock, random })
@@ -140,8 +155,9 @@ export class MessagesActor extends Actor implements Messages {
     const missing = this.#runner?.missing() ?? []
     const { outage } = this.#breaker
     const paused = this.#breaker.pause.isPaused
+    const journal = this.#refilling && { journal: this.#refilling.report() }
     return {
-      ...{ ...super.status(), handled: this.#delivered, missing, lanes, inHand, dead, oldestAt },
+      ...{ ...super.status(), ...journal, handled: this.#delivered, missing, lanes, inHand, dead, oldestAt },
       ...{ outage, paused, retrying, lastFailure: this.#lastFailure },
     }
   }
@@ -276,13 +292,17 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(() => this.#queue.redrive(lane, messages), cost)
   }
 
+  async records(range: { after: string; limit: number }): Promise<Logged[]> {
+    return this.mailbox.run(async () => (await this.#refill?.journal.page(range)) ?? [])
+  }
+
   async stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]> {
     return this.mailbox.run(() => this.#queue.stored(lane, range))
   }
 
   protected override async onDrain(): Promise<void> {
     for (const stop of this.#stops) stop()
-    await this.#reconciling
+    await Promise.all([this.#reconciling, this.#refilling?.close()])
     await Promise.all([...this.#consumers.keys()].map((lane) => this.#releaseLane(lane)))
     await super.onDrain()
     await this.#runner?.close()
@@ -331,7 +351,7 @@ export class MessagesActor extends Actor implements Messages {
     return (
       term === this.#term &&
       livingMessages(this.context.directory.actors()).includes(this.name) &&
-      this.#ownLanes().every((lane) => this.#consumers.has(lane))
+      this.#ownLanes().every((lane) => this.#consumers.has(lane) && (this.#refilling?.isWhole(lane) ?? true))
     )
   }
 
@@ -347,6 +367,7 @@ export class MessagesActor extends Actor implements Messages {
     try {
       const suspects = await this.#queue.hold(lane)
       await this.#readPause()
+      await this.#refilling?.learn(lane)
       if (suspects > 0) this.context.logger.warn({ lane, suspects }, 'a worker died while handlers ran')
       await this.#loadMutex.runExclusive(async () => {
         const maxBytes = HAND_MAX_BYTES / this.#queue.laneCount
@@ -367,6 +388,19 @@ export class MessagesActor extends Actor implements Messages {
     }
     this.#consumers.get(lane)!.run()
     this.context.logger.debug({ lane }, 'lane taken')
+  }
+
+  /** The lane's list has been filled: the store learns of its newest part. */
+  async #readAgain(lane: number): Promise<void> {
+    await this.#loadMutex.runExclusive(async () => {
+      const maxBytes = HAND_MAX_BYTES / this.#queue.laneCount
+      const { messages, completeAbove } = await loadNewest(this.#queue, lane, maxBytes, this.context.clock)
+      await this.#storeMutex.runExclusive(() => {
+        if (!this.#consumers.has(lane)) return
+        this.#store.addLane(lane, messages, completeAbove)
+        this.#beginTerm()
+      })
+    })
   }
 
   #consumerOf(lane: number): Consumer {

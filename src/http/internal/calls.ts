@@ -52,6 +52,7 @@ const MESSAGES: Calls<Messages> = {
   replayMany: inTime,
   purgeMany: inTime,
   redrive: inTime,
+  records: inTime,
   stored: inTime,
 }
 

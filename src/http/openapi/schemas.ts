@@ -291,6 +291,7 @@ export const Readiness = named(
     missing: sentences,
     degraded: sentences.optional(),
     damaged: sentences.optional(),
+    restoring: sentences.optional(),
     warnings: sentences.optional(),
   }),
 )

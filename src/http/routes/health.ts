@@ -16,11 +16,13 @@ export function healthRoutes({
       const ready = missing.length === 0 && !closing()
       const status = ready ? 'ready' : 'unready'
       const degraded = [...facade.degraded(), ...(overloaded() ? ['overloaded: some posts get 429'] : [])]
+      const restoring = facade.restoring()
       const damaged = facade.damaged()
       const warnings = facade.warnings()
       const body = {
         ...{ status, missing },
         ...(degraded.length > 0 && { degraded }),
+        ...(restoring.length > 0 && { restoring }),
         ...(damaged.length > 0 && { damaged }),
         ...(warnings.length > 0 && { warnings }),
       }

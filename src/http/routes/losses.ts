@@ -4,6 +4,10 @@ import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 
 /** The routes of losses. */
 export function lossRoutes({ facade }: ApiContext): Record<'getLosses' | 'confirmLosses', Endpoint> {
+  const lossesJson = (losses: readonly Loss[]) => {
+    const isJournaled = facade.actors().some(({ journal }) => journal !== undefined)
+    return JSON.stringify({ losses: losses.map((loss) => lossJson(loss, isJournaled)) })
+  }
   return {
     getLosses(context) {
       replyJson(context, 200, lossesJson(facade.losses()))
@@ -14,13 +18,10 @@ export function lossRoutes({ facade }: ApiContext): Record<'getLosses' | 'confir
   }
 }
 
-function lossesJson(losses: readonly Loss[]): string {
-  const items = losses.map((loss) => {
-    const { store, kind, count, epoch, lastSeenAt, noticedAt } = loss
-    const times = { lastSeenAt: isoOf(lastSeenAt), noticedAt: isoOf(noticedAt) }
-    return { store, kind, count, ...times, epoch, detail: sentenceOf(loss) }
-  })
-  return JSON.stringify({ losses: items })
+function lossJson(loss: Loss, isJournaled: boolean) {
+  const { store, kind, count, epoch, lastSeenAt, noticedAt } = loss
+  const times = { lastSeenAt: isoOf(lastSeenAt), noticedAt: isoOf(noticedAt) }
+  return { store, kind, count, ...times, epoch, detail: sentenceOf(loss, isJournaled) }
 }
 
 function isoOf(instant: number): string {

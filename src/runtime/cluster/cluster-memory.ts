@@ -18,9 +18,14 @@ export class ClusterMemory {
   #known: KnownClusters
   readonly #store: ClusterStore
   readonly #logger: Logger
+  readonly #isJournaled: boolean
 
-  /** @param known What an earlier start of this node has stored. */
-  constructor(known: KnownClusters, store: ClusterStore, logger: Logger) {
+  /**
+   * @param known What an earlier start of this node has stored.
+   * @param isJournaled As `sentenceOf`.
+   */
+  constructor(known: KnownClusters, store: ClusterStore, logger: Logger, isJournaled = false) {
+    this.#isJournaled = isJournaled
     this.#known = known
     this.#store = store
     this.#logger = logger
@@ -51,7 +56,8 @@ export class ClusterMemory {
     const wasKnown = new Set(before.map(({ epoch }) => epoch))
     for (const loss of now) {
       const { store, epoch, isConfirmed } = loss
-      if (!isConfirmed && !wasKnown.has(epoch)) this.#logger.error({ store, epoch }, sentenceOf(loss))
+      if (!isConfirmed && !wasKnown.has(epoch))
+        this.#logger.error({ store, epoch }, sentenceOf(loss, this.#isJournaled))
       if (isConfirmed && wasOpen.has(epoch))
         this.#logger.info({ store, epoch }, `the loss of the ${store}'s cluster is confirmed`)
     }

@@ -3,7 +3,7 @@
  * With several nodes, each primary adds the actors that the other nodes report (`nodes/nodes.ts`).
  */
 
-import type { ClusterReport } from '../losses.ts'
+import type { ClusterReport, JournalReport } from '../losses.ts'
 
 /** The role of an actor. */
 export type Role = 'facade' | 'logging' | 'messages'
@@ -63,6 +63,8 @@ export interface ActorStatus {
   damaged?: string[]
   /** Hazelcast backend: what it knows of the cluster it uses. */
   clusters?: ClusterReport[]
+  /** Hazelcast backend, of a logging or messages actor: its journal; absent without one. */
+  journal?: JournalReport
 }
 
 /** One actor in the directory. */

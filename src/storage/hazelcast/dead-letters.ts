@@ -1,5 +1,4 @@
 /** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
-import type { Clock } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
 import { groupsOf } from '../dead-groups.ts'
 import { MIN_ID } from '../ids.ts'
@@ -8,6 +7,7 @@ import { firstBytes } from '../paging.ts'
 import type { Dead, DeadFilter, DeadGroups, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
+import type { LaneRecords } from './lane-records.ts'
 import { SortedIds } from './sorted-ids.ts'
 
 const PURGED = '!'
@@ -22,8 +22,8 @@ const GROUP_BYTES = 4 * FETCH_BYTES
 export interface LaneDeadLettersOptions {
   lane: number
   cluster: Cluster
-  clock: Clock
   retentionMs: number
+  records: LaneRecords
   /** Which of these messages are delivered, durably: whatever a former holder wrote late, delivered wins. */
   delivered: (ids: readonly string[]) => Promise<Set<string>>
   /** @throws {MailroomError} `MR_LANE_ELSEWHERE` once the lane was released: letters are the next holder's to change. */
@@ -98,9 +98,8 @@ export class LaneDeadLetters {
   }
 
   /** Makes a message a dead letter, durably; repeating it changes nothing. */
-  async bury(id: string, entry: Omit<DeadEntry, 'deadAt'>): Promise<void> {
-    const value: DeadEntry = { ...entry, deadAt: this.#options.clock.now() }
-    const stands = await putOnce(this.#map, this.#keyOf(id), JSON.stringify(value), FOR_EVER_MS)
+  async bury(id: string, entry: DeadEntry): Promise<void> {
+    const stands = await putOnce(this.#map, this.#keyOf(id), JSON.stringify(entry), FOR_EVER_MS)
     this.#note(id, (JSON.parse(stands) as DeadEntry).deadAt)
   }
 
@@ -169,10 +168,20 @@ export class LaneDeadLetters {
   /** As `Queue.purge`: first the mark, then the letter goes. */
   purge(ids: readonly string[]): Promise<number> {
     return this.change(ids, async (id, letter) => {
-      await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
-      this.#purged.add(id)
+      await Promise.all([this.#mark(id), this.#options.records.write([{ id, is: 'purged' }])])
       await this.remove(id, letter)
     })
+  }
+
+  /** Marks a message as purged, durably; its letter is no affair of this. */
+  async markPurged(id: string): Promise<void> {
+    await this.#mark(id)
+    this.#forget(id)
+  }
+
+  async #mark(id: string): Promise<void> {
+    await putOnce(this.#map, this.#keyOf(id) + PURGED, '', this.#options.retentionMs)
+    this.#purged.add(id)
   }
 
   /**

@@ -40,11 +40,16 @@ export class DeliveredList {
    *
    * @param id Of a message, or the key of a batch.
    * @param texts By place in the batch, null for what is not settled by this; a message alone: its text.
+   * @param settled When, and after how many attempts.
    * @returns What stands there.
    */
-  async put(id: string, texts: (string | null)[], attempts: number): Promise<Delivered[]> {
-    const { lane, clock, retentionMs, census } = this.#options
-    const entry: DeliveredEntry = { texts, deliveredAt: clock.now(), attempts }
+  async put(
+    id: string,
+    texts: (string | null)[],
+    { at, attempts }: { at: number; attempts: number },
+  ): Promise<Delivered[]> {
+    const { lane, retentionMs, census } = this.#options
+    const entry: DeliveredEntry = { texts, deliveredAt: at, attempts }
     const stands = await putOnce(this.#map, laneKey(lane, id), JSON.stringify(entry), retentionMs)
     const messages = deliveredOf(id, stands)
     census.note(messages.length)

@@ -13,6 +13,7 @@
  *                     mailroom.leases     <lane>                  who holds it
  *                     mailroom.mail-<lane>                        a queue of keys in `pending`: the wake-up
  *   both              mailroom.meta       begun                   what the cluster was begun with
+ *                     mailroom.restored   <journal>, <lane>       how far it was put back from journals
  *
  * Ids in a batch count from 01, so a batch's key (its ids with 00) is no message's id.
  */
@@ -28,6 +29,7 @@ export const NAMES = {
   dead: 'mailroom.dead',
   keys: 'mailroom.keys',
   leases: 'mailroom.leases',
+  restored: 'mailroom.restored',
   meta: 'mailroom.meta',
 } as const
 

@@ -14,7 +14,8 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
-import { deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
+import type { Journal } from '../journal.ts'
+import { type Attempts, deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
 import { PAGE_MAX_BYTES, PAGE_MAX_COUNT } from '../limits.ts'
 import { firstBytes } from '../paging.ts'
 import type {
@@ -38,6 +39,7 @@ import type {
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
 import { previewOf } from '../preview.ts'
+import type { Outcome, Outcomes } from '../records.ts'
 import type { Room } from '../room.ts'
 import type { Census } from './census.ts'
 import { Claimer } from './claimer.ts'
@@ -49,6 +51,8 @@ import { Settler } from './settler.ts'
 
 /** Entries that are fetched at once where all of them are wanted, until they are enough. */
 const FETCH_COUNT = 16
+/** Writes that are in flight while a lane is refilled. */
+const REFILL_COUNT = 64
 
 /** What a held lane needs. */
 export interface HeldLaneOptions {
@@ -69,6 +73,9 @@ export interface HeldLaneOptions {
   retryRoom: Room
   /** `--max-message`. */
   maxMessageBytes: number
+  /** Of this process; and what makes the ids of its rows. */
+  journal?: Journal | undefined
+  nextIds: (count: number) => string[]
 }
 
 /** A held lane. All throw `MR_STORE_UNAVAILABLE`, or `MR_LANE_ELSEWHERE` once it was released. */
@@ -188,10 +195,14 @@ export class HeldLane {
 
   /** Makes each message pending again before it deletes the dead letter: it is always in one of the two places. */
   replay(ids: readonly string[]): Promise<number> {
-    const { lane, lone, dead, leaving } = this.#state
+    const { lane, lone, dead, leaving, records } = this.#state
     return dead.change(ids, async (id, letter) => {
       await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
-      await lone.write(id, letter.text, { ...UNSTARTED, replayed: true, replayedAt: this.#clock.now() })
+      const attempts = { ...UNSTARTED, replayedAt: this.#clock.now() }
+      await Promise.all([
+        lone.write(id, letter.text, { ...attempts, replayed: true }),
+        records.write([{ id, is: 'waiting', attempts }]),
+      ])
       await dead.remove(id, letter)
       this.wake()
     })
@@ -199,18 +210,76 @@ export class HeldLane {
 
   /** As `Queue.redrive`, each as a lone message, which the next scan takes up. @returns Those put back. */
   async redrive(messages: readonly Message[]): Promise<Message[]> {
-    const { list, lone, dead, inHand } = this.#state
     const youngestAt = this.#clock.ago(REDRIVE_AGE_MS)
-    const old = messages.filter(({ id }) => timeOf(id) < youngestAt)
+    const lost = await this.#lostAmong(messages.filter(({ id }) => timeOf(id) < youngestAt))
+    await this.#state.lone.add(lost.map((message) => ({ ...message, attempts: UNSTARTED })))
+    return lost
+  }
+
+  /**
+   * Puts messages of the log where their outcomes say that they belong, once each: into the list, among the dead letters,
+   * or into `pending`. What is known of them already stays.
+   *
+   * @returns Those that may have been put back.
+   */
+  async refill(messages: readonly Message[], outcomes: Pick<Outcomes, 'of'>): Promise<readonly Message[]> {
+    const delivered: (Message & Extract<Outcome, { is: 'delivered' }>)[] = []
+    const waiting: (Message & { attempts: Attempts })[] = []
+    const settled: (Message & Exclude<Outcome, { is: 'delivered' | 'waiting' }>)[] = []
+    for (const message of messages) {
+      const outcome = outcomes.of(message.id) ?? { is: 'waiting', attempts: UNSTARTED }
+      if (outcome.is === 'delivered') delivered.push({ ...message, ...outcome })
+      else if (outcome.is === 'waiting') waiting.push({ ...message, attempts: outcome.attempts })
+      else settled.push({ ...message, ...outcome })
+    }
+    await this.#refillList(delivered)
+    await this.#refillDead(settled)
+    const attempts = new Map(waiting.map((message) => [message.id, message.attempts]))
+    const lost = await this.#lostAmong(waiting)
+    await this.#state.lone.add(lost.map(({ id, text }) => ({ id, text, attempts: attempts.get(id)! })))
+    this.#state.refuseReleased()
+    return [...delivered, ...settled, ...lost]
+  }
+
+  /** Messages of a batch that were delivered together become one entry, if the batch has none; others are alone. */
+  async #refillList(messages: readonly (Message & { at: number; attempts: number })[]): Promise<void> {
+    const { list } = this.#state
+    await inChunks([...Map.groupBy(messages, ({ id }) => batchKeyOf(id))], async ([batchKey, mates]) => {
+      const { at, attempts } = mates[0]!
+      const together = mates.filter((mate) => mate.at === at && mate.attempts === attempts)
+      const isOne = together.length === 1
+      const texts: (string | null)[] = Array(isOne ? 1 : placeOf(together.at(-1)!.id)).fill(null)
+      for (const { id, text } of together) texts[isOne ? 0 : placeOf(id) - 1] = text
+      const stands = await list.put(isOne ? together[0]!.id : batchKey, texts, { at, attempts })
+      const found = new Set(stands.map(({ id }) => id))
+      for (const { id, text, ...own } of mates) if (!found.has(id)) await list.put(id, [text], own)
+    })
+  }
+
+  async #refillDead(
+    settled: readonly (Message & Exclude<Outcome, { is: 'delivered' | 'waiting' }>)[],
+  ): Promise<void> {
+    if (settled.length === 0) return
+    const { list, dead, lone } = this.#state
+    const delivered = await list.find(settled.map(({ id }) => id))
+    await inChunks(settled, async (message) => {
+      const { id } = message
+      if (delivered.has(id) || dead.has(id) || lone.has(id)) return // It was replayed since.
+      if (message.is === 'purged') await dead.markPurged(id)
+      else await dead.bury(id, message.letter)
+    })
+  }
+
+  /** Those that are neither pending, in hand, delivered, dead nor purged. Ids ascend. */
+  async #lostAmong(old: readonly Message[]): Promise<Message[]> {
+    const { list, lone, dead, inHand } = this.#state
     // First what waits, then what was delivered: what is settled meanwhile is among the one or the other.
     const waits = await this.#waitingAmong(old)
     const absent = old.filter(({ id }) => !waits(id))
     const delivered = await list.find(absent.map(({ id }) => id))
     this.#state.refuseReleased()
     const isKnown = (id: string) => delivered.has(id) || dead.has(id) || lone.has(id) || inHand.has(id)
-    const lost = absent.filter(({ id }) => !isKnown(id))
-    await lone.add(lost)
-    return lost
+    return absent.filter(({ id }) => !isKnown(id))
   }
 
   /**
@@ -339,4 +408,10 @@ async function firstSince<T extends Message, H extends { id: string }>(
   }
   cut()
   return first.map(({ head }) => head)
+}
+
+/** Some at a time. */
+async function inChunks<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  for (let index = 0; index < items.length; index += REFILL_COUNT)
+    await Promise.all(items.slice(index, index + REFILL_COUNT).map(work))
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
+import type { Journal } from '../journal.ts'
 import type { Delivered } from '../ports.ts'
 import type { LaneRoom } from '../room.ts'
 import { Backlog, type LoadedBatch } from './backlog.ts'
@@ -13,6 +14,7 @@ import type { Cluster, ClusterMap } from './cluster.ts'
 import { LaneDeadLetters } from './dead-letters.ts'
 import { DeliveredList } from './delivered-list.ts'
 import { type LoneEntry, laneKey, NAMES } from './entries.ts'
+import { LaneRecords } from './lane-records.ts'
 import { Leaving } from './leaving.ts'
 import { LoneMessages } from './lone-messages.ts'
 
@@ -37,6 +39,9 @@ export interface LaneStateOptions {
   room: LaneRoom
   /** What of it lone messages have. */
   retryRoom: LaneRoom
+  journal?: Journal | undefined
+  /** For the rows of the journal. */
+  nextIds: (count: number) => string[]
 }
 
 /** The state of one held lane. */
@@ -48,6 +53,8 @@ export class LaneState {
   readonly lone: LoneMessages
   readonly backlog = new Backlog()
   readonly leaving: Leaving
+  readonly records: LaneRecords
+  readonly clock: Clock
   readonly inHand = new Map<string, Hand>()
   readonly room: LaneRoom
   readonly retryRoom: LaneRoom
@@ -57,6 +64,8 @@ export class LaneState {
   constructor(options: LaneStateOptions) {
     const { lane, cluster, clock, retentionMs, retryMaxMs, census } = options
     this.lane = lane
+    this.clock = clock
+    this.records = new LaneRecords(lane, options.journal, options.nextIds)
     this.room = options.room
     this.retryRoom = options.retryRoom
     this.pending = cluster.map(NAMES.pending)
@@ -64,7 +73,7 @@ export class LaneState {
     this.lone = new LoneMessages({ map: this.pending, lane, clock, retryMaxMs })
     this.leaving = new Leaving(this.pending)
     this.dead = new LaneDeadLetters({
-      ...{ lane, cluster, clock, retentionMs },
+      ...{ lane, cluster, retentionMs, records: this.records },
       refuseReleased: () => this.refuseReleased(),
       delivered: async (ids) => {
         const found = await this.list.findSure(ids)

@@ -1,8 +1,9 @@
 /** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
-import { MailroomError } from '../../runtime/errors.ts'
+import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { CURSOR_DELAY_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, placeOf, timeOf } from '../ids.ts'
+import type { Journal } from '../journal.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   LaneBatch,
@@ -19,7 +20,7 @@ import type {
 import { textBytesOf } from '../ports.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
-import { type Cluster, type ClusterMap, putOnce } from './cluster.ts'
+import { type Cluster, type ClusterMap, putOnce, throwInDoubt } from './cluster.ts'
 import { type LogEntry, loggedOf, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
@@ -35,6 +36,8 @@ export interface HazelcastLogOptions {
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
   census: Census
+  /** Of this process: a batch is acknowledged when both have it. */
+  journal?: Journal | undefined
 }
 
 /** Answers `Log`. Keys are not its affair: the queue decides them. */
@@ -53,8 +56,9 @@ export class HazelcastLog implements Log {
     this.#messages = new KeyRange({ map: this.#map, prefix, clock, retentionMs, itemsOf: loggedOf, isFinal })
   }
 
-  async append({ messages, lane, deadlineAt }: LaneBatch): Promise<Receipt[]> {
-    const { clock, retentionMs, bound, census, meter } = this.#options
+  async append(batch: LaneBatch): Promise<Receipt[]> {
+    const { messages, lane, deadlineAt } = batch
+    const { clock, retentionMs, bound, census, meter, journal } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
@@ -64,7 +68,8 @@ export class HazelcastLog implements Log {
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
     const beganAt = clock.monotonic()
-    await this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
+    await (journal === undefined ? written : both(written, journal.append(batch)))
     meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
@@ -159,4 +164,15 @@ export class HazelcastLog implements Log {
     const entries = await this.#map.getAll(ids)
     return new Map([...entries].map(([id, value]) => [id, loggedOf(id, value)[0]!]))
   }
+}
+
+/** Waits for two writes of the same. What one of them refused, the other may have. */
+async function both(written: Promise<void>, journaled: Promise<void>): Promise<void> {
+  const results = await Promise.allSettled([written, journaled])
+  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  const [failure] = failures
+  if (failure === undefined) return
+  const isNone = (error: unknown) => isMailroomError(error) && error.outcome === 'none'
+  if (failures.length === results.length && failures.every(isNone)) throw failure
+  throwInDoubt(failure)
 }

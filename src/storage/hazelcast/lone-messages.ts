@@ -1,12 +1,14 @@
 /** A held lane's lone messages: those that left their batch to be started, retried or replayed. */
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { timeOf } from '../ids.ts'
-import { adopted, UNSTARTED } from '../lane.ts'
+import { type Attempts, adopted } from '../lane.ts'
 import type { Message } from '../ports.ts'
 import { type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type LoneEntry, laneKey } from './entries.ts'
 
 const FETCH_COUNT = 16
+/** New ones that are written at once. */
+const ADD_COUNT = 64
 
 /** A lone message without its text, which stays in the cluster. */
 export type Lone = Omit<LoneEntry, 'text'>
@@ -89,12 +91,12 @@ export class LoneMessages {
   }
 
   /** Writes new ones, durably, without learning of them; one that stands there already stays as it is. */
-  async add(messages: readonly Message[]): Promise<void> {
-    for (let index = 0; index < messages.length; index += FETCH_COUNT) {
-      const chunk = messages.slice(index, index + FETCH_COUNT)
+  async add(messages: readonly (Message & { attempts: Attempts })[]): Promise<void> {
+    for (let index = 0; index < messages.length; index += ADD_COUNT) {
+      const chunk = messages.slice(index, index + ADD_COUNT)
       await Promise.all(
-        chunk.map(({ id, text }) => {
-          const entry: LoneEntry = { text, ...UNSTARTED, replayed: false }
+        chunk.map(({ id, text, attempts }) => {
+          const entry: LoneEntry = { text, ...attempts, replayed: false }
           return putOnce(this.#map, laneKey(this.#lane, id), JSON.stringify(entry), FOR_EVER_MS)
         }),
       )

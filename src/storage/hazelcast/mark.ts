@@ -16,6 +16,7 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import {
   type ClusterReport,
+  type JournalReport,
   type KnownCluster,
   type Loss,
   lossOf,
@@ -23,7 +24,7 @@ import {
   type SeenCluster,
   type Store,
 } from '../../runtime/losses.ts'
-import { EPOCH_CHECK_MS, KNOWN_PERIOD_MS, NEW_CLUSTER_MS } from '../../runtime/timings.ts'
+import { CLOCK_SKEW_MS, EPOCH_CHECK_MS, KNOWN_PERIOD_MS, NEW_CLUSTER_MS } from '../../runtime/timings.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
@@ -105,6 +106,21 @@ export class ClusterMark {
   /** True when the cluster had been begun less than 5 s before it was confirmed last. */
   get isYoung(): boolean {
     return this.#isYoung
+  }
+
+  /** Of the cluster that was confirmed last; undefined while none is known. */
+  get epoch(): string | undefined {
+    return this.#begun?.epoch
+  }
+
+  /** When it was begun, empty (ms since 1970); 0 when that is not known. */
+  get begunAt(): number {
+    return this.#begun?.at ?? 0
+  }
+
+  /** The nodes knew another cluster, and this one did not follow it: they may have been given the wrong one. */
+  get isOther(): boolean {
+    return this.#known?.losses.some(({ kind, isConfirmed }) => kind === 'other' && !isConfirmed) ?? false
   }
 
   /** True when this process has met another cluster before this one. */
@@ -255,4 +271,12 @@ async function putYoung(map: ClusterMap): Promise<void> {
   while ((await map.putIfAbsent(YOUNG, '', NEW_CLUSTER_MS)) !== undefined) {
     if (await map.setTtl(YOUNG, NEW_CLUSTER_MS)) return
   }
+}
+
+/**
+ * True when a journal has something of before an instant at which a cluster was empty, or a lane was refilled. A cluster
+ * whose members all stop is away for longer than `CLOCK_SKEW_MS`.
+ */
+export function wasBegunBefore({ beganAt }: Pick<JournalReport, 'beganAt'>, at: number): boolean {
+  return beganAt !== null && beganAt < at - CLOCK_SKEW_MS
 }

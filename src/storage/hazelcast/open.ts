@@ -6,15 +6,17 @@ import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
 import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
+import type { Journal, JournaledBackend } from '../journal.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
-import type { Backend, ClusterState, LaneBatch, Log, Queue, StoreMeter } from '../ports.ts'
+import type { ClusterState, LaneBatch, Log, Queue, StoreMeter } from '../ports.ts'
 import { Bound } from './bound.ts'
 import { Census } from './census.ts'
 import { type Cluster, onlyAway } from './cluster.ts'
 import { clusterStateOf } from './cluster-state.ts'
 import { NAMES } from './entries.ts'
 import { HazelcastLog } from './log.ts'
+import { LogRestore } from './log-restore.ts'
 import { ClusterMark } from './mark.ts'
 import { HazelcastQueue } from './queue.ts'
 
@@ -55,11 +57,13 @@ export interface HazelcastOptions {
   depths?: LaneReport
   /** For a messages actor: puts a batch into the log, once more. */
   repair?: (batch: LaneBatch) => Promise<unknown>
+  /** The journal of this process; closed with the backend. */
+  journal?: Journal | undefined
 }
 
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
-export function openHazelcast(options: HazelcastOptions): Backend {
-  const { log, queue, laneCount, clock, random, logger, owner, depths } = options
+export function openHazelcast(options: HazelcastOptions): JournaledBackend {
+  const { log, queue, laneCount, clock, random, logger, owner, depths, journal } = options
   const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY, meter } = options
   const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
   const stores = [
@@ -68,7 +72,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
   ]
   const limitsOf = (store: Store) => stores.find((watched) => watched.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs, meter }, ...limitsOf('log') })
+    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs, meter, journal }, ...limitsOf('log') })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
@@ -76,10 +80,22 @@ export function openHazelcast(options: HazelcastOptions): Backend {
       ...limitsOf('queue'),
       meter,
       isElsewhere: options.isElsewhere ?? (() => false),
+      ...{ random, journal },
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
       maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
     })
+  const logRestore =
+    hazelcastLog && journal && log
+      ? new LogRestore({
+          cluster: log,
+          mark: limitsOf('log').mark,
+          journal,
+          log: hazelcastLog,
+          clock,
+          logger,
+        })
+      : undefined
   const { address } = options
   const [own] = stores
   return {
@@ -90,13 +106,19 @@ export function openHazelcast(options: HazelcastOptions): Backend {
     get queue(): Queue {
       return hazelcastQueue ?? absent('queue')
     },
-    missing: () => stores.flatMap(({ mark, bound }) => [...mark.missing(), ...bound.missing()]),
-    damaged: () => [],
+    missing: () => [
+      ...stores.flatMap(({ mark, bound }) => [...mark.missing(), ...bound.missing()]),
+      ...(journal?.missing() ?? []),
+    ],
+    damaged: () => journal?.damaged() ?? [],
+    ...(hazelcastQueue?.refill && { refill: hazelcastQueue.refill }),
+    ...(logRestore && { journal: () => logRestore.report() }),
     reports: () => stores.flatMap(({ mark }) => mark.report() ?? []),
     async confirmLosses(losses) {
       await Promise.all(stores.map(({ mark }) => mark.confirmLosses(losses)))
     },
     async close() {
+      logRestore?.close()
       await hazelcastQueue?.close()
       await Promise.all(
         stores.map(({ cluster, bound, mark }) => {
@@ -105,6 +127,7 @@ export function openHazelcast(options: HazelcastOptions): Backend {
           return cluster.close()
         }),
       )
+      journal?.close()
     },
   }
 }

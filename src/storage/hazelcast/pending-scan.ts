@@ -135,7 +135,11 @@ export class PendingScan {
     const { lone, dead } = this.#state
     const entry = (await lone.fetch([id])).get(id)
     if (entry === undefined) return
-    await dead.bury(id, { text: entry.text, ...letter })
+    const buried = { text: entry.text, ...letter, deadAt: this.#options.clock.now() }
+    await Promise.all([
+      dead.bury(id, buried),
+      this.#state.records.write([{ id, is: 'dead', letter: buried }]),
+    ])
     this.#options.meter?.buried(1)
     this.#state.forgetDead(id, entry)
   }

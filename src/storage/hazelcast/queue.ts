@@ -1,6 +1,9 @@
 /** The queue on a Hazelcast cluster: batches wait in `pending`, lanes are held by lease. */
-import type { Clock } from '../../runtime/clock.ts'
+import type { Clock, Random } from '../../runtime/clock.ts'
+import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { idGenerator } from '../ids.ts'
+import type { Journal } from '../journal.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
 import { HAND_MAX_BYTES } from '../limits.ts'
@@ -14,6 +17,7 @@ import { NAMES } from './entries.ts'
 import { HeldLane } from './held-lane.ts'
 import { Leases } from './leases.ts'
 import type { ClusterMark } from './mark.ts'
+import { QueueRefill } from './refill.ts'
 
 /** In `meta`, while an operator has paused delivery. */
 const PAUSED = 'paused'
@@ -42,6 +46,8 @@ export interface HazelcastQueueOptions {
   repair: (batch: LaneBatch) => Promise<unknown>
   /** `--max-message`. */
   maxMessageBytes: number
+  random: Random
+  journal?: Journal | undefined
 }
 
 /** Answers `Queue`. */
@@ -53,6 +59,9 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   readonly #meta: ClusterMap
   readonly #room = new Room(HAND_MAX_BYTES)
   readonly #retryRoom = new Room(HAND_MAX_BYTES / 2)
+  readonly #nextIds: (count: number) => string[]
+  /** Absent without a journal. */
+  readonly refill: QueueRefill | undefined
 
   constructor(options: HazelcastQueueOptions) {
     const { cluster, mark, isElsewhere, clock, laneCount, bound, owner, incarnation, depths } = options
@@ -60,6 +69,16 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
     super()
     this.laneCount = laneCount
     this.#options = options
+    this.#nextIds = idGenerator(clock, options.random)
+    const { journal } = options
+    this.refill =
+      journal &&
+      new QueueRefill({
+        ...{ cluster, mark, clock, journal },
+        put: async (lane, messages, outcomes) => {
+          await this.#put(lane, (held) => held.refill(messages, outcomes))
+        },
+      })
     const choice = new LaneChoice(clock, laneCount, depths)
     this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound, keyRetentionMs })
     this.#meta = cluster.map(NAMES.meta)
@@ -76,7 +95,9 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   async hold(lane: number): Promise<number> {
     if (this.isHeld(lane)) return 0
     if (!(await this.#leases.take(lane))) throw elsewhere(lane)
-    const held = new HeldLane({ lane, ...this.#options, room: this.#room, retryRoom: this.#retryRoom })
+    const held = new HeldLane({
+      ...{ lane, ...this.#options, room: this.#room, retryRoom: this.#retryRoom, nextIds: this.#nextIds },
+    })
     this.held.set(lane, held)
     try {
       const leftOpenCount = await held.load()
@@ -108,14 +129,23 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
   }
 
   async redrive(lane: number, messages: readonly Message[]): Promise<number> {
+    if (this.refill?.isLacking(lane)) {
+      const reason = `lane ${lane} is being restored from journals`
+      throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
+    }
+    return (await this.#put(lane, (held) => held.redrive(messages))).length
+  }
+
+  /** Puts back what a lane has lost. @returns What `put` returns: the messages that were put back. */
+  #put(lane: number, put: (held: HeldLane) => Promise<readonly Message[]>): Promise<readonly Message[]> {
     const { bound } = this.#options
     bound.check()
     return this.in(lane, async (held) => {
-      const lost = await held.redrive(messages)
+      const lost = await put(held)
       for (const { text } of lost) bound.added(text)
       // What the holder keeps in mind it may have learned from a cluster that has come back empty since.
       if (!(await this.#leases.confirm(lane)) || this.held.get(lane) !== held) throw elsewhere(lane)
-      return lost.length
+      return lost
     })
   }
 

@@ -1,8 +1,9 @@
 /** Starts and settles what is in hand of a held lane. An outcome is put once and stays; repeating it changes nothing. */
 import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
-import { attemptsOf, eachOnce, settledAs, startedOnce } from '../lane.ts'
+import { attemptsOf, eachOnce, type Fate, settledAs, startedOnce } from '../lane.ts'
 import type { Delivered, Settlement } from '../ports.ts'
+import { deliveredRecords, type LaneRecord } from '../records.ts'
 import type { LoadedBatch } from './backlog.ts'
 import type { Hand, LaneState } from './lane-state.ts'
 
@@ -34,14 +35,17 @@ export class Settler {
   async settle(settlements: readonly Settlement[]): Promise<Delivered[]> {
     const { inHand } = this.#state
     this.#state.refuseReleased()
+    const at = this.#state.clock.now()
     const pairs = eachOnce(settlements).flatMap((settlement) => {
       const hand = inHand.get(settlement.id)
-      return hand === undefined ? [] : [{ hand, settlement }] // Settled before: nothing changes.
+      if (hand === undefined) return [] // Settled before: nothing changes.
+      return [{ hand, settlement, fate: this.#fateOf(hand, settlement) }]
     })
     const done = pairs.filter(({ settlement }) => settlement.as === 'done').map(({ hand }) => hand)
     const [shown] = await Promise.all([
-      this.#deliver(done),
-      ...pairs.map(({ hand, settlement }) => this.#write(hand, settlement)),
+      this.#deliver(done, at),
+      ...pairs.map(({ hand, settlement, fate }) => this.#write(hand, settlement, { fate, at })),
+      this.#state.records.write(recordsOf(pairs, at)),
     ])
     // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
     for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)
@@ -49,13 +53,13 @@ export class Settler {
   }
 
   /** Puts messages into the lane's list: a batch's rest in one entry, else each in one of its own. */
-  async #deliver(hands: readonly Hand[]): Promise<Delivered[]> {
+  async #deliver(hands: readonly Hand[], at: number): Promise<Delivered[]> {
     const byBatch = Map.groupBy(hands, ({ batch }) => batch)
     const shown = await Promise.all(
       [...byBatch].map(([batch, mates]) =>
         batch !== undefined && mates.length === batch.open.size
-          ? this.#deliverTogether(batch, mates)
-          : Promise.all(mates.map((hand) => this.#deliverAlone(hand))),
+          ? this.#deliverTogether(batch, mates, at)
+          : Promise.all(mates.map((hand) => this.#deliverAlone(hand, at))),
       ),
     )
     return shown.flat()
@@ -64,30 +68,39 @@ export class Settler {
   async #deliverTogether(
     { batchKey, texts, open }: LoadedBatch,
     hands: readonly Hand[],
+    at: number,
   ): Promise<Delivered[]> {
     const own = texts.map((text, index) => (open.has(index + 1) ? text : null))
-    const found = await this.#state.list.put(batchKey, own, 1)
+    const found = await this.#state.list.put(batchKey, own, { at, attempts: 1 })
     const stands = new Map(found.map((message) => [message.id, message]))
-    return Promise.all(hands.map((hand) => stands.get(hand.id) ?? this.#deliverAlone(hand)))
+    return Promise.all(hands.map((hand) => stands.get(hand.id) ?? this.#deliverAlone(hand, at)))
   }
 
-  async #deliverAlone({ id, text }: Hand): Promise<Delivered> {
+  async #deliverAlone({ id, text }: Hand, at: number): Promise<Delivered> {
     const { list, lone } = this.#state
-    const [message] = await list.put(id, [text], attemptsOf(lone.get(id)))
+    const [message] = await list.put(id, [text], { at, attempts: attemptsOf(lone.get(id)) })
     return message!
   }
 
-  /** Writes an outcome other than delivered, durably. */
-  async #write({ id, text }: Hand, settlement: Settlement): Promise<void> {
-    const { lone, dead } = this.#state
+  /** Undefined: it was not started and is given back, so it waits in its batch, as before. */
+  #fateOf({ id }: Hand, settlement: Settlement): Fate | undefined {
+    const { lone } = this.#state
     const known = lone.get(id)
-    // One that was not started waits in its batch, as before.
-    if (settlement.as === 'back' && !known?.open) return
-    const fate = settledAs(settlement, lone.dueIn(0), known)
-    if (fate.is === 'waiting') {
-      const replayed = settlement.as === 'back' && known!.replayed
+    if (settlement.as === 'back' && !known?.open) return undefined
+    return settledAs(settlement, lone.dueIn(0), known)
+  }
+
+  /** Writes an outcome other than delivered, durably. */
+  async #write(
+    { id, text }: Hand,
+    settlement: Settlement,
+    { fate, at }: { fate: Fate | undefined; at: number },
+  ): Promise<void> {
+    const { lone, dead } = this.#state
+    if (fate?.is === 'waiting') {
+      const replayed = settlement.as === 'back' && lone.get(id)!.replayed
       await lone.write(id, text, { ...fate.attempts, replayed })
-    } else if (fate.is === 'dead') await dead.bury(id, { text, ...fate.letter })
+    } else if (fate?.is === 'dead') await dead.bury(id, { text, ...fate.letter, deadAt: at })
   }
 
   /** Takes a settled message from where it was. */
@@ -112,4 +125,18 @@ export class Settler {
     if (hand === undefined) throw new MailroomError('MR_NOT_FOUND', { what: `message ${id} in hand` })
     return hand
   }
+}
+
+/** What the journal is to know of these. */
+function recordsOf(settled: readonly { hand: Hand; fate: Fate | undefined }[], at: number): LaneRecord[] {
+  const delivered: { id: string; attempts: number }[] = []
+  const others: LaneRecord[] = []
+  for (const { hand, fate } of settled) {
+    const { id, text } = hand
+    if (fate?.is === 'delivered') delivered.push({ id, attempts: fate.attempts })
+    else if (fate?.is === 'waiting') others.push({ id, is: 'waiting', attempts: fate.attempts })
+    else if (fate?.is === 'dead')
+      others.push({ id, is: 'dead', letter: { text, ...fate.letter, deadAt: at } })
+  }
+  return [...deliveredRecords(delivered.sort(byId), at), ...others]
 }

@@ -1,0 +1,141 @@
+/** With a journal, whole clusters may stop together with all of Mailroom: nothing acknowledged is lost, nothing done is done again. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type TestContext } from 'node:test'
+import { flagsOf } from '../support/hazelcast-system.ts'
+import { clusterFor, onMembers } from '../support/members.ts'
+import type { Lists } from '../support/running-system.ts'
+import { System } from '../support/system.ts'
+
+const COUNT = 300
+const HANDLER = new URL('../support/ledger-handler.ts', import.meta.url).pathname
+
+interface Found {
+  state: string
+  attempts: number
+  deliveredAt: string | null
+}
+
+interface Ready {
+  status: string
+  restoring?: string[]
+}
+
+onMembers(() => {
+  test('everything is killed at once and started again: the log is whole, what was delivered, dead or purged is as it was and did not run again, the rest is delivered', async (context) => {
+    const { system, logging, queue, runs, open } = await journaled(context)
+    const send = (texts: string[]) =>
+      system.send<{ id: string }[]>(
+        'POST',
+        '/messages',
+        texts.map((text) => ({ text })),
+      )
+    const done = [
+      ...(await send(texts(COUNT / 2, 'in one batch'))),
+      ...(await Promise.all(
+        texts(COUNT / 2, 'alone').map((text) => system.send<{ id: string }>('POST', '/messages', { text })),
+      )),
+    ]
+    const bad = await send(texts(6, 'bad'))
+    const isDead = async () => (await system.get<{ items: unknown[] }>('/dead')).items.length === bad.length
+    await system.until('the bad ones are dead', isDead)
+    const later = await send(texts(40, 'later'))
+    await system.until('the good ones are delivered', async () => runs().size >= COUNT + bad.length)
+    const [purged, ...dead] = bad
+    await system.send('DELETE', `/dead/${purged!.id}`)
+    await system.until('all of it is in the lists', async () => {
+      const states = await statesOf(system, done)
+      return states.every(({ state }) => state === 'delivered')
+    })
+    const before = { done: await statesOf(system, done), dead: await system.get('/dead'), runs: runs() }
+
+    system.kill()
+    await Promise.all([logging, queue].flatMap(({ members }) => members.map((member) => member.kill())))
+    await system.exited
+    await system.workersEnded()
+    await Promise.all([logging, queue].flatMap(({ members }) => members.map((member) => member.start())))
+    await system.begin()
+    const fresh = await system.send<{ id: string }>('POST', '/messages', { text: 'after' })
+    await system.until('all is put back', async () => {
+      const { restoring = [] } = await system.get<Ready>('/readyz')
+      const lists = await system.get<Lists>('/messages')
+      return restoring.length === 0 && lists.partial.length === 0
+    })
+    const all = [...done, ...bad, ...later, fresh].map(({ id }) => id).sort()
+    const { logged } = await system.get<Lists>('/messages')
+    assert.deepEqual(
+      logged.map(({ id }) => id),
+      all,
+    )
+    assert.deepEqual(await statesOf(system, done), before.done, 'their times and attempts, too')
+    assert.deepEqual(await system.get('/dead'), before.dead)
+    assert.equal((await system.get<Found>(`/messages/${purged!.id}`)).state, 'dead')
+    assert.equal(dead.length, bad.length - 1)
+
+    open()
+    await system.until('the rest is delivered', async () => {
+      const states = await statesOf(system, [...later, fresh])
+      return states.every(({ state }) => state === 'delivered')
+    })
+    const after = runs()
+    for (const [text, count] of before.runs) assert.equal(after.get(text), count, `${text} ran again`)
+    for (const text of [...texts(40, 'later'), 'after']) assert.equal(after.get(text), 1, text)
+    const { stores } = await system.lists()
+    const delivered = [...stores.values()].flat().map(({ id }) => id)
+    assert.deepEqual(
+      delivered.sort(),
+      [...done, ...later, fresh].map(({ id }) => id).sort(),
+      'each in one list, once',
+    )
+  })
+})
+
+const texts = (count: number, word: string) => Array.from({ length: count }, (_, index) => `${word} ${index}`)
+
+async function statesOf(system: System, messages: readonly { id: string }[]): Promise<Found[]> {
+  return Promise.all(
+    messages.map(async ({ id }) => {
+      const { state, attempts, deliveredAt } = await system.get<Found>(`/messages/${id}`)
+      return { state, attempts, deliveredAt }
+    }),
+  )
+}
+
+/** Two clusters of one member each, and a node with a journal on them, whose handler counts its runs. */
+async function journaled(context: TestContext) {
+  const [logging, queue] = await Promise.all([
+    clusterFor(context, 'logging', 1),
+    clusterFor(context, 'queue', 1),
+  ])
+  const place = mkdtempSync(join(tmpdir(), 'ledger-'))
+  context.after(() => rmSync(place, { recursive: true }))
+  const [ledger, gate] = [join(place, 'ledger'), join(place, 'gate')]
+  const system = await System.start(
+    context,
+    [
+      ...flagsOf(logging, queue),
+      '--journal',
+      'on',
+      '--handler',
+      HANDLER,
+      '--attempts',
+      '2',
+      '--retry-min',
+      '100ms',
+      '--handler-timeout',
+      '10m',
+    ],
+    { env: { LEDGER: ledger, GATE: gate } },
+  )
+  /** Text -> how often its handler ran. */
+  const runs = (): Map<string, number> => {
+    const counts = new Map<string, number>()
+    if (!existsSync(ledger)) return counts
+    for (const text of readFileSync(ledger, 'utf8').trim().split('\n'))
+      counts.set(text, (counts.get(text) ?? 0) + 1)
+    return counts
+  }
+  return { system, logging, queue, runs, open: () => writeFileSync(gate, '') }
+}

@@ -1,0 +1,221 @@
+/** A lane of a cluster that came back empty: its journals say what was settled, and the rest of the log waits again. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { JournalReport } from '../../../src/runtime/losses.ts'
+import { CLOCK_SKEW_MS } from '../../../src/runtime/timings.ts'
+import { NAMES } from '../../../src/storage/hazelcast/entries.ts'
+import { idGenerator, MIN_ID } from '../../../src/storage/ids.ts'
+import type { Journal } from '../../../src/storage/journal.ts'
+import type { LaneBatch, Message, Settlement } from '../../../src/storage/ports.ts'
+import { Outcomes } from '../../../src/storage/records.ts'
+import { ClusterBench, type Watcher } from '../../support/cluster-bench.ts'
+import { MemoryJournal } from '../../support/memory-journal.ts'
+
+const LANE = 0
+
+/** A lane, its holder, and the log of all that was posted. */
+class Bench {
+  readonly clusters = new ClusterBench()
+  readonly node = this.clusters.node()
+  readonly logged: Message[] = []
+  readonly #nextIds = idGenerator(this.clusters.clock, () => 0.5)
+  holder!: Watcher
+
+  async hold(journal: Journal): Promise<void> {
+    this.holder = this.clusters.watch('queue', this.node, { journal })
+    await this.clusters.settle()
+    await this.run(this.queue.hold(LANE))
+  }
+
+  get queue() {
+    return this.holder.backend.queue
+  }
+
+  get refill() {
+    return this.holder.backend.refill!
+  }
+
+  run<T>(work: Promise<T>): Promise<T> {
+    return this.clusters.run(work)
+  }
+
+  async post(...texts: string[]): Promise<string[]> {
+    const ids = this.#nextIds(texts.length)
+    const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+    const append = async (batch: LaneBatch) => {
+      this.logged.push(...batch.messages)
+      return batch.messages.map(({ id }) => ({ id, replayed: false }))
+    }
+    const deadlineAt = Number.POSITIVE_INFINITY
+    await this.run(this.queue.accept({ messages, deadlineAt }, append, async () => undefined))
+    return ids
+  }
+
+  async settle(...settlements: (Settlement & { started?: boolean })[]): Promise<void> {
+    await this.clusters.pass(8000) // A scan finds it.
+    await this.run(this.queue.claim(LANE, 100, 0))
+    for (const { id, started = true } of settlements)
+      if (started) await this.run(this.queue.start(LANE, [id]))
+    await this.run(this.queue.settle(LANE, settlements))
+  }
+
+  /** All processes and all members end; another process of the node holds the lane then. */
+  async stopAll(journal: Journal): Promise<void> {
+    await this.clusters.pass(CLOCK_SKEW_MS)
+    this.holder.kill()
+    await this.clusters.empty(this.clusters.queue)
+    await this.hold(journal)
+  }
+
+  async lacking(...journals: Journal[]): Promise<string | undefined> {
+    return (await this.run(this.refill.lacking([LANE], journals.map(reportOf)))).get(LANE)
+  }
+
+  /** As a messages actor does it. */
+  async refillFrom(...journals: Journal[]): Promise<boolean> {
+    const lacking = (await this.lacking(...journals)) ?? assert.fail('it lacks nothing')
+    const outcomes = new Outcomes([LANE])
+    for (const journal of journals)
+      for (const row of await journal.page({ after: MIN_ID, limit: 1000 })) outcomes.add(row)
+    await this.run(this.refill.put(LANE, this.logged, outcomes))
+    return this.run(this.refill.finish(LANE, lacking, journals.map(reportOf)))
+  }
+
+  async delivered(): Promise<string[]> {
+    const list = await this.run(this.queue.delivered(LANE, { after: MIN_ID, limit: 100 }))
+    return list.map(({ text, deliveredAt, attempts }) => `${text} at ${deliveredAt} after ${attempts}`)
+  }
+
+  /** The texts of what waits, once a scan has found it. */
+  async waiting(): Promise<string[]> {
+    await this.clusters.pass(8000)
+    const claimed = await this.run(this.queue.claim(LANE, 100, 0))
+    return claimed.map(({ text, starts }) => `${text} after ${starts}`).sort()
+  }
+}
+
+function reportOf({ id, beganAt }: Journal): JournalReport {
+  return { id, beganAt, wholeIn: null, done: 0, total: 0, absent: [] }
+}
+
+const RETRY = { as: 'retry', delayMs: 1, error: 'no' } as const
+const DEAD = { as: 'dead', reason: 'tried', error: 'no' } as const
+
+test('a lane that was begun before its journals lacks nothing, and needs no entry', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  assert.equal(await bench.lacking(journal), undefined)
+  const [id] = await bench.post('a')
+  await bench.settle({ id: id!, as: 'done' })
+  assert.equal(await bench.lacking(journal), undefined)
+  assert.equal(bench.clusters.queue.partitions.entries(NAMES.restored).size, 0)
+})
+
+test('what was delivered is delivered, as it was; what was dead is dead; what was purged stays away; the rest waits, with its attempts', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const together = await bench.post('a', 'b', 'c', 'd')
+  const [retried, dead, purged, replayed, waits] = await bench.post(
+    'retried',
+    'dead',
+    'purged',
+    'replayed',
+    'waits',
+  )
+  await bench.settle(...together.slice(0, 3).map((id) => ({ id, as: 'done' as const, started: false })))
+  await bench.clusters.pass(50)
+  await bench.settle({ id: together[3]!, as: 'done' }, { id: retried!, ...RETRY })
+  await bench.settle({ id: dead!, ...DEAD }, { id: purged!, ...DEAD }, { id: replayed!, ...DEAD })
+  await bench.run(bench.queue.purge(LANE, [purged!]))
+  await bench.run(bench.queue.replay(LANE, [replayed!]))
+  const [list, letters] = [await bench.delivered(), await bench.run(bench.queue.dead(LANE, { limit: 9 }))]
+  assert.equal(list.length, 4)
+  assert.equal(letters.length, 1)
+
+  await bench.stopAll(journal)
+  assert.deepEqual(await bench.delivered(), [])
+  assert.equal(await bench.refillFrom(journal), true)
+  assert.deepEqual(await bench.delivered(), list)
+  assert.deepEqual(await bench.run(bench.queue.dead(LANE, { limit: 9 })), letters)
+  assert.equal((await bench.run(bench.queue.find(LANE, purged!))).state, 'dead')
+  assert.deepEqual(await bench.waiting(), ['replayed after 0', 'retried after 1', 'waits after 0'])
+  assert.equal((await bench.run(bench.queue.find(LANE, waits!))).state, 'queued')
+  assert.equal(await bench.lacking(journal), undefined)
+})
+
+test('a record of a former holder, in another journal, counts as one of the last', async () => {
+  const bench = new Bench()
+  const [first, last] = [new MemoryJournal('first'), new MemoryJournal('last')]
+  await bench.hold(first)
+  const [mine] = await bench.post('by the first')
+  await bench.settle({ id: mine!, as: 'done' })
+  bench.holder.kill()
+  await bench.clusters.pass(6000)
+  await bench.hold(last)
+  const [own] = await bench.post('by the last')
+  await bench.settle({ id: own!, as: 'done' })
+  await bench.stopAll(last)
+  assert.equal(await bench.refillFrom(last, first), true)
+  assert.deepEqual(
+    (await bench.delivered()).map((text) => text.split(' at ')[0]),
+    ['by the first', 'by the last'],
+  )
+  assert.deepEqual(await bench.waiting(), [])
+})
+
+test('a journal that comes later is lacked then: what it has is not in two lists', async () => {
+  const bench = new Bench()
+  const [first, late] = [new MemoryJournal('first'), new MemoryJournal('late')]
+  await bench.hold(late)
+  const [id] = await bench.post('late')
+  await bench.settle({ id: id!, as: 'done' })
+  bench.holder.kill()
+  await bench.clusters.pass(6000)
+  await bench.hold(first)
+  const [own] = await bench.post('first')
+  await bench.settle({ id: own!, as: 'done' })
+  await bench.stopAll(first)
+  await bench.refillFrom(first)
+  assert.notEqual(await bench.lacking(first, late), undefined)
+  await bench.refillFrom(first, late)
+  assert.deepEqual(await bench.waiting(), [], 'it was taken back before it ran')
+  assert.deepEqual((await bench.delivered()).length, 2)
+})
+
+test('repeating it changes nothing; a lane of a cluster that was lost meanwhile is not finished', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const [one, two] = await bench.post('one', 'two')
+  await bench.settle({ id: one!, as: 'done' })
+  await bench.stopAll(journal)
+  const lacking = (await bench.lacking(journal))!
+  await bench.stopAll(journal)
+  assert.equal(await bench.run(bench.refill.finish(LANE, lacking, [reportOf(journal)])), false)
+  await bench.refillFrom(journal)
+  const list = await bench.delivered()
+  const pending = bench.clusters.queue.partitions.entries(NAMES.pending).size
+  const outcomes = new Outcomes([LANE])
+  for (const row of await journal.page({ after: MIN_ID, limit: 9 })) outcomes.add(row)
+  await bench.run(bench.refill.put(LANE, bench.logged, outcomes))
+  assert.deepEqual(await bench.delivered(), list)
+  assert.equal(bench.clusters.queue.partitions.entries(NAMES.pending).size, pending)
+  assert.deepEqual(await bench.waiting(), ['two after 0'])
+  assert.equal((await bench.run(bench.queue.find(LANE, two!))).state, 'queued')
+})
+
+test('an operator’s redrive is refused while a lane lacks something: it would run again what was settled', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const [id] = await bench.post('a')
+  await bench.settle({ id: id!, as: 'done' })
+  await bench.stopAll(journal)
+  await bench.clusters.pass(20_000)
+  assert.notEqual(await bench.lacking(journal), undefined)
+  await assert.rejects(bench.run(bench.queue.redrive(LANE, bench.logged)), /lane 0 is being restored/)
+  await bench.refillFrom(journal)
+  assert.equal(await bench.run(bench.queue.redrive(LANE, bench.logged)), 0)
+})

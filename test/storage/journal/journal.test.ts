@@ -1,0 +1,180 @@
+/** A journal's directory: who writes where in it, what is read of it, and what leaves it. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { systemRandom as random } from '../../../src/runtime/clock.ts'
+import { createLogger } from '../../../src/runtime/logger.ts'
+import { HOUSEKEEPING_MS } from '../../../src/runtime/timings.ts'
+import { idGenerator, MIN_ID } from '../../../src/storage/ids.ts'
+import { openJournal } from '../../../src/storage/journal/open.ts'
+import type { Journal } from '../../../src/storage/journal.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const HOUR_MS = 3_600_000
+
+class Bench {
+  readonly clock = new FakeClock()
+  readonly data: string
+  readonly nextIds = idGenerator(this.clock, random)
+  readonly opened: Journal[] = []
+
+  constructor(context: TestContext) {
+    const parent = mkdtempSync(join(tmpdir(), 'journal-'))
+    this.data = join(parent, 'journal', 'log')
+    context.after(() => {
+      for (const journal of this.opened) journal.close()
+      rmSync(parent, { recursive: true })
+    })
+  }
+
+  open(): Journal {
+    const journal = openJournal({
+      ...{ data: this.data, laneCount: 4, retentionMs: HOUR_MS, maxMessageBytes: 1024 * 1024 },
+      ...{
+        clock: this.clock,
+        logger: createLogger('silent', {}),
+        onBroken: (error) => assert.fail(error as Error),
+      },
+    })
+    this.opened.push(journal)
+    return journal
+  }
+
+  /** @returns The ids. */
+  async write(journal: Journal, lane: number, ...texts: string[]): Promise<string[]> {
+    const ids = this.nextIds(texts.length)
+    const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
+    const appended = journal.append({ lane, messages, deadlineAt: Number.POSITIVE_INFINITY })
+    await this.clock.advance(1)
+    await appended
+    return ids
+  }
+
+  files(): string[] {
+    return readdirSync(this.data)
+      .filter((name) => name.endsWith('.db'))
+      .sort()
+  }
+}
+
+const ALL = { after: MIN_ID, limit: 100 }
+
+test('all processes of a directory write under numbers of their own, and each reads what all have written', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  const first = await bench.write(one, 2, 'a', 'b')
+  const second = await bench.write(other, 3, 'c')
+  const expected = [
+    { id: first[0], text: 'a', lane: 2 },
+    { id: first[1], text: 'b', lane: 2 },
+    { id: second[0], text: 'c', lane: 3 },
+  ]
+  for (const journal of [one, other]) {
+    assert.deepEqual(await journal.page(ALL), expected)
+    assert.equal(journal.count(), 3)
+  }
+  assert.deepEqual(bench.files(), ['log-1.1.db', 'log-2.1.db'])
+  assert.equal(one.id, other.id)
+})
+
+test('a number whose process has ended goes to the next process, with all that is there', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  await bench.write(one, 0, 'before')
+  one.close()
+  const third = bench.open()
+  await bench.write(third, 0, 'after')
+  assert.deepEqual(bench.files(), ['log-1.1.db', 'log-2.1.db'])
+  const texts = (await other.page(ALL)).map(({ text }) => text)
+  assert.deepEqual(texts, ['before', 'after'])
+})
+
+test('a batch that two processes have written is one', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  const [id] = await bench.write(one, 1, 'twice')
+  const again = other.append({ lane: 1, messages: [{ id: id!, text: 'twice' }], deadlineAt: 1000 })
+  await bench.clock.advance(1)
+  await again
+  assert.deepEqual(await one.page(ALL), [{ id, text: 'twice', lane: 1 }])
+})
+
+test('what is older than the retention is removed, in whole segments', async (context) => {
+  const bench = new Bench(context)
+  const journal = bench.open()
+  await bench.write(journal, 0, 'old')
+  await bench.clock.advance(HOUR_MS / 2)
+  await bench.write(journal, 0, 'young')
+  await bench.clock.advance(HOUR_MS / 2 + HOUSEKEEPING_MS)
+  assert.deepEqual(bench.files(), ['log-1.2.db', 'log-1.3.db'])
+  const texts = (await journal.page(ALL)).map(({ text }) => text)
+  assert.deepEqual(texts, ['young'])
+})
+
+test('one process at a time has a directory to itself', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  const order: string[] = []
+  const ran = await one.alone(async () => {
+    order.push('one')
+    assert.equal(await other.alone(async () => assert.fail('both at once')), false)
+  })
+  assert.equal(ran, true)
+  assert.equal(await other.alone(async () => void order.push('other')), true)
+  assert.deepEqual(order, ['one', 'other'])
+})
+
+test('it begins with the first that is written into it, for all processes, over restarts', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  await bench.clock.advance(5000)
+  assert.deepEqual([one.beganAt, other.beganAt], [null, null])
+  const beganAt = bench.clock.now()
+  await bench.write(one, 0, 'a')
+  await bench.clock.advance(5000)
+  await bench.write(other, 0, 'b')
+  for (const journal of [one, other, bench.open()]) assert.equal(journal.beganAt, beganAt)
+})
+
+test('the journals seen beside it are known over restarts, until nothing of theirs can matter', async (context) => {
+  const bench = new Bench(context)
+  const [one, other] = [bench.open(), bench.open()]
+  one.seen([{ id: 'a', node: 'node-a' }])
+  other.seen([{ id: 'b', node: 'node-b' }])
+  const again = bench.open()
+  assert.deepEqual(again.others(), [
+    { id: 'a', node: 'node-a' },
+    { id: 'b', node: 'node-b' },
+  ])
+  await bench.clock.advance(HOUR_MS / 2)
+  again.seen([{ id: 'b', node: 'node-b' }])
+  await bench.clock.advance(HOUR_MS / 2 + 1)
+  assert.deepEqual(again.others(), [{ id: 'b', node: 'node-b' }])
+  writeFileSync(join(bench.data, 'known.json'), '{"a":')
+  assert.deepEqual(bench.open().others(), [])
+})
+
+test('a description that is damaged is made anew: the directory is another one then, begun at no known time', async (context) => {
+  const bench = new Bench(context)
+  const before = bench.open()
+  await bench.write(before, 0, 'a')
+  before.close()
+  writeFileSync(join(bench.data, 'journal.json'), '{"id":')
+  const after = bench.open()
+  assert.notEqual(after.id, before.id)
+  assert.equal(after.beganAt, 0)
+  assert.equal(JSON.parse(readFileSync(join(bench.data, 'journal.json'), 'utf8')).id, after.id)
+  const names = readdirSync(bench.data).filter((name) => name.endsWith('.new'))
+  assert.deepEqual(names, [])
+})
+
+test('a directory that cannot be made is refused, with what to do', (context) => {
+  const bench = new Bench(context)
+  writeFileSync(join(bench.data, '..', '..', 'journal'), 'a file')
+  assert.throws(
+    () => bench.open(),
+    /Expected `--data` to be a directory .* `--journal off`, got .*EEXIST|ENOTDIR/,
+  )
+})

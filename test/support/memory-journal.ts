@@ -1,0 +1,76 @@
+/** A journal in memory, shared by all that hold it: what a directory on a disk is to the processes that reach it. */
+import type { KnownJournal } from '../../src/runtime/losses.ts'
+import { byId, timeOf } from '../../src/storage/ids.ts'
+import type { Journal } from '../../src/storage/journal.ts'
+import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
+
+/** It may refuse, and takes as long as `gate`. */
+export class MemoryJournal implements Journal {
+  readonly id: string
+  beganAt: number | null
+  #messages = new Map<string, Logged>()
+  #isTaken = false
+  #others: KnownJournal[] = []
+  /** Awaited before a batch is written. */
+  gate: () => Promise<void> = async () => {}
+  /** Awaited before a page is read. */
+  beforePage: () => Promise<void> = async () => {}
+
+  constructor(id = 'journal', beganAt: number | null = null) {
+    this.id = id
+    this.beganAt = beganAt
+  }
+
+  /** The same directory as another process sees it, after the first has died. */
+  ofAnother(): MemoryJournal {
+    const journal = new MemoryJournal(this.id, this.beganAt)
+    journal.#messages = this.#messages
+    journal.beforePage = this.beforePage
+    return journal
+  }
+
+  async append({ lane, messages }: LaneBatch): Promise<void> {
+    await this.gate()
+    this.beganAt ??= timeOf(messages[0]!.id)
+    for (const { id, text } of messages) this.#messages.set(id, { id, text, lane })
+  }
+
+  async page({ after, limit }: { after: string; limit: number }): Promise<Logged[]> {
+    await this.beforePage()
+    return [...this.#messages.values()]
+      .filter(({ id }) => id > after)
+      .sort(byId)
+      .slice(0, limit)
+  }
+
+  count(): number {
+    return this.#messages.size
+  }
+
+  async alone(work: () => Promise<void>): Promise<boolean> {
+    if (this.#isTaken) return false
+    this.#isTaken = true
+    await work().finally(() => {
+      this.#isTaken = false
+    })
+    return true
+  }
+
+  others(): KnownJournal[] {
+    return this.#others
+  }
+
+  seen(journals: readonly KnownJournal[]): void {
+    this.#others = [...journals]
+  }
+
+  missing(): string[] {
+    return []
+  }
+
+  damaged(): string[] {
+    return []
+  }
+
+  close(): void {}
+}
