@@ -1,5 +1,5 @@
 /** What a person can do: each action says what it will do, shows its call as a curl line, and says what it did. */
-import { call, callPatiently, curlOf, session } from './api.js'
+import { call, callPatiently, curlOf, Problem, session } from './api.js'
 import { button, count, counted, fill, h, put } from './dom.js'
 
 /** @typedef {import('./api.js').Request} Request */
@@ -70,16 +70,19 @@ export function ask(action) {
       dialog.close()
       tell(...did(done, given))
     } catch (error) {
-      if (ending.signal.aborted) return
+      const message = error instanceof Error ? error.message : String(error)
+      if (ending.signal.aborted) {
+        tell(error instanceof Problem ? message : `Stopped. ${words.textContent}.`)
+        return
+      }
       progress.hidden = true
       put(leave, 'Close')
-      put(wrong, error instanceof Error ? error.message : String(error))
+      put(wrong, message)
     } finally {
       go.disabled = false
     }
   })
   dialog.addEventListener('close', () => {
-    if (!progress.hidden && words.textContent && go.disabled) tell(`Stopped. ${words.textContent}`)
     ending.abort()
     dialog.remove()
   })
@@ -118,10 +121,10 @@ export async function walk(path, { signal, progress }, wordsOf) {
   let next = path
   progress(...wordsOf(sum))
   while (next !== null) {
+    signal.throwIfAborted()
     const { next: following, ...counts } = await callPatiently({ method: 'POST', path: next }, signal)
     for (const [name, value] of Object.entries(counts)) sum[name] = (sum[name] ?? 0) + value
     progress(...wordsOf(sum))
-    signal.throwIfAborted()
     next = following
   }
   return sum
@@ -279,9 +282,9 @@ export function askDead(change, { ids, query = '', many, what }, after) {
         return (sum['replayed'] ?? 0) + (sum['purged'] ?? 0)
       }
       for (const [index, id] of ids.entries()) {
+        run.signal.throwIfAborted()
         run.progress(...words(index, index))
         await callPatiently(ofOne(id), run.signal)
-        run.signal.throwIfAborted()
       }
       return ids.length
     },

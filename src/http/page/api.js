@@ -53,7 +53,8 @@ export async function call({ method, path, ...request }, signal) {
 }
 
 /**
- * Calls, and repeats what a restart or an overload refused, for as long as a minute.
+ * Calls, and repeats what a restart or an overload refused, for as long as a minute. The signal ends the repeats: a call
+ * that was sent is waited for, so that what it did is counted.
  *
  * @param {Request} request
  * @param {AbortSignal} [signal]
@@ -62,7 +63,7 @@ export async function callPatiently(request, signal) {
   const endAt = Date.now() + 60_000
   for (;;) {
     try {
-      return await call(request, signal)
+      return await call(request)
     } catch (error) {
       const isPassing = error instanceof Problem && [0, 429, 503].includes(error.status)
       if (!isPassing || Date.now() > endAt) throw error

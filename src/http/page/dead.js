@@ -15,7 +15,7 @@ const AGAIN_MS = 3000
 export function deadView() {
   const groupRows = h('tbody', {})
   const rows = h('tbody', {})
-  const sum = h('p', { class: 'note' })
+  const sum = h('p', { class: 'note' }, 'Counting…')
   const note = h('p', { class: 'note', role: 'status' })
   /** @type {Set<string>} */
   const chosen = new Set()
@@ -76,7 +76,7 @@ export function deadView() {
     const which = { many, what: many === 1 ? 'the dead letter' : `all ${count(many)} dead letters` }
     fill(
       all,
-      h('h2', {}, 'By reason'),
+      many > 0 && h('h2', {}, 'By reason'),
       mayAct() && many > 0 && button('Replay all…', () => askDead('replay', which, again)),
       mayAct() && many > 0 && button('Purge all…', () => askDead('purge', which, again)),
     )
@@ -119,7 +119,7 @@ export function deadView() {
     }
     fill(
       ofChosen,
-      h('h2', {}, 'One by one'),
+      rows.childElementCount > 0 && h('h2', {}, 'One by one'),
       mayAct() &&
         ids.length > 0 &&
         button(`Replay ${ids.length} chosen…`, () => askDead('replay', which, done)),
@@ -153,7 +153,11 @@ export function deadView() {
     ],
     update() {
       const dead = live.stats?.dead ?? -1
-      if (dead !== readDead && Date.now() - readAt > AGAIN_MS && document.querySelector('dialog') === null)
+      if (
+        dead !== readDead &&
+        Date.now() - readAt > AGAIN_MS &&
+        document.querySelector('dialog[open]') === null
+      )
         again()
     },
     close: () => ending.abort(),

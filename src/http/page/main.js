@@ -33,7 +33,7 @@ const deadCount = h('span', { class: 'badge', hidden: true })
 function show() {
   view?.close()
   view = undefined
-  document.querySelector('dialog')?.remove()
+  document.querySelector('dialog')?.close()
   const id = idIn(/^#\/messages\/(.*)$/.exec(location.hash)?.[1] ?? '')
   const known = VIEWS.find(({ hash }) => hash === location.hash) ?? VIEWS[0]
   const made = id !== undefined ? messageView(id) : /** @type {(typeof VIEWS)[number]} */ (known).make()
@@ -86,7 +86,7 @@ function actionsView() {
         ]
       : [h('p', {}, 'Your token may read, and nothing else.')],
     update() {
-      if ((live.stats?.paused ?? false) !== paused && document.querySelector('dialog') === null) show()
+      if ((live.stats?.paused ?? false) !== paused && document.querySelector('dialog[open]') === null) show()
     },
     close() {},
   }
@@ -223,7 +223,14 @@ let isGoing = false
 function onKey(event) {
   const { target, key, ctrlKey, metaKey, altKey } = event
   const isTyping = target instanceof Element && target.matches('input, textarea, select')
-  if (isTyping || ctrlKey || metaKey || altKey || document.querySelector('dialog') !== null || find.hidden)
+  if (
+    isTyping ||
+    ctrlKey ||
+    metaKey ||
+    altKey ||
+    document.querySelector('dialog[open]') !== null ||
+    find.hidden
+  )
     return
   const goes = isGoing
     ? VIEWS.find((one) => one.key === key && (one.name !== 'Actions' || mayAct()))
