@@ -44,6 +44,7 @@ const BY_FLAG: Record<string, string> = {
   lanes: '16',
   backend: 'hazelcast',
   journal: 'off',
+  'base-path': '/mailroom',
   sources: 'sources.json',
   'read-token': 'a-token-of-readers',
   'post-token': 'a-token-of-posters',
