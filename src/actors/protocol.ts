@@ -18,6 +18,7 @@ import type {
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
+import type { JournaledKey } from '../storage/records.ts'
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
@@ -27,6 +28,8 @@ export interface Logging {
   get(id: string): Promise<Logged | undefined>
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
+  /** As `JournaledBackend.keys`; nothing without a journal. */
+  keys(range: { after: string; limit: number }): Promise<{ keys: JournaledKey[]; last: string | null }>
   /** How the cluster of the log is; null on the embedded backend. */
   cluster(): Promise<ClusterState | null>
   /** As `Backend.confirmLosses`, of the log's cluster. */

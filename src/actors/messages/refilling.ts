@@ -25,7 +25,7 @@ import type { Logging, Peers } from '../protocol.ts'
 export interface RefillingOptions {
   context: ActorContext
   refill: Refill
-  peers: Pick<Peers, 'messages'>
+  peers: Pick<Peers, 'messages' | 'logging'>
   logging: Pick<Logging, 'page'>
   /** The lanes it holds. */
   lanes: () => number[]
@@ -116,6 +116,7 @@ export class Refilling {
     if (isWaiting && others.some(({ absent }) => absent.length > 0)) return
     const outcomes = await this.#outcomesOf(others, lacking.keys())
     this.#progress = { done: 0, total: logs.reduce((sum, { total }) => sum + total, 0) }
+    await this.#putKeys(logs, lacking)
     await this.#readLog(logs, lacking, outcomes)
     for (const lane of lacking.keys()) await refill.put(lane, outcomes.lettersOf(lane), outcomes)
     // Pages that were read from a log that came back empty meanwhile were too short.
@@ -143,6 +144,19 @@ export class Refilling {
       }
     }
     return outcomes
+  }
+
+  /** Keys first: until the lane is whole, posts with one are refused. */
+  async #putKeys(logs: readonly Reached[], lacking: ReadonlyMap<number, unknown>): Promise<void> {
+    const { peers, refill } = this.#options
+    for (const { actors } of logs) {
+      const logging = peers.logging(actors[0]!.address!, ASK_TIMEOUT_MS)
+      for (let after: string | null = MIN_ID; after !== null; ) {
+        const { keys, last } = await logging.keys({ after, limit: PAGE_MAX_COUNT })
+        await refill.putKeys(keys.filter(({ lane }) => lacking.has(lane)))
+        after = last
+      }
+    }
   }
 
   /** Reads what was posted before now, once no post of it can be under way, and puts it where it belongs. */

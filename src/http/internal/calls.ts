@@ -30,6 +30,7 @@ const LOGGING: Calls<Logging> = {
   page: inTime,
   get: inTime,
   restore: inTime,
+  keys: inTime,
   cluster: inTime,
   confirmLosses: inTime,
 }

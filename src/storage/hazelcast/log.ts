@@ -5,6 +5,7 @@ import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored } from '../ports.ts'
+import { keyRowOf } from '../records.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, putOnce, throwInDoubt } from './cluster.ts'
@@ -51,7 +52,7 @@ export class HazelcastLog implements Log {
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
     const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
-    await (journal === undefined ? written : both(written, journal.append(batch)))
+    await (journal === undefined ? written : both(written, journaled(batch, journal)))
     bound.added(value)
     census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))
@@ -118,6 +119,13 @@ export class HazelcastLog implements Log {
     const entries = await this.#map.getAll(ids)
     return new Map([...entries].map(([id, value]) => [id, loggedOf(id, value)[0]!]))
   }
+}
+
+/** With its key, if it has one: the two are written together. */
+async function journaled(batch: LaneBatch, journal: Journal): Promise<void> {
+  const { keyed } = batch
+  const rows = keyed === undefined ? [batch] : [batch, keyRowOf(batch, keyed)]
+  await Promise.all(rows.map((row) => journal.append(row)))
 }
 
 /** Waits for two writes of the same. What one of them refused, the other may have. */
