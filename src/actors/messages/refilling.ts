@@ -124,7 +124,7 @@ export class Refilling {
     for (const [lane, stands] of lacking) {
       if (!(await refill.finish(lane, stands, journals))) continue
       const tookMs = Math.round(context.clock.monotonic() - beganAt)
-      context.logger.warn({ lane, checked: this.#progress.done, tookMs }, 'a lane was put back from journals')
+      context.logger.info({ lane, checked: this.#progress.done, tookMs }, 'a lane was put back from journals')
       await onRefilled(lane)
     }
     context.changed()
@@ -217,10 +217,11 @@ export class Refilling {
 function joined(
   a: JournalReport | undefined,
   b: JournalReport,
-): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'absent'> {
+): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'total' | 'absent'> {
   return {
     beganAt: a?.beganAt ?? b.beganAt,
     wholeIn: a?.wholeIn ?? b.wholeIn,
+    total: Math.max(a?.total ?? 0, b.total),
     absent: [...(a?.absent ?? []), ...b.absent],
   }
 }

@@ -27,6 +27,7 @@ class Bench {
   readonly asked: string[] = []
   readonly put: { lane: number; ids: string[]; delivered: string[] }[] = []
   readonly finished: number[] = []
+  readonly refilling: Refilling
   readonly refilled: number[] = []
   readonly log: Logged[] = []
   /** Keys that were made known, and those of each logging actor's journal. */
@@ -79,7 +80,14 @@ class Bench {
     }
     const logging: Pick<Logging, 'page'> = { page }
     const onRefilled = async (lane: number) => void this.refilled.push(lane)
-    new Refilling({ context: this.context, refill, peers, logging, lanes: () => LANES, onRefilled })
+    this.refilling = new Refilling({
+      context: this.context,
+      refill,
+      peers,
+      logging,
+      lanes: () => LANES,
+      onRefilled,
+    })
   }
 
   /** A message of the log, posted so long ago. */
@@ -105,6 +113,7 @@ const ROUND_MS = REFILL_CHECK_MS + REDRIVE_AGE_MS
 
 test('its own lanes are put back from the whole log, with the records of all journals; each journal is asked once', async () => {
   const bench = new Bench()
+  bench.logs = { 'logging-1': report('log', { total: 0 }), 'logging-2': report('log') }
   const [mine, foreign, young] = [
     bench.logged(0, -60_000),
     bench.logged(1, -60_001),
@@ -125,6 +134,8 @@ test('its own lanes are put back from the whole log, with the records of all jou
   ])
   assert.ok(!JSON.stringify(bench.put).includes(foreign))
   assert.deepEqual([bench.finished, bench.refilled], [LANES, LANES])
+  const { done, total, wholeIn } = bench.refilling.report()
+  assert.deepEqual([done, total, wholeIn], [3, 9, ''])
 })
 
 test('keys of its lanes are made known from each journal of the log', async () => {
