@@ -7,7 +7,13 @@ import type { Runner } from './actors/messages/runner.ts'
 import type { PublicServer } from './http/server.ts'
 import { systemClock } from './runtime/clock.ts'
 import type { ActorContext, BootedActor, Catalog } from './runtime/cluster/actor-context.ts'
-import { actorNumber, isHeldElsewhere, reportsOf, surplusOf } from './runtime/cluster/directory.ts'
+import {
+  actorNumber,
+  isHeldElsewhere,
+  journalsOf,
+  reportsOf,
+  surplusOf,
+} from './runtime/cluster/directory.ts'
 import { bootWorker } from './runtime/cluster/worker-boot.ts'
 import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } from './runtime/timings.ts'
 import { isJournaled, type NodeConfig } from './settings/config.ts'
@@ -31,6 +37,7 @@ async function bootFacade(context: Context): Promise<BootedActor> {
   const backend = await backendOf(context, 'queue', {
     depths: () => waker.depths(),
     wakeRemote: (lane) => waker.wake(lane),
+    journals: () => journalsOf(context.directory),
   })
   const actor = new FacadeActor(context, backend, peers)
   await backendReached(context, backend)
@@ -165,7 +172,7 @@ async function startRunner(context: Context): Promise<Runner | null> {
 async function backendOf(
   context: Context,
   store: BackendOptions['store'],
-  hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair'> = {},
+  hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair' | 'journals'> = {},
 ): Promise<JournaledBackend> {
   const { name, role, node, config, clock, random, logger, known, directory, figures } = context
   return openBackend({

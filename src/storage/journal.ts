@@ -1,7 +1,7 @@
 /** A journal: what a process keeps on its node's disk of what it writes to a Hazelcast cluster (decision 0075). */
 import type { JournalReport, KnownJournal } from '../runtime/losses.ts'
 import type { Backend, LaneBatch, Logged, Message } from './ports.ts'
-import type { Outcomes } from './records.ts'
+import type { JournaledKey, Outcomes } from './records.ts'
 
 /** What stands in a directory, written by this process and by others that reach it. */
 export interface Journal {
@@ -56,6 +56,8 @@ export interface Refill {
    * @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_LANE_ELSEWHERE`.
    */
   put(lane: number, messages: readonly Message[], outcomes: Outcomes): Promise<void>
+  /** Makes keys of a lane known again, for the rest of their time. Idempotent. */
+  putKeys(keys: readonly JournaledKey[]): Promise<void>
   /** The lane has all that these journals have. @returns False: the cluster came back empty meanwhile, or another did it. */
   finish(lane: number, lacking: string, journals: readonly JournalReport[]): Promise<boolean>
   /** True for a lane that lacked something when that was asked last, and was not finished since. */
@@ -66,6 +68,8 @@ export interface Refill {
 export interface JournaledBackend extends Backend {
   /** Of a logging actor with a journal. */
   journal?(): JournalReport
+  /** With it: one page of the keys in it. `last`: where to go on; null at the end. */
+  keys?(range: { after: string; limit: number }): Promise<{ keys: JournaledKey[]; last: string | null }>
   /** Of a messages actor with a journal. */
   refill?: Refill
 }

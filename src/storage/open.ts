@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
-import type { ClusterReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
+import type { ClusterReport, JournalReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
 import type { JournaledBackend } from './journal.ts'
 import type { LaneReport } from './lane-choice.ts'
 import type { LaneBatch, StoreMeter } from './ports.ts'
@@ -48,6 +48,8 @@ export interface BackendOptions {
   /** Of a facade: the backlog of each lane, and how to tell a lane's holder that a message is pending. */
   depths?: LaneReport
   wakeRemote?: (lane: number) => void
+  /** Of a facade: the journals that all nodes report. */
+  journals?: () => readonly JournalReport[]
   /** Of a messages actor: appends a batch to the log once more. */
   repair?: (batch: LaneBatch) => Promise<unknown>
 }

@@ -53,6 +53,8 @@ export interface Batch {
 /** A batch and its lane. */
 export interface LaneBatch extends Batch {
   lane: number
+  /** On Hazelcast, where the queue keeps the keys: what a repeat of the request is known by, for the journal. */
+  keyed?: IdempotencyKey
 }
 
 /** The acknowledgement of one message. `replayed`: an earlier request with the same key stored it. */

@@ -5,7 +5,7 @@
  */
 import { batchKeyOf, placeOf } from './ids.ts'
 import type { Attempts } from './lane.ts'
-import type { Dead, Logged } from './ports.ts'
+import type { Dead, IdempotencyKey, LaneBatch, Logged } from './ports.ts'
 
 /** What became of a message. */
 export type Outcome =
@@ -92,4 +92,31 @@ export class Outcomes {
     )
     return letters.sort((a, b) => (a.id < b.id ? -1 : 1))
   }
+}
+
+/** An idempotency key in a journal of the log, and the batch that it stands for. */
+export interface JournaledKey extends IdempotencyKey {
+  /** Of the batch. */
+  lane: number
+  batchKey: string
+  /** Messages of the batch. */
+  count: number
+}
+
+/** Rows of a journal of the log with keys are in no lane. */
+const KEY_LANE = -1
+
+/** The row of a batch's key, under the key of the batch, which is no message's id. */
+export function keyRowOf(
+  { lane, messages, deadlineAt }: LaneBatch,
+  { value, hash }: IdempotencyKey,
+): LaneBatch {
+  const batchKey = batchKeyOf(messages[0]!.id)
+  const key: JournaledKey = { value, hash, lane, batchKey, count: messages.length }
+  return { lane: KEY_LANE, messages: [{ id: batchKey, text: JSON.stringify(key) }], deadlineAt }
+}
+
+/** The key that stands in a row; undefined when that is a message. */
+export function keyIn({ lane, text }: Logged): JournaledKey | undefined {
+  return lane === KEY_LANE ? (JSON.parse(text) as JournaledKey) : undefined
 }

@@ -38,11 +38,13 @@ onMembers(() => {
         texts(COUNT / 2, 'alone').map((text) => system.send<{ id: string }>('POST', '/messages', { text })),
       )),
     ]
+    const keyed = await postKeyed(system)
+    done.push(keyed)
     const bad = await send(texts(6, 'bad'))
     const isDead = async () => (await system.get<{ items: unknown[] }>('/dead')).items.length === bad.length
     await system.until('the bad ones are dead', isDead)
     const later = await send(texts(40, 'later'))
-    await system.until('the good ones are delivered', async () => runs().size >= COUNT + bad.length)
+    await system.until('the good ones are delivered', async () => runs().size >= COUNT + 1 + bad.length)
     const [purged, ...dead] = bad
     await system.send('DELETE', `/dead/${purged!.id}`)
     await system.until('all of it is in the lists', async () => {
@@ -74,6 +76,7 @@ onMembers(() => {
     assert.equal((await system.get<Found>(`/messages/${purged!.id}`)).state, 'dead')
     assert.equal(dead.length, bad.length - 1)
 
+    assert.equal((await postKeyed(system)).id, keyed.id, 'a repeat is one')
     open()
     await system.until('the rest is delivered', async () => {
       const states = await statesOf(system, [...later, fresh])
@@ -93,6 +96,17 @@ onMembers(() => {
 })
 
 const texts = (count: number, word: string) => Array.from({ length: count }, (_, index) => `${word} ${index}`)
+
+/** The same post, each time. */
+async function postKeyed(system: System): Promise<{ id: string }> {
+  const response = await fetch(`${system.url}/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': 'the-key' },
+    body: JSON.stringify({ text: 'with a key' }),
+  })
+  assert.ok(response.ok, `${response.status}`)
+  return (await response.json()) as { id: string }
+}
 
 async function statesOf(system: System, messages: readonly { id: string }[]): Promise<Found[]> {
   return Promise.all(

@@ -50,6 +50,11 @@ export const BUGS: readonly Bug[] = [
   journaled('what was settled runs again', {
     refill: ({ put }) => ({ put: (lane, messages) => put(lane, messages, new Outcomes([])) }),
   }),
+  journaled('keys are not put back', { refill: () => ({ putKeys: async () => {} }) }),
+  journaled('a post with a key is taken before the keys are put back', {
+    distort: (cluster, { role }) =>
+      role === 'facade' ? withMap(cluster, NAMES.restored, () => ({ getAll: seemingWhole })) : cluster,
+  }),
   journaled('lanes are not refilled', { refill: () => ({ lacking: async () => new Map() }) }),
   {
     name: 'a dead worker is restarted after 20 s',
@@ -275,6 +280,11 @@ export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
     },
   },
 ]
+
+/** Every lane seems to lack nothing. */
+async function seemingWhole(lanes: readonly string[]): Promise<Map<string, string>> {
+  return new Map(lanes.map((lane) => [lane, JSON.stringify({ journals: [], at: 0 })]))
+}
 
 function journaled(name: string, hazelcastBugs: HazelcastBugs): Bug {
   return { name, backend: 'hazelcast', planted: { hazelcast: hazelcastBugs }, journal: true }

@@ -1,7 +1,7 @@
 /** The Hazelcast backend on two simulated clusters: all of its protocol runs unchanged. */
 
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
-import { isHeldElsewhere, reportsOf } from '../../src/runtime/cluster/directory.ts'
+import { isHeldElsewhere, journalsOf, reportsOf } from '../../src/runtime/cluster/directory.ts'
 import { openLosses } from '../../src/runtime/losses.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
@@ -93,7 +93,7 @@ export class HazelcastModel implements BackendModel {
       isElsewhere: isHeldElsewhere(world),
       address: { clusterName: half, members: [] },
       journal: role === 'facade' ? undefined : this.#journals?.open(world.node, role, process),
-      ...(depths && { depths }),
+      ...(depths && { depths, journals: () => journalsOf(world.directory) }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })
     this.#witnesses.push({ process, cluster, backend })

@@ -28,6 +28,7 @@ export class Losses {
     for (const id of [...this.logged, ...this.queued]) this.held.add(id)
     this.logged.clear()
     this.queued.clear()
+    this.keys.clear()
   }
 
   /** A log is about to lose what it holds. */

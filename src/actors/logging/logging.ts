@@ -3,9 +3,9 @@
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { Loss } from '../../runtime/losses.ts'
+import type { JournaledBackend } from '../../storage/journal.ts'
 import { handMaxBytes, storedMaxBytes } from '../../storage/limits.ts'
 import type {
-  Backend,
   ClusterState,
   LaneBatch,
   Log,
@@ -26,9 +26,12 @@ const CONCURRENCY = 64
 /** Answers `Logging` from its log. */
 export class LoggingActor extends Actor implements Logging {
   readonly #log: Log
-  readonly #backend: Pick<Backend, 'cluster' | 'confirmLosses'>
+  readonly #backend: Pick<JournaledBackend, 'cluster' | 'confirmLosses' | 'keys'>
 
-  constructor(context: ActorContext, backend: Pick<Backend, 'log' | 'cluster' | 'confirmLosses'>) {
+  constructor(
+    context: ActorContext,
+    backend: Pick<JournaledBackend, 'log' | 'cluster' | 'confirmLosses' | 'keys'>,
+  ) {
     super(context, {
       concurrency: CONCURRENCY,
       capacityBytes: handMaxBytes(storedMaxBytes(context.config.maxMessageBytes)),
@@ -67,6 +70,10 @@ export class LoggingActor extends Actor implements Logging {
     const bytes = textBytesOf(messages.map(({ text }) => ({ text: text ?? '' })))
     const cost = { count: messages.length, bytes }
     return this.mailbox.run(() => this.#log.restore(lane, messages), cost)
+  }
+
+  async keys(range: { after: string; limit: number }): ReturnType<Logging['keys']> {
+    return this.mailbox.run(async () => (await this.#backend.keys?.(range)) ?? { keys: [], last: null })
   }
 
   /** Beside the mailbox, so that it is answered under load. */

@@ -25,7 +25,7 @@ import type { Logging, Peers } from '../protocol.ts'
 export interface RefillingOptions {
   context: ActorContext
   refill: Refill
-  peers: Pick<Peers, 'messages'>
+  peers: Pick<Peers, 'messages' | 'logging'>
   logging: Pick<Logging, 'page'>
   /** The lanes it holds. */
   lanes: () => number[]
@@ -116,6 +116,7 @@ export class Refilling {
     if (isWaiting && others.some(({ absent }) => absent.length > 0)) return
     const outcomes = await this.#outcomesOf(others, lacking.keys())
     this.#progress = { done: 0, total: logs.reduce((sum, { total }) => sum + total, 0) }
+    await this.#putKeys(logs, lacking)
     await this.#readLog(logs, lacking, outcomes)
     for (const lane of lacking.keys()) await refill.put(lane, outcomes.lettersOf(lane), outcomes)
     // Pages that were read from a log that came back empty meanwhile were too short.
@@ -123,7 +124,7 @@ export class Refilling {
     for (const [lane, stands] of lacking) {
       if (!(await refill.finish(lane, stands, journals))) continue
       const tookMs = Math.round(context.clock.monotonic() - beganAt)
-      context.logger.warn({ lane, checked: this.#progress.done, tookMs }, 'a lane was put back from journals')
+      context.logger.info({ lane, checked: this.#progress.done, tookMs }, 'a lane was put back from journals')
       await onRefilled(lane)
     }
     context.changed()
@@ -143,6 +144,19 @@ export class Refilling {
       }
     }
     return outcomes
+  }
+
+  /** Keys first: until the lane is whole, posts with one are refused. */
+  async #putKeys(logs: readonly Reached[], lacking: ReadonlyMap<number, unknown>): Promise<void> {
+    const { peers, refill } = this.#options
+    for (const { actors } of logs) {
+      const logging = peers.logging(actors[0]!.address!, ASK_TIMEOUT_MS)
+      for (let after: string | null = MIN_ID; after !== null; ) {
+        const { keys, last } = await logging.keys({ after, limit: PAGE_MAX_COUNT })
+        await refill.putKeys(keys.filter(({ lane }) => lacking.has(lane)))
+        after = last
+      }
+    }
   }
 
   /** Reads what was posted before now, once no post of it can be under way, and puts it where it belongs. */
@@ -203,10 +217,11 @@ export class Refilling {
 function joined(
   a: JournalReport | undefined,
   b: JournalReport,
-): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'absent'> {
+): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'total' | 'absent'> {
   return {
     beganAt: a?.beganAt ?? b.beganAt,
     wholeIn: a?.wholeIn ?? b.wholeIn,
+    total: Math.max(a?.total ?? 0, b.total),
     absent: [...(a?.absent ?? []), ...b.absent],
   }
 }

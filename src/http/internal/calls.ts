@@ -32,6 +32,7 @@ const LOGGING: Calls<Logging> = {
   search: inTime,
   follow: inTime,
   restore: inTime,
+  keys: inTime,
   cluster: inTime,
   confirmLosses: inTime,
 }

@@ -142,6 +142,11 @@ export function reportsOf(directory: Directory): ClusterReport[] {
   return ready.flatMap(({ clusters = [] }) => clusters)
 }
 
+/** The journals that ready actors report; one that several reach is reported by each. */
+export function journalsOf(directory: Directory): JournalReport[] {
+  return directory.actors().flatMap(({ state, journal }) => (state === 'ready' && journal ? [journal] : []))
+}
+
 /** Tells whether another actor holds a lane, according to the directory. */
 export function isHeldElsewhere(own: { directory: Directory; name: string }): (lane: number) => boolean {
   return (lane) => own.directory.actors().some(({ name, lanes = {} }) => name !== own.name && lane in lanes)

@@ -30,6 +30,8 @@ export interface QueueAcceptorOptions {
   bound: Bound
   /** How long a key is known. */
   keyRetentionMs: number
+  /** True while the keys of a lane are not known, which were before its cluster came back empty. */
+  lacksKeys?: ((lane: number) => Promise<boolean>) | undefined
 }
 
 type Append = Parameters<Queue['accept']>[1]
@@ -61,6 +63,10 @@ export class QueueAcceptor {
     { append, find }: { append: Append; find: Find },
   ): Promise<Receipt[]> {
     const lane = crc32(key.value) % this.#options.laneCount
+    if (await this.#options.lacksKeys?.(lane)) {
+      const reason = `the keys of lane ${lane} are being restored from journals`
+      throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
+    }
     const own: KeyEntry = {
       batchKey: batchKeyOf(batch.messages[0]!.id),
       count: batch.messages.length,
@@ -82,9 +88,10 @@ export class QueueAcceptor {
     }
     // The key is written by now, so a failure of the next step is no `none`.
     const again = (given: LaneBatch) => appendOnce(given, append, find)
-    const receipts = await this.#store({ ...batch, messages, lane }, isOther ? again : append).catch(
-      throwInDoubt,
-    )
+    const receipts = await this.#store(
+      { ...batch, messages, lane, keyed: key },
+      isOther ? again : append,
+    ).catch(throwInDoubt)
     // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
     const done = JSON.stringify({ ...known, done: true })
     await this.#keys.set(key.value, done, this.#options.keyRetentionMs).catch(onlyAway)

@@ -11,6 +11,7 @@ import { MIN_ID } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { wholeBatches } from '../paging.ts'
 import type { Log } from '../ports.ts'
+import { type JournaledKey, keyIn } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import { type ClusterMark, wasBegunBefore } from './mark.ts'
@@ -57,6 +58,15 @@ export class LogRestore {
   report(): JournalReport {
     const { id, beganAt } = this.#options.journal
     return { id, beganAt, wholeIn: this.#wholeIn, ...this.#progress, absent: [] }
+  }
+
+  /** One page of the keys in the journal; `last`: where to go on, null at the end. */
+  async keys(range: {
+    after: string
+    limit: number
+  }): Promise<{ keys: JournaledKey[]; last: string | null }> {
+    const page = await this.#options.journal.page(range)
+    return { keys: page.flatMap((row) => keyIn(row) ?? []), last: page.at(-1)?.id ?? null }
   }
 
   close(): void {
@@ -114,9 +124,10 @@ export class LogRestore {
       (from) => journal.page({ after: from, limit: STEP_COUNT }),
       after,
     )) {
-      for (const [lane, mates] of Map.groupBy(messages, (message) => message.lane))
+      const logged = messages.filter((row) => keyIn(row) === undefined)
+      for (const [lane, mates] of Map.groupBy(logged, (message) => message.lane))
         lackedCount += (await log.restore(lane, mates)).length
-      done += messages.length
+      done += logged.length
       if (this.#closed || !(await advance(messages.at(-1)!.id))) return
     }
     if (!(await advance(null))) return

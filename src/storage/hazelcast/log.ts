@@ -18,6 +18,7 @@ import type {
   StoreMeter,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
+import { keyRowOf } from '../records.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, putOnce, throwInDoubt } from './cluster.ts'
@@ -69,7 +70,7 @@ export class HazelcastLog implements Log {
     const value = JSON.stringify(entry)
     const beganAt = clock.monotonic()
     const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
-    await (journal === undefined ? written : both(written, journal.append(batch)))
+    await (journal === undefined ? written : both(written, journaled(batch, journal)))
     meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
@@ -164,6 +165,13 @@ export class HazelcastLog implements Log {
     const entries = await this.#map.getAll(ids)
     return new Map([...entries].map(([id, value]) => [id, loggedOf(id, value)[0]!]))
   }
+}
+
+/** With its key, if it has one: the two are written together. */
+async function journaled(batch: LaneBatch, journal: Journal): Promise<void> {
+  const { keyed } = batch
+  const rows = keyed === undefined ? [batch] : [batch, keyRowOf(batch, keyed)]
+  await Promise.all(rows.map((row) => journal.append(row)))
 }
 
 /** Waits for two writes of the same. What one of them refused, the other may have. */

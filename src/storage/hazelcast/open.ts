@@ -4,7 +4,13 @@
  */
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import type { ClusterReport, KnownCluster, KnownClusters, Store } from '../../runtime/losses.ts'
+import type {
+  ClusterReport,
+  JournalReport,
+  KnownCluster,
+  KnownClusters,
+  Store,
+} from '../../runtime/losses.ts'
 import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
 import type { Journal, JournaledBackend } from '../journal.ts'
 import type { LaneReport } from '../lane-choice.ts'
@@ -57,6 +63,8 @@ export interface HazelcastOptions {
   depths?: LaneReport
   /** For a messages actor: puts a batch into the log, once more. */
   repair?: (batch: LaneBatch) => Promise<unknown>
+  /** For a facade: the journals that all nodes report. */
+  journals?: () => readonly JournalReport[]
   /** The journal of this process; closed with the backend. */
   journal?: Journal | undefined
 }
@@ -80,7 +88,7 @@ export function openHazelcast(options: HazelcastOptions): JournaledBackend {
       ...limitsOf('queue'),
       meter,
       isElsewhere: options.isElsewhere ?? (() => false),
-      ...{ random, journal },
+      ...{ random, journal, journals: options.journals },
       incarnation: Math.floor(random() * 36 ** 10).toString(36),
       repair: options.repair ?? (async () => {}),
       maxMessageBytes: options.maxMessageBytes ?? MESSAGE_DEFAULT_BYTES,
@@ -112,7 +120,10 @@ export function openHazelcast(options: HazelcastOptions): JournaledBackend {
     ],
     damaged: () => journal?.damaged() ?? [],
     ...(hazelcastQueue?.refill && { refill: hazelcastQueue.refill }),
-    ...(logRestore && { journal: () => logRestore.report() }),
+    ...(logRestore && {
+      journal: () => logRestore.report(),
+      keys: (range: { after: string; limit: number }) => logRestore.keys(range),
+    }),
     reports: () => stores.flatMap(({ mark }) => mark.report() ?? []),
     async confirmLosses(losses) {
       await Promise.all(stores.map(({ mark }) => mark.confirmLosses(losses)))

@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import type { JournalReport } from '../../runtime/losses.ts'
 import { idGenerator } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
@@ -17,7 +18,7 @@ import { NAMES } from './entries.ts'
 import { HeldLane } from './held-lane.ts'
 import { Leases } from './leases.ts'
 import type { ClusterMark } from './mark.ts'
-import { QueueRefill } from './refill.ts'
+import { lackedKeys, QueueRefill } from './refill.ts'
 
 /** In `meta`, while an operator has paused delivery. */
 const PAUSED = 'paused'
@@ -48,6 +49,8 @@ export interface HazelcastQueueOptions {
   maxMessageBytes: number
   random: Random
   journal?: Journal | undefined
+  /** Of a facade: the journals of all nodes. */
+  journals?: (() => readonly JournalReport[]) | undefined
 }
 
 /** Answers `Queue`. */
@@ -74,13 +77,17 @@ export class HazelcastQueue extends LaneQueue<HeldLane> implements Queue {
     this.refill =
       journal &&
       new QueueRefill({
-        ...{ cluster, mark, clock, journal },
+        ...{ cluster, mark, clock, journal, keyRetentionMs },
         put: async (lane, messages, outcomes) => {
           await this.#put(lane, (held) => held.refill(messages, outcomes))
         },
       })
     const choice = new LaneChoice(clock, laneCount, depths)
-    this.#acceptor = new QueueAcceptor({ cluster, clock, laneCount, choice, bound, keyRetentionMs })
+    const { journals } = options
+    const lacksKeys = journals && lackedKeys(cluster, mark, journals)
+    this.#acceptor = new QueueAcceptor({
+      ...{ cluster, clock, laneCount, choice, bound, keyRetentionMs, lacksKeys },
+    })
     this.#meta = cluster.map(NAMES.meta)
     this.#leases = new Leases({
       ...{ map: cluster.map(NAMES.leases), mark, isElsewhere, laneCount, owner, incarnation, clock },

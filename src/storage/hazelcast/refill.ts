@@ -5,12 +5,16 @@
  */
 import type { Clock } from '../../runtime/clock.ts'
 import type { JournalReport } from '../../runtime/losses.ts'
+import { timeOf } from '../ids.ts'
 import type { Journal, Refill } from '../journal.ts'
 import type { Message } from '../ports.ts'
-import type { Outcomes } from '../records.ts'
+import type { JournaledKey, Outcomes } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
-import { laneName, NAMES } from './entries.ts'
+import { type KeyEntry, laneName, NAMES } from './entries.ts'
 import { type ClusterMark, wasBegunBefore } from './mark.ts'
+
+/** Keys that are written at once. */
+const KEYS_AT_ONCE = 64
 
 /** A lane as it was refilled last. */
 interface Refilled {
@@ -24,6 +28,7 @@ export interface QueueRefillOptions {
   cluster: Cluster
   mark: Pick<ClusterMark, 'confirm' | 'isOther' | 'begunAt'>
   clock: Clock
+  keyRetentionMs: number
   journal: Journal
   /** @throws {MailroomError} `MR_LANE_ELSEWHERE` */
   put: (lane: number, messages: readonly Message[], outcomes: Outcomes) => Promise<void>
@@ -35,6 +40,7 @@ export class QueueRefill implements Refill {
   readonly put: Refill['put']
   readonly #options: QueueRefillOptions
   readonly #map: ClusterMap
+  readonly #keys: ClusterMap
   readonly #lacking = new Set<number>()
 
   constructor(options: QueueRefillOptions) {
@@ -42,23 +48,36 @@ export class QueueRefill implements Refill {
     this.put = options.put
     this.#options = options
     this.#map = options.cluster.map(NAMES.restored)
+    this.#keys = options.cluster.map(NAMES.keys)
   }
 
   async lacking(lanes: readonly number[], journals: readonly JournalReport[]): Promise<Map<number, string>> {
     const { mark } = this.#options
     await mark.confirm()
-    const found = await this.#map.getAll(lanes.map(laneName))
-    const fresh: Refilled = { journals: [], at: mark.begunAt }
+    const gaps = await gapsOf(this.#map, { lanes, journals, begunAt: mark.begunAt })
     const lacking = new Map<number, string>()
     for (const lane of lanes) {
-      const stands = found.get(laneName(lane)) ?? JSON.stringify(fresh)
-      const { journals: known, at } = JSON.parse(stands) as Refilled
-      const isLacking = journals.some((journal) => !known.includes(journal.id) && wasBegunBefore(journal, at))
-      if (isLacking) this.#lacking.add(lane)
-      else this.#lacking.delete(lane)
-      if (isLacking && !mark.isOther) lacking.set(lane, await this.#sure(lane, stands))
+      const stands = gaps.get(lane)
+      if (stands === undefined) this.#lacking.delete(lane)
+      else this.#lacking.add(lane)
+      if (stands !== undefined && !mark.isOther) lacking.set(lane, await this.#sure(lane, stands))
     }
     return lacking
+  }
+
+  async putKeys(keys: readonly JournaledKey[]): Promise<void> {
+    const { clock, keyRetentionMs } = this.#options
+    const oldest = clock.ago(keyRetentionMs)
+    for (let index = 0; index < keys.length; index += KEYS_AT_ONCE) {
+      const some = keys.slice(index, index + KEYS_AT_ONCE)
+      await Promise.all(
+        some.map(async ({ value, hash, batchKey, count }) => {
+          const leftMs = timeOf(batchKey) - oldest
+          const entry: KeyEntry = { batchKey, count, hash, done: true }
+          if (leftMs > 0) await putOnce(this.#keys, value, JSON.stringify(entry), leftMs)
+        }),
+      )
+    }
   }
 
   async finish(lane: number, lacking: string, journals: readonly JournalReport[]): Promise<boolean> {
@@ -76,5 +95,48 @@ export class QueueRefill implements Refill {
 
   #sure(lane: number, stands: string): Promise<string> {
     return putOnce(this.#map, laneName(lane), stands, FOR_EVER_MS)
+  }
+}
+
+/** The lanes that lack something of journals, each with its entry of `restored`, as it stands or would. */
+async function gapsOf(
+  map: ClusterMap,
+  given: { lanes: readonly number[]; journals: readonly JournalReport[]; begunAt: number },
+): Promise<Map<number, string>> {
+  const { lanes, journals, begunAt } = given
+  const found = await map.getAll(lanes.map(laneName))
+  const fresh: Refilled = { journals: [], at: begunAt }
+  const gaps = new Map<number, string>()
+  for (const lane of lanes) {
+    const stands = found.get(laneName(lane)) ?? JSON.stringify(fresh)
+    const { journals: known, at } = JSON.parse(stands) as Refilled
+    if (journals.some((journal) => !known.includes(journal.id) && wasBegunBefore(journal, at)))
+      gaps.set(lane, stands)
+  }
+  return gaps
+}
+
+/**
+ * Tells a facade whether the keys of a lane are known. Those of a lane that lacks nothing stay known, as long as its cluster
+ * is there and no other journal comes.
+ *
+ * @param journals Those that the directory has.
+ */
+export function lackedKeys(
+  cluster: Cluster,
+  mark: Pick<ClusterMark, 'epoch' | 'begunAt'>,
+  journals: () => readonly JournalReport[],
+): (lane: number) => Promise<boolean> {
+  const map = cluster.map(NAMES.restored)
+  let whole = { of: '', lanes: new Set<number>() }
+  return async (lane) => {
+    const begun = journals().filter(({ beganAt }) => beganAt !== null)
+    const of = `${mark.epoch} ${begun.map(({ id }) => id).join()}`
+    if (whole.of !== of) whole = { of, lanes: new Set() }
+    const { lanes } = whole
+    if (begun.length === 0 || lanes.has(lane)) return false
+    const gaps = await gapsOf(map, { lanes: [lane], journals: begun, begunAt: mark.begunAt })
+    if (gaps.size === 0) lanes.add(lane)
+    return gaps.size > 0
   }
 }

@@ -8,7 +8,7 @@ import { REDRIVE_AGE_MS, REFILL_CHECK_MS, REFILL_WAIT_MS } from '../../../src/ru
 import { idAt, idAtPlace } from '../../../src/storage/ids.ts'
 import type { Refill } from '../../../src/storage/journal.ts'
 import type { Logged, Range } from '../../../src/storage/ports.ts'
-import type { Outcomes } from '../../../src/storage/records.ts'
+import type { JournaledKey, Outcomes } from '../../../src/storage/records.ts'
 import { DirectPeers, entryOf, testContext } from '../../support/actor-context.ts'
 import { MemoryJournal } from '../../support/memory-journal.ts'
 
@@ -27,8 +27,12 @@ class Bench {
   readonly asked: string[] = []
   readonly put: { lane: number; ids: string[]; delivered: string[] }[] = []
   readonly finished: number[] = []
+  readonly refilling: Refilling
   readonly refilled: number[] = []
   readonly log: Logged[] = []
+  /** Keys that were made known, and those of each logging actor's journal. */
+  readonly keys: string[] = []
+  journaledKeys: Record<string, JournaledKey[]> = {}
   /** Called before each page of the log. */
   beforePage = () => {}
   logs: Record<string, JournalReport> = { 'logging-1': report('log') }
@@ -45,6 +49,14 @@ class Bench {
       }
       peers.actors.set(name, { records })
     }
+    for (const name of ['logging-1', 'logging-2', 'logging-3']) {
+      const keys: Logging['keys'] = async ({ after }) => {
+        this.asked.push(name)
+        const own = (this.journaledKeys[name] ?? []).filter(({ batchKey }) => batchKey > after)
+        return { keys: own, last: own.at(-1)?.batchKey ?? null }
+      }
+      peers.actors.set(name, { keys })
+    }
     const lacking = new Set(LANES)
     const refill: Refill = {
       journal: this.journal,
@@ -52,6 +64,9 @@ class Bench {
       put: async (lane, messages, outcomes) => {
         const ids = messages.map(({ id }) => id)
         this.put.push({ lane, ids, delivered: ids.filter((id) => isDelivered(outcomes, id)) })
+      },
+      putKeys: async (keys) => {
+        this.keys.push(...keys.map(({ value }) => value))
       },
       finish: async (lane) => {
         this.finished.push(lane)
@@ -65,7 +80,14 @@ class Bench {
     }
     const logging: Pick<Logging, 'page'> = { page }
     const onRefilled = async (lane: number) => void this.refilled.push(lane)
-    new Refilling({ context: this.context, refill, peers, logging, lanes: () => LANES, onRefilled })
+    this.refilling = new Refilling({
+      context: this.context,
+      refill,
+      peers,
+      logging,
+      lanes: () => LANES,
+      onRefilled,
+    })
   }
 
   /** A message of the log, posted so long ago. */
@@ -91,6 +113,7 @@ const ROUND_MS = REFILL_CHECK_MS + REDRIVE_AGE_MS
 
 test('its own lanes are put back from the whole log, with the records of all journals; each journal is asked once', async () => {
   const bench = new Bench()
+  bench.logs = { 'logging-1': report('log', { total: 0 }), 'logging-2': report('log') }
   const [mine, foreign, young] = [
     bench.logged(0, -60_000),
     bench.logged(1, -60_001),
@@ -103,7 +126,7 @@ test('its own lanes are put back from the whole log, with the records of all jou
   bench.records = { 'messages-3': [{ id: idAtPlace(idAt(BEGAN_AT), 1), lane: 0, text }] }
   await bench.clock.advance(120_000)
   await bench.pass(ROUND_MS)
-  assert.deepEqual(new Set(bench.asked), new Set(['messages-1', 'messages-3']))
+  assert.deepEqual(new Set(bench.asked), new Set(['messages-1', 'messages-3', 'logging-1']))
   const full = bench.put.filter(({ ids }) => ids.length > 0)
   assert.deepEqual(full, [
     { lane: 0, ids: [mine], delivered: [mine] },
@@ -111,6 +134,22 @@ test('its own lanes are put back from the whole log, with the records of all jou
   ])
   assert.ok(!JSON.stringify(bench.put).includes(foreign))
   assert.deepEqual([bench.finished, bench.refilled], [LANES, LANES])
+  const { done, total, wholeIn } = bench.refilling.report()
+  assert.deepEqual([done, total, wholeIn], [3, 9, ''])
+})
+
+test('keys of its lanes are made known from each journal of the log', async () => {
+  const bench = new Bench()
+  const key = (value: string, lane: number): JournaledKey => ({
+    ...{ value, hash: 'h', lane, count: 1, batchKey: idAt(BEGAN_AT + lane) },
+  })
+  bench.logs = { 'logging-1': report('log'), 'logging-2': report('log'), 'logging-3': report('far') }
+  bench.journaledKeys = {
+    ...{ 'logging-1': [key('a', 0), key('foreign', 1)], 'logging-2': [key('a', 0)] },
+    'logging-3': [key('c', 2)],
+  }
+  await bench.pass(ROUND_MS)
+  assert.deepEqual(bench.keys, ['a', 'c'])
 })
 
 test('while a journal of the log is put back, lanes wait', async () => {

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { JournalReport } from '../../../src/runtime/losses.ts'
-import { CLOCK_SKEW_MS } from '../../../src/runtime/timings.ts'
+import { CLOCK_SKEW_MS, KEY_RETENTION_HAZELCAST_MS } from '../../../src/runtime/timings.ts'
 import { NAMES } from '../../../src/storage/hazelcast/entries.ts'
 import { idGenerator, MIN_ID } from '../../../src/storage/ids.ts'
 import type { Journal } from '../../../src/storage/journal.ts'
 import type { LaneBatch, Message, Settlement } from '../../../src/storage/ports.ts'
-import { Outcomes } from '../../../src/storage/records.ts'
+import { keyIn, keyRowOf, Outcomes } from '../../../src/storage/records.ts'
 import { ClusterBench, type Watcher } from '../../support/cluster-bench.ts'
 import { MemoryJournal } from '../../support/memory-journal.ts'
 
@@ -37,6 +37,11 @@ class Bench {
 
   run<T>(work: Promise<T>): Promise<T> {
     return this.clusters.run(work)
+  }
+
+  /** Of batches of one message each. */
+  ids(count: number): string[] {
+    return Array.from({ length: count }, () => this.#nextIds(1)[0]!)
   }
 
   async post(...texts: string[]): Promise<string[]> {
@@ -218,4 +223,33 @@ test('an operator’s redrive is refused while a lane lacks something: it would 
   await assert.rejects(bench.run(bench.queue.redrive(LANE, bench.logged)), /lane 0 is being restored/)
   await bench.refillFrom(journal)
   assert.equal(await bench.run(bench.queue.redrive(LANE, bench.logged)), 0)
+})
+
+test('a key is known again for the rest of its time: a repeat is answered as the first; one whose time is over is not', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const key = { value: 'k', hash: 'h' }
+  const appended: LaneBatch[] = []
+  const post = async (id: string) => {
+    const append = async (batch: LaneBatch) => {
+      appended.push(batch)
+      return batch.messages.map((message) => ({ id: message.id, replayed: false }))
+    }
+    const messages = [{ id, text: 'a' }]
+    const deadlineAt = Number.POSITIVE_INFINITY
+    return bench.run(bench.queue.accept({ messages, key, deadlineAt }, append, async () => undefined))
+  }
+  const [first, second, third] = bench.ids(3)
+  assert.deepEqual(await post(first!), [{ id: first, replayed: false }])
+  const [batch] = appended
+  const row = keyRowOf(batch!, batch!.keyed!).messages[0]!
+  const journaled = keyIn({ ...row, lane: -1 })!
+  await bench.stopAll(journal)
+  await bench.run(bench.refill.putKeys([journaled]))
+  assert.deepEqual(await post(second!), [{ id: first, replayed: true }])
+  await bench.stopAll(journal)
+  await bench.clusters.pass(KEY_RETENTION_HAZELCAST_MS)
+  await bench.run(bench.refill.putKeys([journaled]))
+  assert.deepEqual(await post(third!), [{ id: third, replayed: false }])
 })
