@@ -121,8 +121,19 @@ test('connects again with its cursor after every kind of end, leaves repeats out
     [undefined, '1-c-c', '1-c-c', '1-d-d'],
   )
   assert.equal(requests[0]!.url, '/events?only=logged%2Cdelivered%2Cdead%2Cactor')
-  assert.match(stderr, /^Disconnected: this command was too far behind\. Connecting again\nConnected again\n/)
-  assert.match(stderr, /\nDisconnected: .*\nConnected again\nSome events are missing: "Messages are gone"\n$/)
+  const notes = stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).note as string)
+  assert.equal(notes.length, 5)
+  assert.match(notes[2]!, /^Disconnected: /)
+  assert.deepEqual(
+    [0, 1, 3, 4].map((at) => notes[at]),
+    [
+      'Disconnected: this command was too far behind. Connecting again',
+      ...['Connected again', 'Connected again', 'Some events are missing: "Messages are gone"'],
+    ],
+  )
 })
 
 test('shows a line for people, harmless to a terminal', async (context) => {

@@ -207,7 +207,7 @@ test('a target that is a whole URL names the host', async (t) => {
   assert.equal(await statuses('HTTP://LOCALHOST/%61ctors?', 'localhost'), '200')
   assert.equal(await statuses('http://evil.example/actors', 'localhost'), '403')
   assert.equal(await statuses('http://user@localhost/actors', 'localhost'), '400')
-  assert.equal(await statuses('http://localhost', 'localhost'), '404')
+  assert.equal(await statuses('http://localhost', 'localhost'), '200')
   assert.equal(await statuses('ftp://localhost/actors', 'localhost'), '400')
 })
 
