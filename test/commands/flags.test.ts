@@ -31,6 +31,7 @@ const BY_SHAPE: Record<string, string> = {
     ID: MIN_ID,
     TEXT: 'text',
     SIZE: '512KiB',
+    '/PATH': '/mailroom',
   },
   ...{ DIRECTORY: 'data', FILE: 'handler.js', URL: 'http://127.0.0.1:1' },
   'env:NAME': 'file:order.json',
