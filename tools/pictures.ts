@@ -57,7 +57,7 @@ try {
 } finally {
   await browser.close()
   node.kill()
-  await once(node, 'exit')
+  if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
   receiver.close()
   rmSync(directory, { recursive: true, force: true })
 }

@@ -196,6 +196,10 @@ export class SimHome {
     return 'the disk is full'
   }
 
+  retryingCount(): number {
+    return [...this.#file.start.values()].filter(({ open, dueAt }) => !open && dueAt > 0).length
+  }
+
   deadCount(): number {
     return [...this.#file.dead.values()].filter(({ purged }) => !purged).length
   }
