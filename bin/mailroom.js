@@ -3,38 +3,49 @@
 // JavaScript for old versions of Node, which must be able to read it.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import module from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const NEEDED = [24, 15]
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 // A checkout runs its sources, whatever was built there once; a package has none.
 const source = join(root, 'src', 'cli.ts')
 const cli = existsSync(source) ? source : join(root, 'dist', 'cli.js')
-const node = isNewEnough(process.versions.node) ? process.execPath : packagedNode()
+const isRunHere = isNewEnough(process.versions.node)
+const end = isRunHere ? (signal) => process.kill(process.pid, signal) : runOn(packagedNode())
 
-const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' })
-// A terminal's Ctrl-C reaches both; this process only waits for the other one to end.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 // npx hands a SIGTERM to a shell, which ends and leaves this process behind: then the signal was meant for us.
 const parent = process.ppid
 if (process.env.npm_command === 'exec') {
   const looking = setInterval(() => {
     if (process.ppid === parent) return
     clearInterval(looking)
-    child.kill('SIGTERM')
+    end('SIGTERM')
   }, 500).unref()
 }
-child.on('error', (error) => {
-  console.error(`mailroom: cannot run ${node}: ${error.message}`)
-  process.exit(1)
-})
-child.on('exit', (code, signal) => {
-  if (signal === null) process.exit(code)
-  process.removeAllListeners(signal)
-  process.kill(process.pid, signal)
-})
+if (isRunHere) {
+  // As src/commands/start.ts does for the workers.
+  module.enableCompileCache(join(root, 'node_modules', '.cache', 'compile'))
+  await import(pathToFileURL(cli).href)
+}
+
+/** Returns a function that sends a signal to the process. */
+function runOn(node) {
+  const child = spawn(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' })
+  // A terminal's Ctrl-C reaches both; this process only waits for the other one to end.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) => {
+    console.error(`mailroom: cannot run ${node}: ${error.message}`)
+    process.exit(1)
+  })
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code)
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  })
+  return (signal) => child.kill(signal)
+}
 
 function isNewEnough(version) {
   const [major, minor] = version.split('.').map(Number)
@@ -43,7 +54,7 @@ function isNewEnough(version) {
 
 function packagedNode() {
   try {
-    const manifest = createRequire(import.meta.url).resolve('node/package.json')
+    const manifest = module.createRequire(import.meta.url).resolve('node/package.json')
     const name = process.platform === 'win32' ? 'node.exe' : 'node'
     const path = join(dirname(manifest), 'bin', name)
     if (existsSync(path)) return path

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import yargs, { type Argv } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { CLIENT_COMMANDS, type ClientCommand, DEAD_COMMANDS } from './commands/client-commands.ts'
-import { report } from './commands/terminal.ts'
+import { print, printable, report, writeJson } from './commands/terminal.ts'
 import { ApiClient, ApiError, Unreachable } from './http/api-client.ts'
 import { isMailroomError } from './runtime/errors.ts'
 import { exit } from './runtime/lifecycle.ts'
@@ -11,6 +11,7 @@ import { outputOf } from './runtime/output.ts'
 import { CLIENT_SETTINGS, resolveClientConfig, resolveConfig, SETTINGS } from './settings/config.ts'
 import {
   didYouMean,
+  environment,
   invalidConfig,
   type Setting,
   serviceVariables,
@@ -28,6 +29,8 @@ type Arguments = Record<string, unknown> & { _: (string | number)[] }
 // A closed or full standard error loses messages for people; the exit code still tells the result.
 process.stderr.on('error', () => {})
 const typed = hideBin(process.argv)
+/** yargs lays out the help of a command that runs, too: for the flags of `start` this takes 30 ms, unless they are hidden. */
+const isForHelp = typed.some((word) => ['--help', 'help', '--get-yargs-completions'].includes(word))
 const firstFlag = typed.findIndex((word) => word.startsWith('-'))
 const typedWords = ['mailroom', ...typed.slice(0, firstFlag === -1 ? undefined : firstFlag)].join(' ')
 const tooFewWords = `Expected more words after \`${typedWords}\` (%s given, %s needed); see ${typedWords} --help`
@@ -36,11 +39,42 @@ const STRINGS = {
   'Not enough non-option arguments: got %s, need at least %s': { one: tooFewWords, other: tooFewWords },
   'Not enough arguments following: %s': 'Expected `--%s` to be followed by its value',
 }
+const isJson = wantsJson()
+writeJson(isJson)
 try {
   await commands(yargs(typed.length === 0 ? ['--help'] : typed)).parseAsync()
 } catch (error) {
-  outputOf(2).write(`mailroom: ${isForPeople(error) ? error.message : inspect(error)}\n`)
+  tell(error)
   process.exitCode = isMailroomError(error, 'MR_CONFIG_INVALID') ? EXIT_CONFIG : 1
+}
+
+/** True when a program reads what is written. Asked for before the command line is checked: its errors are JSON, too. */
+function wantsJson(): boolean {
+  const end = typed.indexOf('--')
+  const words = typed.slice(0, end === -1 ? undefined : end)
+  const [, value] = words.findLast((word) => /^--json(=|$)/.test(word))?.split('=') ?? [
+    '',
+    environment()[variableOf('json')] ?? 'false',
+  ]
+  return value === undefined || value === 'true' || value === '1'
+}
+
+/** Writes an error to standard error: its sentence, or with `--json` one object `{code, status?, outcome?, detail}`. */
+function tell(error: unknown): void {
+  const detail = isForPeople(error) ? error.message : inspect(error)
+  const line = isJson ? printable({ ...aboutOf(error), detail }) : `mailroom: ${detail}`
+  outputOf(2).write(`${line}\n`)
+}
+
+/** What a program may go by. `code`: of the API, of the system, `UNREACHABLE`; null for an answer that is not Mailroom's. */
+function aboutOf(error: unknown): { code: string | null; status?: number; outcome?: string } {
+  if (error instanceof ApiError) {
+    const { code = null, status, isOutcomeNone } = error
+    return { code, status, outcome: isOutcomeNone ? 'none' : 'unknown' }
+  }
+  if (error instanceof Unreachable) return { code: 'UNREACHABLE', outcome: 'unknown' }
+  if (isMailroomError(error)) return { code: error.code, outcome: error.outcome }
+  return { code: isForPeople(error) ? String((error as NodeJS.ErrnoException).code) : 'MR_INTERNAL' }
 }
 
 /** True for an error whose message is enough. Any other error is a bug and is printed with its stack. */
@@ -82,10 +116,17 @@ function commands(cli: Argv): Argv {
     .example('$0 start --messages 4 --handler ./handler.js', '')
     .example('$0 send "hello"', '')
     .epilogue(`Every flag is also a variable: --handler-timeout is ${variableOf('handler-timeout')}.`)
-    .command('completion', 'print a completion script for bash or zsh', {}, (args) => {
-      resolveClientConfig({ flags: parsed(args).flags, surplus: args._.slice(1).map(String) }, [])
-      cli.showCompletionScript()
-    })
+    .command(
+      'completion',
+      'print a completion script for bash or zsh',
+      (argv) => addOption(argv, 'json', CLIENT_SETTINGS['json']!),
+      (args) => {
+        const surplus = args._.slice(1).map(String)
+        const { json } = resolveClientConfig({ flags: parsed(args).flags, surplus }, ['json'])
+        const script = completionOf(cli)
+        print(json ? printable({ script }) : script)
+      },
+    )
     .detectLocale(false)
     .wrap(Math.min(WIDEST, process.stdout.columns ?? 80))
     .exitProcess(false)
@@ -112,7 +153,7 @@ function addClientCommand(
   { usage, summary, operands = {}, flags: own = [], examples, run }: ClientCommand,
   wordCount: number,
 ): void {
-  const flags = [...own, 'url', 'token', 'timeout']
+  const flags = [...own, 'json', 'url', 'token', 'timeout']
   const names = Object.keys(operands)
   const isMany = usage.includes('..')
   argv.command(
@@ -148,9 +189,25 @@ function addClientCommand(
   )
 }
 
+/** The completion script, which yargs can only print. */
+function completionOf(cli: Argv): string {
+  const { log } = console
+  let script = ''
+  console.log = (text: string) => {
+    script = text
+  }
+  try {
+    cli.showCompletionScript()
+  } finally {
+    console.log = log
+  }
+  return script
+}
+
 function addOption(argv: Argv, flag: string, { help, shape, fallback, group }: Setting): void {
   const isSwitch = shape === undefined
   argv.option(flag, {
+    hidden: !isForHelp,
     describe: isSwitch || fallback === undefined ? help : `${help} [${fallback}]`,
     // Without `nargs`, yargs reads a lone - as a flag without a name.
     ...(isSwitch ? { type: 'boolean' } : { nargs: 1 }),
@@ -175,7 +232,7 @@ function parsed(args: Arguments, operands: readonly string[] = []) {
 /** Ends the process when its standard output cannot be written. */
 function endWithOutput({ code, message }: NodeJS.ErrnoException): never {
   if (code === 'EPIPE') exit(EXIT_PIPE)
-  report(`mailroom: Standard output cannot be written: ${message}`)
+  tell(Object.assign(new Error(`Standard output cannot be written: ${message}`), { code, syscall: 'write' }))
   exit(1)
 }
 

@@ -19,6 +19,7 @@ import { BALANCE_MS, CLUSTER_WAIT_CHECK_MS, CLUSTER_WAIT_MS, DRAIN_NOTICE_MS } f
 import { isJournaled, type NodeConfig } from './settings/config.ts'
 import type { JournaledBackend } from './storage/journal.ts'
 import { type BackendOptions, openBackend } from './storage/open.ts'
+import type { LaneBatch } from './storage/ports.ts'
 
 type Context = ActorContext<NodeConfig>
 
@@ -99,22 +100,19 @@ async function bootLogging(context: Context, predecessorEnded: () => Promise<voi
 }
 
 async function bootMessages(context: Context, predecessorEnded: () => Promise<void>): Promise<BootedActor> {
-  const [{ MessagesActor }, { LoggingPool }, { methodsOfMessages }, { HttpPeers }, { serveInternal }] =
-    await Promise.all([
-      import('./actors/messages/messages.ts'),
-      import('./actors/facade/logging-pool.ts'),
-      import('./http/internal/calls.ts'),
-      import('./http/internal/client.ts'),
-      import('./http/internal/server.ts'),
-    ])
+  const [{ MessagesActor }, { methodsOfMessages }, { serveInternal }] = await Promise.all([
+    import('./actors/messages/messages.ts'),
+    import('./http/internal/calls.ts'),
+    import('./http/internal/server.ts'),
+  ])
   const runner = await startRunner(context)
+  const repairs = context.config.backend === 'hazelcast' ? await repairsOf(context) : undefined
   await predecessorEnded()
-  const peers = new HttpPeers(context)
-  const logging = new LoggingPool(context, peers)
-  const backend = await backendOf(context, 'queue', { repair: (batch) => logging.append(batch) })
+  const backend = await backendOf(context, 'queue', repairs)
   const { config } = context
   const { retentionMs, deadRetentionMs } = config
-  const refilling = backend.refill && { refill: backend.refill, peers, logging }
+  const { refill } = backend
+  const refilling = refill && repairs && { refill, peers: repairs.peers, logging: repairs.logging }
   const options = { runner, retentionMs, deadRetentionMs, policy: config, refilling }
   const actor = new MessagesActor(context, backend.queue, options)
   const server = await serveInternal({ ...context, methods: methodsOfMessages(actor) })
@@ -129,9 +127,20 @@ async function bootMessages(context: Context, predecessorEnded: () => Promise<vo
     async drain() {
       await actor.drain()
       await server.close()
-      await Promise.all([peers.close(), backend.close()])
+      await Promise.all([repairs?.peers.close(), backend.close()])
     },
   }
+}
+
+/** Appends batches to the log once more, by the logging actors. */
+async function repairsOf(context: Context) {
+  const [{ LoggingPool }, { HttpPeers }] = await Promise.all([
+    import('./actors/facade/logging-pool.ts'),
+    import('./http/internal/client.ts'),
+  ])
+  const peers = new HttpPeers(context)
+  const logging = new LoggingPool(context, peers)
+  return { repair: (batch: LaneBatch) => logging.append(batch), peers, logging }
 }
 
 function healthOf(backend: JournaledBackend) {
@@ -165,7 +174,7 @@ async function backendOf(
   store: BackendOptions['store'],
   hooks: Pick<BackendOptions, 'depths' | 'wakeRemote' | 'repair' | 'journals'> = {},
 ): Promise<JournaledBackend> {
-  const { name, role, node, config, clock, random, logger, known, directory } = context
+  const { name, role, node, config, clock, random, logger, known, directory, figures } = context
   return openBackend({
     ...{
       backend: config.backend,
@@ -184,6 +193,13 @@ async function backendOf(
     remember: (cluster) => context.remember(cluster),
     reports: () => reportsOf(context.directory),
     onBroken: (error) => context.fail(error),
+    meter: {
+      logged(tookMs, messageCount) {
+        figures.observe('mailroom_log_commit_duration_seconds', tookMs / 1000)
+        figures.observe('mailroom_log_batch_messages', messageCount)
+      },
+      buried: (count) => figures.count('mailroom_dead_total', {}, count),
+    },
     writerCount: () => directory.actors().filter((actor) => actor.role === role).length,
     isElsewhere: isHeldElsewhere(context),
     journal: role !== 'facade' && isJournaled(config),

@@ -8,6 +8,7 @@ import test from 'node:test'
 const STORAGE_WORDS = [
   'content',
   'dead-filter',
+  'dead-groups',
   'ids',
   'journal',
   'lane',
@@ -15,6 +16,7 @@ const STORAGE_WORDS = [
   'limits',
   'paging',
   'ports',
+  'preview',
   'records',
 ].map((name) => `src/storage/${name}.ts`)
 
@@ -50,7 +52,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   'src/actors/facade/': ofActors(),
   'src/actors/logging/': ofActors(),
   'src/actors/messages/': ofActors(),
-  'src/actors/': ['src/runtime/cluster/directory.ts', 'src/runtime/losses.ts', ...STORAGE_WORDS],
+  'src/actors/': [
+    ...['cluster/directory', 'history', 'losses', 'metrics', 'stats'].map((name) => `src/runtime/${name}.ts`),
+    ...STORAGE_WORDS,
+  ],
   'src/settings/': [
     ...['src/runtime/errors.ts', 'src/runtime/timings.ts', 'src/runtime/cluster/directory.ts'],
     ...['src/storage/dead-filter.ts', 'src/storage/ids.ts', 'src/storage/limits.ts', 'src/inbox/source.ts'],
@@ -84,12 +89,15 @@ function ofStorage(): string[] {
 /** Dependency -> the only files (prefixes) that may import it. */
 const DOORS: Record<string, string[]> = {
   'p-queue': ['src/runtime/mailbox.ts'],
+  '@prometheus-io/client': ['src/runtime/metrics-library.ts'],
   'async-mutex': ['src/actors/'],
   koa: ['src/http/'],
   '@koa/router': ['src/http/'],
   undici: ['src/actors/messages/forward.ts', 'src/http/', 'src/nodes/'],
   zod: ['src/http/', 'src/inbox/', 'src/nodes/', 'src/settings/'],
   leven: ['src/settings/'],
+  // The dashboard's charts: a script that the browser loads.
+  uplot: [],
   yargs: ['src/cli.ts'],
   pino: ['src/runtime/logger.ts'],
   'pino-pretty': ['src/runtime/logger.ts'],
@@ -97,7 +105,7 @@ const DOORS: Record<string, string[]> = {
   'node:sqlite': ['src/storage/embedded/'],
   'node:cluster': ['src/runtime/cluster/'],
   'node:child_process': ['src/actors/messages/', 'src/storage/embedded/data-directory.ts'],
-  'node:http': ['src/http/', 'src/nodes/'],
+  'node:http': ['src/http/', 'src/nodes/', 'src/runtime/node-http.ts'],
 }
 
 /** Words that may stand in these files (prefixes) only. */
@@ -157,6 +165,14 @@ test('each dependency is imported in one room', () => {
       .map((name) => `${path} imports ${name}`),
   )
   assert.deepEqual(wrong, [])
+})
+
+test('node:http is imported for its types only: its values come from src/runtime/node-http.ts', () => {
+  const wrong = sources.filter(({ code }) => /import (?!type)[^\n]*from 'node:http'/.test(code))
+  assert.deepEqual(
+    wrong.map(({ path }) => path),
+    [],
+  )
 })
 
 test('every production dependency has its room in the table', () => {

@@ -4,21 +4,71 @@
  * `runtime/errors.ts`).
  */
 import type { ActorEntry, Outage, Role } from '../runtime/cluster/directory.ts'
+import type { Point } from '../runtime/history.ts'
 import type { Loss } from '../runtime/losses.ts'
+import type { MetricsFormat } from '../runtime/metrics.ts'
+import type { Stats } from '../runtime/stats.ts'
 import type {
   ClusterState,
   Dead,
   DeadFilter,
+  DeadGroup,
+  DeadGroups,
+  DeadHead,
+  DeliveredHead,
   LaneBatch,
   Logged,
+  LogPart,
+  LogPosition,
   Message,
+  Preview,
   Range,
   Receipt,
+  SettledPlace,
   Sifted,
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
 import type { JournaledKey } from '../storage/records.ts'
+
+/** What a reader of the log wants of it. */
+export interface LogSearch {
+  /** Of each body only so many first characters (code points). */
+  characters?: number
+  /** Only messages of this source. */
+  source?: string
+  /** Only messages whose body is text that has this in it. */
+  contains?: string
+  /** Messages that may be looked at: 1 to `SEARCH_MAX_COUNT`. */
+  mostCount: number
+}
+
+/** A message as it is stored; with its body cut, if that was asked for: `bytes` is then the length of the whole body. */
+export interface LogItem extends Message {
+  bytes?: number
+}
+
+/** What was found in a part of the log. */
+export interface LogFound {
+  items: LogItem[]
+  /** Messages that were looked at. */
+  looked: number
+  /** The id of the last of them; null when there was none. */
+  last: string | null
+  /** There is nothing behind `last`. */
+  isEnd: boolean
+}
+
+/** The groups of the dead letters of some lanes. */
+export interface DeadCounts {
+  /** Up to 100, the largest first. */
+  groups: DeadGroup[]
+  /** Letters that were counted, and those of them that are in no group here. */
+  counted: number
+  others: number
+  /** Where to go on; null at the end of the last lane. */
+  next: { lane: number; after: string } | null
+}
 
 /** A logging actor: writes batches to the log and reads pages of it. */
 export interface Logging {
@@ -26,6 +76,10 @@ export interface Logging {
   append(batch: LaneBatch, leftMs: number | null): Promise<Receipt[]>
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /** Reads a page of the log, shows what is asked for of it, and says how far it looked. */
+  search(range: Range, search: LogSearch): Promise<LogFound>
+  /** As `Log.follow`, without the texts. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart>
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
   /** As `JournaledBackend.keys`; nothing without a journal. */
@@ -34,6 +88,29 @@ export interface Logging {
   cluster(): Promise<ClusterState | null>
   /** As `Backend.confirmLosses`, of the log's cluster. */
   confirmLosses(losses: readonly Loss[]): Promise<void>
+}
+
+/** What a follower of the log is given. */
+export interface LoggedPart extends Omit<LogPart, 'messages'> {
+  messages: LoggedHead[]
+}
+
+/** A message of the log, without its text. */
+export interface LoggedHead {
+  id: string
+  preview: Preview
+}
+
+/** What a lane has delivered, and buried, since it was asked last. */
+export interface RecentPart {
+  /** Where to go on. */
+  position: string
+  /** The position that was given is not known: nothing from before this call is in it, nor in later answers. */
+  isNew: boolean
+  /** There is no more. */
+  isEnd: boolean
+  delivered: DeliveredHead[]
+  dead: DeadHead[]
 }
 
 /** A page of one messages actor's store. */
@@ -48,6 +125,8 @@ export interface StorePage {
 /** Where a message is; `outage`: while it waits for a target that is away, else null. */
 export interface Place extends Whereabouts {
   outage: Outage | null
+  /** It waits, and delivery is paused. */
+  paused: boolean
 }
 
 /** Dead letters of a messages actor that were looked at. */
@@ -79,8 +158,21 @@ export interface Messages {
   redeliver(lane: number, id: string, timeoutMs: number): Promise<void>
   /** Delivery is paused, or goes on: nothing is started while it is. */
   pause(paused: boolean): Promise<void>
+  /**
+   * What some lanes have settled since their positions, which are null at first: from memory, for followers that ask again
+   * within `RECENT_KEPT_MS`.
+   *
+   * @returns In the order of the lanes asked for; null for a lane that it does not hold.
+   */
+  recent(asked: readonly { lane: number; position: string | null }[]): Promise<(RecentPart | null)[]>
+  /** As `Queue.deliveredSince`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]>
+  /** As `Queue.deadSince`. @throws As `deliveredSince`. */
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]>
   /** As `Queue.sift`, of all its lanes. */
   sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage>
+  /** As `Queue.groupDead`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups>
   /** As `Queue.replay`. @throws {MailroomError} `MR_LANE_ELSEWHERE` when it does not hold the lane. */
   replayMany(lane: number, ids: readonly string[]): Promise<number>
   /** As `Queue.purge`. @throws As `replayMany`. */
@@ -91,6 +183,39 @@ export interface Messages {
   records(range: { after: string; limit: number }): Promise<Logged[]>
   /** As `Queue.stored`. Shorter than `limit` when its texts pass `PAGE_MAX_BYTES`; empty only at the end. */
   stored(lane: number, range: { after: string; limit: number }): Promise<Stored[]>
+}
+
+/** What can be followed. */
+export type Topic = 'logged' | 'delivered' | 'dead' | 'actor' | 'stats'
+
+/** How far a reader of events has come (ms since 1970): it was given all that was logged, and settled, before these instants. */
+export interface EventCursor {
+  logged: number
+  settled: number
+}
+
+/** Things that happened, of one topic. The same object is given to all readers that it is given to. */
+export interface Happened {
+  topic: Topic
+  items: readonly object[]
+}
+
+/** A reader of events. */
+export interface EventSink {
+  /** Something that happened now. Must not throw. */
+  live(happened: Happened): void
+  /** Something that had happened before, given to this reader alone. The next waits until it resolves. */
+  past(happened: Happened): Promise<void>
+}
+
+/** What a reader follows. */
+export interface Following {
+  /** What the reader has by now. */
+  readonly cursor: EventCursor
+  /** Resolves when what happens from now on will be given; after `FOLLOW_READY_MS` in any case. */
+  ready(): Promise<void>
+  /** Ends it: nothing more is given. */
+  end(): void
 }
 
 /** One list of `GET /messages`, read page by page, ascending by id. */
@@ -180,11 +305,29 @@ export interface Facade {
    * `PAGE_MAX_BYTES`; empty only at the end. So are those of a store, and of dead letters.
    */
   logPage(range: Range): Promise<Message[]>
+  /**
+   * A part of a page of the log, as `logPage`, searched where it is read: up to `SEARCH_SLICE_MS`. It may have found none,
+   * and yet there may be more.
+   */
+  searchLog(range: Range, search: LogSearch): Promise<LogFound>
   /** A part of a page of one messages actor's store. @throws `MR_NOT_FOUND` when there is no such messages actor. */
   storePage(name: string, range: Range): Promise<Message[]>
   /** Undefined when the message is not in the log. With a wait: when it is delivered or dead, or the wait is over. */
   find(id: string, wait?: Wait): Promise<Found | undefined>
+  /**
+   * Gives a reader what happens, of some topics.
+   *
+   * @param from What it had before: it is given first what has happened since, which may be again what it had of the last
+   * seconds. Without it, it is given what happens from now on.
+   */
+  follow(topics: ReadonlySet<Topic>, from: EventCursor | undefined, sink: EventSink): Following
   actors(): readonly ActorEntry[]
+  /** The figures of this node, as `GET /metrics` answers. */
+  metrics(format: MetricsFormat): Promise<string>
+  /** The figures of all nodes, as they are now. One round trip to the primary: ask once a second for all readers. */
+  stats(): Promise<Stats>
+  /** The figures of the last `HISTORY_MS`, a point a second, oldest first. */
+  history(): Promise<Point[]>
   /** Resolves with the new list of actors when the new ones are ready and the old ones have drained. */
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   restart(role: Role): Promise<readonly ActorEntry[]>
@@ -205,6 +348,12 @@ export interface Facade {
     change: 'replay' | 'purge',
     range: { after?: string; limit: number } & DeadFilter,
   ): Promise<DeadChanged>
+  /**
+   * Counts the dead letters of all lanes by group, from `lane` on after `after`, for up to `BULK_SLICE_MS`.
+   *
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`, `MR_LANE_ELSEWHERE` while a lane is on its way.
+   */
+  deadGroups(from: { lane: number; after?: string }): Promise<DeadCounts>
   /**
    * Redrives the oldest messages after an id: up to `limit` of them (1 to 1,000), for up to `BULK_SLICE_MS`.
    * Handlers of messages that the queue had lost may run again. Safe to repeat.

@@ -2,7 +2,7 @@
 import { styleText } from 'node:util'
 import { systemClock as clock } from '../runtime/clock.ts'
 import type { Role } from '../runtime/cluster/directory.ts'
-import { table } from './terminal.ts'
+import { counted, printable, table } from './terminal.ts'
 
 /** An actor as `GET /actors` shows it. */
 export interface ShownActor {
@@ -14,7 +14,9 @@ export interface ShownActor {
   mailbox: { depth: number; capacity: number; refused: number }
   handled: number
   waiting?: number
+  retrying?: number
   dead?: number
+  lastFailure?: { target: string; at: string; error: string } | null
   oldestAt?: string | null
 }
 
@@ -52,6 +54,28 @@ export function actorsTable(actors: readonly ShownActor[], rates?: ReadonlyMap<s
 function coloured(state: string, line: string): string {
   if (state === 'ready') return line
   return styleText(state === 'failed' ? 'red' : 'yellow', line)
+}
+
+/**
+ * What is not delivered though nothing is away: how many messages wait for their next attempt, and for each target the last
+ * error; undefined when none waits and none is dead.
+ */
+export function failuresOf(actors: readonly ShownActor[]): string | undefined {
+  const sumOf = (what: 'retrying' | 'dead') => actors.reduce((sum, actor) => sum + (actor[what] ?? 0), 0)
+  const retrying = sumOf('retrying')
+  if (retrying === 0 && sumOf('dead') === 0) return undefined
+  const last = new Map<string, { at: string; error: string }>()
+  for (const { lastFailure } of actors) {
+    if (lastFailure == null) continue
+    const known = last.get(lastFailure.target)
+    if (known === undefined || known.at < lastFailure.at) last.set(lastFailure.target, lastFailure)
+  }
+  const waits = `${counted(retrying, 'message')} ${retrying === 1 ? 'waits' : 'wait'} for another attempt`
+  const errors = [...last].map(
+    ([target, { at, error }]) => `the last failure of ${target}, ${ageOf(at)} ago: ${printable(error)}`,
+  )
+  const parts = [...(retrying === 0 ? [] : [waits]), ...errors]
+  return parts.length === 0 ? undefined : parts.join('; ')
 }
 
 function ageOf(oldestAt: string | null | undefined): string {

@@ -2,14 +2,14 @@
 import type { ApiClient } from '../http/api-client.ts'
 import type { ClientConfig } from '../settings/config.ts'
 
-/** One command. */
+/** One command. With `json` it prints one JSON document, or one a line of those that come one after the other. */
 export interface ClientCommand {
   /** With its operands: `<required>`, `[optional]`, `<several..>`. */
   usage: string
   summary: string
   /** The help of its operands, by their names in `usage`. */
   operands?: Record<string, string>
-  /** The flags it has besides `url`, `token` and `timeout`. */
+  /** The flags it has besides `json`, `url`, `token` and `timeout`. */
   flags?: string[]
   /** What is typed after `mailroom`, and its purpose. */
   examples: [typed: string, what: string][]
@@ -29,7 +29,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['scale messages=4', 'four messages actors'],
       ['scale logging=2 messages=1', 'several roles, one after the other'],
     ],
-    run: async (client, orders) => (await import('./operations.ts')).scale(client, orders),
+    run: async (client, orders, config) => (await import('./operations.ts')).scale(client, orders, config),
   },
   {
     usage: 'restart [role]',
@@ -39,12 +39,12 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
       ['restart', 'all actors, without a failed request'],
       ['restart messages', 'messages actors only'],
     ],
-    run: async (client, [role]) => (await import('./operations.ts')).restart(client, role),
+    run: async (client, [role], config) => (await import('./operations.ts')).restart(client, role, config),
   },
   {
     usage: 'status',
     summary: 'show the actors',
-    flags: ['watch', 'json'],
+    flags: ['watch'],
     examples: [
       ['status', 'once'],
       ['status --watch', 'every second, until q or Ctrl-C'],
@@ -55,7 +55,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   {
     usage: 'cluster',
     summary: 'show both Hazelcast clusters; exit code 0 when a member may be stopped',
-    flags: ['wait', 'json'],
+    flags: ['wait'],
     examples: [
       ['cluster', 'members, whether all is copied, how full they are'],
       ['cluster --wait 2m', 'between two members of a rolling restart'],
@@ -67,7 +67,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     usage: 'send [text]',
     summary: 'send messages; retries until each is stored, once',
     operands: { text: 'one message; - for standard input, one message a line' },
-    flags: ['file', 'whole', 'skip-empty', 'ids', 'json'],
+    flags: ['file', 'whole', 'skip-empty', 'ids'],
     examples: [
       ['send "hello"', 'one message'],
       ['send --file lines.txt', 'one message a line'],
@@ -83,28 +83,39 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
     },
   },
   {
+    usage: 'tail',
+    summary: 'show what happens, as it happens, until Ctrl-C; connects again by itself',
+    flags: ['only', 'after', 'json'],
+    examples: [
+      ['tail', 'messages logged, delivered and dead, and actors that change'],
+      ['tail --only dead', 'dead letters only'],
+      ["tail --only logged --json | jq -r '.id'", 'one JSON object a line, for a script'],
+    ],
+    run: async (client, _, config) => (await import('./tail.ts')).tail(client, config),
+  },
+  {
     usage: 'redeliver <id>',
     summary: 'run the handler, or forward, once more for a delivered message',
     operands: { id: 'id of the message' },
     examples: [[`redeliver ${SOME_ID}`, 'the receiver had it and lost it']],
-    run: async (client, [id]) => (await import('./delivery.ts')).redeliver(client, id!),
+    run: async (client, [id], config) => (await import('./delivery.ts')).redeliver(client, id!, config),
   },
   {
     usage: 'pause',
     summary: 'stop delivering until `mailroom resume`; posts are taken all the while',
     examples: [['pause', 'before the receiver is worked on; it lasts over restarts']],
-    run: async (client) => (await import('./delivery.ts')).pause(client, true),
+    run: async (client, _, config) => (await import('./delivery.ts')).pause(client, true, config),
   },
   {
     usage: 'resume',
     summary: 'deliver again after `mailroom pause`',
     examples: [['resume', 'the oldest messages first']],
-    run: async (client) => (await import('./delivery.ts')).pause(client, false),
+    run: async (client, _, config) => (await import('./delivery.ts')).pause(client, false, config),
   },
   {
     usage: 'redrive',
     summary: 'put back what one cluster has lost, from the other; handlers may run AGAIN',
-    flags: ['since', 'json'],
+    flags: ['since'],
     examples: [
       ['redrive', 'after a whole cluster restarted empty; may be repeated'],
       [`redrive --since ${SOME_ID}`, 'only messages younger than this id'],
@@ -125,7 +136,7 @@ export const CLIENT_COMMANDS: ClientCommand[] = [
   {
     usage: 'loss',
     summary: 'show what a Hazelcast cluster has lost, until it is confirmed',
-    flags: ['confirm', 'json'],
+    flags: ['confirm'],
     examples: [
       ['loss', 'what, about how much, since when, the next step; the exit code is 1 while there is a loss'],
       ['loss --confirm', 'has been seen to: no node reports it any more'],
@@ -139,9 +150,9 @@ export const DEAD_COMMANDS: ClientCommand[] = [
   {
     usage: 'list',
     summary: 'list them, oldest first',
-    flags: ['source', 'reason', 'json'],
+    flags: ['source', 'reason'],
     examples: [
-      ['dead list', 'id, when, attempts, last error, text'],
+      ['dead list', 'id, when, attempts, reason, last error, text'],
       ['dead list --source github', 'of one source'],
       ['dead list --json | jq -r .text', 'one JSON object a line, for a script'],
     ],
@@ -152,7 +163,7 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     summary: 'show one: text, reason, attempts, errors',
     operands: ID,
     examples: [[`dead show ${SOME_ID}`, 'as JSON']],
-    run: async (client, [id]) => (await import('./dead.ts')).show(client, id!),
+    run: async (client, [id], config) => (await import('./dead.ts')).show(client, id!, config),
   },
   {
     usage: 'replay [id]',

@@ -4,7 +4,7 @@ import { type ApiClient, ApiError, type Unreachable } from '../http/api-client.t
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
-import { counted, ProgressBar, print, printable, report } from './terminal.ts'
+import { counted, print, printable, progressBar, report } from './terminal.ts'
 
 interface Letter {
   id: string
@@ -52,20 +52,20 @@ export async function list(
   if (count === 0 && !json) report(none({ source, reason }))
 }
 
-function lineOf({ id, deadAt, attempts, lastError, text, base64 = '', type }: Letter): string {
+function lineOf({ id, deadAt, attempts, reason, lastError, text, base64 = '', type }: Letter): string {
   const size = counted(Buffer.byteLength(base64, 'base64'), 'byte')
   const body =
     text === undefined ? `(${size}${type === undefined ? '' : `, ${printable(type)}`})` : shortened(text)
-  return `${id}  ${deadAt}  ${attempts}x  ${shortened(lastError)}  ${body}`
+  return `${id}  ${deadAt}  ${attempts}x  ${shortened(reason)}  ${shortened(lastError)}  ${body}`
 }
 
-/** Shows one dead letter, as JSON. */
-export async function show(client: ApiClient, id: string): Promise<void> {
-  print(printable(await client.insist('GET', pathOf(id)), 2))
+/** Shows one dead letter, as JSON; with `json` in one line. */
+export async function show(client: ApiClient, id: string, { json }: { json: boolean }): Promise<void> {
+  print(printable(await client.insist('GET', pathOf(id)), json ? undefined : 2))
 }
 
 /**
- * Makes one dead letter, or all that are meant, pending again. Of all, one that becomes a dead letter again meanwhile is
+ * Makes one dead letter, or all that are meant, pending again. With `json` it prints `{id, state}`, or `{replayed, atLeast}`. Of all, one that becomes a dead letter again meanwhile is
  * not replayed twice, unless an answer was lost.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` unless there is either an id or `all`; for a filter without `all`.
@@ -73,21 +73,24 @@ export async function show(client: ApiClient, id: string): Promise<void> {
 export async function replay(
   client: ApiClient,
   id: string | undefined,
-  { all, ...filter }: { all: boolean } & Filter,
+  { all, json, source, reason }: { all: boolean; json: boolean } & Filter,
 ): Promise<void> {
+  const filter = { source, reason }
   checkOneOrAll(id, all, filter)
   if (id === undefined) {
     const { count, isLeast } = await changeAll(client, 'replay', filter)
+    if (json) return print(JSON.stringify({ replayed: count, atLeast: isLeast }))
     const words = `${counted(count, 'message')} ${count === 1 ? 'is' : 'are'} pending again`
     print(isLeast ? `At least ${words}` : words)
   } else {
     await change(client, 'POST', id)
-    print(`${id} is pending again`)
+    print(json ? JSON.stringify({ id, state: 'queued' }) : `${id} is pending again`)
   }
 }
 
 /**
- * Deletes one dead letter, or all that are meant; their messages stay in the log. Asks before it deletes all, unless
+ * Deletes one dead letter, or all that are meant; their messages stay in the log. With `json` it prints `{id, state}`, or
+ * `{purged, atLeast}`. Asks before it deletes all, unless
  * `yes`.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` as `replay`, and for `all` without a terminal and without `yes`.
@@ -95,21 +98,25 @@ export async function replay(
 export async function purge(
   client: ApiClient,
   id: string | undefined,
-  { all, yes, ...filter }: { all: boolean; yes: boolean } & Filter,
+  { all, yes, json, source, reason }: { all: boolean; yes: boolean; json: boolean } & Filter,
 ): Promise<void> {
+  const filter = { source, reason }
   checkOneOrAll(id, all, filter)
   if (id !== undefined) {
     await change(client, 'DELETE', id)
-    return print(`Deleted dead letter ${id}; its message stays in the log`)
+    const words = `Deleted dead letter ${id}; its message stays in the log`
+    return print(json ? JSON.stringify({ id, state: 'purged' }) : words)
   }
-  if (!yes && !(process.stdin.isTTY && process.stderr.isTTY)) {
-    throw invalidConfig('Expected `--yes` to be given with `--all`: without a terminal nobody can be asked')
+  if (!yes && (json || !(process.stdin.isTTY && process.stderr.isTTY))) {
+    const nobody = json ? 'with `--json`' : 'without a terminal'
+    throw invalidConfig(`Expected \`--yes\` to be given with \`--all\`: ${nobody} nobody can be asked`)
   }
   if (!yes && !(await isConfirmed(await questionOf(client, filter)))) {
     process.exitCode = 1
     return report('Nothing was deleted')
   }
   const { count, isLeast } = await changeAll(client, 'purge', filter)
+  if (json) return print(JSON.stringify({ purged: count, atLeast: isLeast }))
   if (count === 0 && !isLeast) return report(none(filter))
   const words = `${counted(count, 'dead letter')}; ${count === 1 ? 'its message stays' : 'their messages stay'} in the log`
   print(`Deleted ${isLeast ? 'at least ' : ''}${words}`)
@@ -156,7 +163,7 @@ async function changeAll(
   how: 'replay' | 'purge',
   { source, reason }: Filter,
 ): Promise<{ count: number; isLeast: boolean }> {
-  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, 0) : undefined
+  const bar = progressBar(0)
   const changed = how === 'replay' ? 'replayed' : 'deleted'
   let [count, checkedCount, isLeast] = [0, 0, false]
   const onRetry = (error: ApiError | Unreachable) => {

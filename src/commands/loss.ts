@@ -1,6 +1,6 @@
 /** `mailroom loss`: what a cluster has lost with all its members, and its confirmation. */
 import type { ApiClient } from '../http/api-client.ts'
-import { print } from './terminal.ts'
+import { print, printable } from './terminal.ts'
 
 /** What `GET /loss` and `POST /loss/confirm` answer. */
 interface Answer {
@@ -22,7 +22,7 @@ export async function loss(
     ? await client.insist<Answer>('POST', '/loss/confirm')
     : await client.insist<Answer>('GET', '/loss')
   if (!confirm && losses.length > 0) process.exitCode = 1
-  if (json) return print(JSON.stringify(losses))
+  if (json) return print(printable(losses))
   for (const { detail } of losses) print(confirm ? `Confirmed: ${detail}` : detail)
   if (losses.length === 0) print(`There is no loss${confirm ? ' to confirm' : ''}`)
 }

@@ -1,22 +1,25 @@
 /** `mailroom scale` and `mailroom restart`: change the running actors, without a failed request. */
 import { type ApiClient, ApiError } from '../http/api-client.ts'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
-import { MAX_ACTORS } from '../settings/config.ts'
+import { MAX_ACTORS, ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print, report } from './terminal.ts'
+import { print, printable, report } from './terminal.ts'
 
 /** Facades last: the actors they call are new by then. */
 const RESTART_ORDER: readonly Role[] = ['messages', 'logging', 'facade']
 
 /**
- * Scales roles one after the other, live, and prints the actors as they are then.
+ * Scales roles one after the other, live, and prints the actors as they are then, with `json` as `GET /actors` does.
  *
  * @param orders Such as `messages=4`.
  * @throws {MailroomError} `MR_CONFIG_INVALID` for a bad order; then no role is scaled.
  * @throws {ApiError} When the node refuses; the orders before are carried out.
  */
-export async function scale(client: ApiClient, orders: readonly string[]): Promise<void> {
+export async function scale(
+  client: ApiClient,
+  orders: readonly string[],
+  { json }: { json: boolean },
+): Promise<void> {
   const parsed = orders.map((order) => {
     const [, role, count] = /^([a-z]+)=(\d{1,9})$/.exec(order) ?? []
     return { order, role: role as Role, count: Number(count) }
@@ -34,16 +37,20 @@ export async function scale(client: ApiClient, orders: readonly string[]): Promi
   for (const { role, count } of parsed) {
     actors = await client.insist('PUT', `/actors/${role}`, { body: { count }, patient: true })
   }
-  print(actorsTable(actors))
+  print(json ? printable(actors) : actorsTable(actors))
 }
 
 /**
- * Restarts the actors of a role, or all that the node hosts, and prints the actors as they are then.
+ * Restarts the actors of a role, or all that the node hosts, and prints the actors as they are then, with `json` as `GET /actors` does.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` for an unknown role.
  * @throws {ApiError} When the node refuses; the roles before are restarted.
  */
-export async function restart(client: ApiClient, only: string | undefined): Promise<void> {
+export async function restart(
+  client: ApiClient,
+  only: string | undefined,
+  { json }: { json: boolean },
+): Promise<void> {
   if (only !== undefined && !ROLES.includes(only as Role)) {
     throw invalidConfig(`Expected the role to be one of ${ROLES.join(', ')}, got ${JSON.stringify(only)}`)
   }
@@ -59,5 +66,5 @@ export async function restart(client: ApiClient, only: string | undefined): Prom
       report(error.message)
     }
   }
-  print(actorsTable(actors))
+  print(json ? printable(actors) : actorsTable(actors))
 }

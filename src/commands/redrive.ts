@@ -1,6 +1,6 @@
 /** `mailroom redrive`: puts back what one Hazelcast cluster has lost, from the other. */
 import type { ApiClient } from '../http/api-client.ts'
-import { counted, ProgressBar, print, report } from './terminal.ts'
+import { counted, print, progressBar, report } from './terminal.ts'
 
 /** What `POST /log/redrive` answers: with `lane` of the queue, else of the log. */
 interface Page {
@@ -23,7 +23,7 @@ export async function redrive(
   client: ApiClient,
   { since, json }: { since: string | null; json: boolean },
 ): Promise<void> {
-  const bar = process.stderr.isTTY ? new ProgressBar(process.stderr, 0) : undefined
+  const bar = progressBar(0)
   const sum = { checked: 0, redriven: 0, checkedOfQueue: 0, restored: 0, lost: 0 }
   const go = async (path: string, add: (page: Page) => void) => {
     for (let next: string | null = path; next !== null; ) {

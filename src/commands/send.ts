@@ -8,7 +8,7 @@ import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import type { ClientConfig } from '../settings/config.ts'
 import { batchesOf, type Input, type InputText } from './send-input.ts'
-import { counted, ProgressBar, print, report } from './terminal.ts'
+import { counted, type ProgressBar, print, progressBar, report } from './terminal.ts'
 
 const IN_FLIGHT_COUNT = 4
 /** In JSON a character may take six bytes: a text of more is sent as it is. */
@@ -125,9 +125,9 @@ class SendProgress {
   constructor(input: Input, { isAlone }: { isAlone: boolean }) {
     this.#isSilent = 'text' in input
     const isTyped = 'text' in input || (input.path === '-' && process.stdin.isTTY)
-    if (isTyped || !isAlone || !process.stderr.isTTY) return
-    this.#bar = new ProgressBar(process.stderr, input.totalBytes)
-    this.#bar.update(0, 'nothing sent yet')
+    if (isTyped || !isAlone) return
+    this.#bar = progressBar(input.totalBytes)
+    this.#bar?.update(0, 'nothing sent yet')
   }
 
   /** `count` more messages were acknowledged, the last of them ends at byte `readBytes`. */

@@ -1,6 +1,7 @@
 /** `mailroom start`: runs this process as the primary of a node. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,13 +26,21 @@ import { ClustersFile } from '../storage/hazelcast/clusters-file.ts'
 import { DEFAULT_LANES } from '../storage/limits.ts'
 
 /**
+ * Where the workers' compiled code is kept for the next start: beside the code, so that whoever can write there can write
+ * the code itself. Where it cannot be written, Node goes without.
+ */
+const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url))
+
+/**
  * Runs a node until a signal ends it; the process then exits with code 0, drained.
  *
  * @throws {MailroomError} `MR_CONFIG_INVALID` (also a port in use, a handler that does not load),
  * `MR_DATA_LOCKED`, `MR_DATA_VERSION`: the node did not start and nothing is left running.
  */
 export async function start(config: Config): Promise<void> {
+  if (config.json) outputOf(1).isTerminal = false
   const logger = createLogger(config.logLevel, { node: config.node })
+  environment()['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE
   const variables = serviceVariables()
   if (variables.length > 0) logger.info({ variables }, 'Kubernetes service variables are ignored')
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
@@ -53,11 +62,15 @@ export async function start(config: Config): Promise<void> {
     const node = createNode({
       exec: fileURLToPath(new URL(`../worker${extname(import.meta.url)}`, import.meta.url)),
       args: data === undefined ? [] : [`${DATA_ARGUMENT}${config.data}`],
-      ...{ config: settled, node: config.node, clock, random, logger },
+      ...{ config: settled, node: config.node, version: versionOf(), clock, random, logger },
       timeKeeper: timeKeeperOf(settled, logger),
       memory: new ClusterMemory(clusters?.read() ?? {}, clusters ?? NOWHERE, logger, isJournaled(config)),
-      // A file of sources that is wrong is refused: then no facade is restarted.
-      reconfigure: (role, now) => (role === 'facade' ? { ...now, inbox: inboxOf(config) } : now),
+      // A file of sources that is wrong is refused before an actor of any role is restarted: `mailroom restart` begins
+      // with another role than the facades, which alone take in what the file says.
+      reconfigure: (role, now) => {
+        const inbox = inboxOf(config)
+        return role === 'facade' ? { ...now, inbox } : now
+      },
       secret: config.secret ?? randomBytes(32).toString('hex'),
       onChange: () => data?.record({ pid: process.pid, url, workers: node.supervisor.pids() }),
     })
@@ -98,6 +111,12 @@ export async function start(config: Config): Promise<void> {
     data?.close()
   }
   exit(0)
+}
+
+/** The version of this package. */
+function versionOf(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 /** The sources of `--sources`. @throws {MailroomError} `MR_CONFIG_INVALID` with all that is wrong in the file. */

@@ -5,8 +5,8 @@ import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock } from '../runtime/clock.ts'
 import { onInterrupt } from '../runtime/lifecycle.ts'
 import { WATCH_MS } from '../runtime/timings.ts'
-import { actorsTable, type ShownActor } from './actors-table.ts'
-import { print, report, Screen } from './terminal.ts'
+import { actorsTable, failuresOf, type ShownActor } from './actors-table.ts'
+import { print, printable, report, Screen } from './terminal.ts'
 
 /** What `GET /readyz` answers. */
 interface Readiness {
@@ -37,8 +37,7 @@ export async function status(
   { watch, json }: { watch: boolean; json: boolean },
 ): Promise<void> {
   let before = await poll((path, options) => client.insist('GET', path, options))
-  const format = (now: Snapshot, earlier?: Snapshot) =>
-    json ? JSON.stringify(now.actors) : wordsOf(now, earlier)
+  const format = (now: Snapshot, earlier?: Snapshot) => (json ? printable(now.actors) : wordsOf(now, earlier))
   let shown = format(before)
   if (!watch) return print(shown)
   const isLive = !json && process.stdin.isTTY && process.stdout.isTTY
@@ -85,6 +84,8 @@ function wordsOf(now: Snapshot, before?: Snapshot): string {
       : [styleText('red', `Not ready${missing.length > 0 ? `: ${missing.join('; ')}` : ''}`)]
   if (degraded.length > 0) lines.push(styleText('yellow', `Degraded: ${degraded.join('; ')}`))
   if (damaged.length > 0) lines.push(styleText('red', `Damaged: ${damaged.join('; ')}`))
+  const failures = failuresOf(now.actors)
+  if (failures !== undefined) lines.push(styleText('yellow', `Failures: ${failures}`))
   if (warnings.length > 0) lines.push(styleText('yellow', `Warnings: ${warnings.join('; ')}`))
   return [...lines, '', actorsTable(now.actors, before && ratesOf(now, before))].join('\n')
 }

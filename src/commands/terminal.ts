@@ -47,10 +47,22 @@ interface TableOptions {
 /** The bar that is drawn now. */
 let drawn: ProgressBar | undefined
 
-/** Writes a line to standard error, above the progress bar. */
+let isJson = false
+
+/** Says whether standard error is for a program (`--json`): then notes are JSON, and nothing is drawn. */
+export function writeJson(on: boolean): void {
+  isJson = on
+}
+
+/** Writes a note to standard error: a line above the progress bar, or with `--json` one object `{"note"}`. */
 export function report(line: string): void {
   drawn?.clear()
-  process.stderr.write(`${line}\n`)
+  process.stderr.write(`${isJson ? printable({ note: line.trim() }) : line}\n`)
+}
+
+/** A progress bar on standard error; undefined where nobody looks at one. @param total As of `ProgressBar`. */
+export function progressBar(total: number): ProgressBar | undefined {
+  return process.stderr.isTTY && !isJson ? new ProgressBar(process.stderr, total) : undefined
 }
 
 /**

@@ -19,7 +19,7 @@ const HINTS: Record<number, string> = {
 
 /**
  * Sends one sample, as the sender of the source would sign it, and prints the request (without a secret), the answer,
- * and where to look next. The exit code is 1 when the node refuses it.
+ * and where to look next. The exit code is 1 when the node refuses it. With `json` it prints `{request, answer}`.
  *
  * @param options.sources The file that the node was started with.
  * @throws {MailroomError} `MR_CONFIG_INVALID` without a file, for a file that is wrong, and for an unknown source.
@@ -28,7 +28,12 @@ const HINTS: Record<number, string> = {
 export async function tryOut(
   client: ApiClient,
   name: string,
-  { sources: file, url }: { sources: string | null; url: string },
+  {
+    sources: file,
+    url,
+    token,
+    json,
+  }: { sources: string | null; url: string; token: string | null; json: boolean },
 ): Promise<void> {
   if (file === null)
     throw invalidConfig('Expected `--sources` to be the file of sources that the node was started with')
@@ -41,15 +46,23 @@ export async function tryOut(
   }
   const [id] = idGenerator(clock, random)(1)
   const { headers, body, secretHeader } = sampleOf(source, { id: id!, nowMs: clock.now() })
-  print(`POST ${url}/in/${name}`)
-  for (const [header, value] of Object.entries(headers)) {
-    print(`${header}: ${header === secretHeader ? '(the secret)' : value}`)
+  const shown = Object.entries(headers).map(
+    ([header, value]) => [header, header === secretHeader ? '(the secret)' : value] as const,
+  )
+  if (!json) {
+    print(`POST ${url}/in/${name}`)
+    for (const [header, value] of shown) print(`${header}: ${value}`)
+    print(`\n${body}\n`)
   }
-  print(`\n${body}\n`)
   const { status, location, text } = await client.post(`/in/${name}`, { headers, body })
-  print(`${status} ${text === '' ? '(empty)' : shownText(text)}`)
+  if (json) {
+    const request = { method: 'POST', url: `${url}/in/${name}`, headers: Object.fromEntries(shown), body }
+    print(printable({ request, answer: { status, location: location ?? null, body: text } }))
+  } else print(`${status} ${text === '' ? '(empty)' : shownText(text)}`)
   if (status >= 200 && status <= 299) {
-    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'`)
+    // In double quotes, so that the shell puts the token in: it is not shown.
+    const auth = token === null ? '' : ` -H "Authorization: Bearer $MAILROOM_TOKEN"`
+    report(`\nIt is stored. What became of it: curl '${url}${location ?? '/messages/ID'}?wait=30'${auth}`)
     return
   }
   process.exitCode = 1

@@ -1,7 +1,13 @@
 /** The client of the public API that the client commands use. */
-import { Agent, request } from 'undici'
+import { createRequire } from 'node:module'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
-import { CLI_CONNECT_MS, CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS, CLI_SILENCE_MS } from '../runtime/timings.ts'
+import {
+  CLI_CONNECT_MS,
+  CLI_EVENTS_SILENCE_MS,
+  CLI_RETRY_MAX_MS,
+  CLI_RETRY_MIN_MS,
+  CLI_SILENCE_MS,
+} from '../runtime/timings.ts'
 
 const QUOTED_CHARACTERS = 200
 
@@ -94,7 +100,9 @@ export class ApiClient {
   readonly #options: ClientOptions
   #hasAnswered = false
   #hasRetried = false
-  readonly #agent = new Agent({ connect: { timeout: CLI_CONNECT_MS } })
+  /** Loaded by the first client: `mailroom start` makes none. */
+  readonly #undici = createRequire(import.meta.url)('undici') as typeof import('undici')
+  readonly #agent = new this.#undici.Agent({ connect: { timeout: CLI_CONNECT_MS } })
 
   /** @param url Such as `http://127.0.0.1:8080`. */
   constructor(url: string, options: ClientOptions) {
@@ -116,7 +124,7 @@ export class ApiClient {
     const silenceMs = patient ? 0 : CLI_SILENCE_MS
     const { token } = this.#options
     const response = await this.#orUnreachable(
-      request(this.#url + path, {
+      this.#undici.request(this.#url + path, {
         method,
         dispatcher: this.#agent,
         ...(signal !== undefined && { signal }),
@@ -156,7 +164,7 @@ export class ApiClient {
     { headers, body }: { headers: Record<string, string>; body: string },
   ): Promise<{ status: number; location: string | undefined; text: string }> {
     const response = await this.#orUnreachable(
-      request(this.#url + path, {
+      this.#undici.request(this.#url + path, {
         ...{ method: 'POST', dispatcher: this.#agent, headers, body },
         ...{ headersTimeout: CLI_SILENCE_MS, bodyTimeout: CLI_SILENCE_MS },
       }),
@@ -201,6 +209,45 @@ export class ApiClient {
     }
   }
 
+  /**
+   * Opens an answer that has no end, such as that of `GET /events`.
+   *
+   * @returns Its text as it comes. It throws `Unreachable` when the connection is lost, or silent for `CLI_EVENTS_SILENCE_MS`.
+   * @throws As `call`.
+   */
+  async stream(
+    path: string,
+    { headers, signal }: { headers: Record<string, string>; signal: AbortSignal },
+  ): Promise<AsyncIterable<string>> {
+    const { token } = this.#options
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await this.#orUnreachable(
+      this.#undici.request(this.#url + path, {
+        ...{ method: 'GET', dispatcher: this.#agent, signal },
+        ...{ headersTimeout: CLI_SILENCE_MS, bodyTimeout: CLI_EVENTS_SILENCE_MS },
+        headers: { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      }),
+    )
+    this.#hasAnswered = true
+    if (statusCode !== 200) {
+      throw new ApiError(statusCode, await this.#orUnreachable(body.text()), answered['retry-after'])
+    }
+    return this.#textOf(body)
+  }
+
+  async *#textOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+    const decoder = new TextDecoder()
+    const chunks = body[Symbol.asyncIterator]()
+    for (;;) {
+      const { done, value } = await this.#orUnreachable(chunks.next())
+      if (done) return
+      yield decoder.decode(value, { stream: true })
+    }
+  }
+
   /** Closes the connections. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#agent.close()
@@ -219,7 +266,8 @@ function sentenceOf(status: number, body: string, problem: ReturnType<typeof pro
   if (problem === undefined) {
     return `Expected an answer of Mailroom, got ${status} ${JSON.stringify(body.slice(0, QUOTED_CHARACTERS))}`
   }
-  if (status === 401) return `Expected \`--token\` or MAILROOM_TOKEN to be the node's token (${problem.code})`
+  if (status === 401)
+    return `Expected \`--token\` or MAILROOM_TOKEN to be a token of the node (${problem.code})`
   return `${problem.detail} (${problem.code})`
 }
 

@@ -3,10 +3,11 @@
  * another facade of this node. Passing on keeps clients connected through a rolling restart, and gives each facade
  * its share of the connections.
  */
-import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock, Random } from '../runtime/clock.ts'
 import { MailroomError } from '../runtime/errors.ts'
+import { STATUS_CODES } from '../runtime/node-http.ts'
 import { BALANCE_MS, IDLE_CLOSE_MS, LINGER_MS } from '../runtime/timings.ts'
 import { problemOf, requestIds } from './problems.ts'
 

@@ -3,10 +3,13 @@
 import type { Context } from 'koa'
 import type { Facade } from '../actors/protocol.ts'
 import type { Clock, Random } from '../runtime/clock.ts'
+import type { Figures } from '../runtime/figures.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { NodeConfig } from '../settings/config.ts'
+import { SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
 import { isId } from '../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../storage/limits.ts'
+import type { Receipt } from '../storage/ports.ts'
 import type { AnswerRoom } from './answer-room.ts'
 import { badRequest, quoted } from './problems.ts'
 
@@ -19,6 +22,7 @@ export interface ApiContext {
   wallClock: Pick<Clock, 'now'>
   random: Random
   logger: Logger
+  figures: Figures
   /** The name of this node. */
   node: string
   /** True once this server drains: streams and long polls end early. */
@@ -37,6 +41,17 @@ export type Query = Partial<Record<string, string>>
 
 /** Answers one request of a route. `query` holds only parameters that the route knows. */
 export type Endpoint = (context: Context, query: Query) => Promise<void> | void
+
+/**
+ * Counts the messages of a post that is stored.
+ *
+ * @param source The name of the source that sent it; empty for `POST /messages`.
+ */
+export function countAccepted(figures: Figures, receipts: readonly Receipt[], source: string): void {
+  const replays = receipts.filter(({ replayed }) => replayed).length
+  figures.count('mailroom_messages_accepted_total', { source }, receipts.length - replays)
+  if (replays > 0) figures.count('mailroom_key_replays_total', {}, replays)
+}
 
 /** Makes JSON text Koa's answer. */
 export function replyJson(context: Context, status: number, json: string): void {
@@ -70,6 +85,9 @@ export function parseQuery(querystring: string, known: readonly string[]): Query
   return query
 }
 
+/** Reads of lists of messages at once, over all routes. */
+export const READERS_MAX = 200
+
 /** The `limit` of a page. */
 export const PAGE_LIMIT = { min: 1, max: PAGE_MAX_COUNT, fallback: 100 }
 
@@ -95,6 +113,13 @@ export function idParameter<K extends string>(query: Query, name: K): { [P in K]
   const value = query[name]
   if (value === undefined) return {}
   return { [name]: checkId(value, `query parameter "${name}"`) } as { [P in K]?: string }
+}
+
+/** The query parameter `source`, the name of a source, as an object to spread: `{}` when absent. */
+export function sourceParameter({ source }: Query): { source?: string } {
+  if (source === undefined) return {}
+  if (SOURCE_NAME.test(source)) return { source }
+  throw badRequest({ where: 'query parameter "source"', expected: SOURCE_NAME_WORDS, got: quoted(source) })
 }
 
 /** Returns a message id. @throws {MailroomError} `MR_REQUEST_INVALID` when `value` is none. */

@@ -5,23 +5,18 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { type Source, sourceOf } from '../inbox/source.ts'
+import type { Clock } from '../runtime/clock.ts'
 import { isMailroomError, type MailroomError } from '../runtime/errors.ts'
 import type { NodeConfig } from '../settings/config.ts'
-import { createAuth } from './auth.ts'
+import { type AuthSettings, type Caller, createAuth } from './auth.ts'
 import { badRequest, quoted } from './problems.ts'
-import { ROUTES, type Route } from './routes/table.ts'
+import { type Match, matchOf } from './routes/match.ts'
 
 const MAX_HEADERS = 100
 const HOST = /^[\w.:[\]-]*$/
 /** A target that is a whole URL (RFC 9112, 3.2.2). */
 const ABSOLUTE_FORM = /^([a-z][a-z\d+.-]*):\/\/([^/?]*)(.*)$/is
 const NDJSON = 'application/x-ndjson'
-const INBOX_PATH = /^\/in\/([^/]+)$/
-const OPEN_PATHS: ReadonlySet<string> = new Set(
-  Object.values<Route>(ROUTES)
-    .filter(({ auth }) => auth === 'open')
-    .map(({ path }) => path),
-)
 
 /** What a head says. */
 export interface Head {
@@ -29,6 +24,14 @@ export interface Head {
   kind: 'post' | 'stream' | 'other'
   /** Why the request is refused, whatever its body: the head is invalid, or the caller may not. */
   refusal: MailroomError | undefined
+  /** What it asks for. */
+  match: Match
+  /** Who asks. A source shows itself later, by what it sends. */
+  caller: Caller
+  /** It asks for the base path without the slash at its end: what a page names would be sought beside it. */
+  isBare: boolean
+  /** From where: of a proxy, if there is one. */
+  address: string
 }
 
 const heads = new WeakMap<IncomingMessage, Head>()
@@ -40,39 +43,47 @@ export function headOf(request: IncomingMessage): Head {
 
 /** Makes the reader of heads. It changes `request.url` to a path in its one spelling, with the query. */
 export function createHeadReader(
-  config: Pick<NodeConfig, 'token' | 'host' | 'allowedHosts' | 'inbox'>,
+  config: AuthSettings & Pick<NodeConfig, 'inbox' | 'basePath'>,
+  clock: Pick<Clock, 'now'>,
 ): (request: IncomingMessage) => Head {
-  const check = createAuth(config)
+  const auth = createAuth(config, clock)
   return (request) => {
-    const { method, url = '', headers } = request
+    const { method, url = '', headers, socket } = request
     const [, scheme, authority, rest] = (url.startsWith('/') ? undefined : ABSOLUTE_FORM.exec(url)) ?? []
     if (rest !== undefined) request.url = rest.startsWith('/') ? rest : `/${rest}`
     const [path = '', ...query] = request.url!.split('?')
-    const plain = plainPath(path)
+    const whole = plainPath(path)
+    const isBare = whole === config.basePath
+    const plain = isBare ? '/' : withoutBase(whole, config.basePath)
     if (plain !== path) request.url = [plain, ...query].join('?')
-    const sourceName = INBOX_PATH.exec(plain)?.[1]
+    const match = matchOf(method, plain)
+    const { role } = match
+    // The authority of a whole URL overrides Host.
+    const sender = { headers, authority: authority ?? headers.host }
+    const caller = auth.callerOf(sender)
     const head: Head = {
-      kind: method === 'POST' ? kindOfPost(plain, headers) : 'other',
+      kind: kindOf(match, headers),
       refusal: refusalOf(() => {
-        const isOpen = OPEN_PATHS.has(plain)
-        checkHead(request, { scheme, authority, isOpen })
-        // The authority of a whole URL overrides Host.
-        const host = authority ?? headers.host
-        if (sourceName === undefined && !isOpen) check.caller(headers, host)
+        checkHead(request, { scheme, authority, isOpen: role === 'open' })
+        if (role !== 'source') auth.check(caller, sender, { role, isRead: isReading(method) })
         // A source's own check is of the signature, in its route. Without one, pages of other sites are kept out.
-        if (sourceName !== undefined && isUnchecked(sourceOf(config.inbox, sourceName)))
-          check.page(headers, host)
+        else if (isUnchecked(sourceOf(config.inbox, match.parameters['source']!))) auth.checkPage(sender)
       }),
+      ...{ match, caller, isBare, address: socket.remoteAddress?.replace(/^::ffff:/, '') ?? '' },
     }
     heads.set(request, head)
     return head
   }
 }
 
-function kindOfPost(path: string, headers: IncomingHttpHeaders): Head['kind'] {
-  if (INBOX_PATH.test(path)) return 'post'
-  if (path !== ROUTES.postMessages.path) return 'other'
+function kindOf({ operation }: Match, headers: IncomingHttpHeaders): Head['kind'] {
+  if (operation === 'postInbox') return 'post'
+  if (operation !== 'postMessages') return 'other'
   return mediaTypeIn(headers['content-type']) === NDJSON ? 'stream' : 'post'
+}
+
+function isReading(method: string | undefined): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
 }
 
 /** True for a source that takes what anybody posts, but web pages. An unknown one is no secret. */
@@ -92,6 +103,11 @@ function plainPath(path: string): string {
   return path.replace(/%(2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/gi, (_, hex) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
+}
+
+/** The path that a proxy was asked for, behind the one it serves Mailroom at. */
+function withoutBase(path: string, base: string | null): string {
+  return base !== null && path.startsWith(`${base}/`) ? path.slice(base.length) : path
 }
 
 function refusalOf(check: () => void): MailroomError | undefined {

@@ -13,6 +13,8 @@ import { OVERLOAD_WINDOW_MS, PROMPT_ANSWER_MS, REFUSED_PAUSE_MS, SLICE_MS } from
 import type { ApiContext } from './context.ts'
 import { headOf } from './head.ts'
 import { problemOf, requestIds } from './problems.ts'
+import { countRefused, countRequest } from './request-figures.ts'
+import { ROUTES } from './routes/table.ts'
 
 /** This many posts in flight keep a fast store busy; more would only wait. */
 export const IN_FLIGHT_MAX = 1024
@@ -37,7 +39,7 @@ export function protectFromOverload(
   slices: SliceQueue,
   answer: Answer,
 ): Listener {
-  const { clock, random, logger, closing } = api
+  const { clock, random, logger, figures, closing } = api
   const nextId = requestIds(random, 'refused-')
   let refusedCount = 0
   let wasOverloaded = false
@@ -46,6 +48,9 @@ export function protectFromOverload(
     refusedCount++
     const error = new MailroomError('MR_OVERLOADED', { what: 'posts', limit: admission.limit })
     const { status, headers, body } = problemOf(error, { requestId: nextId(), random, reading: false })
+    countRefused(figures, error)
+    const { path } = request.url?.startsWith('/in/') ? ROUTES.postInbox : ROUTES.postMessages
+    countRequest(figures, { method: 'POST', route: path, status, tookMs: 0 })
     response.writeHead(status, {
       ...headers,
       'Content-Length': Buffer.byteLength(body),

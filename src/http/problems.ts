@@ -6,8 +6,8 @@ import type { Context } from 'koa'
 import type { Random } from '../runtime/clock.ts'
 import { type Details, type ErrorCode, isMailroomError, MailroomError } from '../runtime/errors.ts'
 
-/** Code -> status and title. */
-const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
+/** Code -> its status and title. */
+export const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_CONFIG_INVALID: { status: 409, title: 'Configuration invalid' },
   MR_MESSAGE_INVALID: { status: 400, title: 'Message invalid' },
   MR_REQUEST_INVALID: { status: 400, title: 'Request invalid' },
@@ -25,10 +25,13 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_ROLE_ELSEWHERE: { status: 409, title: 'Role hosted elsewhere' },
   MR_SCALE_REFUSED: { status: 409, title: 'Scaling refused' },
   MR_TOKEN_INVALID: { status: 401, title: 'Token missing or invalid' },
+  MR_ROLE_FORBIDDEN: { status: 403, title: 'Role not allowed' },
+  MR_SIGN_INS_LIMITED: { status: 429, title: 'Too many sign-ins' },
   MR_FORBIDDEN: { status: 403, title: 'Forbidden' },
   MR_HOST_FORBIDDEN: { status: 403, title: 'Host not allowed' },
   MR_MAILBOX_FULL: { status: 503, title: 'Mailbox full' },
   MR_OVERLOADED: { status: 429, title: 'Overloaded' },
+  MR_READERS_FULL: { status: 503, title: 'Too many readers' },
   MR_DRAINING: { status: 503, title: 'Draining' },
   MR_DEADLINE_EXPIRED: { status: 504, title: 'Deadline expired' },
   MR_REQUEST_TIMEOUT: { status: 408, title: 'Request timeout' },
@@ -43,7 +46,8 @@ const PROBLEMS: Record<ErrorCode, { status: number; title: string }> = {
   MR_INTERNAL: { status: 500, title: 'Internal error' },
 }
 
-const WAIT_AND_RETRY = new Set([429, 503])
+/** Statuses whose answers carry `Retry-After`. */
+export const WAIT_AND_RETRY = new Set([429, 503])
 const RETRY_AFTER_MAX_SECONDS = 3
 /** So many characters of a request are quoted in an error. */
 const QUOTED_CHARACTERS = 64
@@ -74,6 +78,9 @@ export function problemOf(
   }
   if (WAIT_AND_RETRY.has(status) || error.code === 'MR_KEY_BUSY') {
     headers['Retry-After'] = String(1 + Math.floor(options.random() * RETRY_AFTER_MAX_SECONDS))
+  }
+  if (isMailroomError(error, 'MR_SIGN_INS_LIMITED')) {
+    headers['Retry-After'] = String(Math.ceil(error.details.waitMs / 1000))
   }
   if (status === 401) {
     headers['WWW-Authenticate'] = error.code === 'MR_TOKEN_INVALID' ? 'Bearer' : 'Signature'

@@ -1,8 +1,8 @@
 /** The server of the public API: Koa behind Node's HTTP server, its limits, its start and its graceful shutdown. */
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { type AddressInfo, Server, type Socket } from 'node:net'
 import Koa from 'koa'
+import { createServer } from '../runtime/node-http.ts'
 import { CLOSE_HOLD_MAX_MS, CLOSE_HOLD_MS, HEAD_TIMEOUT_MS, IDLE_SWEEP_MS } from '../runtime/timings.ts'
 import { PAGE_MAX_BYTES, storedMaxBytes } from '../storage/limits.ts'
 import { AnswerRoom } from './answer-room.ts'
@@ -12,6 +12,7 @@ import { createHeadReader } from './head.ts'
 import { createMiddleware } from './middleware.ts'
 import { Admission, protectFromOverload, SliceQueue } from './overload.ts'
 import { answerParseErrors, HEAD_MAX_BYTES } from './parse-errors.ts'
+import { beginSeries } from './request-figures.ts'
 import { createRouter } from './router.ts'
 
 /** Length of the accept queue. Beyond it the kernel drops the SYN, and the client retries after 1 s, 3 s and 7 s. */
@@ -68,11 +69,12 @@ export async function servePublic(
     singleRoom: new AnswerRoom(clock, mostBytes),
   }
   const { routes, unrouted } = createRouter(api)
+  beginSeries(options.figures, Object.keys(config.inbox))
   const app = new Koa()
   app.use(createMiddleware(api)).use(routes).use(unrouted)
   app.on('error', (error) => logger.debug({ err: error }, 'a connection failed'))
   const slices = new SliceQueue(clock)
-  const readHead = createHeadReader(config)
+  const readHead = createHeadReader(config, clock)
   const answer = protectFromOverload(api, admission, slices, app.callback())
 
   const server = createServer({

@@ -233,6 +233,8 @@ export interface Page<T extends Message> {
   toJson(item: T): string
   /** The path of the next page, from the last id of this one and whether it is full; null when there is none. */
   next(lastId: string | undefined, isFull: boolean): string | null
+  /** True once nothing is left to be read, or this answer may not read on. By default an empty part is the end. */
+  isOver?(): boolean
   /** Why messages before the first one may be missing, with the id of that one; absent when none can be. */
   gap?(oldest: string | null): object
 }
@@ -245,12 +247,12 @@ export interface Page<T extends Message> {
 export async function replyPage<T extends Message>(
   context: Context,
   { clock, listRoom }: Pick<ApiContext, 'clock' | 'listRoom'>,
-  { limit, read, toJson, next, gap }: Page<T>,
+  { limit, read, toJson, next, isOver, gap }: Page<T>,
 ): Promise<void> {
   let out: ResponseStream | undefined
   let count = 0
   let lastId: string | undefined
-  for (let isOver = false; !isOver && count < limit; ) {
+  for (let isDone = false; !isDone && count < limit; ) {
     await inRoom(
       listRoom,
       () => read(lastId, limit - count),
@@ -261,7 +263,7 @@ export async function replyPage<T extends Message>(
           await out.write(count++ === 0 ? json : `,${json}`)
           lastId = item.id
         }
-        isOver = part.length === 0
+        isDone = isOver?.() ?? part.length === 0
       },
     )
   }

@@ -3,10 +3,10 @@ import { mediaTypeOf, valuesOf } from './raw-headers.ts'
 import type { Source } from './source.ts'
 
 /** Of the connection, or told by the body itself: never kept. */
-const OF_HOP = [
+const OF_HOP = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te'],
   ...['trailer', 'transfer-encoding', 'upgrade', 'expect', 'host', 'content-length'],
-]
+])
 /** Names that may carry a secret, or are set by a proxy: kept only if they are named in full. */
 const DELICATE = /token|secret|auth|api-?key|password|cookie|session|jwt|credential|^x-forwarded-/
 
@@ -19,10 +19,12 @@ const DELICATE = /token|secret|auth|api-?key|password|cookie|session|jwt|credent
  */
 export function keptHeaders(source: Source, rawHeaders: readonly string[]): Record<string, string> {
   const kept = new Map<string, string>()
-  const never = new Set([...OF_HOP, source.header, ...hopsNamedBy(rawHeaders)])
+  let hops: string[] | undefined
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!.toLowerCase()
-    if (never.has(name) || !isKept(source.keep, name)) continue
+    if (name === source.header || OF_HOP.has(name) || !isKept(source.keep, name)) continue
+    hops ??= hopsNamedBy(rawHeaders)
+    if (hops.includes(name)) continue
     const before = kept.get(name)
     kept.set(name, before === undefined ? rawHeaders[at + 1]! : `${before}, ${rawHeaders[at + 1]}`)
   }
@@ -31,14 +33,14 @@ export function keptHeaders(source: Source, rawHeaders: readonly string[]): Reco
 
 /** True if the source takes bodies of the Content-Type of this head. */
 export function takesType({ types }: Source, rawHeaders: readonly string[]): boolean {
+  if (types === undefined) return true
   const type = mediaTypeOf(rawHeaders)
-  const family = `${type.split('/')[0]}/*`
-  return types === undefined || types.includes(type) || types.includes(family)
+  return types.includes(type) || types.includes(`${type.split('/')[0]}/*`)
 }
 
 function isKept(keep: readonly string[], name: string): boolean {
   if (keep.includes(name)) return true
-  return !DELICATE.test(name) && keep.some((one) => one.endsWith('*') && name.startsWith(one.slice(0, -1)))
+  return keep.some((one) => one.endsWith('*') && name.startsWith(one.slice(0, -1))) && !DELICATE.test(name)
 }
 
 /** Names in Connection are those of headers of the connection. */

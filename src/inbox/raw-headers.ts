@@ -2,7 +2,12 @@
 
 /** All values of a header. @param name In lower case. */
 export function valuesOf(rawHeaders: readonly string[], name: string): string[] {
-  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]!.toLowerCase() === name)
+  const values: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const given = rawHeaders[at]!
+    if (given.length === name.length && given.toLowerCase() === name) values.push(rawHeaders[at + 1]!)
+  }
+  return values
 }
 
 /** The media type in Content-Type, in lower case and without parameters; empty if there is none. */

@@ -39,8 +39,9 @@ export function sentencesOf(
 /** Why a field may not stand in a declaration. */
 function strangeField(field: string, declared: unknown, fields: Map<unknown, string[]>): string {
   const { verify } = declared as { verify: string }
-  const own = fields.get(verify) ?? []
-  const isOfOthers = [...fields.values()].flat().includes(field)
+  const all = [...fields.values()].flat()
+  const own = fields.get(verify) ?? all
+  const isOfOthers = all.includes(field)
   if (isOfOthers) return `verify "${verify}" does not take it; it takes ${own.join(', ')}`
   return `there is no such field${didYouMean('', field, own)}`
 }

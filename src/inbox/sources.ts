@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import type { z } from 'zod'
 import { invalidConfig } from '../settings/settings-reader.ts'
 import { SOURCE_NAME } from '../storage/dead-filter.ts'
 import { parseJson } from './json.ts'
 import { isObject, sentencesOf, shown } from './sentences.ts'
-import type { Dedupe, Scheme, Signing, Source, Sources } from './source.ts'
+import { type Dedupe, SCHEMES, type Scheme, type Signing, type Source, type Sources } from './source.ts'
 import { type Declared, fieldsOf, type SchemaContext, schemaOf } from './sources-schema.ts'
 
 /** What the sources of a node are checked against. */
@@ -68,13 +69,32 @@ export function readSources(file: string, context: SourcesContext): Sources {
     const { data, error } = schema.safeParse(declared)
     if (!SOURCE_NAME.test(name)) problems.push(`${JSON.stringify(name)}: ${NAME_WORDS}`)
     problems.push(
-      ...(error?.issues ?? []).flatMap((issue) => sentencesOf(issue, name, declared, fields)),
+      ...[...(error?.issues ?? []), ...strayIssues(declared, schema)].flatMap((issue) =>
+        sentencesOf(issue, name, declared, fields),
+      ),
       ...[...contradictions(declared, context)].map(([at, why]) => `${name}.${at}: ${why}`),
     )
     if (data !== undefined) sources.push([name, sourceOf(data, context)])
   }
   if (problems.length === 0) return Object.fromEntries(sources)
   throw invalidConfig(...problems.map((problem) => `--sources ${file}: ${problem}`))
+}
+
+/**
+ * Of a source without a known `verify`, which says what else it takes: the issues of its other fields. A field that is right
+ * for some scheme has none.
+ */
+function strayIssues(declared: unknown, { options }: ReturnType<typeof schemaOf>): z.core.$ZodIssue[] {
+  if (!isObject(declared) || SCHEMES.includes(declared['verify'] as Scheme)) return []
+  return Object.entries(declared).flatMap(([field, value]) => {
+    const schemas = options.flatMap(({ shape }) => (shape as Record<string, z.ZodType>)[field] ?? [])
+    if (schemas.length === 0)
+      return [{ code: 'unrecognized_keys', keys: [field], path: [], message: '' } as z.core.$ZodIssue]
+    if (field === 'verify') return []
+    const errors = schemas.map((schema) => schema.safeParse(value).error)
+    if (errors.includes(undefined)) return []
+    return errors[0]!.issues.map((issue) => ({ ...issue, path: [field, ...issue.path] }))
+  })
 }
 
 const NAME_WORDS = 'expected a name of 1 to 64 of a-z, 0-9, - and _, that begins with a letter or digit'

@@ -1,6 +1,6 @@
 /** The client of the other nodes' servers (`server.ts`): resolves host names and fetches directories over HTTP. */
 import { lookup } from 'node:dns/promises'
-import { Agent } from 'undici'
+import type { Agent } from 'undici'
 import { z } from 'zod'
 import { SECRET_HEADER } from '../http/internal/secret.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -8,6 +8,19 @@ import { addressOf, type HostPort, ROLES } from '../runtime/cluster/directory.ts
 import { fromWire, inWords, MailroomError } from '../runtime/errors.ts'
 import { hasNodeInNames, type NodeDirectory } from './node-directory.ts'
 import type { Network } from './nodes.ts'
+
+const Distribution = z.object({
+  buckets: z.array(z.tuple([z.number(), z.number()])),
+  ...{ count: z.number(), sumSeconds: z.number() },
+})
+
+const Figures = z.object({
+  totals: z.object({
+    ...{ accepted: z.number(), refused: z.number(), replayed: z.number(), delivered: z.number() },
+    ...{ attempts: z.number(), died: z.number(), accept: Distribution, delivery: Distribution },
+  }),
+  disk: z.object({ node: z.string(), dataBytes: z.number(), freeBytes: z.number() }).nullable(),
+})
 
 const DirectoryAnswer = z.object({
   node: z.string(),
@@ -22,13 +35,15 @@ const DirectoryAnswer = z.object({
       port: z.int().nullable(),
     }),
   ),
+  figures: Figures.optional(),
 })
 
 /** `Network` over the real network. */
 export class NodeClient implements Network {
   readonly #secret: string
   readonly #clock: Clock
-  readonly #agent = new Agent({ connections: 1, headersTimeout: 0, bodyTimeout: 0 })
+  /** A node without others loads no undici. */
+  #agent: Promise<Agent> | undefined
 
   constructor({ secret, clock }: { secret: string; clock: Clock }) {
     this.#secret = secret
@@ -47,7 +62,8 @@ export class NodeClient implements Network {
     let status: number
     let text: string
     try {
-      const { statusCode, body } = await this.#agent.request({
+      this.#agent ??= openAgent()
+      const { statusCode, body } = await (await this.#agent).request({
         ...{ origin: `http://${where}`, path: '/directory', method: 'GET' },
         headers: { [SECRET_HEADER]: this.#secret },
         signal: expired.signal,
@@ -66,9 +82,14 @@ export class NodeClient implements Network {
   }
 
   /** Closes all connections. */
-  close(): Promise<void> {
-    return this.#agent.destroy()
+  async close(): Promise<void> {
+    await (await this.#agent)?.destroy()
   }
+}
+
+async function openAgent(): Promise<Agent> {
+  const { Agent } = await import('undici')
+  return new Agent({ connections: 1, headersTimeout: 0, bodyTimeout: 0 })
 }
 
 function directoryOf(where: string, status: number, text: string): NodeDirectory {

@@ -1,5 +1,6 @@
 /** The directory of one node as JSON for other nodes, and the entries they make of it. */
 import { type ActorEntry, actorName, actorNumber, addressOf } from '../runtime/cluster/directory.ts'
+import type { NodeTotals } from '../runtime/stats.ts'
 
 /** An actor as its node reports it. Its internal server has the node's address and this port. */
 type ReportedActor = Omit<ActorEntry, 'address'> & { port: number | null }
@@ -12,11 +13,13 @@ export interface NodeDirectory {
   /** The node's clock when it answered, ms since 1970. */
   now: number
   actors: ReportedActor[]
+  /** What its actors have counted. A node of an older version does not say. */
+  figures?: NodeTotals | undefined
 }
 
 /** Makes the directory that a node reports. */
 export function nodeDirectory(
-  self: { node: string; startId: string; now: number },
+  self: Omit<NodeDirectory, 'actors'>,
   actors: readonly ActorEntry[],
 ): NodeDirectory {
   return { ...self, actors: actors.map(({ address, ...entry }) => ({ ...entry, port: portOf(address) })) }

@@ -1,6 +1,7 @@
 /** Puts a node together: its supervisor, its server for other nodes, and its polls of them. */
 
 import { randomUUID } from 'node:crypto'
+import { NodeFigures } from '../runtime/cluster/node-figures.ts'
 import { Supervisor, type SupervisorOptions } from '../runtime/cluster/supervisor.ts'
 import { timeAt } from '../runtime/node-time.ts'
 import { LEAVE_NOTICE_MS } from '../runtime/timings.ts'
@@ -10,7 +11,10 @@ import { missingOf, nodeDirectory, notRunning } from './node-directory.ts'
 import { Nodes } from './nodes.ts'
 import { serveNode } from './server.ts'
 
-type NodeOptions = Omit<SupervisorOptions, 'others' | 'warnings' | 'isOneOfSeveral'> & { config: NodeConfig }
+type NodeOptions = Omit<
+  SupervisorOptions,
+  'others' | 'warnings' | 'isOneOfSeveral' | 'figures' | 'otherTotals'
+> & { config: NodeConfig; version: string }
 
 /** A node that has not been started. */
 export interface Node {
@@ -35,8 +39,16 @@ export function createNode(options: NodeOptions): Node {
   const onChange = () => supervisor.othersChanged()
   const nodes = new Nodes({ peers: config.peers, self, network, clock, logger, onChange })
   const warnings = () => [...nodes.warnings(), ...options.memory.warnings()]
+  const figures = new NodeFigures({
+    ...{ node, version: options.version, clock, data: config.data },
+    target: config.forward ?? (config.handler === null ? undefined : 'the handler'),
+    actors: () => supervisor.actors(),
+    isReady: () => missing().length === 0,
+  })
   const supervisor = new Supervisor({
     ...options,
+    figures,
+    otherTotals: () => nodes.totals(),
     isOneOfSeveral: isOneOfSeveral(config),
     others: () => nodes.actors(),
     warnings,
@@ -44,21 +56,26 @@ export function createNode(options: NodeOptions): Node {
   let server: Awaited<ReturnType<typeof serveNode>> | undefined
   const close = async () => {
     nodes.stop()
+    figures.stop()
     await Promise.all([network.close(), server?.close()])
+  }
+  const missing = () => {
+    const actors = supervisor.actors()
+    const facades = actors.filter(({ role }) => role === 'facade')
+    const isTaking = facades.some((facade) => facade.state === 'ready' && facade.missing.length === 0)
+    return isTaking ? [] : missingOf(facades.length > 0 ? facades : actors)
   }
   return {
     supervisor,
-    missing() {
-      const actors = supervisor.actors()
-      const facades = actors.filter(({ role }) => role === 'facade')
-      const isTaking = facades.some(({ state, missing }) => state === 'ready' && missing.length === 0)
-      return isTaking ? [] : missingOf(facades.length > 0 ? facades : actors)
-    },
+    missing,
     async join() {
       if (config.internalPort !== null) {
         server = await serveNode({
           ...{ host: config.internalHost, port: config.internalPort, secret, logger },
-          directory: () => nodeDirectory({ ...self, now: clock.now() }, supervisor.actors()),
+          readTokens: [config.token, config.readToken].filter((token) => token !== null),
+          directory: () =>
+            nodeDirectory({ ...self, now: clock.now(), figures: figures.totals() }, supervisor.actors()),
+          metrics: (format) => figures.metrics(format),
           notRunning: () => notRunning(supervisor.actors()),
           missing: () => missingOf(supervisor.actors()),
           warnings,
@@ -66,6 +83,7 @@ export function createNode(options: NodeOptions): Node {
         })
       }
       nodes.start()
+      figures.start()
     },
     async leave() {
       if (isOneOfSeveral(config)) await clock.sleep(LEAVE_NOTICE_MS)

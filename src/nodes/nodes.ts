@@ -16,6 +16,7 @@ import type { ActorEntry } from '../runtime/cluster/directory.ts'
 import { addressOf, type HostPort } from '../runtime/cluster/directory.ts'
 import { inWords, isMailroomError } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
+import type { NodeTotals } from '../runtime/stats.ts'
 import { CLOCK_SKEW_MS, NODE_POLL_MS, NODE_TIMEOUT_MS } from '../runtime/timings.ts'
 import { entriesAt, type NodeDirectory } from './node-directory.ts'
 
@@ -102,6 +103,18 @@ export class Nodes {
 
   /** The actors of the other nodes. */
   actors(): ActorEntry[] {
+    return this.#each().flatMap(({ answer, address, unansweredPolls }) =>
+      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS }),
+    )
+  }
+
+  /** What the actors of each other node have counted, as of its last answer. */
+  totals(): NodeTotals[] {
+    return this.#each().flatMap(({ answer }) => answer!.figures ?? [])
+  }
+
+  /** The other nodes, each once. */
+  #each(): PolledAddress[] {
     const byName = new Map<string, PolledAddress>()
     for (const polled of this.#others()) {
       const { node } = polled.answer!
@@ -109,9 +122,7 @@ export class Nodes {
       if (node !== this.#options.self.node && (other === undefined || isPreferred(polled, other)))
         byName.set(node, polled)
     }
-    return [...byName.values()].flatMap(({ answer, address, unansweredPolls }) =>
-      entriesAt(answer!, address.host, { isUnreachable: unansweredPolls >= UNREACHABLE_POLLS }),
-    )
+    return [...byName.values()]
   }
 
   /** What is wrong with other nodes and with `--peers`, as sentences for people. This node works with it. */

@@ -3,18 +3,24 @@
  * health.
  */
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createSecretFinder, createSystemCheck, SECRET_HEADER } from '../http/internal/secret.ts'
 import { isMailroomError, MailroomError, toWire } from '../runtime/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
+import { formatOf, METRICS_TYPES, type MetricsFormat } from '../runtime/metrics.ts'
+import { createServer } from '../runtime/node-http.ts'
 import type { NodeDirectory } from './node-directory.ts'
 
 interface NodeServerOptions {
   host: string
   port: number
   secret: string
+  /** Tokens that may read the metrics, as the public API takes them. */
+  readTokens: readonly string[]
   logger: Logger
   directory(): NodeDirectory
+  /** As `NodeFigures.metrics`. */
+  metrics(format: MetricsFormat): Promise<string>
   /** The actors of this node that do not run, for people; empty when the node is healthy. */
   notRunning(): string[]
   /** What this node lacks to be ready, for people; empty when it is ready. */
@@ -26,7 +32,7 @@ interface NodeServerOptions {
 }
 
 /**
- * Serves `GET /directory` (with the secret), `/healthz`, `/readyz` and `/livez`.
+ * Serves `GET /directory` (with the secret), `/metrics` (with the secret or a token), `/healthz`, `/readyz` and `/livez`.
  *
  * @returns When it listens. `close` also closes all connections.
  */
@@ -35,8 +41,9 @@ export async function serveNode(
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const { host, port, secret, directory, notRunning, missing, warnings, onRefused, logger } = options
   const check = createSystemCheck(secret)
+  const checkReader = createReaderCheck(options)
   // Health checks of load balancers may send no Host.
-  const server = createServer({ requireHostHeader: false }, (request, response) => {
+  const server = createServer({ requireHostHeader: false }, async (request, response) => {
     try {
       if (request.method !== 'GET') throw new MailroomError('MR_NOT_FOUND', { what: 'such call' })
       switch (request.url) {
@@ -44,6 +51,13 @@ export async function serveNode(
           check(String(request.headers[SECRET_HEADER] ?? ''))
           reply(response, 200, directory())
           break
+        case '/metrics': {
+          checkReader(request)
+          const format = formatOf(request.headers.accept)
+          const text = await options.metrics(format)
+          response.writeHead(200, { 'Content-Type': METRICS_TYPES[format] }).end(text)
+          break
+        }
         case '/healthz': {
           const wrong = notRunning()
           const isHealthy = wrong.length === 0
@@ -67,7 +81,7 @@ export async function serveNode(
           throw new MailroomError('MR_NOT_FOUND', { what: 'such path' })
       }
     } catch (error) {
-      if (isMailroomError(error, 'MR_FORBIDDEN')) onRefused(hostOf(request))
+      if (isMailroomError(error, 'MR_FORBIDDEN') && request.url === '/directory') onRefused(hostOf(request))
       if (!isMailroomError(error)) logger.error({ err: error, path: request.url }, 'bug')
       reply(response, statusOf(error), toWire(error))
     }
@@ -82,6 +96,20 @@ export async function serveNode(
       server.closeAllConnections()
       await closed
     },
+  }
+}
+
+/** Other nodes send the secret in a header of their own; a scraper can send a bearer token only, of either kind. */
+function createReaderCheck({ secret, readTokens }: Pick<NodeServerOptions, 'secret' | 'readTokens'>) {
+  const findSecret = createSecretFinder([[true, secret]])
+  const findBearer = createSecretFinder([secret, ...readTokens].map((one) => [true, one]))
+  return ({ headers }: IncomingMessage) => {
+    const bearer = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+    if (findSecret(String(headers[SECRET_HEADER] ?? '')) !== null) return
+    if (bearer !== undefined && findBearer(bearer) !== null) return
+    const reason =
+      'Expected `Authorization: Bearer` with the secret of the system (--secret), or a token that may read (--token, --read-token)'
+    throw new MailroomError('MR_FORBIDDEN', { reason })
   }
 }
 

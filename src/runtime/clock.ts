@@ -36,6 +36,48 @@ function monotonic(): number {
   return seconds * 1000 + nanoseconds / 1e6
 }
 
+/** All that is called every `periodMs`, by one timer. */
+class Ticks {
+  readonly #periodMs: number
+  readonly #works = new Set<{ work: () => void }>()
+  #dueAt = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(periodMs: number) {
+    this.#periodMs = periodMs
+  }
+
+  add(work: () => void): Cancel {
+    const own = { work }
+    this.#works.add(own)
+    if (this.#works.size === 1) {
+      this.#dueAt = this.#nextMultiple()
+      this.#schedule()
+    }
+    return () => {
+      if (this.#works.delete(own) && this.#works.size === 0) clearTimeout(this.#timer)
+    }
+  }
+
+  #nextMultiple(): number {
+    return (Math.floor(monotonic() / this.#periodMs) + 1) * this.#periodMs
+  }
+
+  #schedule(): void {
+    const delayMs = Math.max(1, Math.ceil(this.#dueAt - monotonic()))
+    this.#timer = setTimeout(() => this.#run(), delayMs).unref()
+  }
+
+  #run(): void {
+    // A timer may fire up to 1 ms early.
+    this.#dueAt = Math.max(this.#dueAt + this.#periodMs, this.#nextMultiple())
+    this.#schedule()
+    for (const own of [...this.#works]) if (this.#works.has(own)) own.work()
+  }
+}
+
+const ticksOf = new Map<number, Ticks>()
+
 /** The machine's own clocks: `now` is its wall clock, which may step forwards and backwards. */
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -47,20 +89,9 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer)
   },
   every(periodMs, work) {
-    const nextMultiple = () => (Math.floor(monotonic() / periodMs) + 1) * periodMs
-    let dueAt = nextMultiple()
-    let timer: NodeJS.Timeout
-    const schedule = () => {
-      timer = setTimeout(run, Math.max(1, Math.ceil(dueAt - monotonic()))).unref()
-    }
-    const run = () => {
-      // A timer may fire up to 1 ms early.
-      dueAt = Math.max(dueAt + periodMs, nextMultiple())
-      schedule()
-      work()
-    }
-    schedule()
-    return () => clearTimeout(timer)
+    const ticks = ticksOf.get(periodMs) ?? new Ticks(periodMs)
+    ticksOf.set(periodMs, ticks)
+    return ticks.add(work)
   },
   soon(work) {
     setImmediate(work)

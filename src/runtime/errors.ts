@@ -79,8 +79,14 @@ export const ERRORS = {
   MR_SCALE_REFUSED: permanent<{ role: string; count: number; limit: number; reason: string }>(
     ({ role, count, limit, reason }) => `Cannot run ${count} ${role} actors, at most ${limit}: ${reason}`,
   ),
-  MR_TOKEN_INVALID: permanent<object>(
-    () => 'This call needs the header Authorization: Bearer <the token Mailroom was started with>',
+  MR_TOKEN_INVALID: permanent<{ needs: string }>(({ needs }) => `This call needs ${needs}`),
+  MR_ROLE_FORBIDDEN: permanent<{ needed: string; role: string }>(
+    ({ needed, role }) =>
+      `This call needs ${needed === 'all' ? 'the role all' : `the role ${needed}, or all`}; its caller has the role ${role}`,
+  ),
+  MR_SIGN_INS_LIMITED: transient<{ limit: number; waitMs: number }>(
+    ({ limit, waitMs }) =>
+      `There were ${limit} sign-ins within a minute; the next one is taken in ${Math.ceil(waitMs / 1000)} s`,
   ),
   MR_FORBIDDEN: permanent<{ reason: string }>(({ reason }) => reason),
   MR_HOST_FORBIDDEN: permanent<{ got: string }>(
@@ -97,6 +103,9 @@ export const ERRORS = {
   ),
   MR_OVERLOADED: transient<{ what: string; limit: number }>(
     ({ what, limit }) => `Too many ${what} at once, at most ${limit}`,
+  ),
+  MR_READERS_FULL: transient<{ limit: number }>(
+    ({ limit }) => `${limit} readers of events are connected to this facade, as many as it takes`,
   ),
   MR_DRAINING: transient<{ name: string }>(({ name }) => `${name} is draining and takes nothing new`),
   MR_DEADLINE_EXPIRED: uncertain<{ what: string; deadlineMs: number }>(

@@ -1,10 +1,10 @@
 /**
  * Structured logs on stdout: one JSON line per event, readable lines on a terminal. A line is written within the call,
- * so a SIGKILL after it loses no line. The only file that imports pino.
+ * so a SIGKILL after it loses no line. The only file that imports pino. What makes lines readable is loaded for a terminal.
  */
+import { createRequire } from 'node:module'
 import type { Readable } from 'node:stream'
 import { type Logger, pino } from 'pino'
-import { prettyFactory } from 'pino-pretty'
 import { outputOf } from './output.ts'
 
 export type { Logger }
@@ -38,6 +38,12 @@ export function forwardOutput({
   if (stderr) outputOf(2).forward(stderr, (line) => `${line}\n`)
 }
 
-const readable: (line: string) => string = prettyFactory({
-  ...{ singleLine: true, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' },
-})
+let pretty: ((line: string) => string) | undefined
+
+function readable(line: string): string {
+  if (pretty === undefined) {
+    const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
+    pretty = prettyFactory({ singleLine: true, ignore: 'pid,hostname,node', translateTime: 'HH:MM:ss.l' })
+  }
+  return pretty(line)
+}

@@ -25,14 +25,24 @@ export function outputOf(fd: 1 | 2): Output {
   return output
 }
 
+/** Lines of this process that were dropped so far. */
+export function droppedLineCount(): number {
+  let count = 0
+  for (const output of outputs.values()) count += output.droppedCount
+  return count
+}
+
 class Output {
-  readonly isTerminal: boolean
+  /** Lines are for people. False where a program reads them. */
+  isTerminal: boolean
   /** Called when lines can be written again after `count` were dropped. */
   onDropped: (count: number) => void = () => {}
+  /** Lines that were dropped so far. */
+  droppedCount = 0
   readonly #fd: number
   readonly #lines: Buffer[] = []
   #bufferedBytes = 0
-  #droppedCount = 0
+  #untoldCount = 0
   #isRetrying = false
 
   constructor(fd: number) {
@@ -50,7 +60,8 @@ class Output {
     while (this.#bufferedBytes > BUFFER_BYTES && this.#lines.length > 2) {
       const [dropped] = this.#lines.splice(1, 1)
       this.#bufferedBytes -= dropped!.length
-      this.#droppedCount++
+      this.droppedCount++
+      this.#untoldCount++
     }
     if (!this.#isRetrying) this.#writeOrRetry()
   }
@@ -93,8 +104,8 @@ class Output {
   }
 
   #reportDropped(): void {
-    const count = this.#droppedCount
-    this.#droppedCount = 0
+    const count = this.#untoldCount
+    this.#untoldCount = 0
     if (count > 0) this.onDropped(count)
   }
 
@@ -105,7 +116,7 @@ class Output {
     for (;;) {
       const before = this.#bufferedBytes
       const result = this.#tryWrite()
-      if (result === 'all' && this.#droppedCount === 0) return
+      if (result === 'all' && this.#untoldCount === 0) return
       if (result === 'all') this.#reportDropped()
       if (result === 'broken') return
       const now = systemClock.monotonic()

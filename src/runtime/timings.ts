@@ -49,8 +49,12 @@ export const PAUSE_TOLD_MS = 5 * SECOND_MS
 export const PAUSE_CHECK_MS = 100
 /** How often it looks. */
 export const REPEAT_CHECK_MS = 20
-/** The first ten refusals of a source in this time are logged one by one, the others are counted. */
-export const SOURCE_LOG_MS = SECOND_MS
+/** The first ten refusals of a source, or of changes, in this time are logged one by one, the others are counted. */
+export const REFUSAL_LOG_MS = SECOND_MS
+/** A browser that has signed in has to do so again after this long. */
+export const SESSION_MS = 12 * 60 * MINUTE_MS
+/** A facade takes ten sign-ins in this time. */
+export const SIGN_IN_WINDOW_MS = MINUTE_MS
 
 // ── The node's time ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,6 +103,27 @@ export const STREAM_RETRY_MAX_MS = 500
 /** What a refused client still sends is read for this long, so that a reset does not overtake the answer. */
 export const LINGER_MS = SECOND_MS
 
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A facade whose readers follow the log or the lanes asks for what is new this often. */
+export const FOLLOW_MS = 100
+/** Readers of `stats` are given the figures this often. */
+export const STATS_MS = SECOND_MS
+/** Pause before it asks again while there was more than an answer holds. */
+export const FOLLOW_ON_MS = FOLLOW_MS / 10
+/** A new reader of events waits this long for the facade to read what happens. */
+export const FOLLOW_READY_MS = SECOND_MS
+/** A messages actor keeps what a lane settles for this long after a facade has asked for it. */
+export const RECENT_KEPT_MS = 10 * SECOND_MS
+/** Pause before a facade repeats a read for a reader that resumes. */
+export const FOLLOW_RETRY_MS = 250
+/** What was given to readers lately is kept for this long, for a reader that resumes meanwhile. */
+export const EMITTED_KEPT_MS = 5 * SECOND_MS
+/** A reader of events gets a comment this often. */
+export const EVENTS_COMMENT_MS = STREAM_PULSE_MS
+/** What a reader of events is told to wait before it connects again. */
+export const EVENTS_RETRY_MS = SECOND_MS
+
 // ── Draining ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A draining facade answers with `Connection: close` for this long before it stops listening. */
@@ -143,6 +168,10 @@ export const PORT_CHECK_MS = 100
 
 /** A worker sends its status at least this often. */
 export const HEARTBEAT_MS = SECOND_MS
+/** How often the room on the disk is measured for the figures. */
+export const DISK_FIGURES_MS = 5 * HEARTBEAT_MS
+/** For how long the figures of each second are kept, for the charts of the dashboard. */
+export const HISTORY_MS = 15 * MINUTE_MS
 /** How often a worker checks what it lacks: it sends a change at once. `/readyz` follows within this time. */
 export const MISSING_CHECK_MS = HEARTBEAT_MS / 4
 /** What a node lacks for longer than this is logged. */
@@ -204,6 +233,8 @@ export const INTERNAL_KEEP_ALIVE_MS = MINUTE_MS
 export const CONNECT_TIMEOUT_MS = SECOND_MS
 /** The facade redrives, or changes dead letters in bulk, for this long in one request. */
 export const BULK_SLICE_MS = ASK_TIMEOUT_MS
+/** A logging actor searches the log for this long in one call. */
+export const SEARCH_SLICE_MS = Math.floor(BULK_SLICE_MS / 10)
 /** Each node asks the others this often; three polls without an answer: unreachable, five: forgotten. */
 export const NODE_POLL_MS = SECOND_MS
 /** Another node must answer within this time. */
@@ -324,6 +355,8 @@ export const WAKE_POLL_MS = 500
 export const CLI_CONNECT_MS = 3 * SECOND_MS
 /** A client command gives up after this much silence; for scaling and restarting it waits without limit. */
 export const CLI_SILENCE_MS = 10 * SECOND_MS
+/** `mailroom tail` connects again after this much silence: two comments and more have not come. */
+export const CLI_EVENTS_SILENCE_MS = 2 * EVENTS_COMMENT_MS + CLI_SILENCE_MS
 /** Pause before a client command tries a call again; it doubles with each try. */
 export const CLI_RETRY_MIN_MS = 200
 /** The longest such pause. */

@@ -6,7 +6,7 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Sources } from '../inbox/source.ts'
-import { ROLES, type Role } from '../runtime/cluster/directory.ts'
+import { MAX_ACTORS, ROLES, type Role } from '../runtime/cluster/directory.ts'
 import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
 import {
   BATCH_MAX_COUNT,
@@ -39,12 +39,15 @@ import {
 } from './setting-values.ts'
 import { type Invocation, readSettings, type Setting, settingsOf } from './settings-reader.ts'
 
-/** The most actors of one role on a node. */
-export const MAX_ACTORS = 64
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 const MiB = 1024 * 1024
 const NODE_NAME = /^[A-Za-z0-9._-]{1,253}$/
+/** As `GET /events` takes them; it says by name what it does not know. */
+const TOPIC_LIST = /^[a-z]+(,[a-z]+)*$/
+const CURSOR = /^[0-9a-z-]{1,64}$/
 const REASON = new RegExp(`^.{1,${REASON_MAX_CHARACTERS}}$`, 's')
+const BASE_PATH = /^(\/[\w.~-]{1,100}){1,10}$/
+const BASE_PATH_WORDS = 'a path without a slash at its end, such as /mailroom'
 const NODE_NAME_WORDS = '1 to 253 letters, digits, dots, dashes and underscores'
 
 const actors = (role: Role, count: string) =>
@@ -72,7 +75,13 @@ const nodeSchema = z.object({
     keepAliveMs: duration('1s', '1h')
       .prefault('95s')
       .describe('how long a connection of a client may be idle'),
-    token: secret('TOKEN').describe('secret that every call must carry as Authorization: Bearer'),
+    /** Null: none. */
+    basePath: optional(text(BASE_PATH, BASE_PATH_WORDS, '/PATH')).describe(
+      'path that a proxy leaves before every path; calls are answered with and without it',
+    ),
+    token: secret('TOKEN').describe('secret that allows every call, sent as Authorization: Bearer'),
+    readToken: secret('TOKEN').describe('secret that allows every read, and nothing else; needs --token'),
+    postToken: secret('TOKEN').describe('secret that allows POST /messages, and nothing else; needs --token'),
     open: yesNo.describe(
       'listen beyond this machine without a token: anyone who reaches it may post, read, scale',
     ),
@@ -159,6 +168,7 @@ const nodeSchema = z.object({
   }),
   ...under('Logs', {
     logLevel: oneOf(LOG_LEVELS, 'LEVEL').prefault('info').describe(LOG_LEVELS.join(', ')),
+    json: yesNo.describe('log lines as JSON on a terminal, too'),
   }),
 })
 
@@ -195,7 +205,7 @@ export type NodeConfig = Config & {
 const clientSchema = z.object({
   url: apiUrl.prefault('http://127.0.0.1:8080').describe('URL of the node'),
   token: secret('TOKEN', 1).describe(
-    'token of the node; better in MAILROOM_TOKEN, which other users of the machine cannot see',
+    'a token of the node whose role allows the command; better in MAILROOM_TOKEN, which other users of the machine cannot see',
   ),
   json: yesNo.describe('print JSON, for scripts'),
   watch: yesNo.describe('repeat every second, with rates, until q or Ctrl-C'),
@@ -218,6 +228,12 @@ const clientSchema = z.object({
   ),
   yes: yesNo.describe('delete without asking'),
   confirm: yesNo.describe('confirm the losses: no node reports them any more'),
+  only: optional(text(TOPIC_LIST, 'names with commas between them', 'LIST')).describe(
+    'only these: some of logged, delivered, dead, actor, stats, with commas between them',
+  ),
+  after: optional(text(CURSOR, 'a cursor of GET /events', 'CURSOR')).describe(
+    'first what has happened since this cursor, the id of an event',
+  ),
   since: optional(messageId).describe('only messages younger than this one'),
   sources: optional(existingFile).describe('the file of sources that the node was started with'),
 })
@@ -263,6 +279,24 @@ function isOwn(url: string, { host, port }: Pick<Config, 'host' | 'port'>): bool
   return targetPort === port && (name === host || isLoopback(name))
 }
 
+function* wrongTokens({ token, readToken, postToken }: Config): Generator<string> {
+  const flags = [
+    ['--token', token],
+    ['--read-token', readToken],
+    ['--post-token', postToken],
+  ] as const
+  const given = flags.filter(([, one]) => one !== null)
+  if (token === null && given.length > 0) {
+    const [flag] = given[0]!
+    yield `Expected \`--token\` to be given with \`${flag}\`: nobody could scale, restart or change anything without it`
+  }
+  for (const [index, [flag, one]] of given.entries()) {
+    const same = given.slice(0, index).find(([, other]) => other === one)
+    if (same !== undefined)
+      yield `Expected \`${flag}\` to be another than \`${same[0]}\`: a token gives one role`
+  }
+}
+
 function* contradictions(config: Config): Generator<string> {
   if (config.forward !== null && config.handler !== null) {
     yield 'Expected `--forward` or `--handler`, got both: a message is forwarded or handled'
@@ -282,6 +316,7 @@ function* contradictions(config: Config): Generator<string> {
   if (counts.facade > 0 && !isLoopback(host) && token === null && !open) {
     yield `Expected \`--token\` to be given: ${host} can be reached from beyond this machine. To let anyone who reaches it post, read and scale, say \`--open\``
   }
+  yield* wrongTokens(config)
   if (retryMinMs > retryMaxMs) {
     yield `Expected \`--retry-min\` to be at most \`--retry-max\`, which is ${retryMaxMs} ms, got ${retryMinMs} ms`
   }

@@ -1,5 +1,6 @@
-/** Which dead letters are meant: by source, by reason, by the time of death. */
+/** Which dead letters are meant: by source, by reason, by group, by the time of death. */
 import { contentOf } from './content.ts'
+import { groupNameOf } from './dead-groups.ts'
 import type { Dead, DeadFilter } from './ports.ts'
 
 /** The name of a source. */
@@ -11,12 +12,13 @@ export const REASON_MAX_CHARACTERS = 1000
 
 /** True when a filter means a dead letter. @param letter `text`: the stored text, or its head with the line feed. */
 export function isMeant(
-  { source, reason = '', diedBefore = Number.POSITIVE_INFINITY }: DeadFilter,
-  letter: Pick<Dead, 'text' | 'reason' | 'deadAt'>,
+  { source, reason = '', group, diedBefore = Number.POSITIVE_INFINITY }: DeadFilter,
+  letter: Pick<Dead, 'text' | 'reason' | 'lastError' | 'deadAt'>,
 ): boolean {
   return (
     letter.deadAt < diedBefore &&
     letter.reason.startsWith(reason) &&
+    (group === undefined || groupNameOf(letter) === group) &&
     (source === undefined || contentOf(letter.text).source === source)
   )
 }

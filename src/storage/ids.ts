@@ -14,9 +14,12 @@ const MAX_TIME = 2 ** 48 - 1
 export const MIN_ID = '0'.repeat(26)
 export const MAX_ID = `7${'Z'.repeat(25)}`
 
-/** True for a string that can be a message's id: a ULID in upper case. */
+/** A message's id: a ULID in upper case. */
+export const ID_PATTERN = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
+
+/** True for a string that can be a message's id. */
 export function isId(value: string): boolean {
-  return /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(value)
+  return ID_PATTERN.test(value)
 }
 
 /**

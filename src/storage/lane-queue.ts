@@ -4,10 +4,14 @@ import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Queue,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Whereabouts,
@@ -21,9 +25,12 @@ type CallOfLane =
   | 'settle'
   | 'find'
   | 'delivered'
+  | 'deliveredSince'
+  | 'deadSince'
   | 'depth'
   | 'dead'
   | 'sift'
+  | 'groupDead'
   | 'replay'
   | 'purge'
 
@@ -69,6 +76,14 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
     return this.in(lane, (held) => held.delivered(range))
   }
 
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    return this.in(lane, (held) => held.deliveredSince(from, limit))
+  }
+
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    return this.in(lane, (held) => held.deadSince(from, limit))
+  }
+
   depth(lane: number): Promise<Depth> {
     return this.in(lane, (held) => held.depth())
   }
@@ -79,6 +94,10 @@ export abstract class LaneQueue<L extends Held> implements Pick<Queue, CallOfLan
 
   sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
     return this.in(lane, (held) => held.sift(range, filter))
+  }
+
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.in(lane, (held) => held.groupDead(range))
   }
 
   replay(lane: number, ids: readonly string[]): Promise<number> {

@@ -11,7 +11,7 @@
  * durably before it acts on it.
  */
 import { MAX_DEATHS } from './limits.ts'
-import type { Dead, Delivered, Settlement, Whereabouts } from './ports.ts'
+import type { Claimed, Dead, Delivered, Settlement, Whereabouts } from './ports.ts'
 
 /** What is known of a message that was started, is to be retried, or was replayed. */
 export interface Attempts {
@@ -25,6 +25,8 @@ export interface Attempts {
   open: boolean
   /** Its handler may have ended a worker: the next start is alone in a process. */
   suspect: boolean
+  /** When it was replayed last (ms since 1970); 0: never. */
+  replayedAt: number
   /** Empty while no attempt has failed. */
   firstError: string
   lastError: string
@@ -44,9 +46,23 @@ export type Fate =
   | { is: 'waiting'; attempts: Attempts }
   | { is: 'dead'; letter: Letter }
 
-/** Of a message that was never started, or was replayed. */
+/** Of a message that was never started. */
 export const UNSTARTED: Attempts = {
-  ...{ starts: 0, deaths: 0, dueAt: 0, open: false, suspect: false, firstError: '', lastError: '' },
+  ...{ starts: 0, deaths: 0, dueAt: 0, open: false, suspect: false, replayedAt: 0 },
+  ...{ firstError: '', lastError: '' },
+}
+
+/** What a claim says of a message that was never started. */
+export const CLAIMED_FIRST: Omit<Claimed, 'id' | 'text'> = claimedOf(UNSTARTED)
+
+/** What a claim says of a message that was started before, or replayed. */
+export function claimedOf({
+  starts,
+  deaths,
+  suspect,
+  replayedAt,
+}: Pick<Attempts, 'starts' | 'deaths' | 'suspect' | 'replayedAt'>): Omit<Claimed, 'id' | 'text'> {
+  return { starts, deaths, suspect, replayedAt }
 }
 
 /** The attempts of a message that is delivered now. Without a handler it counts as one. */
@@ -76,7 +92,8 @@ export function settledAs(settlement: Settlement, now: number, known: Attempts =
       return { is: 'delivered', attempts: attemptsOf(known) }
     case 'retry': {
       const { delayMs, error, isDeath = false } = settlement
-      const counts = { starts, deaths: deaths + Number(isDeath), suspect: isDeath }
+      const { replayedAt } = known
+      const counts = { starts, deaths: deaths + Number(isDeath), suspect: isDeath, replayedAt }
       const dueAt = now + delayMs
       return { is: 'waiting', attempts: { ...UNSTARTED, ...counts, dueAt, ...errorsOf(known, error) } }
     }

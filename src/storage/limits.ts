@@ -19,6 +19,14 @@ export const BATCH_MAX_COUNT = 1000
 export const BATCH_MAX_BYTES = MiB
 /** The most items of one page. */
 export const PAGE_MAX_COUNT = 1000
+/** Messages of the log that one call with a filter looks at. */
+export const SEARCH_MAX_COUNT = 10 * PAGE_MAX_COUNT
+/** The most characters of a preview. */
+export const PREVIEW_MAX_CHARACTERS = 1000
+/** The most characters that a search looks for. */
+export const CONTAINS_MAX_CHARACTERS = 200
+/** Groups of dead letters in one answer. */
+export const DEAD_GROUPS_MAX = 100
 /** The texts of one page in an actor's answer. A page ends early when its texts reach this size. */
 export const PAGE_MAX_BYTES = BATCH_MAX_BYTES / 2
 /** Texts that a lane's holder brings into memory with one claim. */

@@ -5,7 +5,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { ClusterReport, JournalReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
 import type { JournaledBackend } from './journal.ts'
 import type { LaneReport } from './lane-choice.ts'
-import type { LaneBatch } from './ports.ts'
+import type { LaneBatch, StoreMeter } from './ports.ts'
 
 /** What a process asks of the backend. */
 export interface BackendOptions {
@@ -40,6 +40,7 @@ export interface BackendOptions {
   journal: boolean
   /** The embedded log, or the journal, cannot be written any more by this process, which must end. */
   onBroken: (error: unknown) => void
+  meter: StoreMeter
   /** Actors of this one's role in the system. */
   writerCount: () => number
   /** True while the directory says that another actor holds a lane. */

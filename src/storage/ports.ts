@@ -16,6 +16,17 @@ export interface Message {
   text: string
 }
 
+/** The beginning of a message's body: of `text`, or of `base64` when the body is not UTF-8. */
+export interface Preview {
+  text?: string
+  base64?: string
+  /** Of the whole body. */
+  bytes: number
+  /** The source that took it in, and its Content-Type, where they are known. */
+  source?: string
+  type?: string
+}
+
 /** UTF-8 bytes of all texts together. */
 export function textBytesOf(messages: readonly { text: string }[]): number {
   let bytes = 0
@@ -65,6 +76,26 @@ export interface Range {
   limit: number
 }
 
+/**
+ * How far a follower of the log has come. It begins with `after` alone: all messages with ids above that one. What else is
+ * in it is the backend's affair.
+ */
+export interface LogPosition {
+  after: string
+  /** Embedded: by log file, the last row that was read. */
+  rows?: Record<string, number>
+  /** Hazelcast: entries above `after` that were read. */
+  seen?: string[]
+}
+
+/** What a follower of the log is given. */
+export interface LogPart {
+  messages: Logged[]
+  position: LogPosition
+  /** There was no more. */
+  isEnd: boolean
+}
+
 /** The log: every message ever acknowledged, younger than the retention. */
 export interface Log {
   /**
@@ -79,6 +110,14 @@ export interface Log {
   /** One page by id; cost grows with `limit`, not with the log or the depth. */
   page(range: Range): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
+  /**
+   * What was stored after a position, in no order of ids: a message that is stored late is not missed, whatever its id.
+   * Those around `after` may be given twice.
+   *
+   * @param limit Of messages, about; fewer when their texts reach `PAGE_MAX_BYTES`.
+   * @throws {MailroomError} `MR_STORE_UNAVAILABLE`
+   */
+  follow(position: LogPosition, limit: number): Promise<LogPart>
   /**
    * Puts those of these messages into the log that it lacks, where their text is known, durably when it resolves.
    * Idempotent. On the embedded backend it has nothing to do: the log row is the queue's entry.
@@ -97,6 +136,8 @@ export interface Claimed extends Message {
   deaths: number
   /** A start of it was open when its holder died. Run it alone: it may be a poison message. */
   suspect: boolean
+  /** When it was replayed last (ms since 1970); 0: never. */
+  replayedAt: number
 }
 
 /** The outcome of a claimed message. */
@@ -129,14 +170,58 @@ export interface Dead extends Message {
   deadAt: number
 }
 
+/** A place in a lane's deliveries, or dead letters, by time. */
+export interface SettledPlace {
+  /** ms since 1970 */
+  at: number
+  id: string
+}
+
+/** A delivery, without its text. */
+export interface DeliveredHead extends Omit<Delivered, 'text'> {
+  preview: Preview
+}
+
+/** A dead letter, without its text. */
+export interface DeadHead extends Omit<Dead, 'text'> {
+  preview: Preview
+}
+
 /** A filter of dead letters. An absent field stands for any. */
 export interface DeadFilter {
   /** The name of the source that took the message in. A message posted to `/messages` has none. */
   source?: string
   /** What the reason begins with. */
   reason?: string
+  /** The name of its group. */
+  group?: string
   /** They died before this instant (ms since 1970). */
   diedBefore?: number
+}
+
+/** Dead letters with one reason whose last errors have the same first line but for their numbers. */
+export interface DeadGroup {
+  /** Its name: a hash of reason and error. */
+  group: string
+  /** Up to 200 characters of it. */
+  reason: string
+  /** The same of the first line of the last error; each number is a `#`. */
+  error: string
+  count: number
+  /** The id of one of them. */
+  example: string
+  /** When the first and the last of them died, ms since 1970. */
+  oldestAt: number
+  newestAt: number
+}
+
+/** The groups of a range of dead letters. */
+export interface DeadGroups {
+  groups: DeadGroup[]
+  /** Letters that were counted. */
+  counted: number
+  /** The id of the last of them; null at the end. */
+  last: string | null
 }
 
 /** A dead letter that was looked at. */
@@ -168,6 +253,8 @@ export interface Whereabouts {
 export interface Depth {
   waiting: number
   inHand: number
+  /** Of these together: messages that failed, or met an outage, and wait for their next attempt or for a slot. */
+  retrying: number
   dead: number
   oldestAt: number | null
 }
@@ -237,6 +324,15 @@ export interface Queue {
   setPaused(paused: boolean): Promise<void>
   /** One page of a lane's delivered list. */
   delivered(lane: number, range: Range): Promise<Delivered[]>
+  /**
+   * The first deliveries of a lane behind a place, by `deliveredAt` and id; `limit` of them (1 to 1,000), or fewer. None: it
+   * is the end. A delivery becomes visible up to a call's deadline after its `deliveredAt`.
+   *
+   * @remarks On Hazelcast each page reads the lane's whole list.
+   */
+  deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]>
+  /** The same of dead letters, by `deadAt` and id. */
+  deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]>
   depth(lane: number): Promise<Depth>
   /** One page of a lane's dead letters after `after` (exclusive, or from the start), oldest first; shorter as of a `Range`. */
   dead(lane: number, range: { after?: string; limit: number }): Promise<Dead[]>
@@ -245,6 +341,11 @@ export interface Queue {
    * filter does not ask for a source. Fewer than `limit` only at the end.
    */
   sift(lane: number, range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]>
+  /**
+   * Counts up to `limit` of a lane's dead letters after `after` (exclusive), oldest first, by group; fewer where reading
+   * them takes long, but one at least. Reads no texts where the store can leave them out.
+   */
+  groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups>
   /**
    * Makes those of these messages pending again that are dead letters, their attempts at 0, durably when it resolves.
    * When it throws, some of them may be pending.
@@ -300,6 +401,14 @@ export interface ClusterState {
   /** One copy of all that the cluster holds, about, and the most it may be: then posts are refused. */
   heldBytes: number | null
   limitBytes: number | null
+}
+
+/** Is told what a backend does, for the figures. */
+export interface StoreMeter {
+  /** A durable write to the log took so long, and has so many messages. */
+  logged(tookMs: number, messageCount: number): void
+  /** Messages became dead letters because they had ended their workers too often. */
+  buried(count: number): void
 }
 
 /** A backend: both ports. */

@@ -9,10 +9,18 @@ import { assertNothingWrong } from '../support/checker.ts'
 import { flagsOf } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
+import { sumOf } from '../support/metrics-text.ts'
 import { System, sleep } from '../support/system.ts'
 
+const SECRET = 'a-secret-of-all-nodes'
+
 /** A facade and two logging actors on one node, a messages actor on each of two others. */
-async function threeNodes(context: TestContext): Promise<{ front: System; back: [System, System] }> {
+async function threeNodes(context: TestContext): Promise<{
+  front: System
+  back: [System, System]
+  /** What `GET /metrics` of each node's internal port answers. */
+  metrics: () => Promise<string[]>
+}> {
   const [logging, queue] = await Promise.all([
     clusterFor(context, 'logging', 1),
     clusterFor(context, 'queue', 1),
@@ -22,7 +30,7 @@ async function threeNodes(context: TestContext): Promise<{ front: System; back: 
   const begin = (index: number, counts: string[]) =>
     System.spawned(context, [
       ...flagsOf(logging, queue),
-      ...['--peers', peers, '--secret', 'a secret of all nodes'.replaceAll(' ', '-')],
+      ...['--peers', peers, '--secret', SECRET],
       ...['--node', `node-${index}`, '--internal-port', String(ports[index])],
       ...counts,
     ])
@@ -31,7 +39,14 @@ async function threeNodes(context: TestContext): Promise<{ front: System; back: 
   const back = [await begin(1, messagesOnly), await begin(2, messagesOnly)] as [System, System]
   await front.ready()
   await front.until('it sees both', async () => (await front.messagesActors()).length === 2)
-  return { front, back }
+  const metrics = () =>
+    Promise.all(
+      ports.map(async (port) => {
+        const headers = { authorization: `Bearer ${SECRET}`, connection: 'close' }
+        return (await fetch(`http://127.0.0.1:${port}/metrics`, { headers })).text()
+      }),
+    )
+  return { front, back, metrics }
 }
 
 /** Every process of a node. */
@@ -43,6 +58,39 @@ async function pidsOf(front: System, node: System, name: string): Promise<number
 }
 
 onMembers(() => {
+  test('the metrics of all nodes add up to what was posted: nothing is missing, nothing counted twice', async (context) => {
+    const { front, metrics } = await threeNodes(context)
+    const count = 40
+    for (let each = 0; each < count; each++) {
+      const headers = { 'Content-Type': 'text/plain', 'Idempotency-Key': `key-${each % (count / 2)}` }
+      const response = await fetch(`${front.url}/messages`, { method: 'POST', headers, body: `text` })
+      assert.equal(response.status, 201, await response.text())
+    }
+    const sums = async () => {
+      const texts = await metrics()
+      return [
+        'mailroom_messages_accepted_total',
+        'mailroom_key_replays_total',
+        'mailroom_log_batch_messages_sum',
+        'mailroom_delivered_total',
+        'mailroom_delivery_latency_seconds_count',
+        'mailroom_accept_duration_seconds_count',
+      ].map((name) => texts.reduce((sum, text) => sum + sumOf(text, name), 0))
+    }
+    await front.until('all has been told', async () => {
+      const [accepted, replays, logged, delivered, latencies, posts] = await sums()
+      return (
+        accepted === count / 2 &&
+        replays === count / 2 &&
+        // A repeat may take the steps of the first once more.
+        logged! >= count / 2 &&
+        delivered === count / 2 &&
+        latencies === count / 2 &&
+        posts === count
+      )
+    })
+  })
+
   test('clocks of two nodes 4 s apart: both take posts, and name the other’s in /readyz', async (context) => {
     const [logging, queue] = await Promise.all([
       clusterFor(context, 'logging', 1),

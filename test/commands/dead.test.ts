@@ -33,14 +33,19 @@ test('list shows one letter a line, oldest first, over all pages', async (t) => 
   assert.deepEqual([code, stderr], [0, ''])
   const lines = stdout.trimEnd().split('\n')
   assert.equal(lines.length, 1001)
-  assert.equal(lines[0], `${idOf(1)}  2026-01-01T00:00:00.000Z  5x  "Error: last"  "text 1"`)
+  assert.equal(
+    lines[0],
+    `${idOf(1)}  2026-01-01T00:00:00.000Z  5x  "The handler failed 5 times"  "Error: last"  "text 1"`,
+  )
   assert.match(lines[1000]!, new RegExp(`^${idOf(1001)} `))
 })
 
 test('list shortens long texts and errors and escapes control characters', async (t) => {
   const { dead } = await withLetters(t, 1, { text: `\x1b[2J${'x'.repeat(100)}`, lastError: '\u202eevil\n' })
   const { stdout } = await dead('list')
-  assert.equal(stdout.slice(stdout.indexOf('5x')), `5x  "\\u202eevil\\n"  "\\u001b[2J${'x'.repeat(56)}…"\n`)
+  const reason = '"The handler failed 5 times"'
+  const [error, text] = ['"\\u202eevil\\n"', `"\\u001b[2J${'x'.repeat(56)}…"`]
+  assert.equal(stdout.slice(stdout.indexOf('5x')), `5x  ${reason}  ${error}  ${text}\n`)
 })
 
 test('list --json prints whole letters, one a line', async (t) => {

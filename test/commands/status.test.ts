@@ -16,7 +16,10 @@ test('status prints the readiness and the actors', async (t) => {
   const { server } = await startApi(t)
   const { code, stdout, stderr } = await runHere(['status', '--url', `http://127.0.0.1:${server.port}/`])
   assert.deepEqual([code, stderr], [0, ''])
-  assert.match(stdout, /^Ready\n\nACTOR .*\nfacade-1 +ready .*\nmessages-1 +draining .*\nmessages-2 .*\n$/)
+  assert.match(
+    stdout,
+    /^Ready\nFailures: 4 messages wait for another attempt; .*\n\nACTOR .*\nfacade-1 +ready .*\nmessages-1 +draining .*\nmessages-2 .*\n$/,
+  )
 })
 
 test('status names what is missing and damaged, and what it warns of, and exits with code 0', async (t) => {
@@ -28,8 +31,32 @@ test('status names what is missing and damaged, and what it warns of, and exits 
   assert.equal(code, 0)
   assert.match(
     stdout,
-    /^Not ready: a ready logging actor; messages-1: it keeps crashing\nDamaged: home-3.db was damaged.*\nWarnings: the wall clock says 1970\n\nACTOR/,
+    /^Not ready: a ready logging actor; messages-1: it keeps crashing\nDamaged: home-3.db was damaged.*\nFailures: .*\nWarnings: the wall clock says 1970\n\nACTOR/,
   )
+})
+
+test('status says how many messages wait for another attempt, and the last error of each target', async (t) => {
+  const { node } = await FakeNode.start(t)
+  const failure = (target: string, seconds: number, error: string) => {
+    return { target, at: new Date(Date.now() - seconds * 1000).toISOString(), error }
+  }
+  const actors = [
+    { ...ACTOR, retrying: 3, dead: 0, lastFailure: failure('http://there/', 300, 'Answered 400') },
+    { ...ACTOR, retrying: 4, dead: 0, lastFailure: failure('http://there/', 200, 'Answered \x1b 500') },
+    { ...ACTOR, retrying: 0, dead: 0, lastFailure: failure('the handler', 7200, 'Error: no') },
+    { ...ACTOR, lastFailure: null },
+  ]
+  const shown = async (some: object[]) => {
+    node.script = ({ path }) => {
+      return { status: 200, body: path === '/readyz' ? { status: 'ready', missing: [] } : some }
+    }
+    return (await runHere(['status', '--url', node.url])).stdout.split('\n')[1]
+  }
+  const last = 'the last failure of http://there/, 3 min ago: "Answered \\u001b 500"'
+  const handler = 'the last failure of the handler, 2 h ago: "Error: no"'
+  assert.equal(await shown(actors), `Failures: 7 messages wait for another attempt; ${last}; ${handler}`)
+  assert.equal(await shown([{ ...actors[2], dead: 1 }]), `Failures: ${handler}`)
+  assert.equal(await shown([actors[2]!]), '', 'all has been delivered since')
 })
 
 test('status --json prints the answer of GET /actors on one line', async (t) => {
@@ -45,7 +72,7 @@ test('on a terminal status colours actors that are not ready', async (t) => {
   facade.missingThings.push('a ready logging actor')
   const env = { FORCE_COLOR: '1', MAILROOM_URL: `http://127.0.0.1:${server.port}` }
   const { stdout } = await runHere(['status'], { env })
-  const [title, , heads, ready, draining] = stdout.split('\n')
+  const [title, , , heads, ready, draining] = stdout.split('\n')
   assert.equal(title, '\x1b[31mNot ready: a ready logging actor\x1b[39m')
   assert.ok(heads!.startsWith('\x1b[1mACTOR'), heads)
   assert.equal(ready, stripVTControlCharacters(ready!))
@@ -118,7 +145,7 @@ describe('status --watch polls every second', { concurrency: true }, () => {
 test('status exits with code 1 when its first poll fails', async (t) => {
   const { node } = await FakeNode.start(t)
   script(node, () => refusal(503, 'MR_DRAINING', 'The node is draining'))
-  for (const flags of [[], ['--watch'], ['--json']]) {
+  for (const flags of [[], ['--watch']]) {
     const { code, stdout, stderr } = await runHere(['status', ...flags, '--timeout', '0s', '--url', node.url])
     assert.deepEqual([code, stdout, stderr], [1, '', 'mailroom: The node is draining (MR_DRAINING)\n'])
   }

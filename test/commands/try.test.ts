@@ -50,7 +50,12 @@ test('try shows the signed request, the answer and where to look next', async (t
   assert.ok(lines.some((line) => /^x-hub-signature-256: sha256=[\da-f]{64}$/.test(line)))
   assert.equal(body, text)
   assert.match(answer!, new RegExp(`^200 \\{"id":"${message!.id}"`))
-  assert.equal(stderr, `\nIt is stored. What became of it: curl '${url}/messages/${message!.id}?wait=30'\n`)
+  const look = `curl '${url}/messages/${message!.id}?wait=30'`
+  assert.equal(stderr, `\nIt is stored. What became of it: ${look}\n`)
+  const token = 'the-token-of-the-operator'
+  const withToken = await tryOut('form', '--token', token)
+  assert.match(withToken.stderr, /\?wait=30' -H "Authorization: Bearer \$MAILROOM_TOKEN"\n$/)
+  assert.ok(!(withToken.stdout + withToken.stderr).includes(token))
   assert.ok(!(stdout + stderr).includes(SECRET))
 })
 

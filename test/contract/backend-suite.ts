@@ -13,9 +13,12 @@ import {
   type Batch,
   type Claimed,
   type DeadFilter,
+  type DeliveredHead,
   type LaneBatch,
+  type LogPosition,
   type Queue,
   type Range,
+  type SettledPlace,
   type Stored,
   textBytesOf,
 } from '../../src/storage/ports.ts'
@@ -166,6 +169,42 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
             assert.deepEqual(order === 'up' ? read : read.toReversed(), all)
           }
         }
+      })
+
+      test('a follower is given all that several logging actors store, in parts, also with smaller ids', async () => {
+        const other = await bed.logging(2)
+        const batches = Array.from({ length: 6 }, (_, index) => batchOf([`${index} a`, `${index} b`]))
+        const late = batches.splice(1, 1)[0]!
+        let position: LogPosition = { after: MIN_ID }
+        const given: string[] = []
+        const follow = async () => {
+          for (let isEnd = false; !isEnd; ) {
+            const part = await logging.log.follow(position, 3)
+            given.push(...part.messages.map(({ id, text }) => `${id} ${text}`))
+            position = part.position
+            isEnd = part.isEnd
+          }
+        }
+        await follow()
+        assert.deepEqual(given, [])
+        for (const [index, batch] of batches.entries()) {
+          await (index % 2 === 0 ? logging : other).log.append(batch)
+          if (index % 2 === 0) await follow()
+        }
+        await other.log.append(late)
+        await follow()
+        await follow()
+        const all = [...batches, late].flatMap(({ messages }) =>
+          messages.map(({ id, text }) => `${id} ${text}`),
+        )
+        assert.deepEqual(given.sort(), all.sort(), 'each once')
+        const since = batches[1]!.messages[1]!.id
+        const part = await logging.log.follow({ after: since }, 1000)
+        const ids = part.messages.map(({ id }) => id)
+        for (const { messages } of batches.slice(2))
+          for (const { id } of messages) assert.ok(ids.includes(id), 'what has a greater id is given')
+        assert.ok(ids.every((id) => id > since))
+        assert.equal(part.isEnd, true)
       })
 
       test('keeps an id once, whichever logging actor appended it', async () => {
@@ -331,6 +370,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         await assert.rejects(queue.depth(LANE), elsewhere)
         await assert.rejects(queue.dead(LANE, { limit: 1 }), elsewhere)
         await assert.rejects(queue.sift(LANE, { after: MIN_ID, limit: 1 }, {}), elsewhere)
+        await assert.rejects(queue.groupDead(LANE, { after: MIN_ID, limit: 1 }), elsewhere)
         await assert.rejects(queue.replay(LANE, [id]), elsewhere)
         await assert.rejects(queue.purge(LANE, [id]), elsewhere)
         await assert.rejects(queue.redrive(LANE, [{ id, text: 'a' }]), elsewhere)
@@ -447,6 +487,41 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await page({ limit: 9, after: ids[1], before: ids[4] }), 'cd')
       })
 
+      test('deliveries are read by the time of their delivery, behind a place, page by page', async () => {
+        const ids = await append(...'abcdefgh')
+        await claimAll(messages.queue, LANE, 8)
+        const order = [[7], [0, 1, 2], [5, 3], [4, 6]].map((some) => some.map((index) => ids[index]!))
+        for (const some of order) {
+          await messages.queue.settle(LANE, done(some.map((id) => ({ id }))))
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        const read = async (from: SettledPlace, limit: number) => {
+          const all: DeliveredHead[] = []
+          for (let place = from; ; ) {
+            const page = await messages.queue.deliveredSince(LANE, place, limit)
+            assert.ok(page.length <= limit)
+            all.push(...page)
+            const last = page.at(-1)
+            if (last === undefined) return all
+            place = { at: last.deliveredAt, id: last.id }
+          }
+        }
+        const all = await read({ at: 0, id: '' }, 2)
+        assert.deepEqual(
+          idsOf(all),
+          order.flatMap((some) => some.sort()),
+        )
+        assert.deepEqual(all[0]!.preview, { text: 'h', bytes: 1 })
+        assert.equal(all[0]!.attempts, 1)
+        assert.deepEqual(await read({ at: 0, id: '' }, 1000), all)
+        const second = all[1]!
+        assert.deepEqual(await read({ at: second.deliveredAt, id: '' }, 3), all.slice(1), 'from a time on')
+        await messages.queue.release(LANE)
+        const other = await bed.messages(2)
+        await other.queue.hold(LANE)
+        assert.deepEqual(await other.queue.deliveredSince(LANE, { at: 0, id: '' }, 1000), all)
+      })
+
       test('a page of the delivered list shows each once, of however many deliveries it is made', async () => {
         const texts = Array.from({ length: 250 }, (_, index) => `text ${index}`)
         for (const text of texts) await append(text)
@@ -479,7 +554,7 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const again = await claimAll(next.queue, LANE, 2)
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
-          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false })),
+          ['a', 'b'].map((text) => ({ text, starts: 0, deaths: 0, suspect: false, replayedAt: 0 })),
         )
       })
 
@@ -685,6 +760,33 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual([again!.id, again!.starts, again!.deaths], [id, 0, 0])
       })
 
+      test('when a dead letter was replayed is kept through failures, outages and holders, until it is dead again', async () => {
+        const [id] = (await append('a')) as [string]
+        const start = async (queue: Queue) => {
+          const [claimed] = await claimAll(queue, LANE, 1)
+          await queue.start(LANE, [id])
+          return claimed!.replayedAt
+        }
+        assert.equal(await start(messages.queue), 0)
+        await settle(id, { as: 'dead', reason: 'r', error: 'e' })
+        const began = Date.now()
+        await messages.queue.replay(LANE, [id])
+        const replayedAt = await start(messages.queue)
+        assert.ok(replayedAt >= began - 1 && replayedAt <= Date.now() + 1, `${replayedAt}`)
+        await settle(id, { as: 'back', delayMs: 0, error: 'Error: 503' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
+        assert.equal(await start(messages.queue), replayedAt)
+        await bed.die(messages)
+        const next = await bed.messages(1)
+        await next.queue.hold(LANE)
+        assert.equal(await start(next.queue), replayedAt)
+        await next.queue.settle(LANE, [{ id, as: 'dead', reason: 'r', error: 'e' }])
+        await systemClock.sleep(2)
+        await next.queue.replay(LANE, [id])
+        assert.ok((await start(next.queue)) > replayedAt)
+      })
+
       test('deaths of a handler’s process are counted, apart from other failures, and survive a new holder', async () => {
         const [id] = (await append('a')) as [string]
         for (const isDeath of [true, false, true]) {
@@ -716,8 +818,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(
           again.map(({ id: _, ...facts }) => facts),
           [
-            { text: 'a', starts: 1, deaths: 1, suspect: true },
-            { text: 'mate', starts: 0, deaths: 0, suspect: false },
+            { text: 'a', starts: 1, deaths: 1, suspect: true, replayedAt: 0 },
+            { text: 'mate', starts: 0, deaths: 0, suspect: false, replayedAt: 0 },
           ],
         )
       })
@@ -785,6 +887,33 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.deepEqual(textsOf(await messages.queue.dead(LANE, { after: ids[1]!, limit: 2 })), ['c'])
       })
 
+      test('dead letters are read by the time of their death; those that were replayed or purged are not there', async () => {
+        const ids = await append(...'abcd')
+        await claimAll(messages.queue, LANE, 4)
+        for (const index of [3, 1, 0, 2]) {
+          await settle(ids[index]!, { as: 'dead', reason: `reason ${index}`, error: 'Error: no' })
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+        const { queue } = messages
+        const letters = await queue.deadSince(LANE, { at: 0, id: '' }, 1000)
+        assert.deepEqual(
+          idsOf(letters),
+          [3, 1, 0, 2].map((index) => ids[index]),
+        )
+        assert.deepEqual(
+          { ...letters[0]!, deadAt: 0 },
+          {
+            ...{ id: ids[3], deadAt: 0, reason: 'reason 3', attempts: 0 },
+            ...{ firstError: 'Error: no', lastError: 'Error: no', preview: { text: 'd', bytes: 1 } },
+          },
+        )
+        const [first, second] = await queue.deadSince(LANE, { at: letters[1]!.deadAt, id: letters[1]!.id }, 1)
+        assert.deepEqual([first!.id, second], [ids[0], undefined])
+        await queue.replay(LANE, [ids[1]!])
+        await queue.purge(LANE, [ids[0]!])
+        assert.deepEqual(idsOf(await queue.deadSince(LANE, { at: 0, id: '' }, 1000)), [ids[3], ids[2]])
+      })
+
       test('a replayed dead letter is pending again, with 0 attempts', async () => {
         const [id] = (await append('a')) as [string]
         await claimAll(messages.queue, LANE, 1)
@@ -834,6 +963,58 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         assert.equal(await meant({ diedBefore: Date.now() + 60_000 }), '0,1,2,3,4')
       })
 
+      test('dead letters are counted by reason and error, page by page, and a group is what a filter means', async () => {
+        const { queue } = messages
+        const errors = [
+          'Error: 500 of 17\n  at a',
+          'Error: 404 of 2\n  at b',
+          'Error: refused',
+          '',
+          'Error: 1 of 1',
+        ]
+        const ids = await append(...'abcdef')
+        await claimAll(queue, LANE, ids.length)
+        for (const [index, id] of ids.entries()) {
+          const [reason, error] = [index === 4 ? 'outage' : 'It failed', errors[index] ?? errors[0]!]
+          await settle(id, { as: 'dead', reason, error })
+        }
+        assert.equal(await queue.purge(LANE, [ids[3]!]), 1)
+        const count = async (range: { after: string; limit: number }) => {
+          const { groups, counted, last } = await queue.groupDead(LANE, range)
+          const shown = groups.map(({ reason, error, count, example }) => [
+            ...[reason, error, count, ids.indexOf(example)],
+          ])
+          return { shown: shown.sort(), counted, last: last === null ? null : ids.indexOf(last) }
+        }
+        const hashed = 'Error: # of #'
+        assert.deepEqual(await count({ after: MIN_ID, limit: 9 }), {
+          shown: [
+            ['It failed', hashed, 3, 0],
+            ['It failed', 'Error: refused', 1, 2],
+            ['outage', hashed, 1, 4],
+          ],
+          ...{ counted: 5, last: null },
+        })
+        const part = { shown: [['It failed', hashed, 1, 1]], counted: 1, last: 1 }
+        assert.deepEqual(await count({ after: ids[0]!, limit: 1 }), part)
+        assert.deepEqual(await count({ after: ids[5]!, limit: 9 }), { shown: [], counted: 0, last: null })
+        const { groups } = await queue.groupDead(LANE, { after: MIN_ID, limit: 9 })
+        const [largest] = groups.toSorted((a, b) => b.count - a.count)
+        const letters = await queue.dead(LANE, { limit: 9 })
+        assert.deepEqual([largest!.oldestAt, largest!.newestAt], [letters[0]!.deadAt, letters.at(-1)!.deadAt])
+        const sifted = await queue.sift(LANE, { after: MIN_ID, limit: 9 }, { group: largest!.group })
+        assert.deepEqual(
+          sifted.map(({ id, isMeant }) => [ids.indexOf(id), isMeant]),
+          [
+            [0, true],
+            [1, true],
+            [2, false],
+            [4, false],
+            [5, true],
+          ],
+        )
+      })
+
       test('many dead letters are replayed and purged in one call, each once, and others are left alone', async () => {
         const { queue } = messages
         const texts = Array.from({ length: 150 }, (_, index) => `text ${index}`)
@@ -873,25 +1054,26 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
 
       test('the depth counts pending, in hand and dead messages, and has the age of the oldest', async () => {
         const { queue } = messages
-        assert.deepEqual(await queue.depth(LANE), { waiting: 0, inHand: 0, dead: 0, oldestAt: null })
+        const nothing = { waiting: 0, inHand: 0, retrying: 0, dead: 0, oldestAt: null }
+        assert.deepEqual(await queue.depth(LANE), nothing)
         const ids = await append(...'abcdef')
         const depth = async () => {
-          const { waiting, inHand, dead } = await queue.depth(LANE)
-          return { waiting, inHand, dead }
+          const { oldestAt: _, ...counts } = await queue.depth(LANE)
+          return counts
         }
-        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 6, inHand: 0, retrying: 0, dead: 0 })
         assert.ok((await queue.depth(LANE)).oldestAt! <= Date.now())
         await queue.claim(LANE, 4, 5000)
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await queue.start(LANE, [ids[0]!, ids[1]!])
-        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, dead: 0 })
+        assert.deepEqual(await depth(), { waiting: 2, inHand: 4, retrying: 0, dead: 0 })
         await settle(ids[0]!, { as: 'done' })
         await settle(ids[1]!, { as: 'retry', delayMs: 60_000, error: 'e' })
         await settle(ids[2]!, { as: 'dead', reason: 'r', error: 'e' })
-        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 3, inHand: 1, retrying: 1, dead: 1 })
         await settle(ids[3]!, { as: 'done' })
         await queue.settle(LANE, done(await queue.claim(LANE, 9, 0)))
-        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, dead: 1 })
+        assert.deepEqual(await depth(), { waiting: 1, inHand: 0, retrying: 1, dead: 1 })
       })
     })
 

@@ -231,7 +231,14 @@ describe('mistakes', () => {
   test('are told all at once, of all sources', () => {
     const file = {
       github: { verify: 'github', secret: ['env:SECRET', 'literal'], keep: ['x-*', 'a b'], maxBytes: 0 },
-      Upper: { verify: 'githubb' },
+      Upper: {
+        verify: 'githubb',
+        secret: 'literal',
+        tolerance: '5m',
+        keep: 'x-*',
+        maxBytes: 1.5,
+        anwser: 200,
+      },
       form: { verify: 'none', answer: 203, browser: 'yes', types: ['json', 'a/b; c=d'], dedupe: 'signature' },
       hook: {
         verify: 'hmac',
@@ -253,6 +260,10 @@ describe('mistakes', () => {
       'github.maxBytes: expected a whole number of bytes from 1 to 1048576, which is --max-message, got 0',
       '"Upper": expected a name of 1 to 64 of a-z, 0-9, - and _, that begins with a letter or digit',
       `Upper.verify: expected one of ${schemes}, got "githubb"`,
+      'Upper.secret: expected env:NAME or file:PATH, or a list of one to 4, got a literal',
+      `Upper.keep: expected a list of headers' names, got "x-*"`,
+      'Upper.maxBytes: expected a whole number of bytes from 1 to 1048576, which is --max-message, got 1.5',
+      'Upper.anwser: there is no such field; did you mean `answer`?',
       'form.dedupe: expected header:NAME, json:/pointer or none, got "signature"',
       `form.types[0]: ${media} "json"`,
       `form.types[1]: ${media} "a/b; c=d"`,

@@ -23,7 +23,8 @@ async function open(context: TestContext, { secret = 'secret', directory = DIREC
   const refused: string[] = []
   const logger = createLogger('silent', {})
   const server = await serveNode({
-    ...{ host: HOST, port: 0, secret: 'secret', logger },
+    ...{ host: HOST, port: 0, secret: 'secret', readTokens: ['token'], logger },
+    metrics: async (format) => format,
     directory: () => directory,
     notRunning: () => wrong,
     missing: () => missing,
@@ -85,6 +86,25 @@ test('health is answered over HTTP/1.1 without a Host, as the checks of load bal
     const socket = connect(address.port, HOST).end(`GET ${path} HTTP/1.1\r\nConnection: close\r\n\r\n`)
     assert.match(await text(socket), /^HTTP\/1\.1 200 /)
   }
+})
+
+test('the metrics need the secret or the token, and come in the format that is asked for', async (t) => {
+  const { address, refused } = await open(t)
+  const get = (headers: Record<string, string>) => ask(address.port, '/metrics', { headers })
+  for (const headers of [{}, { authorization: 'Bearer tokem' }, { 'x-mailroom-secret': 'token' }]) {
+    assert.equal((await get(headers)).status, 403)
+  }
+  assert.deepEqual(refused, [], 'a scraper is no node')
+  for (const headers of [
+    ...[{ authorization: 'Bearer token' }, { authorization: 'bearer secret' }],
+    ...[{ 'x-mailroom-secret': 'secret' }],
+  ]) {
+    const answer = await get(headers)
+    assert.deepEqual([answer.status, await answer.text()], [200, 'prometheus'])
+    assert.equal(answer.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
+  }
+  const inOpenMetrics = await get({ 'x-mailroom-secret': 'secret', accept: 'application/openmetrics-text' })
+  assert.equal(await inOpenMetrics.text(), 'openmetrics')
 })
 
 test('other paths and methods are 404', async (t) => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import { pino } from 'pino'
 import { Nodes } from '../../src/nodes/nodes.ts'
+import { NodeFigures } from '../../src/runtime/cluster/node-figures.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { FakeClock, settle } from '../support/fake-clock.ts'
 import { FakeNetwork, nodeOf } from '../support/fake-network.ts'
@@ -361,4 +362,26 @@ test('a node without peers polls no one', async () => {
   alone.start()
   await clock.advance(10_000)
   assert.deepEqual([network.asked, alone.actors(), changeCount], [[], [], 0])
+})
+
+test('what each other node has counted is told once, however many addresses it has, and not of this node', async () => {
+  const counted = (accepted: number) => {
+    const figures = new NodeFigures({
+      ...{ node: 'a', version: 'test', data: '', target: undefined, clock },
+      actors: () => [],
+      isReady: () => true,
+    }).totals()
+    return { ...figures, totals: { ...figures.totals, accepted } }
+  }
+  network.names.set('logging', ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'])
+  network.listeners.set('10.0.0.1:7100', { ...nodeOf('a', ['facade-1']), figures: counted(3) })
+  network.listeners.set('10.0.0.2:7100', { ...nodeOf('a', ['facade-1']), figures: counted(3) })
+  network.listeners.set('10.0.0.3:7100', { ...nodeOf('b', ['facade-1']), figures: counted(4) })
+  network.listeners.set('10.0.0.4:7100', { ...nodeOf(SELF.node, [], SELF), figures: counted(100) })
+  nodes.start()
+  await settle()
+  assert.deepEqual(
+    nodes.totals().map(({ totals }) => totals.accepted),
+    [3, 4],
+  )
 })

@@ -102,9 +102,9 @@ test('a shell completes commands and flags', async () => {
   assert.ok((await completed('dead', '')).includes('purge'))
   const flags = await completed('start', '--')
   for (const flag of ['--handler-timeout', '--log-level']) assert.ok(flags.includes(flag), flag)
-  const surplus = await run(['completion', 'bash', '--json'])
+  const surplus = await run(['completion', 'bash', '--ids'])
   assert.equal(surplus.code, 78)
-  assert.match(surplus.stderr, /`--json` is not a flag.*\n.*"bash" is one word too many/)
+  assert.match(surplus.stderr, /`--ids` is not a flag.*\n.*"bash" is one word too many/)
 })
 
 test('a missing or wrong token is refused; the right one is taken from the flag or the variable', async (context) => {
@@ -115,7 +115,10 @@ test('a missing or wrong token is refused; the right one is taken from the flag 
   for (const wrong of [[], ['--token', `${token}x`]]) {
     const { code, stdout, stderr } = await run([...hello, ...wrong])
     assert.deepEqual([code, stdout], [1, ''])
-    assert.match(stderr, /Expected `--token` or MAILROOM_TOKEN to be the node's token \(MR_TOKEN_INVALID\)/)
+    assert.match(
+      stderr,
+      /Expected `--token` or MAILROOM_TOKEN to be a token of the node \(MR_TOKEN_INVALID\)/,
+    )
     assert.ok(!stderr.includes(token))
   }
   assert.equal((await run([...hello, '--token', token])).code, 0)

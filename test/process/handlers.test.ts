@@ -218,7 +218,8 @@ test('while what a handler needs is away, messages wait, the node says so, and n
   const needed = `${file}.needed`
   const texts = Array.from({ length: 30 }, () => ({ text: `needs ${needed}` }))
   const ids = (await system.send<{ id: string }[]>('POST', '/messages', texts)).map(({ id }) => id)
-  const told = /"status":"ready".*"degraded":\["an outage of the handler since \S+: messages wait"/
+  const told =
+    /"status":"ready".*"degraded":\["an outage of the handler since \S+: messages wait, the next probe is at \S+"/
   const isTold = async () => told.test(await readiness(system))
   await system.until('it is told', isTold)
   process.kill((await system.actor('messages-1')).pid, 'SIGKILL')

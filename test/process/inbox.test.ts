@@ -106,16 +106,22 @@ test('a file of sources is read again with the facades; a wrong one is refused, 
   const system = await System.start(context, ['--sources', file])
   const statusOf = async (source: string) =>
     (await fetch(`${system.url}/in/${source}`, { method: 'POST', body: 'x' })).status
-  const restart = () => run(['restart', 'facade', '--url', system.url])
+  const restart = (...roles: string[]) => run(['restart', ...roles, '--url', system.url])
   assert.deepEqual([await statusOf('first'), await statusOf('second')], [200, 404])
 
   declare({ second: { verify: 'none' } })
-  assert.equal((await restart()).code, 0)
+  assert.equal((await restart('facade')).code, 0)
   assert.deepEqual([await statusOf('first'), await statusOf('second')], [404, 200])
 
   declare({ second: { verify: 'nine' }, 'Third!': { verify: 'none' } })
   const refused = await restart()
   assert.equal(refused.code, 1)
+  const restarts = (await system.actors()).map((actor) => `${actor.role} ${actor.restarts}`)
+  assert.deepEqual(
+    [...new Set(restarts)],
+    ['facade 1', 'logging 0', 'messages 0'],
+    'of all roles, none is restarted',
+  )
   assert.match(refused.stderr, /second\.verify: expected one of github, /)
   assert.match(refused.stderr, /"Third!"/)
   const [facade] = (await system.actors()).filter(({ role }) => role === 'facade')

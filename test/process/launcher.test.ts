@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { accessSync, constants, globSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -31,9 +31,9 @@ function machineNode(): string {
 function unpacked(context: TestContext): string {
   const at = mkdtempSync(join(tmpdir(), 'mailroom-package-'))
   context.after(() => rmSync(at, { recursive: true, force: true }))
-  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
-  execFileSync(tsc, ['-p', 'tsconfig.build.json', '--outDir', join(at, 'dist')], { cwd: ROOT })
-  for (const name of ['bin', 'package.json']) cpSync(join(ROOT, name), join(at, name), { recursive: true })
+  execFileSync('npm', ['pack', '--pack-destination', at], { cwd: ROOT, stdio: 'ignore' })
+  const [tarball] = globSync('mailroom-*.tgz', { cwd: at })
+  execFileSync('tar', ['-xzf', tarball!, '--strip-components', '1'], { cwd: at })
   symlinkSync(join(ROOT, 'node_modules'), join(at, 'node_modules'))
   return at
 }
@@ -50,24 +50,32 @@ test('the launcher runs on an old Node and passes on arguments, exit codes and s
   assert.match(sent.stderr, /Nothing answers/)
 })
 
-test('a package is started from dist by its launcher, and drained by a signal to the launcher', async (context) => {
-  const at = unpacked(context)
-  const program: [string, string] = [machineNode(), join(at, 'bin', 'mailroom.js')]
-  const url = `http://127.0.0.1:${await freePort()}`
-  const { child, ended } = begin(['start', '--port', new URL(url).port], { program, cwd: at })
-  child.stdout!.setEncoding('utf8')
-  let output = ''
-  while (!output.includes('Mailroom is ready')) {
-    const [text] = await once(child.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
-    output += text
-  }
-  const sent = await run(['send', 'hello', '--url', url], { program })
-  assert.equal(sent.code, 0, sent.stderr)
-  child.kill('SIGTERM')
-  const { code, signal, stdout } = await ended
-  assert.deepEqual([code, signal], [0, null])
-  assert.match(stdout, /"msg":"drained"/)
-})
+for (const [how, node] of [
+  ['on a Node that is new enough', process.execPath],
+  ['on the machine’s Node', machineNode()],
+] as const) {
+  test(`a package is started from dist by its launcher, ${how}, and drained by a signal to the launcher`, async (context) => {
+    const at = unpacked(context)
+    const program: [string, string] = [node, join(at, 'bin', 'mailroom.js')]
+    const url = `http://127.0.0.1:${await freePort()}`
+    const { child, ended } = begin(['start', '--port', new URL(url).port], { program, cwd: at })
+    child.stdout!.setEncoding('utf8')
+    let output = ''
+    while (!output.includes('Mailroom is ready')) {
+      const [text] = await once(child.stdout!, 'data', { signal: AbortSignal.timeout(30_000) })
+      output += text
+    }
+    const sent = await run(['send', 'hello', '--url', url], { program })
+    assert.equal(sent.code, 0, sent.stderr)
+    const page = await (await fetch(`${url}/docs`)).text()
+    const style = /<link rel="stylesheet" href="([^"]*)">/.exec(page)![1]!
+    assert.equal((await fetch(`${url}/${style}`)).status, 200, 'the package has the files of its pages')
+    child.kill('SIGTERM')
+    const { code, signal, stdout } = await ended
+    assert.deepEqual([code, signal], [0, null])
+    assert.match(stdout, /"msg":"drained"/)
+  })
+}
 
 test('the published package has all that the launcher needs, and no sources', () => {
   const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {

@@ -135,17 +135,7 @@ describe('log lines', { concurrency: 2 }, () => {
     const port = await freePort()
     const system = new RunningSystem(`http://127.0.0.1:${port}`)
     const flags = ['--port', `${port}`, '--data', directory(context), ...noisy(context)]
-    const command = [
-      process.execPath,
-      new URL('../../src/cli.ts', import.meta.url).pathname,
-      'start',
-      ...flags,
-    ]
-    // `exec`: a shell that waits for the node would end by Ctrl-C itself, whatever the node's exit code.
-    const terminal = spawn('script', ['-qec', `exec ${command.join(' ')}`, '/dev/null'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, SHELL: '/bin/sh' },
-    })
+    const terminal = onTerminal(flags)
     const exited = once(terminal, 'exit')
     let shown = ''
     const show = (text: string) => {
@@ -163,6 +153,40 @@ describe('log lines', { concurrency: 2 }, () => {
     assert.match(shown.trimEnd().split('\n').at(-1)!, /drained/)
   })
 })
+
+test('on a terminal the log lines are for people, with --json for programs', async (context) => {
+  for (const isJson of [false, true]) {
+    const flags = [
+      '--port',
+      `${await freePort()}`,
+      '--data',
+      directory(context),
+      ...(isJson ? ['--json'] : []),
+    ]
+    const terminal = onTerminal(flags)
+    context.after(() => terminal.kill('SIGKILL'))
+    const exited = once(terminal, 'exit')
+    let shown = ''
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+      if (text.includes('Mailroom is ready')) terminal.stdin.write('\x03')
+    })
+    assert.deepEqual(await exited, [0, null], shown)
+    const lines = shown.replaceAll('^C', '').split('\r\n').filter(Boolean)
+    const isEach = lines.every((line) => line.startsWith('{"level":') && JSON.parse(line).level > 0)
+    assert.equal(isEach, isJson, shown)
+  }
+})
+
+/** `mailroom start` on a terminal. */
+function onTerminal(flags: string[]) {
+  const command = [process.execPath, new URL('../../src/cli.ts', import.meta.url).pathname, 'start', ...flags]
+  // `exec`: a shell that waits for the node would end by Ctrl-C itself, whatever the node's exit code.
+  return spawn('script', ['-qec', `exec ${command.join(' ')}`, '/dev/null'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, SHELL: '/bin/sh' },
+  })
+}
 
 test('a file that others write, too: our lines stand between theirs, and none is written over', async (context) => {
   const path = directory(context)

@@ -10,6 +10,7 @@ import type { NodeDirectory } from '../../src/nodes/node-directory.ts'
 import { type ActorEntry, livingMessages, type Role } from '../../src/runtime/cluster/directory.ts'
 import { assignLanes } from '../../src/storage/lanes.ts'
 import { freePort } from '../../tools/free-port.ts'
+import { seriesOf } from '../support/metrics-text.ts'
 import { sleep } from '../support/system.ts'
 
 const PRIMARY = new URL('../support/fixture-primary.ts', import.meta.url)
@@ -55,6 +56,13 @@ class TestNode {
   /** What its first actor is told of all nodes. */
   async view(): Promise<ActorEntry[]> {
     return (await this.order<{ actors: ActorEntry[] }>('')).actors
+  }
+
+  async metrics(): Promise<string> {
+    return this.#ask('/metrics').then(
+      (answer) => answer.text(),
+      () => '', // It does not listen yet.
+    )
   }
 
   /** Has its first actor ask the primary for something. */
@@ -212,4 +220,24 @@ test('a frozen node gets no calls; when it continues it has not lost the others'
   })
   await until(nodes, areReady(ALL))
   assert.deepEqual([await b.pids(), (await b.directory()).startId], [pids, startId])
+})
+
+test('each node has the metrics of its own actors, so that the sum over the nodes has each once', async (context) => {
+  const nodes = await begin(context, { a: { logging: 1 }, b: { messages: 2 } })
+  const actorsIn = async (node: TestNode) =>
+    [...seriesOf(await node.metrics()).keys()].flatMap((series) =>
+      series.startsWith('process_cpu_seconds_total') ? (/actor="([^"]+)"/.exec(series)?.[1] ?? []) : [],
+    )
+  for (const [index, expected] of [
+    ['logging-1@a', 'primary'],
+    ['messages-1@b', 'messages-2@b', 'primary'],
+  ].entries()) {
+    const endAt = performance.now() + WAIT_MS
+    let found = ''
+    while (found !== expected.join() && performance.now() < endAt) {
+      await sleep(100)
+      found = (await actorsIn(nodes[index]!)).sort().join()
+    }
+    assert.equal(found, expected.join())
+  }
 })

@@ -40,6 +40,24 @@ test('a repeating timer fires until it is cancelled', async () => {
   assert.equal(count, 3)
 })
 
+test('repeating timers of one period fire together; one that another cancels does not fire', async () => {
+  const fired: string[] = []
+  const cancels: (() => void)[] = []
+  await new Promise<void>((resolve) => {
+    cancels.push(
+      clock.every(7, () => {
+        fired.push('first')
+        cancels[1]!()
+      }),
+      clock.every(7, () => fired.push('cancelled')),
+      clock.every(7, () => fired.push('last') === 4 && resolve()),
+    )
+    clock.after(LONG_MS, () => {}, { unref: true })
+  })
+  assert.deepEqual(fired.slice(0, 4), ['first', 'last', 'first', 'last'])
+  for (const cancel of cancels) cancel()
+})
+
 test('a sleep ends at once when its signal is or gets aborted, and removes its listener', async () => {
   await clock.sleep(LONG_MS, AbortSignal.abort())
   const abort = new AbortController()

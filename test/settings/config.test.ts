@@ -256,6 +256,36 @@ test('beyond this machine --token or --open is required', () => {
   for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost']) assert.equal(start({ host }).host, host)
 })
 
+test('--read-token and --post-token need --token, and all three differ', () => {
+  const [token, read, post] = ['a', 'b', 'c'].map((letter) => letter.repeat(16)) as [string, string, string]
+  const config = start({ token, 'read-token': read }, { MAILROOM_POST_TOKEN: post })
+  assert.deepEqual([config.token, config.readToken, config.postToken], [token, read, post])
+  const alone = (flag: string) =>
+    `Expected \`--token\` to be given with \`${flag}\`: nobody could scale, restart or change anything without it`
+  assert.deepEqual(
+    problemsOf(() => start({ 'read-token': read })),
+    [alone('--read-token')],
+  )
+  assert.deepEqual(
+    problemsOf(() => start({ 'post-token': post, open: true })),
+    [alone('--post-token')],
+  )
+  const same = (flag: string, other: string) =>
+    `Expected \`${flag}\` to be another than \`${other}\`: a token gives one role`
+  assert.deepEqual(
+    problemsOf(() => start({ token, 'read-token': token, 'post-token': token })),
+    [same('--read-token', '--token'), same('--post-token', '--token')],
+  )
+  assert.deepEqual(
+    problemsOf(() => start({ token, 'read-token': read, 'post-token': read })),
+    [same('--post-token', '--read-token')],
+  )
+  assert.deepEqual(
+    problemsOf(() => start({ token, 'read-token': 'short' })),
+    ['Expected `--read-token` to be 16 to 512 visible ASCII characters, got something else'],
+  )
+})
+
 test('a client command takes only its own flags; variables of other commands are allowed', () => {
   const env = { MAILROOM_URL: 'http://mail:1/', MAILROOM_PORT: '1', MAILROOM_FILE: '-' }
   const config = resolveClientConfig({ flags: { json: true }, env }, ['url', 'token', 'json'])

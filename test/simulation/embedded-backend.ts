@@ -204,9 +204,12 @@ export class EmbeddedModel implements BackendModel {
         this.#isPaused = paused
       },
       delivered: (lane, range) => inLane(lane, (holding) => holding.delivered(range)),
+      deliveredSince: (lane, from, limit) => inLane(lane, (holding) => holding.deliveredSince(from, limit)),
+      deadSince: (lane, from, limit) => inLane(lane, ({ home }) => home.deadSince(from, limit)),
       depth: (lane) => inLane(lane, (holding) => holding.depth()),
       dead: (lane, range) => inLane(lane, ({ home }) => home.dead(range)),
       sift: (lane, range, filter) => inLane(lane, (holding) => holding.sift(range, filter)),
+      groupDead: (lane, range) => inLane(lane, (holding) => holding.groupDead(range)),
       replay: (lane, ids) => inLane(lane, (holding) => holding.replay(ids)),
       purge: (lane, ids) => inLane(lane, (holding) => holding.purge(ids)),
       redrive: (lane) => inLane(lane, () => 0),

@@ -4,8 +4,9 @@
  */
 
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import type { Due, InHand, Run } from '../../src/storage/embedded/home.ts'
-import { batchKeyOf, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
+import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
   adopted,
@@ -17,8 +18,19 @@ import {
   startedOnce,
   UNSTARTED,
 } from '../../src/storage/lane.ts'
-import type { Dead, DeadFilter, Range, Settlement, Sifted, Whereabouts } from '../../src/storage/ports.ts'
-import { pageOf } from '../support/memory-backend.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadGroups,
+  DeadHead,
+  Range,
+  SettledPlace,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../../src/storage/ports.ts'
+import { previewOf } from '../../src/storage/preview.ts'
+import { firstSince, pageOf } from '../support/memory-backend.ts'
 import { type Disk, DiskError, FULL, type Journal, Table } from './disk.ts'
 import type { SimProcess } from './process.ts'
 
@@ -203,6 +215,24 @@ export class SimHome {
     return pageOf(this.#file.message.values(), range)
   }
 
+  deliveredSince({ at, id }: SettledPlace, limit: number): Run[] {
+    return [...this.#file.message.values()]
+      .filter((run) => run.deliveredAt > at || (run.deliveredAt === at && run.id >= id))
+      .sort((a, b) => a.deliveredAt - b.deliveredAt || byId(a, b))
+      .slice(0, limit)
+  }
+
+  deadSince(from: SettledPlace, limit: number): DeadHead[] {
+    const letters = [...this.#file.dead.values()].filter(({ purged }) => !purged)
+    return firstSince(
+      letters.map(({ text, purged: _, file: _file, seq: _seq, ...letter }) => ({
+        ...{ ...letter, at: letter.deadAt, preview: previewOf(text) },
+      })),
+      from,
+      limit,
+    )
+  }
+
   dead({ after = MIN_ID, limit }: { after?: string; limit: number }): Dead[] {
     const letters = [...this.#file.dead.values()].filter(({ purged }) => !purged)
     return pageOf(letters, { after, limit }).map(({ purged: _, file: _file, seq: _seq, ...letter }) => letter)
@@ -210,6 +240,12 @@ export class SimHome {
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.dead(range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    const letters = this.dead(range)
+    const last = letters.length < range.limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   replay(id: string): number | null {

@@ -81,6 +81,24 @@ export class SimLogFile {
     return this.between(after, before, order, { limit: 1 })[0]?.id
   }
 
+  rowBefore(after: string): number {
+    const first = this.#rows.findIndex(({ messages }) => messages.some(({ id }) => id > after))
+    return first === -1 || first >= this.#committed ? this.#committed : first
+  }
+
+  after(
+    row: number,
+    { limit }: { limit: number },
+  ): { messages: LoggedMessage[]; last: number; bytes: number; isEnd: boolean } {
+    const part = { messages: [] as LoggedMessage[], last: row, bytes: 0, isEnd: true }
+    for (const { messages } of this.#rows.slice(row, this.#committed)) {
+      if (part.messages.length >= limit) return { ...part, isEnd: false }
+      part.messages.push(...messages)
+      part.last++
+    }
+    return part
+  }
+
   get(id: string): LoggedMessage | undefined {
     const row = this.#ids.get(id)
     return row !== undefined && row.seq <= this.#committed

@@ -16,11 +16,12 @@ import {
 import { RestartPolicy } from '../../src/runtime/cluster/restart-policy.ts'
 import { applyStatus } from '../../src/runtime/cluster/supervised-actor.ts'
 import { isMailroomError } from '../../src/runtime/errors.ts'
+import { Figures } from '../../src/runtime/figures.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
 import { type StoredTime, TimeKeeper } from '../../src/runtime/node-time.ts'
 import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, HEARTBEAT_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
-import { TestDirectory } from '../support/actor-context.ts'
+import { noPrimary, TestDirectory } from '../support/actor-context.ts'
 import { type Machine, SimProcess, wallClockOf } from './process.ts'
 import type { Rng } from './rng.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -279,7 +280,7 @@ export class SimNode {
     directory.set(...this.#view())
     const world: ActorContext<NodeConfig> = {
       ...{ name, role, node: this.machine.name, config, secret: 'secret', logger, directory },
-      ...{ clock: process.clock, random: process.rng.next },
+      ...{ clock: process.clock, random: process.rng.next, figures: new Figures(role), ...noPrimary },
       known: this.#memory.known,
       remember: (known) => this.#memory.learn(known),
       scale: async () => this.entries(),

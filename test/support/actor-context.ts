@@ -8,6 +8,7 @@ import {
   type Role,
 } from '../../src/runtime/cluster/directory.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import { Figures } from '../../src/runtime/figures.ts'
 import { createLogger } from '../../src/runtime/logger.ts'
 import { type NodeConfig, resolveConfig } from '../../src/settings/config.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -49,6 +50,13 @@ export interface TestContext extends ActorContext<NodeConfig> {
   failures: unknown[]
 }
 
+/** What is asked of a primary, where there is none. */
+export const noPrimary = {
+  metrics: () => Promise.reject(new Error('there is no primary')),
+  stats: () => Promise.reject(new Error('there is no primary')),
+  history: () => Promise.reject(new Error('there is no primary')),
+}
+
 /** Makes a context. Contexts of one system share `clock` and `directory`. */
 export function testContext({
   name = 'facade-1',
@@ -64,9 +72,11 @@ export function testContext({
   config?: Partial<NodeConfig>
 } = {}): TestContext {
   const failures: unknown[] = []
+  const role = name.slice(0, name.indexOf('-')) as Role
   return {
-    ...{ name, clock, directory, random, failures },
-    role: name.slice(0, name.indexOf('-')) as Role,
+    ...{ name, role, clock, directory, random, failures },
+    figures: new Figures(role),
+    ...noPrimary,
     node: 'here',
     config: { ...resolveConfig({ flags: {}, env: {} }), lanes: 4, inbox: {}, ...config },
     secret: 'secret',

@@ -1,19 +1,32 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
+import { searchLog } from '../../src/actors/logging/search.ts'
 import type {
   DeadChanged,
+  DeadCounts,
+  EventCursor,
+  EventSink,
   Facade,
+  Following,
   Found,
   Lists,
+  LogFound,
+  LogSearch,
   Look,
   Redriven,
   Restored,
+  Topic,
   Wait,
 } from '../../src/actors/protocol.ts'
 import type { Clock, Random } from '../../src/runtime/clock.ts'
 import type { ActorEntry, Role } from '../../src/runtime/cluster/directory.ts'
+import { NodeFigures } from '../../src/runtime/cluster/node-figures.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
+import type { Point } from '../../src/runtime/history.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
+import type { MetricsFormat } from '../../src/runtime/metrics.ts'
+import { type Stats, statsOf } from '../../src/runtime/stats.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
 import { PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
@@ -22,6 +35,7 @@ import type {
   Dead,
   DeadFilter,
   IdempotencyKey,
+  Logged,
   Message,
   Range,
   Receipt,
@@ -62,7 +76,17 @@ export class FakeFacade implements Facade {
   readonly batches: string[][] = []
   readonly keys: IdempotencyKey[] = []
   paused = false
+  /** Where `deadGroups` says that it goes on. */
+  nextGroups: DeadCounts['next'] = null
   readonly redelivered: string[] = []
+  readonly followers = new Set<{
+    topics: ReadonlySet<Topic>
+    from: EventCursor | undefined
+    sink: EventSink
+    cursor: EventCursor
+  }>()
+  /** A new follower is ready when it resolves. */
+  followReady: Promise<void> | undefined
   readonly waits: number[] = []
   readonly scaled: [Role, number][] = []
   readonly restarted: Role[] = []
@@ -142,11 +166,55 @@ export class FakeFacade implements Facade {
     return { logged: half('logged'), delivered: half('delivered'), deliveredTo: 'messages-1' }
   }
 
+  /** Gives what happens to all who follow its topic. */
+  happen(topic: Topic, items: readonly object[]): void {
+    const happened = { topic, items }
+    for (const { topics, sink } of this.followers) if (topics.has(topic)) sink.live(happened)
+  }
+
+  follow(topics: ReadonlySet<Topic>, from: EventCursor | undefined, sink: EventSink): Following {
+    const follower = {
+      topics,
+      from,
+      sink,
+      cursor: from ?? { logged: this.#clock.now() - 4000, settled: this.#clock.now() - 4000 },
+    }
+    this.followers.add(follower)
+    return {
+      get cursor() {
+        return follower.cursor
+      },
+      ready: async () => {
+        await this.followReady
+      },
+      end: () => this.followers.delete(follower),
+    }
+  }
+
   async logPage(range: Range): Promise<Message[]> {
     this.#fail()
     this.pages.push(range)
     if (this.pages.length > this.goodPages) throw new Error('a page too many')
     return firstBytes(pageOf(this.messages, range), PAGE_MAX_BYTES)
+  }
+
+  searchLog(range: Range, search: LogSearch): Promise<LogFound> {
+    return searchLog(
+      { page: async (part) => this.#logged(await this.logPage(part)) },
+      this.#clock,
+      range,
+      search,
+    )
+  }
+
+  #logged(page: Message[]): Logged[] {
+    return page.map((message) => ({ ...message, lane: 0 }))
+  }
+
+  async deadGroups(): Promise<DeadCounts> {
+    this.#fail()
+    const counted = this.deadLetters.length
+    return { groups: groupsOf(this.deadLetters), counted, others: 0, next: this.nextGroups }
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {
@@ -164,13 +232,33 @@ export class FakeFacade implements Facade {
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
-    const fine = { lastError: null, nextAttemptAt: null, outage: null }
+    const fine = { lastError: null, nextAttemptAt: null, outage: null, paused: false }
     if (!this.isDelivered) {
       const place = { state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 } as const
       return { ...message, ...place, ...fine, ...this.trouble }
     }
     const deliveredAt = this.#clock.now()
     return { ...message, state: 'delivered', deliveredAt, deliveredTo: 'messages-1', attempts: 1, ...fine }
+  }
+
+  async metrics(format: MetricsFormat): Promise<string> {
+    this.#fail()
+    return `# ${format}\n`
+  }
+
+  async stats(): Promise<Stats> {
+    this.#fail()
+    const figures = new NodeFigures({
+      ...{ node: 'here', version: 'test', data: '', target: undefined, clock: this.#clock },
+      actors: () => this.actors(),
+      isReady: () => true,
+    })
+    return statsOf([figures.totals()], this.actors(), this.#clock.now())
+  }
+
+  async history(): Promise<Point[]> {
+    this.#fail()
+    return []
   }
 
   actors(): readonly ActorEntry[] {
@@ -194,7 +282,8 @@ export class FakeFacade implements Facade {
         lanes: { 0: 4, 3: 5 },
         oldestAt: 0,
         dead: 6,
-        outage: { target: 'the handler', since: 0, why: 'refused' },
+        ...{ retrying: 4, lastFailure: { target: 'the handler', at: 0, error: 'Error: no' } },
+        outage: { target: 'the handler', since: 0, why: 'refused', nextProbeAt: 1000 },
       },
       { ...life, name: 'messages-2', role: 'messages', state: 'starting' },
     ]

@@ -12,7 +12,7 @@ import type { NodeConfig } from '../../src/settings/config.ts'
 const config = JSON.parse(process.argv[2]!) as NodeConfig
 const logger = createLogger('silent', {})
 const { supervisor, join, leave } = createNode({
-  ...{ config, node: config.node, secret: 'secret', clock, random },
+  ...{ config, node: config.node, version: 'test', secret: 'secret', clock, random },
   exec: new URL('fixture-worker.ts', import.meta.url).pathname,
   args: [],
   logger,

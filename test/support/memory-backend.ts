@@ -5,10 +5,13 @@ import type { Clock } from '../../src/runtime/clock.ts'
 import { MailroomError } from '../../src/runtime/errors.ts'
 import { LANES_POLL_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
+import { groupsOf } from '../../src/storage/dead-groups.ts'
 import { timeOf } from '../../src/storage/ids.ts'
 import {
   type Attempts,
   adopted,
+  CLAIMED_FIRST,
+  claimedOf,
   deadAfter,
   deliveredAt,
   killerLetter,
@@ -20,8 +23,18 @@ import {
 } from '../../src/storage/lane.ts'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
 import { firstBytes } from '../../src/storage/paging.ts'
-import type { Backend, Claimed, Dead, Delivered, Message, Queue, Range } from '../../src/storage/ports.ts'
+import type {
+  Backend,
+  Claimed,
+  Dead,
+  Delivered,
+  Message,
+  Queue,
+  Range,
+  SettledPlace,
+} from '../../src/storage/ports.ts'
 import { textBytesOf } from '../../src/storage/ports.ts'
+import { previewOf } from '../../src/storage/preview.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -105,6 +118,15 @@ export class MemoryStore {
           await this.before('get')
           return this.log.get(id)
         },
+        // A Map gives its entries in the order in which they were put.
+        follow: async ({ after, rows }, limit) => {
+          await this.before('follow')
+          const read = rows?.['memory'] ?? 0
+          const all = [...this.log.values()]
+          const messages = all.slice(read, read + limit).filter(({ id }) => rows !== undefined || id > after)
+          const next = Math.min(all.length, read + limit)
+          return { messages, position: { after, rows: { memory: next } }, isEnd: next === all.length }
+        },
       },
       queue: this.#queue(handle, lane),
       missing: () => [],
@@ -145,10 +167,10 @@ export class MemoryStore {
       const due = [...lane.started.values()]
         .filter(({ id, open, dueAt }) => !open && dueAt <= clock.monotonic() && !lane.inHand.has(id))
         .sort((a, b) => a.dueAt - b.dueAt)
-        .map(({ id, text, starts, deaths, suspect }) => ({ id, text, starts, deaths, suspect }))
+        .map(({ id, text, ...known }) => ({ id, text, ...claimedOf(known) }))
       const fresh = [...this.log.values()]
         .filter((message) => message.lane === number && !lane.knows(message.id))
-        .map(({ id, text }) => ({ id, text, starts: 0, deaths: 0, suspect: false }))
+        .map(({ id, text }) => ({ id, text, ...CLAIMED_FIRST }))
       const texts = this.lanes.flatMap((each) => (each.holder === handle ? [...each.inHand.values()] : []))
       let bytes = textBytesOf(texts.map((text) => ({ text })))
       const claimed: Claimed[] = []
@@ -263,6 +285,24 @@ export class MemoryStore {
       },
       delivered: async (number, range) =>
         boundedPageOf((await held('delivered', number)).delivered.values(), range),
+      deliveredSince: async (number, from, limit) => {
+        const list = [...(await held('deliveredSince', number)).delivered.values()]
+        return firstSince(
+          list.map(({ text, ...rest }) => ({ ...rest, at: rest.deliveredAt, preview: previewOf(text) })),
+          from,
+          limit,
+        )
+      },
+      deadSince: async (number, from, limit) => {
+        const letters = [...(await held('deadSince', number)).dead.values()].filter(({ purged }) => !purged)
+        return firstSince(
+          letters.map(({ text, purged: _, ...rest }) => ({
+            ...{ ...rest, at: rest.deadAt, preview: previewOf(text) },
+          })),
+          from,
+          limit,
+        )
+      },
       depth: async (number) => {
         const lane = await held('depth', number)
         const open = [...this.log.values()].filter(
@@ -273,6 +313,7 @@ export class MemoryStore {
         return {
           waiting: open.length - lane.inHand.size,
           inHand: lane.inHand.size,
+          retrying: [...lane.started.values()].filter(({ open, dueAt }) => !open && dueAt > 0).length,
           dead: [...lane.dead.values()].filter(({ purged }) => !purged).length,
           oldestAt: oldest === undefined ? null : timeOf(oldest),
         }
@@ -285,6 +326,12 @@ export class MemoryStore {
         const letters = [...(await held('sift', number)).dead.values()].filter(({ purged }) => !purged)
         return pageOf(letters, range).map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
       },
+      groupDead: async (number, range) => {
+        const letters = [...(await held('groupDead', number)).dead.values()].filter(({ purged }) => !purged)
+        const page = pageOf(letters, range)
+        const last = page.length < range.limit ? null : page.at(-1)!.id
+        return { groups: groupsOf(page), counted: page.length, last }
+      },
       replay: async (number, ids) => {
         const lane = await held('replay', number)
         const letters = [...new Set(ids)]
@@ -292,7 +339,7 @@ export class MemoryStore {
           .filter(({ purged }) => !purged)
         for (const { id, text } of letters) {
           lane.dead.delete(id)
-          lane.started.set(id, { id, text, ...UNSTARTED })
+          lane.started.set(id, { id, text, ...UNSTARTED, replayedAt: clock.now() })
         }
         lane.wake()
         return letters.length
@@ -334,4 +381,17 @@ export function pageOf<T extends { id: string }>(items: Iterable<T>, { before, a
     .filter(({ id }) => (before === undefined || id < before) && (after === undefined || id > after))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
   return (after === undefined ? inside.reverse() : inside).slice(0, limit)
+}
+
+/** The first items behind a place, by time and id. */
+export function firstSince<T extends { id: string; at: number }>(
+  items: readonly T[],
+  from: SettledPlace,
+  limit: number,
+): Omit<T, 'at'>[] {
+  return items
+    .filter(({ at, id }) => at > from.at || (at === from.at && id > from.id))
+    .sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1))
+    .slice(0, limit)
+    .map(({ at: _, ...rest }) => rest)
 }

@@ -6,6 +6,7 @@ import { type Logger, pino } from 'pino'
 import { Client, type Dispatcher } from 'undici'
 import { type PublicServer, servePublic } from '../../src/http/server.ts'
 import type { Sources } from '../../src/inbox/source.ts'
+import { Figures } from '../../src/runtime/figures.ts'
 import { DAY_MS } from '../../src/runtime/timings.ts'
 import { FakeClock } from './fake-clock.ts'
 import { FakeFacade } from './fake-facade.ts'
@@ -27,6 +28,7 @@ export interface Api {
   facade: FakeFacade
   clock: FakeClock
   server: PublicServer
+  figures: Figures
   client: Client
   logged: Record<string, unknown>[]
   /** Connections that the server passed on. */
@@ -48,9 +50,12 @@ export async function startApi(
   test: TestContext,
   options: {
     token?: string
+    readToken?: string
+    postToken?: string
     host?: string
     level?: string
     allowedHosts?: string[]
+    basePath?: string
     inbox?: Sources
     maxMessageBytes?: number
     /** What the wall clock is ahead of the node's time, ms. */
@@ -86,14 +91,18 @@ export async function startApi(
     deadRetentionMs: null,
     maxMessageBytes: options.maxMessageBytes ?? 65_536,
     token: options.token ?? null,
+    readToken: options.readToken ?? null,
+    postToken: options.postToken ?? null,
     open: true,
     allowedHosts: options.allowedHosts ?? null,
+    basePath: options.basePath ?? null,
     mailboxCapacity: 1,
     keepAliveMs: 95_000,
     keyRetentionMs: null,
     sources: null,
     inbox: options.inbox ?? {},
     logLevel: 'error',
+    json: false,
   }
   const logger: Logger = pino(
     { level: options.level ?? 'error' },
@@ -105,9 +114,10 @@ export async function startApi(
     if (leaves) passedOn.push(connection)
     return leaves
   }
+  const figures = new Figures('facade')
   const wallClock = { now: () => clock.now() + (options.wallAheadMs ?? 0) }
   const server = await servePublic({
-    ...{ facade, config, clock, wallClock, random: () => 0.5, logger, node: 'here', passOn },
+    ...{ facade, config, clock, wallClock, random: () => 0.5, logger, node: 'here', passOn, figures },
   })
   const client = new Client(`http://127.0.0.1:${server.port}`)
   const raws: Raw[] = []
@@ -126,6 +136,7 @@ export async function startApi(
   })
   return {
     facade,
+    figures,
     clock,
     server,
     client,

@@ -1,6 +1,7 @@
 /** Accepts messages: gives them ids, has the queue choose a lane and a logging actor append them to the log. */
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import type { Figures } from '../../runtime/figures.ts'
 import type { Mailbox } from '../../runtime/mailbox.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import { idGenerator } from '../../storage/ids.ts'
@@ -34,6 +35,7 @@ interface Keyed {
  */
 export class Acceptor {
   readonly #clock: NodeClock
+  readonly #figures: Figures
   readonly #mailbox: Mailbox
   readonly #queue: Queue
   readonly #logging: LoggingPool
@@ -53,6 +55,7 @@ export class Acceptor {
     { logging, readiness }: { logging: LoggingPool; readiness: Readiness },
   ) {
     this.#clock = context.clock
+    this.#figures = context.figures
     this.#mailbox = mailbox
     this.#queue = queue
     this.#logging = logging
@@ -81,16 +84,22 @@ export class Acceptor {
     texts: readonly string[],
     { deadlineAt, key }: { deadlineAt: number; key?: IdempotencyKey },
   ): Promise<Receipt[]> {
+    const postedAt = this.#clock.monotonic()
     const cost = { count: texts.length, bytes: textBytesOf(texts.map((text) => ({ text }))) }
-    if (key === undefined) return this.#mailbox.run(() => this.#accept(texts, deadlineAt), cost)
+    if (key === undefined) {
+      const receipts = await this.#mailbox.run(() => this.#accept(texts, deadlineAt), cost)
+      this.#accepted(postedAt, this.#clock.monotonic())
+      return receipts
+    }
     const runningHash = this.#runningKeys.get(key.value)
     if (runningHash !== undefined) {
       throw new MailroomError(runningHash === key.hash ? 'MR_KEY_BUSY' : 'MR_KEY_REUSED', { key: key.value })
     }
     this.#runningKeys.set(key.value, key.hash)
     try {
-      const receipts = await this.#keyed.add({ texts, deadlineAt, key }, cost)
-      return receipts()
+      const receipts = (await this.#keyed.add({ texts, deadlineAt, key }, cost))()
+      this.#accepted(postedAt, this.#clock.monotonic())
+      return receipts
     } finally {
       this.#runningKeys.delete(key.value)
     }
@@ -103,8 +112,15 @@ export class Acceptor {
     const texts = timely.map(({ text }) => text)
     const deadlineAt = Math.min(...timely.map((item) => item.deadlineAt))
     const receipts = timely.length === 0 ? [] : await this.#accept(texts, deadlineAt)
+    const endedAt = this.#clock.monotonic()
+    for (const { postedAt } of timely) this.#accepted(postedAt, endedAt)
     let next = 0
     return items.map((item) => (item.deadlineAt > now ? receipts[next++]! : expired(item)))
+  }
+
+  /** A post is stored, from one instant to another (monotonic, ms). */
+  #accepted(postedAt: number, endedAt: number): void {
+    this.#figures.observe('mailroom_accept_duration_seconds', (endedAt - postedAt) / 1000)
   }
 
   async #accept(texts: readonly string[], deadlineAt: number, key?: IdempotencyKey): Promise<Receipt[]> {

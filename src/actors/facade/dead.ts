@@ -1,16 +1,24 @@
 /** Dead letters of all messages actors. */
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { BULK_SLICE_MS } from '../../runtime/timings.ts'
+import { join } from '../../storage/dead-groups.ts'
 import { idBefore, MIN_ID } from '../../storage/ids.ts'
+import { DEAD_GROUPS_MAX, PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import { mergeById } from '../../storage/paging.ts'
-import type { Dead, DeadFilter } from '../../storage/ports.ts'
-import type { DeadChanged, SiftedPage } from '../protocol.ts'
+import type { Dead, DeadFilter, DeadGroup, DeadGroups } from '../../storage/ports.ts'
+import type { DeadChanged, DeadCounts, SiftedPage } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import { inSteps } from './steps.ts'
 import type { ReadTurns } from './turns.ts'
 
 /** Dead letters that are changed at once: each lane of them in one commit, and within a call's deadline on a slow cluster. */
 const STEP_COUNT = 200
+
+/** Dead letters that a lane counts at a time. */
+const GROUP_STEP_COUNT = PAGE_MAX_COUNT
+/** Groups that are counted apart; letters of any more are among the others. */
+const GROUPS_KEPT = 10 * DEAD_GROUPS_MAX
 
 /** What dead letters need of their facade. */
 export interface DeadLettersOptions {
@@ -88,6 +96,23 @@ export class DeadLetters {
     return sum
   }
 
+  /** As `Facade.deadGroups`. Lane by lane: each counts its own, and no letter comes here. */
+  async groups({ lane, after = MIN_ID }: { lane: number; after?: string }): Promise<DeadCounts> {
+    const { clock, holders, turns, laneCount } = this.#options
+    const endAt = clock.monotonic() + BULK_SLICE_MS
+    const counts = new GroupCounts()
+    return turns.take('groups of the dead', 1, async () => {
+      for (let place = { lane, after }; place.lane < laneCount; ) {
+        if (clock.monotonic() >= endAt && counts.counted > 0) return counts.shown(place)
+        const holder = holders.at(holders.entryOf(place.lane))
+        const page = await holder.groupDead(place.lane, { after: place.after, limit: GROUP_STEP_COUNT })
+        counts.add(page)
+        place = page.last === null ? { lane: place.lane + 1, after: MIN_ID } : { ...place, after: page.last }
+      }
+      return counts.shown(null)
+    })
+  }
+
   /** Looks at the first letters of all lanes after an id. @throws {MailroomError} When it cannot look into a lane. */
   async #sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage['letters']> {
     const { holders, laneCount } = this.#options
@@ -108,6 +133,28 @@ export class DeadLetters {
     if (missingCount > 0)
       throw unavailable(`${missingCount} of ${laneCount} lanes are on their way to another actor`)
     return letters
+  }
+}
+
+/** Counts of dead letters by group, of so many groups at most. */
+class GroupCounts {
+  counted = 0
+  readonly #groups = new Map<string, DeadGroup>()
+
+  add({ groups, counted }: DeadGroups): void {
+    this.counted += counted
+    for (const group of groups) {
+      const known = this.#groups.get(group.group)
+      if (known !== undefined) join(known, group)
+      else if (this.#groups.size < GROUPS_KEPT) this.#groups.set(group.group, group)
+    }
+  }
+
+  shown(next: DeadCounts['next']): DeadCounts {
+    const groups = [...this.#groups.values()].sort((a, b) => b.count - a.count || b.newestAt - a.newestAt)
+    const largest = groups.slice(0, DEAD_GROUPS_MAX)
+    const inThem = largest.reduce((sum, { count }) => sum + count, 0)
+    return { groups: largest, counted: this.counted, others: this.counted - inThem, next }
   }
 }
 

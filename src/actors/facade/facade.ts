@@ -10,6 +10,7 @@ import { Acceptor } from './accept.ts'
 import { clustersOf } from './clusters.ts'
 import { DeadLetters } from './dead.ts'
 import { Delivery } from './delivery.ts'
+import { Follower } from './follow.ts'
 import { Holders } from './holders.ts'
 import { LoggingPool } from './logging-pool.ts'
 import { Losses } from './losses.ts'
@@ -33,6 +34,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly #deadLetters: DeadLetters
   readonly #redrive: Redrive
   readonly #delivery: Delivery
+  readonly #follower: Follower
   readonly #losses: Losses
   readonly #readiness: Readiness
   readonly #backend: FacadeBackend
@@ -41,6 +43,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly postBatch: Facade['postBatch'] = (texts, options) => this.#acceptor.postBatch(texts, options)
   readonly lists: Facade['lists'] = (limit) => this.#reader.lists(limit)
   readonly logPage: Facade['logPage'] = (range) => this.#reader.logPage(range)
+  readonly searchLog: Facade['searchLog'] = (range, search) => this.#reader.searchLog(range, search)
   readonly storePage: Facade['storePage'] = (name, range) => this.#reader.storePage(name, range)
   readonly find: Facade['find'] = (id, wait) => this.#reader.find(id, wait)
   readonly dead: Facade['dead'] = (range) => this.#deadLetters.list(range)
@@ -48,6 +51,7 @@ export class FacadeActor extends Actor implements Facade {
   readonly replay: Facade['replay'] = (id) => this.#deadLetters.replay(id)
   readonly purge: Facade['purge'] = (id) => this.#deadLetters.purge(id)
   readonly changeDead: Facade['changeDead'] = (change, range) => this.#deadLetters.change(change, range)
+  readonly deadGroups: Facade['deadGroups'] = (from) => this.#deadLetters.groups(from)
   readonly redrive: Facade['redrive'] = (range) => this.#redrive.toQueue(range)
   readonly restore: Facade['restore'] = (range) => this.#redrive.toLog(range)
   readonly redeliver: Facade['redeliver'] = (id, look) => this.#reader.redeliver(id, look)
@@ -61,7 +65,11 @@ export class FacadeActor extends Actor implements Facade {
   readonly damaged: Facade['damaged'] = () => this.#readiness.damaged()
   readonly warnings: Facade['warnings'] = () => this.#readiness.warnings()
   readonly clusters: Facade['clusters'] = () => clustersOf(this.#backend, this.#logging)
+  readonly follow: Facade['follow'] = (topics, from, sink) => this.#follower.follow(topics, from, sink)
   readonly actors: Facade['actors'] = () => this.context.directory.actors()
+  readonly metrics: Facade['metrics'] = (format) => this.context.metrics(format)
+  readonly stats: Facade['stats'] = () => this.context.stats()
+  readonly history: Facade['history'] = () => this.context.history()
   readonly restart: Facade['restart'] = (role) => this.context.restart(role)
 
   constructor(context: ActorContext, backend: FacadeBackend, peers: Peers) {
@@ -82,6 +90,8 @@ export class FacadeActor extends Actor implements Facade {
     })
     const turns = new ReadTurns()
     this.#reader = new Reader(context, { logging, holders, turns, drain: this.drainSignal })
+    const { laneCount } = backend.queue
+    this.#follower = new Follower(context, { logging, holders, readTurns: turns, laneCount })
     const { clock, directory } = context
     this.#deadLetters = new DeadLetters({
       ...{ clock, holders, turns, laneCount: this.#laneCount },

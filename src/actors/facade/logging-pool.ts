@@ -21,12 +21,13 @@ import {
   type ClusterState,
   type LaneBatch,
   type Logged,
+  type LogPosition,
   type Range,
   type Receipt,
   type Stored,
   textBytesOf,
 } from '../../storage/ports.ts'
-import type { Logging, Peers } from '../protocol.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch, Peers } from '../protocol.ts'
 
 /** Embedded backend: the unique index over idempotency keys is in the file of this one actor. */
 const KEY_ACTOR = 'logging-1'
@@ -91,6 +92,15 @@ export class LoggingPool {
 
   get(id: string): Promise<Logged | undefined> {
     return this.#read('get', (logging) => logging.get(id))
+  }
+
+  search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.#read('search', (logging) => logging.search(range, search))
+  }
+
+  /** As `Logging.follow`. */
+  follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.#read('follow', (logging) => logging.follow(position, limit))
   }
 
   /** As `Log.restore`. */
@@ -226,11 +236,25 @@ interface Health {
   /** Failures since the last success; calls that were in flight together and failed together count once. */
   failures: number
   passOverUntil: number
+  /** The lower, the more it is preferred. */
+  rank: number
+  /** What its last calls took; undefined before the first has ended. */
+  averageMs: number | undefined
 }
 
+/** One of so many picks is of any idle actor, not of the preferred one: so that we know how fast the others are. */
+const PICKS_A_TRIAL = 32
+/** The share of the last call in the average of an actor. */
+const LAST_SHARE = 1 / 8
+/** An actor that takes more than this, and so many times as long as the fastest, is slow. */
+const SLOW_MS = 5
+const SLOW_FACTOR = 3
+
 /**
- * Chooses the less busy of two random actors. An actor that failed is passed over, twice as long with each further
- * failure; after that, one call at a time probes it until one succeeds.
+ * Chooses an actor with the fewest calls of this process under way, of those one that is not slow, and of those the
+ * preferred one. Each process draws its order of preference at random. While posts come one after another, they all go to
+ * one actor: its code stays in the processor's caches, and the others sleep. An actor that failed is passed over, twice as
+ * long with each further failure; after that, one call at a time probes it until one succeeds.
  */
 export class Balancer {
   readonly #clock: Clock
@@ -247,20 +271,28 @@ export class Balancer {
     const available = names.filter((name) => this.#isAvailable(name))
     const from = available.length > 0 ? available : names
     if (from.length <= 1) return from[0]
-    const first = Math.floor(this.#random() * from.length)
-    const second = (first + 1 + Math.floor(this.#random() * (from.length - 1))) % from.length
-    const [a, b] = [from[first]!, from[second]!]
-    return this.#of(a).inFlight <= this.#of(b).inFlight ? a : b
+    const fewest = Math.min(...from.map((name) => this.#of(name).inFlight))
+    const idle = from.filter((name) => this.#of(name).inFlight === fewest)
+    const chance = this.#random() * PICKS_A_TRIAL
+    if (chance < 1) return idle[Math.floor(chance * idle.length)]
+    const averages = from.map((name) => this.#of(name).averageMs ?? Number.POSITIVE_INFINITY)
+    const slowMs = Math.max(SLOW_MS, SLOW_FACTOR * Math.min(...averages))
+    const well = idle.filter((name) => (this.#of(name).averageMs ?? 0) <= slowMs)
+    const [preferred] = (well.length > 0 ? well : idle).sort((a, b) => this.#of(a).rank - this.#of(b).rank)
+    return preferred
   }
 
   /** Counts a call to an actor. A failure that is the actor's (`isFailure`) makes it passed over. */
   async track<T>(name: string, call: () => Promise<T>, isFailure: (error: unknown) => boolean): Promise<T> {
     const health = this.#of(name)
+    const beganAt = this.#clock.monotonic()
     health.inFlight++
     try {
       const value = await call()
       health.failures = 0
       health.passOverUntil = 0
+      const ms = this.#clock.monotonic() - beganAt
+      health.averageMs = (health.averageMs ?? ms) * (1 - LAST_SHARE) + ms * LAST_SHARE
       return value
     } catch (error) {
       const now = this.#clock.monotonic()
@@ -287,7 +319,7 @@ export class Balancer {
   #of(name: string): Health {
     let health = this.#healths.get(name)
     if (health === undefined) {
-      health = { inFlight: 0, failures: 0, passOverUntil: 0 }
+      health = { inFlight: 0, failures: 0, passOverUntil: 0, rank: this.#random(), averageMs: undefined }
       this.#healths.set(name, health)
     }
     return health

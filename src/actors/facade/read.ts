@@ -7,7 +7,7 @@ import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDELIVER_MAX_MS } from '../../runtime/ti
 import { MIN_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { Message, Range } from '../../storage/ports.ts'
-import type { Found, Lists, Look, Messages, PagedList, Wait } from '../protocol.ts'
+import type { Found, Lists, LogFound, LogSearch, Look, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 import { restoringLogs } from './readiness.ts'
@@ -62,6 +62,11 @@ export class Reader {
 
   async logPage(range: Range): Promise<Message[]> {
     return this.#turns.take('log', range.limit, () => this.#logging.page(range))
+  }
+
+  /** Apart from the turns of `logPage`: a search takes longer than a page. */
+  async searchLog(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.#turns.take('search', range.limit, () => this.#logging.search(range, search))
   }
 
   async storePage(name: string, range: Range): Promise<Message[]> {

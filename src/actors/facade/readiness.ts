@@ -11,6 +11,7 @@ import {
 import { MailroomError } from '../../runtime/errors.ts'
 import { type JournalReport, sentenceOf } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
+import { outagesOf } from '../../runtime/stats.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
 import type { Backend } from '../../storage/ports.ts'
 import type { LoggingPool } from './logging-pool.ts'
@@ -79,7 +80,7 @@ export class Readiness {
     const degraded = isAble ? troubles : []
     const messages = actors.filter(({ role }) => role === 'messages')
     if (!messages.some(({ state }) => state === 'ready')) degraded.push('a ready messages actor')
-    degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages))
+    degraded.push(...messages.flatMap(troublesOf), ...outagesOf(messages).map(sentenceOfOutage))
     if (messages.some(({ paused }) => paused)) {
       degraded.push('delivery is paused: messages wait until `mailroom resume`')
     }
@@ -149,17 +150,11 @@ function troublesOf({ name, state, missing }: ActorEntry): string[] {
   return troubles.map((what) => `${name}: ${what}`)
 }
 
-/** What is away, each target once, as sentences for people. Not why: errors of handlers are not for everyone. */
-function outagesOf(actors: readonly ActorEntry[]): string[] {
-  const byTarget = new Map<string, Outage>()
-  for (const { outage } of actors) {
-    if (outage == null) continue
-    const known = byTarget.get(outage.target)
-    if (known === undefined || outage.since < known.since) byTarget.set(outage.target, outage)
-  }
-  return [...byTarget.values()].map(
-    ({ target, since }) => `an outage of ${target} since ${new Date(since).toISOString()}: messages wait`,
-  )
+/** Not why: errors of handlers are not for everyone. */
+function sentenceOfOutage({ target, since, nextProbeAt }: Outage): string {
+  const iso = (at: number) => new Date(at).toISOString()
+  const next = nextProbeAt === null ? '' : `, the next probe is at ${iso(nextProbeAt)}`
+  return `an outage of ${target} since ${iso(since)}: messages wait${next}`
 }
 
 function unavailable(store: 'log' | 'queue', reason: string): MailroomError {

@@ -5,9 +5,20 @@ import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { Loss } from '../../runtime/losses.ts'
 import type { JournaledBackend } from '../../storage/journal.ts'
 import { handMaxBytes, storedMaxBytes } from '../../storage/limits.ts'
-import type { ClusterState, LaneBatch, Log, Logged, Range, Receipt, Stored } from '../../storage/ports.ts'
+import type {
+  ClusterState,
+  LaneBatch,
+  Log,
+  Logged,
+  LogPosition,
+  Range,
+  Receipt,
+  Stored,
+} from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Logging } from '../protocol.ts'
+import { previewOf } from '../../storage/preview.ts'
+import type { LogFound, LoggedPart, Logging, LogSearch } from '../protocol.ts'
+import { searchLog } from './search.ts'
 
 /** Appends that run at the same time share a group commit of the log. */
 const CONCURRENCY = 64
@@ -42,6 +53,17 @@ export class LoggingActor extends Actor implements Logging {
 
   async get(id: string): Promise<Logged | undefined> {
     return this.mailbox.run(() => this.#log.get(id))
+  }
+
+  async search(range: Range, search: LogSearch): Promise<LogFound> {
+    return this.mailbox.run(() => searchLog(this.#log, this.context.clock, range, search))
+  }
+
+  async follow(position: LogPosition, limit: number): Promise<LoggedPart> {
+    return this.mailbox.run(async () => {
+      const { messages, ...part } = await this.#log.follow(position, limit)
+      return { ...part, messages: messages.map(({ id, text }) => ({ id, preview: previewOf(text) })) }
+    })
   }
 
   async restore(lane: number, messages: readonly Stored[]): Promise<string[]> {

@@ -13,7 +13,9 @@
 
 import type { Clock, Random } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import type { Figures } from '../../runtime/figures.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import type { OUTCOMES } from '../../runtime/metrics.ts'
 import { CLAIM_WAIT_MS, DELIVERY_MS, QUEUE_RETRY_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../../storage/ids.ts'
 import type { Claimed, Delivered, Queue, Settlement } from '../../storage/ports.ts'
@@ -33,17 +35,22 @@ export interface ConsumerOptions {
   clock: Clock
   random: Random
   logger: Logger
+  figures: Figures
   /** Runs the handler for all lanes of the actor. Null: messages are only stored. */
   runner: Runner | null
   /** Of the actor. */
   breaker: Breaker
   policy: RetryPolicy
-  /** A message of this age that still meets an outage is a dead letter. */
+  /** A message that still meets an outage, so long after it was posted or last replayed, is a dead letter. */
   retentionMs: number
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
+  /** Called with the error of an attempt that failed, or met an outage. */
+  onFailed: (error: string) => void
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
+  /** Called with messages that are dead letters now. */
+  onDead: (lane: number, ids: readonly string[]) => void
   /** The lane was lost without being released. The actor must abandon this consumer. */
   onLost: () => void
   /** The consumer met a bug and has stopped. */
@@ -163,15 +170,18 @@ export class Consumer {
     message: Claimed,
     { isAlone, pass }: { isAlone: boolean; pass: Pass },
   ): Promise<void> {
-    const { lane, queue, breaker } = this.#options
+    const { lane, queue, breaker, clock, figures } = this.#options
     const { id, text } = message
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     // On a full disk that may have taken long.
     if (this.#stop.signal.aborted || breaker.pause.isPaused) return this.#settle([{ id, as: 'back' }])
     pass.begin()
     const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal }
+    const beganAt = clock.monotonic()
     const run = await runner.run({ id, text }, options)
+    figures.observe('mailroom_handler_duration_seconds', (clock.monotonic() - beganAt) / 1000)
     const settlement = this.#judge(run, message, { target: runner.target, pass })
+    figures.count('mailroom_attempts_total', { outcome: outcomeOf(settlement) })
     if (run.as !== 'done' && run.isSuspect && settlement.as !== 'dead') this.#suspects.add(id)
     else this.#suspects.delete(id)
     await this.#settle([settlement])
@@ -179,16 +189,18 @@ export class Consumer {
 
   /** What becomes of a message that has run. */
   #judge(run: Run, message: Claimed, { target, pass }: { target: string; pass: Pass }): Settlement {
-    const { clock, random, logger, policy, retentionMs } = this.#options
-    const { id, starts } = message
+    const { clock, random, logger, policy, retentionMs, onFailed } = this.#options
+    const { id, starts, replayedAt } = message
     if (run.as === 'done') pass.succeeded()
     if (run.as !== 'failed') return { id, as: run.as }
     const { error, isOutage, retry } = run
+    onFailed(error)
     if (isOutage && retry !== false) {
       const delayMs = pass.metOutage(error, retry?.afterMs)
       if (delayMs !== undefined) {
         logger.debug({ id, error, delayMs }, 'the target was away; the attempt does not count')
-        const isOver = timeOf(id) < clock.ago(retentionMs)
+        // A dead letter that was replayed has its time anew.
+        const isOver = Math.max(timeOf(id), replayedAt) < clock.ago(retentionMs)
         return isOver ? { id, as: 'dead', reason: 'outage', error } : { id, as: 'back', delayMs, error }
       }
     }
@@ -198,10 +210,17 @@ export class Consumer {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<void> {
-    const { lane, queue, onSettled } = this.#options
+    const { lane, queue, figures, onSettled, onDead } = this.#options
     const delivered = await this.#retryWhileUnavailable(() => queue.settle(lane, settlements))
+    figures.count('mailroom_delivered_total', {}, delivered.length)
+    for (const { id, deliveredAt } of delivered) {
+      figures.observe('mailroom_delivery_latency_seconds', Math.max(0, deliveredAt - timeOf(id)) / 1000)
+    }
     if (delivered.length > 0) await this.#show(delivered)
-    onSettled(settlements.flatMap(({ id, as }) => (as === 'dead' ? id : [])))
+    const dead = settlements.flatMap(({ id, as }) => (as === 'dead' ? id : []))
+    figures.count('mailroom_dead_total', {}, dead.length)
+    onSettled(dead)
+    onDead(lane, dead)
   }
 
   async #show(delivered: readonly Delivered[]): Promise<void> {
@@ -233,5 +252,17 @@ export class Consumer {
     if (isMailroomError(error, 'MR_LANE_ELSEWHERE') && !this.#stop.signal.aborted) onLost()
     else if (!this.#stop.signal.aborted || !isMailroomError(error)) onFatal(error)
     else logger.warn({ lane, error: error.message }, 'the queue failed while the lane was being released')
+  }
+}
+
+/** What came of an attempt. */
+function outcomeOf(settlement: Settlement): (typeof OUTCOMES)[number] {
+  switch (settlement.as) {
+    case 'done':
+      return 'delivered'
+    case 'back':
+      return settlement.error === undefined ? 'interrupted' : 'outage'
+    default:
+      return settlement.as
   }
 }

@@ -7,8 +7,9 @@ import { Mutex } from 'async-mutex'
 import { Actor } from '../../runtime/actor.ts'
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorStatus } from '../../runtime/cluster/directory.ts'
-import { livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
+import { type Failure, livingMessages, type Outage } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { OUTCOMES } from '../../runtime/metrics.ts'
 import { BACKLOG_PERIOD_MS, HANDLER_GRACE_MS, HOUSEKEEPING_MS, LANE_RETRY_MS } from '../../runtime/timings.ts'
 import { idAt, idBefore, MIN_ID } from '../../storage/ids.ts'
 import type { Refill } from '../../storage/journal.ts'
@@ -24,19 +25,25 @@ import { firstBytes, mergeById } from '../../storage/paging.ts'
 import type {
   Dead,
   DeadFilter,
+  DeadGroups,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Logged,
   Message,
   Queue,
   Range,
+  SettledPlace,
   Stored,
 } from '../../storage/ports.ts'
 import { textBytesOf } from '../../storage/ports.ts'
-import type { Messages, Place, SiftedPage, StorePage } from '../protocol.ts'
+import { previewOf } from '../../storage/preview.ts'
+import type { Messages, Place, RecentPart, SiftedPage, StorePage } from '../protocol.ts'
 import { Consumer } from './consumer.ts'
 import { purgeOld } from './dead-retention.ts'
 import { Breaker } from './outage.ts'
+import { Recent } from './recent.ts'
 import { redeliver } from './redelivery.ts'
 import { Refilling, type RefillingOptions } from './refilling.ts'
 import type { RetryPolicy } from './retry.ts'
@@ -78,6 +85,7 @@ export class MessagesActor extends Actor implements Messages {
   readonly #consumers = new Map<number, Consumer>()
   readonly #depths = new Map<number, Depth>()
   readonly #longPolls = new LongPolls()
+  readonly #recent: Recent
   readonly #stops: (() => void)[] = []
   /** As `StorePage.term`. A new one ends the long polls: they ask again. */
   #term = 0
@@ -86,6 +94,7 @@ export class MessagesActor extends Actor implements Messages {
   /** The directory changed while lanes were being taken and released: compare once more. */
   #mustReconcileAgain = false
   #delivered = 0
+  #lastFailure: Failure | null = null
   /** That run or wait for their turn. */
   #redeliveries = 0
 
@@ -110,7 +119,9 @@ export class MessagesActor extends Actor implements Messages {
         onRefilled: (lane) => this.#readAgain(lane),
       })
     this.#refill = refilling?.refill
-    const { clock, random, directory } = context
+    const { clock, random, directory, figures } = context
+    for (const outcome of OUTCOMES) figures.count('mailroom_attempts_total', { outcome }, 0)
+    this.#recent = new Recent({ clock, random })
     this.#breaker = new Breaker({
       ...{ target: runner?.target ?? '', clock, random },
       actorCount: () => livingMessages(directory.actors()).length,
@@ -130,12 +141,14 @@ export class MessagesActor extends Actor implements Messages {
 
   override status(): ActorStatus {
     const lanes: Record<number, number> = {}
-    let dead = 0
+    let [retrying, dead, inHand] = [0, 0, 0]
     let oldestAt: number | null = null
     for (const lane of this.#consumers.keys()) {
       const depth = this.#depths.get(lane)
       lanes[lane] = (depth?.waiting ?? 0) + (depth?.inHand ?? 0)
+      retrying += depth?.retrying ?? 0
       dead += depth?.dead ?? 0
+      inHand += depth?.inHand ?? 0
       if (depth?.oldestAt != null && (oldestAt === null || depth.oldestAt < oldestAt))
         oldestAt = depth.oldestAt
     }
@@ -144,15 +157,8 @@ export class MessagesActor extends Actor implements Messages {
     const paused = this.#breaker.pause.isPaused
     const journal = this.#refilling && { journal: this.#refilling.report() }
     return {
-      ...super.status(),
-      ...journal,
-      handled: this.#delivered,
-      missing,
-      lanes,
-      dead,
-      oldestAt,
-      outage,
-      paused,
+      ...{ ...super.status(), ...journal, handled: this.#delivered, missing, lanes, inHand, dead, oldestAt },
+      ...{ outage, paused, retrying, lastFailure: this.#lastFailure },
     }
   }
 
@@ -182,7 +188,9 @@ export class MessagesActor extends Actor implements Messages {
         const found = await this.mailbox.run(() => this.#queue.find(lane, id))
         const leftMs = deadlineAt - this.context.clock.monotonic()
         if (found.state !== 'queued' || leftMs <= 0 || !this.#consumers.has(lane)) {
-          return { ...found, outage: found.state === 'queued' ? this.#breaker.outage : null }
+          const { outage, pause } = this.#breaker
+          const isQueued = found.state === 'queued'
+          return { ...found, outage: isQueued ? outage : null, paused: isQueued && pause.isPaused }
         }
         await this.context.clock.sleep(leftMs, settled.signal)
       } finally {
@@ -239,6 +247,21 @@ export class MessagesActor extends Actor implements Messages {
     return this.mailbox.run(() => this.#inAnyLane((lane) => this.#queue.purge(lane, [id])))
   }
 
+  async recent(asked: readonly { lane: number; position: string | null }[]): Promise<(RecentPart | null)[]> {
+    await this.#dropLostLanes()
+    const held = asked.filter(({ lane }) => this.#consumers.has(lane))
+    const parts = new Map(this.#recent.since(held).map((part, index) => [held[index]!.lane, part]))
+    return asked.map(({ lane }) => parts.get(lane) ?? null)
+  }
+
+  async deliveredSince(lane: number, from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    return this.mailbox.run(() => this.#queue.deliveredSince(lane, from, limit))
+  }
+
+  async deadSince(lane: number, from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    return this.mailbox.run(() => this.#queue.deadSince(lane, from, limit))
+  }
+
   async sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Promise<SiftedPage> {
     return this.mailbox.run(async () => {
       await this.#dropLostLanes()
@@ -250,6 +273,10 @@ export class MessagesActor extends Actor implements Messages {
       const letters = await mergeById(sources, { limit, order: 'ascending' })
       return { letters, lanes: term === this.#term ? [...this.#consumers.keys()] : [] }
     })
+  }
+
+  async groupDead(lane: number, range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.mailbox.run(() => this.#queue.groupDead(lane, range))
   }
 
   async replayMany(lane: number, ids: readonly string[]): Promise<number> {
@@ -352,6 +379,7 @@ export class MessagesActor extends Actor implements Messages {
           this.#beginTerm()
         })
       })
+      this.context.figures.count('mailroom_lane_moves_total', {})
     } catch (error) {
       // Another actor still holds the lane, or the disk is full. `#reconcile` retries it.
       if (!isMailroomError(error, 'MR_LANE_ELSEWHERE', 'MR_STORE_UNAVAILABLE')) throw error
@@ -376,12 +404,17 @@ export class MessagesActor extends Actor implements Messages {
   }
 
   #consumerOf(lane: number): Consumer {
-    const { clock, random, logger } = this.context
+    const { clock, random, logger, figures } = this.context
     return new Consumer({
       ...{ lane, queue: this.#queue, clock, random, logger, runner: this.#runner, breaker: this.#breaker },
+      figures,
       ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
+      onFailed: (error) => {
+        this.#lastFailure = { target: this.#runner?.target ?? '', at: clock.now(), error }
+      },
+      onDead: (from, ids) => void this.#keepDead(from, ids),
       onLost: () => void this.#dropLanes([lane]),
       onFatal: (error) =>
         this.draining ? logger.error({ err: error, lane }, 'lane failed') : this.context.fail(error),
@@ -406,7 +439,7 @@ export class MessagesActor extends Actor implements Messages {
     return count
   }
 
-  #tellOutage({ target, since, why }: Outage, lastedMs?: number): void {
+  #tellOutage({ target, since, why }: Omit<Outage, 'nextProbeAt'>, lastedMs?: number): void {
     const { logger } = this.context
     const facts = { target, since: new Date(since).toISOString(), why }
     if (lastedMs === undefined) logger.warn(facts, 'the target is away: messages wait, only probes are sent')
@@ -421,6 +454,7 @@ export class MessagesActor extends Actor implements Messages {
     // While the mutex is held, so that no reader sees the lane half removed.
     await this.#storeMutex.runExclusive(() => {
       this.#store.removeLane(lane)
+      this.#recent.forget(lane)
       this.#consumers.delete(lane)
       this.#beginTerm()
     })
@@ -444,6 +478,7 @@ export class MessagesActor extends Actor implements Messages {
     await this.#storeMutex.runExclusive(() => {
       for (const lane of lanes) {
         this.#store.removeLane(lane)
+        this.#recent.forget(lane)
         // Its handlers' results can no longer be written. The next holder runs the messages again.
         this.#consumers.get(lane)?.abandon()
         this.#consumers.delete(lane)
@@ -461,7 +496,29 @@ export class MessagesActor extends Actor implements Messages {
       // The lane may be lost since the settlement. Its next holder loads these messages from the list.
       if (this.#consumers.has(lane)) this.#store.add(lane, delivered)
     })
+    if (this.#consumers.has(lane) && this.#recent.isKept(lane)) {
+      const heads = delivered.map(({ text, ...rest }) => ({
+        delivered: { ...rest, preview: previewOf(text) },
+      }))
+      this.#recent.add(lane, heads)
+    }
     this.#delivered += delivered.length
+  }
+
+  /** A follower that does not find a letter here reads the lane's dead letters. */
+  async #keepDead(lane: number, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0 || !this.#recent.isKept(lane)) return
+    try {
+      for (const id of ids) {
+        const [letter] = await this.#queue.dead(lane, { after: idBefore(id), limit: 1 })
+        if (letter?.id !== id) continue // It has been replayed or purged.
+        const { text, ...rest } = letter
+        this.#recent.add(lane, [{ dead: { ...rest, preview: previewOf(text) } }])
+      }
+    } catch (error) {
+      if (!isMailroomError(error)) return this.context.fail(error)
+      this.#recent.forget(lane)
+    }
   }
 
   #pageFromLists(range: Range): Promise<Message[]> {

@@ -45,8 +45,11 @@ export interface BreakerOptions {
   /** Messages that wait in the lanes of this actor, those in hand included. */
   waitingCount: () => number
   /** An outage has begun, or ended after `lastedMs`. */
-  onChange: (outage: Outage, lastedMs?: number) => void
+  onChange: (outage: Away, lastedMs?: number) => void
 }
+
+/** What is away. */
+type Away = Omit<Outage, 'nextProbeAt'>
 
 interface Waiting {
   id: string
@@ -68,7 +71,7 @@ export class Breaker {
   #row: { number: number; id: string; at: number }[] = []
   /** By message: how many of these it had. */
   readonly #knocks = new Map<string, number>()
-  #away: { outage: Outage; sinceStart: number } | undefined
+  #away: { outage: Away; sinceStart: number } | undefined
   /** Of the present outage. */
   #probes = 0
   #nextProbeAt = 0
@@ -84,7 +87,10 @@ export class Breaker {
 
   /** The outage there is, or null. */
   get outage(): Outage | null {
-    return this.#away?.outage ?? null
+    if (this.#away === undefined) return null
+    const { clock } = this.#options
+    const nextProbeAt = Math.round(clock.now() + this.#nextProbeAt - clock.monotonic())
+    return { ...this.#away.outage, nextProbeAt: this.pause.isPaused ? null : nextProbeAt }
   }
 
   /**

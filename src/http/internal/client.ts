@@ -2,11 +2,14 @@
  * The client end of the calls between actors: over the open exchange with the actor, or as `POST /ask/<method>` with the
  * arguments as an array (`wire.ts`) over kept-alive connections. Each call has its own timeout. `server.ts` is the server end.
  */
-import { Pool } from 'undici'
+import { once } from 'node:events'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { buffer } from 'node:stream/consumers'
 import type { Logging, Messages, Peers } from '../../actors/protocol.ts'
-import type { Clock } from '../../runtime/clock.ts'
+import type { Cancel, Clock } from '../../runtime/clock.ts'
 import type { Directory } from '../../runtime/cluster/directory.ts'
 import { fromWire, isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { Agent, request } from '../../runtime/node-http.ts'
 import { CONNECT_TIMEOUT_MS } from '../../runtime/timings.ts'
 import { type Ask, remoteLogging, remoteMessages } from './calls.ts'
 import { EXCHANGE_MAX_CHARACTERS, Exchange } from './exchange.ts'
@@ -14,20 +17,27 @@ import { SECRET_HEADER } from './secret.ts'
 import { decode, encode } from './wire.ts'
 
 const CONNECTIONS_PER_ACTOR = 32
+/** An idle connection is closed so long before the actor's server would close it: no call meets that. */
+const IDLE_MARGIN_MS = 2000
 
-const NEVER_CONNECTED = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-])
+/** An answer with its body. */
+interface Answer {
+  status: number | undefined
+  body: Buffer
+}
 
-/** `Peers` over HTTP; connections to addresses that left the directory are closed. */
+/** `Peers` over HTTP; exchanges with addresses that left the directory are closed. */
 export class HttpPeers implements Peers {
   readonly #secret: string
   readonly #clock: Clock
-  readonly #pools = new Map<string, Pool>()
+  /** A connection ends with its actor, or when it is idle. */
+  readonly #agent = new Agent({
+    keepAlive: true,
+    maxSockets: CONNECTIONS_PER_ACTOR,
+    agentKeepAliveTimeoutBuffer: IDLE_MARGIN_MS,
+  })
+  /** Calls under way that are no exchange's. */
+  readonly #asked = new Set<Promise<Answer>>()
   readonly #exchanges = new Map<string, Exchange>()
   readonly #unwatch: () => void
 
@@ -49,9 +59,8 @@ export class HttpPeers implements Peers {
   async close(): Promise<void> {
     this.#unwatch()
     const exchanges = [...this.#exchanges.values()]
-    const pools = [...this.#pools.values()]
-    await Promise.all([...pools.map((pool) => pool.close()), ...exchanges.map((each) => each.close())])
-    this.#pools.clear()
+    await Promise.all([Promise.allSettled(this.#asked), ...exchanges.map((each) => each.close())])
+    this.#agent.destroy()
     this.#exchanges.clear()
   }
 
@@ -75,61 +84,70 @@ export class HttpPeers implements Peers {
 
   /** @param args The method's arguments, encoded. */
   async #ask(address: string, method: string, args: string | Buffer, deadlineMs: number): Promise<unknown> {
-    const expired = new AbortController()
-    const cancel = this.#clock.after(deadlineMs, () => expired.abort())
+    const answered = this.#post(address, method, args, deadlineMs)
+    this.#asked.add(answered)
     try {
-      const { statusCode, body } = await this.#poolOf(address).request({
-        method: 'POST',
-        path: `/ask/${method}`,
-        headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
-        body: args,
-        signal: expired.signal,
-      })
-      const answer = Buffer.from(await body.arrayBuffer())
-      if (statusCode === 200) return decode(answer)
-      throw lostIfForbidden(address, fromWire(JSON.parse(answer.toString())))
-    } catch (error) {
-      if (error instanceof MailroomError) throw error
-      const what = `${method} at ${address}`
-      if (expired.signal.aborted) {
-        throw new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs })
-      }
-      const { code = '', message } = error as Error & { code?: string }
-      const outcome = NEVER_CONNECTED.has(code) ? 'none' : 'unknown'
-      throw new MailroomError('MR_PEER_LOST', { peer: what, reason: message }, { outcome, cause: error })
+      const { status, body } = await answered
+      if (status === 200) return decode(body)
+      throw lostIfForbidden(address, fromWire(JSON.parse(body.toString())))
     } finally {
-      cancel()
+      this.#asked.delete(answered)
     }
   }
 
-  #poolOf(address: string): Pool {
-    let pool = this.#pools.get(address)
-    if (pool === undefined) {
-      pool = new Pool(`http://${address}`, {
-        connections: CONNECTIONS_PER_ACTOR,
-        pipelining: 1,
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        connect: { timeout: CONNECT_TIMEOUT_MS },
+  /** @throws {MailroomError} `MR_DEADLINE_EXPIRED`, or `MR_PEER_LOST`, with outcome none when no connection was made. */
+  async #post(address: string, method: string, args: string | Buffer, deadlineMs: number): Promise<Answer> {
+    const what = `${method} at ${address}`
+    const sent = request(`http://${address}/ask/${method}`, {
+      ...{ method: 'POST', agent: this.#agent },
+      headers: { [SECRET_HEADER]: this.#secret, 'content-type': 'application/json' },
+    })
+    sent.on('error', () => {}) // It may come after the answer has begun.
+    const expired = Promise.withResolvers<never>()
+    // A call that waits for a connection is not ended by `destroy`.
+    const cancel = this.#clock.after(deadlineMs, () => {
+      expired.reject(new MailroomError('MR_DEADLINE_EXPIRED', { what, deadlineMs }))
+      sent.destroy()
+    })
+    let isConnected = false
+    let cancelConnect: Cancel = () => {}
+    sent.on('socket', (socket) => {
+      isConnected = !socket.connecting
+      if (isConnected) return
+      const late = new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`)
+      cancelConnect = this.#clock.after(CONNECT_TIMEOUT_MS, () => sent.destroy(late))
+      socket.once('connect', () => {
+        isConnected = true
+        cancelConnect()
       })
-      this.#pools.set(address, pool)
+    })
+    try {
+      sent.end(args)
+      return await Promise.race([answerOf(sent), expired.promise])
+    } catch (error) {
+      if (error instanceof MailroomError) throw error
+      const facts = { peer: what, reason: (error as Error).message }
+      const outcome = isConnected ? 'unknown' : 'none'
+      throw new MailroomError('MR_PEER_LOST', facts, { outcome, cause: error })
+    } finally {
+      cancel()
+      cancelConnect()
     }
-    return pool
   }
 
   #closeUnlisted(directory: Directory): void {
     const known = new Set(directory.actors().map(({ address }) => address))
-    for (const [address, pool] of this.#pools) {
-      if (known.has(address)) continue
-      this.#pools.delete(address)
-      pool.close().catch(() => {})
-    }
     for (const [address, exchange] of this.#exchanges) {
       if (known.has(address)) continue
       this.#exchanges.delete(address)
       void exchange.close()
     }
   }
+}
+
+async function answerOf(sent: ClientRequest): Promise<Answer> {
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  return { status: response.statusCode, body: await buffer(response) }
 }
 
 /** Another process listens at the address now: the actor is lost. The answer must not reach a client as its own 403. */

@@ -9,10 +9,11 @@
  * actor keeps the smallest difference that it has seen between `sentAt` and its own clock, and refuses a line that is older
  * than its time. The first difference is measured when the exchange opens, within `CONNECT_TIMEOUT_MS`.
  */
-import { type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Cancel, Clock } from '../../runtime/clock.ts'
 import { fromWire, MailroomError, type WireError } from '../../runtime/errors.ts'
+import { request } from '../../runtime/node-http.ts'
 import { CONNECT_TIMEOUT_MS, EXCHANGE_CLOSE_MS } from '../../runtime/timings.ts'
 import { SECRET_HEADER } from './secret.ts'
 

@@ -3,10 +3,10 @@
  * Hazelcast clusters.
  */
 import { z } from 'zod'
-import { type ActorEntry, ROLES, type Role } from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, MAX_ACTORS, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { MAX_ACTORS } from '../../settings/config.ts'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
+import { addToChange } from '../change-log.ts'
 import {
   type ApiContext,
   type Endpoint,
@@ -21,10 +21,11 @@ import { badRequest } from '../problems.ts'
 import { replyNewestFirst } from '../streams.ts'
 import { isoOrNull, outageJson } from './place.ts'
 
-const BODY_MAX_BYTES = 1024
+/** Of the body of `PUT /actors/{role}`. */
+export const PUT_MAX_BYTES = 1024
 
 /** What `PUT /actors/{role}` takes. */
-const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
+export const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
 
 /** The routes of the actors. Scaling and restarting have no deadline: they take as long as actors drain. */
 export function actorRoutes(
@@ -46,8 +47,9 @@ export function actorRoutes(
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
       mediaTypeOf(context.req, ['application/json'])
-      const limits = { what: 'The body', limitBytes: BODY_MAX_BYTES, clock }
+      const limits = { what: 'The body', limitBytes: PUT_MAX_BYTES, clock }
       const count = countOf(utf8Of(await readBody(context.req, context.res, limits)))
+      addToChange(context, { parameters: { count } })
       replyJson(context, 200, listOf(await facade.scale(role, count)))
     },
     async restartActors(context) {
@@ -73,10 +75,10 @@ function publicEntry(actor: ActorEntry): object {
   if (role === 'facade') return { ...entry, connections: actor.connections ?? 0 }
   if (role !== 'messages') return entry
   const waiting = Object.values(actor.lanes ?? {}).reduce((sum, count) => sum + count, 0)
-  const { oldestAt = null, dead = 0, outage = null } = actor
+  const { oldestAt = null, dead = 0, retrying = 0, lastFailure = null, outage = null } = actor
   return {
-    ...{ ...entry, waiting, oldestAt: isoOrNull(oldestAt), dead },
-    outage: outageJson(outage),
+    ...{ ...entry, waiting, oldestAt: isoOrNull(oldestAt), retrying, dead, outage: outageJson(outage) },
+    lastFailure: lastFailure && { ...lastFailure, at: isoOrNull(lastFailure.at) },
   }
 }
 

@@ -2,8 +2,9 @@
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { shown } from '../../storage/content.ts'
-import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../../storage/dead-filter.ts'
-import type { Dead, DeadFilter } from '../../storage/ports.ts'
+import { REASON_MAX_CHARACTERS } from '../../storage/dead-filter.ts'
+import { GROUP_NAME, GROUP_NAME_WORDS } from '../../storage/dead-groups.ts'
+import type { Dead, DeadFilter, DeadGroup } from '../../storage/ports.ts'
 import {
   type ApiContext,
   checkId,
@@ -14,23 +15,31 @@ import {
   pathParameter,
   type Query,
   replyJson,
+  sourceParameter,
 } from '../context.ts'
 import { ConcurrencyLimit } from '../overload.ts'
 import { badRequest, quoted } from '../problems.ts'
 import { inSingleRoom, replyPage } from '../streams.ts'
 
 /** Calls that change dead letters in bulk, at once: each keeps all messages actors busy. */
-const BULK_MAX = 4
-const BULK_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
+export const BULK_MAX = 4
+/** The `limit` of a change in bulk. */
+export const BULK_LIMIT = { ...PAGE_LIMIT, fallback: PAGE_LIMIT.max }
 
 /** The routes of the dead letters. */
 export function deadRoutes(
   api: ApiContext,
 ): Record<
-  'getDead' | 'replayManyDead' | 'purgeManyDead' | 'getDeadOne' | 'replayDead' | 'deleteDead',
+  | 'getDead'
+  | 'getDeadGroups'
+  | 'replayManyDead'
+  | 'purgeManyDead'
+  | 'getDeadOne'
+  | 'replayDead'
+  | 'deleteDead',
   Endpoint
 > {
-  const { facade } = api
+  const { facade, config } = api
   const bulk = new ConcurrencyLimit('bulk changes of dead letters', BULK_MAX)
   const change = async (change: 'replay' | 'purge', context: Context, query: Query) => {
     const limit = numberParameter(query, 'limit', BULK_LIMIT)
@@ -57,6 +66,13 @@ export function deadRoutes(
         next: (lastId, isFull) => (isFull ? `/dead?limit=${limit}&after=${lastId}` : null),
       })
     },
+    async getDeadGroups(context, query) {
+      const lane = numberParameter(query, 'lane', { min: 0, max: config.lanes - 1, fallback: 0 })
+      const range = { lane, ...idParameter(query, 'after') }
+      const { groups, next, ...counts } = await facade.deadGroups(range)
+      const path = next && `/dead/groups?lane=${next.lane}&after=${next.after}`
+      replyJson(context, 200, JSON.stringify({ groups: groups.map(groupJson), ...counts, next: path }))
+    },
     async getDeadOne(context) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
       await inSingleRoom(context, api, async (enter) => {
@@ -79,16 +95,25 @@ export function deadRoutes(
   }
 }
 
-/** The dead letters that a query means: of a source, or with a reason that begins with a text. */
-function filterIn({ source, reason }: Query): Pick<DeadFilter, 'source' | 'reason'> {
-  if (source !== undefined && !SOURCE_NAME.test(source)) {
-    throw badRequest({ where: 'query parameter "source"', expected: SOURCE_NAME_WORDS, got: quoted(source) })
-  }
+/** The dead letters that a query means: of a source, with a reason that begins with a text, of a group. */
+function filterIn(query: Query): Pick<DeadFilter, 'source' | 'reason' | 'group'> {
+  const { reason, group } = query
   if (reason !== undefined && (reason === '' || reason.length > REASON_MAX_CHARACTERS)) {
     const expected = `what reasons begin with, of 1 to ${REASON_MAX_CHARACTERS} characters`
     throw badRequest({ where: 'query parameter "reason"', expected, got: quoted(reason) })
   }
-  return { ...(source !== undefined && { source }), ...(reason !== undefined && { reason }) }
+  if (group !== undefined && !GROUP_NAME.test(group)) {
+    throw badRequest({ where: 'query parameter "group"', expected: GROUP_NAME_WORDS, got: quoted(group) })
+  }
+  return {
+    ...sourceParameter(query),
+    ...(reason !== undefined && { reason }),
+    ...(group !== undefined && { group }),
+  }
+}
+
+function groupJson({ oldestAt, newestAt, ...group }: DeadGroup): object {
+  return { ...group, oldestAt: new Date(oldestAt).toISOString(), newestAt: new Date(newestAt).toISOString() }
 }
 
 function letterJson(letter: Dead): string {

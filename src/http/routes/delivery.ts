@@ -1,13 +1,14 @@
 /** `/delivery`: whether messages are delivered, or an operator has paused that. */
 import { z } from 'zod'
 import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
+import { addToChange } from '../change-log.ts'
 import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 import { badRequest } from '../problems.ts'
 
 const BODY_MAX_BYTES = 1024
 
 /** What `PUT /delivery` takes. */
-const PutDelivery = z.strictObject({ paused: z.boolean() })
+export const PutDelivery = z.strictObject({ paused: z.boolean() })
 
 /** The routes of delivery. */
 export function deliveryRoutes({
@@ -22,6 +23,7 @@ export function deliveryRoutes({
       mediaTypeOf(context.req, ['application/json'])
       const limits = { what: 'The body', limitBytes: BODY_MAX_BYTES, clock }
       const paused = pausedOf(utf8Of(await readBody(context.req, context.res, limits)))
+      addToChange(context, { parameters: { paused } })
       await facade.setPaused(paused)
       replyJson(context, 200, JSON.stringify({ paused }))
     },

@@ -12,22 +12,23 @@ import { checkHead } from '../../inbox/schemes.ts'
 import { type Source, sourceOf } from '../../inbox/source.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { POST_DEADLINE_MS, REPEAT_CHECK_MS, REPEAT_WAIT_MS, SOURCE_LOG_MS } from '../../runtime/timings.ts'
+import { POST_DEADLINE_MS, REPEAT_CHECK_MS, REPEAT_WAIT_MS } from '../../runtime/timings.ts'
 import { storedText } from '../../storage/content.ts'
 import { atOf } from '../../storage/ids.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { BodyShare, readBody, refuseEncoded, utf8Of } from '../body.ts'
-import { type ApiContext, type Endpoint, pathParameter, replyJson } from '../context.ts'
+import { type ApiContext, countAccepted, type Endpoint, pathParameter, replyJson } from '../context.ts'
 import { quoted, shortened } from '../problems.ts'
-
-/** Refusals of one source that are logged one by one in `SOURCE_LOG_MS`. */
-const LINES_MAX = 10
+import { RefusalLog } from '../refusal-log.ts'
 
 /** The routes of the inbox. */
 export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 'askInbox', Endpoint> {
-  const { facade, config, clock, wallClock } = api
+  const { facade, config, clock, wallClock, figures } = api
   const shares = new Shares()
-  const refused = new RefusalLog(api)
+  const refused = new RefusalLog(api, {
+    one: 'a request to a source was refused',
+    more: 'more requests to a source were refused',
+  })
   const named = (context: Context): [name: string, source: Source] => {
     const name = pathParameter(context, 'source')
     return [name, sourceOf(config.inbox, name) ?? unknown()]
@@ -36,7 +37,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
     async postInbox(context) {
       const [name, source] = named(context)
       const refuse = (why: string): never => {
-        refused.note(name, why, String(context.res.getHeader('X-Request-Id')))
+        refused.note({ source: name }, { requestId: String(context.res.getHeader('X-Request-Id')), why })
         throw new MailroomError('MR_SIGNATURE_INVALID', { source: name })
       }
       const { req: request, res: response } = context
@@ -53,6 +54,7 @@ export function inboxRoutes(api: ApiContext): Record<'postInbox' | 'getInbox' | 
         if (answer !== undefined) return reply(context, answer)
         const key = repeatKeyOf(name, source, request.rawHeaders, body)
         const receipt = await store(facade, textOf(name, source, request, body), { key, deadlineAt, clock })
+        countAccepted(figures, [receipt], name)
         replyReceipt(context, source, receipt)
       })
     },
@@ -145,40 +147,15 @@ function unknown(): never {
 
 /** The bodies in memory by source; those that anybody may post to have one share together. */
 class Shares {
+  readonly #unchecked = new BodyShare('sources without a check')
   readonly #bySource = new Map<string, BodyShare>()
 
   of(name: string, { verify }: Source): BodyShare {
-    const whose = verify === 'none' ? 'sources without a check' : `the source ${name}`
-    const share = this.#bySource.get(whose) ?? new BodyShare(whose)
-    this.#bySource.set(whose, share)
+    if (verify === 'none') return this.#unchecked
+    const known = this.#bySource.get(name)
+    if (known !== undefined) return known
+    const share = new BodyShare(`the source ${name}`)
+    this.#bySource.set(name, share)
     return share
-  }
-}
-
-/**
- * Logs why requests were refused, each with its request id: of each source so many in `SOURCE_LOG_MS`. Those beyond are
- * counted, and told when that time is over.
- */
-class RefusalLog {
-  readonly #api: Pick<ApiContext, 'clock' | 'logger'>
-  /** By source: those that were refused in the present time. */
-  readonly #counts = new Map<string, number>()
-
-  constructor(api: Pick<ApiContext, 'clock' | 'logger'>) {
-    this.#api = api
-  }
-
-  note(source: string, why: string, requestId: string): void {
-    const { clock, logger } = this.#api
-    const count = (this.#counts.get(source) ?? 0) + 1
-    this.#counts.set(source, count)
-    if (count === 1) clock.after(SOURCE_LOG_MS, () => this.#tell(source), { unref: true })
-    if (count <= LINES_MAX) logger.warn({ source, requestId, why }, 'a request to a source was refused')
-  }
-
-  #tell(source: string): void {
-    const more = this.#counts.get(source)! - LINES_MAX
-    this.#counts.delete(source)
-    if (more > 0) this.#api.logger.warn({ source, more }, 'more requests to a source were refused')
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { Context } from 'koa'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import type { Figures } from '../../runtime/figures.ts'
 import {
   POST_DEADLINE_MS,
   READ_STALL_MS,
@@ -21,7 +22,7 @@ import { BATCH_MAX_COUNT, lineMaxBytes } from '../../storage/limits.ts'
 import type { Receipt } from '../../storage/ports.ts'
 import { BodyBytes, ByteBuffer, ClientDisconnected, sendContinue } from '../body.ts'
 import { lingerAndClose } from '../connections.ts'
-import type { ApiContext } from '../context.ts'
+import { type ApiContext, countAccepted } from '../context.ts'
 import { problemLineOf } from '../problems.ts'
 import { RequestStream, ResponseStream } from '../streams.ts'
 import { parseLine } from './posted.ts'
@@ -44,7 +45,7 @@ export async function postLines(context: Context, errorsOnly: boolean, api: ApiC
   context.respond = false
   context.status = 200
   response.setHeader('Content-Type', 'application/x-ndjson')
-  const { clock, logger } = api
+  const { clock, logger, figures } = api
   const requestStream = new RequestStream(request, api)
   let droppedBytes = -1
   /** A client that sends all before it reads blocks itself: take no more lines, so that it gets to its end. */
@@ -54,7 +55,7 @@ export async function postLines(context: Context, errorsOnly: boolean, api: ApiC
     requestStream.cutOff(new MailroomError('MR_ANSWER_UNREAD', { stallMs: READ_STALL_MS }))
     return isSending
   }
-  const answers = new Answers(new ResponseStream(response, clock, onStall), errorsOnly)
+  const answers = new Answers(new ResponseStream(response, clock, onStall), figures, errorsOnly)
   const cancelPulse = clock.every(STREAM_PULSE_MS, () => answers.pulse())
   try {
     sendContinue(request, response)
@@ -170,14 +171,16 @@ function entryOf({ number, bytes }: Line, maxMessageBytes: number): Entry {
 async function store(
   entries: readonly Entry[],
   answers: Answers,
-  { facade, clock, random, logger }: ApiContext,
+  { facade, clock, random, logger, figures }: ApiContext,
 ): Promise<Receipt[] | { error: unknown }> {
   const texts = entries.flatMap((entry) => ('text' in entry ? [entry.text] : []))
   if (texts.length === 0) return []
   const giveUpAt = clock.monotonic() + STREAM_PATIENCE_MS
   for (let delayMs = STREAM_RETRY_MIN_MS; ; delayMs = Math.min(delayMs * 2, STREAM_RETRY_MAX_MS)) {
     try {
-      return await facade.postBatch(texts, { deadlineAt: clock.monotonic() + POST_DEADLINE_MS })
+      const receipts = await facade.postBatch(texts, { deadlineAt: clock.monotonic() + POST_DEADLINE_MS })
+      countAccepted(figures, receipts, '')
+      return receipts
     } catch (error) {
       const isFull = isMailroomError(error, 'MR_MAILBOX_FULL', 'MR_OVERLOADED')
       if (!isMailroomError(error)) logger.error({ err: error }, 'bug')
@@ -190,14 +193,16 @@ async function store(
 /** The answer lines of one stream. */
 class Answers {
   readonly #out: ResponseStream
+  readonly #figures: Figures
   readonly #errorsOnly: boolean
   #accepted = 0
   #refused = 0
   #nextLine = 1
   #isQuiet = false
 
-  constructor(out: ResponseStream, errorsOnly: boolean) {
+  constructor(out: ResponseStream, figures: Figures, errorsOnly: boolean) {
     this.#out = out
+    this.#figures = figures
     this.#errorsOnly = errorsOnly
   }
 
@@ -233,6 +238,7 @@ class Answers {
   /** Answers that the next line and all after it were not stored. @throws {ClientDisconnected} */
   async refuseFrom(error: MailroomError): Promise<void> {
     const { code, detail, outcome } = problemLineOf(error)
+    this.#figures.count('mailroom_refused_total', { code })
     const all = { code, detail: `${detail}. This line and all after it are not stored`, outcome }
     await this.#out.write(`${JSON.stringify({ line: this.#nextLine, error: all })}\n`)
     await this.#out.flush()
@@ -253,12 +259,10 @@ class Answers {
 
   #refuse(number: number, error: unknown): Promise<void> | undefined {
     this.#refused++
-    return this.#out.write(errorLine(number, error))
+    const problem = problemLineOf(error)
+    this.#figures.count('mailroom_refused_total', { code: problem.code })
+    return this.#out.write(`${JSON.stringify({ line: number, error: problem })}\n`)
   }
-}
-
-function errorLine(line: number, error: unknown): string {
-  return `${JSON.stringify({ line, error: problemLineOf(error) })}\n`
 }
 
 /** One line. */

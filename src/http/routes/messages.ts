@@ -14,6 +14,7 @@ import { ClientDisconnected, mediaTypeOf } from '../body.ts'
 import {
   type ApiContext,
   checkId,
+  countAccepted,
   type Endpoint,
   numberParameter,
   pathParameter,
@@ -28,19 +29,25 @@ import { placeJson } from './place.ts'
 import { hashOf, readPosted } from './posted.ts'
 import { ROUTES } from './table.ts'
 
-const STREAMS_MAX = 100
-const LONG_POLLS_MAX = 1000
-const REDELIVERIES_MAX = 100
-const WAIT_MAX_SECONDS = 30
-const KEY_MAX_CHARACTERS = 255
-const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
+/** Streams of lines at once. */
+export const STREAMS_MAX = 100
+/** Reads with `?wait=` at once. */
+export const LONG_POLLS_MAX = 1000
+/** Redeliveries at once. */
+export const REDELIVERIES_MAX = 100
+/** The seconds of `?wait=`. */
+export const WAIT_SECONDS = { min: 0, max: 30, fallback: 0 }
+/** Of an idempotency key. */
+export const KEY_MAX_CHARACTERS = 255
+/** The `limit` of both lists. */
+export const LISTS_LIMIT = { min: 1, max: 10_000, fallback: undefined }
 
 /** The routes of `/messages`. */
 export function messageRoutes(
   api: ApiContext,
   readers: ConcurrencyLimit,
 ): Record<'postMessages' | 'getLists' | 'getMessage' | 'redeliverMessage', Endpoint> {
-  const { facade, clock } = api
+  const { facade, clock, figures } = api
   const streams = new ConcurrencyLimit('streams of messages', STREAMS_MAX)
   const redeliveries = new ConcurrencyLimit('redeliveries', REDELIVERIES_MAX)
   const longPolls = new ConcurrencyLimit('long polls', LONG_POLLS_MAX)
@@ -75,16 +82,18 @@ export function messageRoutes(
       const posted = await readPosted(context, type, api)
       const { texts, many } = posted
       const deadlineAt = clock.monotonic() + POST_DEADLINE_MS
+      let receipts: readonly Receipt[]
       if (key !== undefined) {
         const hash = hashOf(posted)
-        const receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
+        receipts = await facade.postBatch(texts, { deadlineAt, key: { value: key, hash } })
         if (receipts[0]!.replayed) context.res.setHeader('Idempotent-Replayed', 'true')
-        replyReceipts(context, many, receipts)
-      } else if (many) {
-        replyReceipts(context, true, await facade.postBatch(texts, { deadlineAt }))
       } else {
-        replyReceipts(context, false, [await facade.post(texts[0]!, deadlineAt)])
+        receipts = many
+          ? await facade.postBatch(texts, { deadlineAt })
+          : [await facade.post(texts[0]!, deadlineAt)]
       }
+      countAccepted(figures, receipts, '')
+      replyReceipts(context, many, receipts)
     },
 
     async redeliverMessage(context) {
@@ -99,7 +108,7 @@ export function messageRoutes(
 
     async getMessage(context, query) {
       const id = checkId(pathParameter(context, 'id'), 'the id')
-      const waitMs = numberParameter(query, 'wait', { min: 0, max: WAIT_MAX_SECONDS, fallback: 0 }) * 1000
+      const waitMs = numberParameter(query, 'wait', WAIT_SECONDS) * 1000
       await inSingleRoom(context, api, async (enter) => {
         if (waitMs === 0) await enter()
         const found = await (waitMs === 0

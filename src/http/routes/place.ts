@@ -7,12 +7,14 @@ export function placeJson({ state, deliveredTo, attempts, lastError, ...found }:
   return {
     ...{ state, deliveredTo, deliveredAt: isoOrNull(found.deliveredAt), attempts },
     ...{ lastError, nextAttemptAt: isoOrNull(found.nextAttemptAt), outage: outageJson(found.outage) },
+    ...(found.paused && { paused: true }),
   }
 }
 
 /** An outage, or null. */
 export function outageJson(outage: Outage | null) {
-  return outage && { ...outage, since: isoOrNull(outage.since) }
+  if (outage === null) return null
+  return { ...outage, since: isoOrNull(outage.since), nextProbeAt: isoOrNull(outage.nextProbeAt) }
 }
 
 /** An instant (ms since 1970). */

@@ -10,10 +10,10 @@ import type { ApiContext } from '../context.ts'
 import { quoted } from '../problems.ts'
 
 /** One message as posted. `checkText` checks the length, which is in bytes of UTF-8. */
-const PostedMessage = z.strictObject({ text: z.string() })
+export const PostedMessage = z.strictObject({ text: z.string() })
 
 /** A batch as posted. `parsePosted` checks the count first, so that a long array costs no more than a full batch. */
-const PostedBatch = z.array(PostedMessage)
+export const PostedBatch = z.array(PostedMessage)
 
 /** So many places, or unknown keys, are named in an error; the rest are counted. */
 const NAMED_COUNT = 5

@@ -4,9 +4,13 @@
  */
 import type { Socket } from 'node:net'
 import type { Random } from '../clock.ts'
+import type { Figures } from '../figures.ts'
+import type { Point } from '../history.ts'
 import type { Logger } from '../logger.ts'
 import type { KnownCluster, KnownClusters } from '../losses.ts'
+import type { MetricsFormat } from '../metrics.ts'
 import type { NodeClock } from '../node-time.ts'
+import type { Stats } from '../stats.ts'
 import type { ActorEntry, ActorStatus, Directory, Role } from './directory.ts'
 
 /** The settings that the runtime, or every actor, reads. A node's whole configuration has more; it crosses IPC as JSON. */
@@ -32,6 +36,8 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   random: Random
   logger: Logger
   directory: Directory
+  /** Counts what this process does. */
+  figures: Figures
   /** What the node knew of the Hazelcast clusters when this process began. */
   known: KnownClusters
   /** Has the primary remember what this process knows of a cluster, over restarts. */
@@ -40,6 +46,12 @@ export interface ActorContext<C extends RuntimeConfig = RuntimeConfig> {
   scale(role: Role, count: number): Promise<readonly ActorEntry[]>
   /** Asks the primary to restart a role's actors one by one. */
   restart(role: Role): Promise<readonly ActorEntry[]>
+  /** The figures of this node, as `GET /metrics` answers. A round trip to the primary, which asks no worker. */
+  metrics(format: MetricsFormat): Promise<string>
+  /** The figures of all nodes. As `metrics`; ask once a second at most. */
+  stats(): Promise<Stats>
+  /** The figures of the last `HISTORY_MS`, a point a second, oldest first. As `metrics`. */
+  history(): Promise<Point[]>
   /** Sends this actor's status to the primary now instead of with the next heartbeat. */
   changed(): void
   /**

@@ -9,6 +9,8 @@ import type { ClusterReport, JournalReport } from '../losses.ts'
 export type Role = 'facade' | 'logging' | 'messages'
 
 export const ROLES: readonly Role[] = ['facade', 'logging', 'messages']
+/** The most actors of one role on a node. */
+export const MAX_ACTORS = 64
 
 /** The state of an actor. `failed`: its circuit breaker is open; it is probed every 30 s. */
 export type ActorState = 'starting' | 'ready' | 'draining' | 'restarting' | 'failed'
@@ -21,6 +23,17 @@ export interface Outage {
   since: number
   /** The last error. */
   why: string
+  /** When the target is probed next (ms since 1970); null while delivery is paused: then it is not. */
+  nextProbeAt: number | null
+}
+
+/** The last attempt to deliver that failed, or met an outage, of one process. */
+export interface Failure {
+  /** As `Outage.target`. */
+  target: string
+  /** ms since 1970 */
+  at: number
+  error: string
 }
 
 /** An actor's status, sent with each heartbeat. */
@@ -32,9 +45,14 @@ export interface ActorStatus {
   connections?: number
   /** Of a messages actor: the lanes it holds, with the number of pending messages (also those in hand) of each. */
   lanes?: Record<number, number>
+  /** Of a messages actor: how many of these it has in hand. */
+  inHand?: number
   /** Of a messages actor: dead letters, and the time (ms since 1970) of its oldest pending message. */
   dead?: number
   oldestAt?: number | null
+  /** Of a messages actor: pending messages that wait for another attempt, as of `Depth`; null: none has failed yet. */
+  retrying?: number
+  lastFailure?: Failure | null
   /** Of a messages actor: null while its target answers. */
   outage?: Outage | null
   /** Of a messages actor: an operator has paused delivery. */
@@ -102,7 +120,8 @@ export function actorNumber(name: string): number {
 export function inOrder(a: ActorEntry, b: ActorEntry): number {
   return (
     ROLES.indexOf(a.role) - ROLES.indexOf(b.role) ||
-    a.node.localeCompare(b.node, 'en', { numeric: true }) ||
+    // A comparison by language loads the tables of one: not for the actors of one node.
+    (a.node === b.node ? 0 : a.node.localeCompare(b.node, 'en', { numeric: true })) ||
     actorNumber(a.name) - actorNumber(b.name)
   )
 }

@@ -17,13 +17,23 @@ import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 import type { Clock, Random } from '../clock.ts'
 import { isMailroomError, MailroomError, toWire } from '../errors.ts'
+import { History } from '../history.ts'
 import type { Logger } from '../logger.ts'
-import type { TimeKeeper } from '../node-time.ts'
-import { CLOCK_CHECK_MS, DIRECTORY_PERIOD_MS, DRAIN_MS, SIGNAL_GRACE_MS, STOP_MS } from '../timings.ts'
+import { type TimeKeeper, timeAt } from '../node-time.ts'
+import { type NodeTotals, type Stats, statsOf } from '../stats.ts'
+import {
+  CLOCK_CHECK_MS,
+  DIRECTORY_PERIOD_MS,
+  DRAIN_MS,
+  HEARTBEAT_MS,
+  SIGNAL_GRACE_MS,
+  STOP_MS,
+} from '../timings.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ClusterMemory } from './cluster-memory.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
 import { type ActorEntry, actorName, inOrder, ROLES, type Role } from './directory.ts'
+import type { NodeFigures } from './node-figures.ts'
 import { RestartPolicy } from './restart-policy.ts'
 import { applyStatus, SupervisedActor } from './supervised-actor.ts'
 import type { BootFacts, ToPrimary } from './wire.ts'
@@ -32,12 +42,8 @@ import { type WorkerEnd, WorkerProcess } from './worker-process.ts'
 /** The primary receives a connection only while it can open this many more files. */
 const SPARE_FILES = 8
 
-/**
- * By default V8 lets the garbage of a busy process grow with the machine's memory: a messages actor to 419 MiB instead
- * of 211 MiB, without being faster (measured with `bench/stream.ts`). The heap itself is not limited, as a handler may
- * need it.
- */
-const WORKER_FLAGS = ['--heap-growing-percent=50', '--max-semi-space-size=16']
+/** With the flag of `worker-boot.ts`. */
+const WORKER_FLAGS = ['--max-semi-space-size=16']
 
 /** Options of a supervisor. */
 export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'time' | 'known'> {
@@ -52,6 +58,9 @@ export interface SupervisorOptions extends Omit<BootFacts, 'name' | 'role' | 'ti
   logger: Logger
   timeKeeper: TimeKeeper
   memory: ClusterMemory
+  /** Of this node, and those that other nodes have told. */
+  figures: NodeFigures
+  otherTotals: () => readonly NodeTotals[]
   /** Called when a process was started or has ended. */
   onChange: () => void
   /** The actors of other nodes. */
@@ -78,6 +87,8 @@ export class Supervisor {
   #sentWarnings = ''
   readonly #changeWaiters: (() => void)[] = []
   #sendScheduled = false
+  readonly #history = new History()
+  #sentAt = Number.NEGATIVE_INFINITY
   #operation: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
 
@@ -92,6 +103,7 @@ export class Supervisor {
       silent: true,
     })
     options.clock.every(CLOCK_CHECK_MS, () => this.#checkClock())
+    options.clock.every(HEARTBEAT_MS, () => this.#history.add(this.#stats()))
   }
 
   /** All actors of this node, by role and number. */
@@ -346,6 +358,9 @@ export class Supervisor {
         if (actor?.process !== from) break
         if (applyStatus(actor, message.status)) this.#changed()
         break
+      case 'figures':
+        if (this.#processes.has(from)) this.#options.figures.received(from, message.changes)
+        break
       case 'known':
         this.#options.memory.learn(message.known)
         break
@@ -375,6 +390,7 @@ export class Supervisor {
 
   #exited(from: WorkerProcess, end: WorkerEnd): void {
     this.#processes.delete(from)
+    this.#options.figures.ended(from)
     this.#options.onChange()
     const actor = this.#actors.get(from.name)
     if (actor?.process !== from || actor.entry.state === 'draining') return
@@ -402,6 +418,14 @@ export class Supervisor {
   /** Answers a worker, at the latest when its drain begins: the drain waits for the requests in flight. */
   async #answer(ask: Extract<ToPrimary, { kind: 'ask' }>, from: WorkerProcess): Promise<void> {
     const { id } = ask
+    if (ask.what === 'metrics') {
+      from.send({ kind: 'answer', id, value: await this.#options.figures.metrics(ask.format) })
+      return
+    }
+    if (ask.what === 'stats' || ask.what === 'history') {
+      from.send({ kind: 'answer', id, value: ask.what === 'stats' ? this.#stats() : this.#history.points() })
+      return
+    }
     const refused = from.leaving.then(() => {
       throw new MailroomError('MR_DRAINING', { name: from.name })
     })
@@ -409,10 +433,16 @@ export class Supervisor {
       const done = ask.what === 'scale' ? this.scale(ask.role, ask.count, from) : this.restart(ask.role, from)
       const actors = await Promise.race([done, refused])
       this.#sendDirectory() // A read of the asking facade after the answer shows the change.
-      from.send({ kind: 'answer', id, actors })
+      from.send({ kind: 'answer', id, value: actors })
     } catch (error) {
       from.send({ kind: 'answer', id, error: toWire(error) })
     }
+  }
+
+  #stats(): Stats {
+    const { figures, otherTotals, timeKeeper, clock } = this.#options
+    const now = timeAt(timeKeeper.time, clock.monotonic())
+    return statsOf([figures.totals(), ...otherTotals()], this.#directory(), now)
   }
 
   /** Resolves when the chosen actors are ready. */
@@ -458,7 +488,9 @@ export class Supervisor {
     for (const wake of this.#changeWaiters.splice(0)) wake()
     if (this.#sendScheduled) return
     this.#sendScheduled = true
-    this.#options.clock.after(DIRECTORY_PERIOD_MS, () => this.#sendDirectory(), { unref: true })
+    const { clock } = this.#options
+    const delayMs = Math.max(0, this.#sentAt + DIRECTORY_PERIOD_MS - clock.monotonic())
+    clock.after(delayMs, () => this.#sendDirectory(), { unref: true })
   }
 
   /** Sends the workers what has changed in the directory. */
@@ -478,6 +510,7 @@ export class Supervisor {
     const hasNewWarnings = warnings.join('\n') !== this.#sentWarnings
     this.#sentWarnings = warnings.join('\n')
     if (changed.length + removed.length === 0 && !hasNewWarnings) return
+    this.#sentAt = this.#options.clock.monotonic()
     for (const process of this.#processes) process.send({ kind: 'directory', changed, removed, warnings })
   }
 

@@ -9,8 +9,12 @@
  */
 
 import type { WireError } from '../errors.ts'
+import type { Snapshot } from '../figures.ts'
+import type { Point } from '../history.ts'
 import type { KnownCluster, KnownClusters } from '../losses.ts'
+import type { MetricsFormat } from '../metrics.ts'
 import type { NodeTime } from '../node-time.ts'
+import type { Stats } from '../stats.ts'
 import type { RuntimeConfig } from './actor-context.ts'
 import type { ActorEntry, ActorStatus, Role } from './directory.ts'
 
@@ -41,7 +45,16 @@ export type ToWorker =
   | { kind: 'connection' }
   /** Whether the primary can receive a connection now. */
   | { kind: 'room'; hasRoom: boolean }
-  | { kind: 'answer'; id: number; actors?: ActorEntry[]; error?: WireError }
+  | { kind: 'answer'; id: number; value?: Answers[keyof Answers]; error?: WireError }
+
+/** What a worker may ask for -> what it is answered. */
+export interface Answers {
+  scale: ActorEntry[]
+  restart: ActorEntry[]
+  metrics: string
+  stats: Stats
+  history: Point[]
+}
 
 /** From a worker to the primary. */
 export type ToPrimary =
@@ -55,6 +68,11 @@ export type ToPrimary =
   | { kind: 'known'; known: KnownCluster }
   | { kind: 'ask'; id: number; what: 'scale'; role: Role; count: number }
   | { kind: 'ask'; id: number; what: 'restart'; role: Role }
+  | { kind: 'ask'; id: number; what: 'metrics'; format: MetricsFormat }
+  | { kind: 'ask'; id: number; what: 'stats' }
+  | { kind: 'ask'; id: number; what: 'history' }
+  /** What has changed of the worker's figures, once a second. */
+  | { kind: 'figures'; changes: Snapshot }
   /** Asks for `room`, before a connection is sent: a process that may open no more files would lose it. */
   | { kind: 'room' }
   | { kind: 'connection' }

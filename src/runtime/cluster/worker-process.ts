@@ -19,7 +19,7 @@ import {
   SILENT_MS,
 } from '../timings.ts'
 import type { ConnectionHandle } from './connection-handle.ts'
-import type { ActorStatus } from './directory.ts'
+import type { ActorStatus, Role } from './directory.ts'
 import type { BootFacts, ToPrimary, ToWorker } from './wire.ts'
 
 /** How a worker's process ended. */
@@ -43,6 +43,7 @@ export interface WorkerListener {
 /** A forked worker. */
 export class WorkerProcess {
   readonly name: string
+  readonly role: Role
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>
   /** Resolves when the actor is ready or only has to wait for its predecessor's end: with true; or ended: with false. */
@@ -70,6 +71,7 @@ export class WorkerProcess {
   /** Forks. `cluster.setupPrimary` must have been called. */
   constructor(facts: BootFacts, clock: Clock, logger: Logger, listener: WorkerListener) {
     this.name = facts.name
+    this.role = facts.role
     this.#clock = clock
     this.#logger = logger
     this.#heardAt = this.#checkedAt = clock.monotonic()

@@ -12,21 +12,26 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
-import { eachOnce, queuedAt } from '../lane.ts'
+import { CLAIMED_FIRST, eachOnce, queuedAt } from '../lane.ts'
 import { CLAIM_MAX_BYTES, PAGE_MAX_BYTES } from '../limits.ts'
 import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   Message,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import type { LaneRoom, Room } from '../room.ts'
 import type { Home, InHand, Run } from './home.ts'
 import type { Lock } from './lock-file.ts'
@@ -287,12 +292,43 @@ export class HeldLane {
     }
   }
 
+  /** As `Queue.deliveredSince`. A text that cannot be read leaves a gap. */
+  deliveredSince(from: SettledPlace, limit: number): DeliveredHead[] {
+    const page: DeliveredHead[] = []
+    let bytes = 0
+    for (let place = from; ; ) {
+      const runs = this.home.deliveredSince(place, RUNS_COUNT)
+      for (const run of runs) {
+        const texts = this.#options.files.textsAt(run, run.id)
+        for (const id of idsOf(run)) {
+          const text = texts.get(id)
+          if (text === undefined || (run.deliveredAt === from.at && id <= from.id)) continue
+          page.push({ id, ...outcomeOf(run), preview: previewOf(text) })
+          bytes += Buffer.byteLength(text)
+          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
+        }
+      }
+      const last = runs.at(-1)
+      if (last === undefined || runs.length < RUNS_COUNT) return page
+      place = { at: last.deliveredAt, id: idsOf(last).at(-1)! }
+    }
+  }
+
+  /** As `Queue.deadSince`. */
+  deadSince(from: SettledPlace, limit: number): DeadHead[] {
+    return this.home.deadSince(from, limit)
+  }
+
   dead(range: { after?: string; limit: number }): Dead[] {
     return this.home.dead(range)
   }
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
     return this.home.sift(range, filter)
+  }
+
+  groupDead(range: { after: string; limit: number }): DeadGroups {
+    return this.home.groupDead(range)
   }
 
   /** As `Queue.replay`. */
@@ -345,7 +381,8 @@ export class HeldLane {
     }
     const inHand = this.#inHand.size
     const oldestAt = oldest === null ? null : timeOf(oldest)
-    const depth = { waiting: Math.max(0, waiting), inHand, dead: this.home.deadCount(), oldestAt }
+    const counts = { retrying: this.home.retryingCount(), dead: this.home.deadCount() }
+    const depth = { waiting: Math.max(0, waiting), inHand, ...counts, oldestAt }
     if (this.#idle !== undefined && this.#isIdle() && inHand === 0) this.#idle.depth = depth
     return depth
   }
@@ -432,7 +469,7 @@ export class HeldLane {
     for (const message of home.due(maxRetryCount + this.#inHand.size)) {
       if (claimed.length === maxRetryCount) break
       if (this.#inHand.has(message.id)) continue
-      const { id, bytes, file, seq, starts, deaths, suspect } = message
+      const { id, bytes, file, seq, ...known } = message
       if (!this.#retryRoom.take(bytes, claimed.length === 0)) {
         this.#isShortForRetries = true
         break
@@ -443,7 +480,7 @@ export class HeldLane {
       }
       const text = home.textOf(id)
       this.#inHand.set(id, { id, text, file, seq, row: undefined, isRetry: true })
-      claimed.push({ id, text, starts, deaths, suspect })
+      claimed.push({ id, text, ...known })
     }
     const names = this.#unsettledFiles()
     this.#turn++
@@ -484,7 +521,7 @@ export class HeldLane {
           continue
         }
         this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
-        claimed.push({ id, text, starts: 0, deaths: 0, suspect: false })
+        claimed.push({ id, text, ...CLAIMED_FIRST })
         bytes += Buffer.byteLength(text)
       }
       if (claimed.length === maxCount) break

@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
+import { groupsOf } from '../dead-groups.ts'
 import { batchKeyOf, idAt, MAX_ID, MIN_ID, placeOf } from '../ids.ts'
 import {
   type Attempts,
@@ -22,7 +23,19 @@ import {
   startedOnce,
 } from '../lane.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
-import type { Dead, DeadFilter, Message, Range, Settlement, Sifted, Whereabouts } from '../ports.ts'
+import type {
+  Dead,
+  DeadFilter,
+  DeadGroups,
+  DeadHead,
+  Message,
+  Range,
+  SettledPlace,
+  Settlement,
+  Sifted,
+  Whereabouts,
+} from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
@@ -42,25 +55,29 @@ import {
   transactUnsynced,
 } from './sqlite.ts'
 
+/** Homes of earlier versions get these indexes when they are opened to write. */
+const BY_TIME = `CREATE INDEX IF NOT EXISTS delivered_at ON delivered(at);
+  CREATE INDEX IF NOT EXISTS dead_at ON dead(at, id);`
 const SCHEMA = `
   CREATE TABLE file(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, cursor INTEGER NOT NULL);
   CREATE TABLE delivered(id TEXT PRIMARY KEY, count INTEGER NOT NULL, file INTEGER NOT NULL, seq INTEGER NOT NULL,
     at INTEGER NOT NULL, attempts INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE start(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, due INTEGER NOT NULL, open INTEGER NOT NULL, suspect INTEGER NOT NULL,
-    firstError TEXT NOT NULL, lastError TEXT NOT NULL, deaths INTEGER NOT NULL DEFAULT 0);
+    firstError TEXT NOT NULL, lastError TEXT NOT NULL, deaths INTEGER NOT NULL DEFAULT 0,
+    replayedAt INTEGER NOT NULL DEFAULT 0);
   CREATE INDEX start_due ON start(open, due);
   CREATE TABLE dead(id TEXT PRIMARY KEY, body TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL,
     starts INTEGER NOT NULL, reason TEXT NOT NULL, firstError TEXT NOT NULL, lastError TEXT NOT NULL,
     at INTEGER NOT NULL, purged INTEGER NOT NULL);
-  CREATE INDEX dead_purged ON dead(purged);`
+  CREATE INDEX dead_purged ON dead(purged); ${BY_TIME}`
 const TABLES = ['file', 'delivered', 'start', 'dead']
 
 /** The columns of `Attempts`, in its names. */
 const ATTEMPTS = 'starts, due AS dueAt, open, suspect, firstError, lastError'
-/** Earlier versions did not count deaths. Their homes get the column when they are opened to write. */
-const ADD_DEATHS = 'ALTER TABLE start ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0'
-const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+/** Homes of earlier versions lack these. They get them, in this order, when they are opened to write. */
+const NEWER_COLUMNS = ['deaths', 'replayedAt']
+const KEEP = `INSERT INTO start VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   starts = excluded.starts, due = excluded.due, open = excluded.open, suspect = excluded.suspect,
   firstError = excluded.firstError, lastError = excluded.lastError, deaths = excluded.deaths`
 const BURY = 'INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING'
@@ -90,7 +107,9 @@ function isInRun({ id: firstId, count }: Pick<Run, 'id' | 'count'>, id: string):
 }
 
 /** A message that was started before, to be in hand again. */
-export interface Due extends Omit<InHand, 'text'>, Pick<Attempts, 'starts' | 'deaths' | 'suspect'> {
+export interface Due
+  extends Omit<InHand, 'text'>,
+    Pick<Attempts, 'starts' | 'deaths' | 'suspect' | 'replayedAt'> {
   /** Of its text. */
   bytes: number
 }
@@ -101,6 +120,8 @@ type AttemptsRow = Omit<Attempts, 'open' | 'suspect'> & { open: number; suspect:
 export class Home {
   /** Starts that the last holder left open. */
   leftOpenCount = 0
+  /** Messages that became dead letters then. */
+  buriedCount = 0
   readonly #clock: Clock
   /** The present instant (ms) as the column `due` counts it: it never steps. */
   readonly dueNow: () => number
@@ -220,13 +241,14 @@ export class Home {
   }
 
   #attempts(id: string): Attempts | undefined {
-    const row = this.#one(`SELECT ${ATTEMPTS}, ${this.#deaths()} FROM start WHERE id = ?`, id)
+    const row = this.#one(`SELECT ${ATTEMPTS}, ${this.#newer()} FROM start WHERE id = ?`, id)
     return row && attemptsIn(row)
   }
 
-  /** The column, as a file has it that can only be read and was written by an earlier version. */
-  #deaths(): string {
-    return this.#unwritable === undefined || hasDeaths(this.#open.database) ? 'deaths' : '0 AS deaths'
+  /** The newer columns, as a file has them that can only be read and was written by an earlier version. */
+  #newer(): string {
+    const lacking = this.#unwritable === undefined ? [] : lackingColumns(this.#open.database)
+    return NEWER_COLUMNS.map((name) => (lacking.includes(name) ? `0 AS ${name}` : name)).join(', ')
   }
 
   #keep(hand: InHand, attempts: Attempts): void {
@@ -249,7 +271,7 @@ export class Home {
 
   /** Messages whose next start is due, the longest due first. */
   due(limit: number): Due[] {
-    const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#deaths()} FROM start
+    const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#newer()} FROM start
       WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?`
     const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
       suspect: number
@@ -273,6 +295,12 @@ export class Home {
     const count = this.#one('SELECT count(*) AS count FROM start')!['count'] as number
     // Asked for apart: together with the count, every row would be looked at.
     return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
+  }
+
+  /** Those of them that a failure or an outage has put off. */
+  retryingCount(): number {
+    const sql = 'SELECT count(*) AS count FROM start WHERE open = 0 AND due > 0'
+    return this.#one(sql)!['count'] as number
   }
 
   deadCount(): number {
@@ -300,6 +328,12 @@ export class Home {
     return this.#runs(`${within} ORDER BY id ${order} LIMIT ?4`, oldest, after ?? MIN_ID, before, limit)
   }
 
+  /** Runs of the delivered list from a place on, by time; that of the place's own message is the first. */
+  deliveredSince({ at, id }: SettledPlace, limit: number): Run[] {
+    const first = id === '' ? '' : batchKeyOf(id)
+    return this.#runs('(at, id) >= (?1, ?2) ORDER BY at, id LIMIT ?3', at, first, limit)
+  }
+
   #runs(where: string, ...values: SQLInputValue[]): Run[] {
     const sql = `SELECT id, count, (SELECT file.id FROM file WHERE number = delivered.file) AS file, seq,
       at AS deliveredAt, attempts FROM delivered WHERE ${where}`
@@ -322,12 +356,36 @@ export class Home {
     return page
   }
 
+  /** As `Queue.deadSince`. */
+  deadSince({ at, id }: SettledPlace, limit: number): DeadHead[] {
+    const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
+      WHERE +purged = 0 AND (at, id) > (?, ?) ORDER BY at, id LIMIT ?`
+    const page: DeadHead[] = []
+    let bytes = 0
+    for (const row of this.#sql(sql).iterate(at, id, limit)) {
+      const { text, ...letter } = row as unknown as Dead
+      page.push({ ...letter, preview: previewOf(text) })
+      bytes += Buffer.byteLength(text)
+      if (bytes >= PAGE_MAX_BYTES) break
+    }
+    return page
+  }
+
   /** As `Queue.sift`. */
   sift({ after, limit }: { after: string; limit: number }, filter: DeadFilter): Sifted[] {
-    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, at AS deadAt FROM dead
+    const sql = `SELECT id, ${filter.source === undefined ? "''" : HEAD} AS text, reason, lastError, at AS deadAt
+      FROM dead
       WHERE ${LETTERS_AFTER}`
     const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
     return letters.map((letter) => ({ id: letter.id, isMeant: isMeant(filter, letter) }))
+  }
+
+  /** As `Queue.groupDead`. */
+  groupDead({ after, limit }: { after: string; limit: number }): DeadGroups {
+    const sql = `SELECT id, reason, lastError, at AS deadAt FROM dead WHERE ${LETTERS_AFTER}`
+    const letters = this.#sql(sql).all(after, limit) as unknown as Dead[]
+    const last = letters.length < limit ? null : letters.at(-1)!.id
+    return { groups: groupsOf(letters), counted: letters.length, last }
   }
 
   /** Within `commit`. @returns The bytes of its text; null when there is no such dead letter. */
@@ -335,8 +393,8 @@ export class Home {
     const bytes = this.#bytesOfLetter(id)
     if (bytes === null) return null
     this.#sql(
-      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0 FROM dead WHERE id = ? AND purged = 0`,
-    ).run(id)
+      `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0, ? FROM dead WHERE id = ? AND purged = 0`,
+    ).run(this.#clock.now(), id)
     this.#sql('DELETE FROM dead WHERE id = ? AND purged = 0').run(id)
     return bytes
   }
@@ -429,8 +487,17 @@ export class Home {
   #openToWrite(): OpenFile {
     return openToWrite(this.#path, (open) => {
       const { database } = checkTables(open)
-      if (!hasDeaths(database)) transact(database, () => database.exec(ADD_DEATHS))
-      this.leftOpenCount = adoptStarts(database, this.#clock.now(), this.dueNow() + this.#retryMaxMs)
+      const lacking = lackingColumns(database)
+      if (lacking.length > 0) {
+        const add = (name: string) => `ALTER TABLE start ADD COLUMN ${name} INTEGER NOT NULL DEFAULT 0;`
+        transact(database, () => database.exec(lacking.map(add).join('')))
+      }
+      if (!isByTime(database)) transact(database, () => database.exec(BY_TIME))
+      ;({ openCount: this.leftOpenCount, buriedCount: this.buriedCount } = adoptStarts(
+        database,
+        this.#clock.now(),
+        this.dueNow() + this.#retryMaxMs,
+      ))
       return open
     })
   }
@@ -456,17 +523,25 @@ function checkTables(open: OpenFile): OpenFile {
   return open
 }
 
-function hasDeaths(database: DatabaseSync): boolean {
-  return (
-    database.prepare(`SELECT 1 FROM pragma_table_info('start') WHERE name = 'deaths'`).get() !== undefined
-  )
+function lackingColumns(database: DatabaseSync): string[] {
+  const names = database.prepare(`SELECT name FROM pragma_table_info('start')`).all()
+  return NEWER_COLUMNS.filter((name) => !names.some((row) => row['name'] === name))
 }
 
-/** The last holder died with these started: they run alone from now on, or never again. @returns Their count. */
-function adoptStarts(database: DatabaseSync, now: number, latestDue: number): number {
+function isByTime(database: DatabaseSync): boolean {
+  return database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'dead_at'`).get() !== undefined
+}
+
+/** The last holder died with these started: they run alone from now on, or never again. */
+function adoptStarts(
+  database: DatabaseSync,
+  now: number,
+  latestDue: number,
+): { openCount: number; buriedCount: number } {
   return transact(database, () => {
+    let buriedCount = 0
     const rows = database
-      .prepare(`SELECT id, file, seq, ${ATTEMPTS}, deaths FROM start WHERE open = 1 OR due > ?`)
+      .prepare(`SELECT id, file, seq, ${ATTEMPTS}, ${NEWER_COLUMNS} FROM start WHERE open = 1 OR due > ?`)
       .all(latestDue)
     const textOf = database.prepare('SELECT body AS text FROM start WHERE id = ?')
     const [keepOne, buryOne] = [database.prepare(KEEP), database.prepare(BURY)]
@@ -480,22 +555,24 @@ function adoptStarts(database: DatabaseSync, now: number, latestDue: number): nu
       else {
         bury(buryOne, { ...known, ...(textOf.get(known.id) as { text: string }) }, letter, now)
         forget.run(known.id)
+        buriedCount++
       }
     }
-    return rows.filter((row) => row['open'] === 1).length
+    return { openCount: rows.filter((row) => row['open'] === 1).length, buriedCount }
   })
 }
 
 function attemptsIn(row: Record<string, unknown>): Attempts {
   const { open, suspect, ...rest } = row as unknown as AttemptsRow
-  const { starts, deaths, dueAt, firstError, lastError } = rest
-  return { starts, deaths, dueAt, open: open === 1, suspect: suspect === 1, firstError, lastError }
+  const { starts, deaths, dueAt, replayedAt, firstError, lastError } = rest
+  const flags = { open: open === 1, suspect: suspect === 1 }
+  return { starts, deaths, dueAt, ...flags, replayedAt, firstError, lastError }
 }
 
 function keep(statement: StatementSync, { id, text, file, seq }: InHand, attempts: Attempts): void {
-  const { starts, deaths, dueAt, open, suspect, firstError, lastError } = attempts
-  const errors = [firstError, lastError]
-  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), ...errors, deaths)
+  const { starts, deaths, dueAt, open, suspect, replayedAt, firstError, lastError } = attempts
+  const ends = [firstError, lastError, deaths, replayedAt]
+  statement.run(id, text, file, seq, starts, dueAt, Number(open), Number(suspect), ...ends)
 }
 
 function bury(statement: StatementSync, { id, text, file, seq }: InHand, letter: Letter, now: number): void {

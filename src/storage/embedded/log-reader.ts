@@ -1,6 +1,7 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { batchKeyOf, byId, idAtPlace, placeOf } from '../ids.ts'
+import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
+import { batchKeyOf, byId, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
 import type { Message } from '../ports.ts'
 import { identityOf } from './guard.ts'
 import { decodeRow, type Row } from './row.ts'
@@ -80,7 +81,10 @@ export class LogReader {
     | 'count'
     | 'next'
     | 'ended'
-    | 'version',
+    | 'version'
+    | 'above'
+    | 'lowestIn'
+    | 'written',
     StatementSync
   >
 
@@ -108,6 +112,9 @@ export class LogReader {
       count: database.prepare(
         'SELECT sum(count) AS count, max(seq) AS last FROM batch WHERE lane = ? AND seq > ?',
       ),
+      above: database.prepare('SELECT id FROM batch WHERE id > ? ORDER BY id LIMIT 1'),
+      lowestIn: database.prepare('SELECT min(seq) AS seq FROM batch WHERE id > ? AND id < ?'),
+      written: database.prepare(`${row} WHERE seq > ? ORDER BY seq LIMIT ?`),
       ended: database.prepare('SELECT 1 FROM ended'),
       version: database.prepare('PRAGMA data_version'),
       next: database.prepare('SELECT id FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1'),
@@ -185,6 +192,38 @@ export class LogReader {
     return page
   }
 
+  /** A row before all that have messages with ids above `after`, and behind most others. */
+  rowBefore(after: string): number {
+    const { above, lowestIn } = this.#statements
+    const below = batchKeyOf(after)
+    const first = above.get(below)?.['id'] as string | undefined
+    if (first === undefined) return this.#last()
+    // A row is written a few seconds after its id was made at most: those made later still stand behind it.
+    const end = idAt(timeOf(first) + 2 * CURSOR_DELAY_MS)
+    return (lowestIn.get(below, end)!['seq'] as number) - 1
+  }
+
+  /**
+   * The messages of the rows behind a row, in the order they were written, damaged ones among them: whole rows, until they
+   * are `limit` or their texts have `maxBytes`.
+   *
+   * @returns `last`: the last row that was read.
+   */
+  after(
+    row: number,
+    { limit, maxBytes }: { limit: number; maxBytes: number },
+  ): { messages: LoggedMessage[]; last: number; bytes: number; isEnd: boolean } {
+    const part = { messages: [] as LoggedMessage[], last: row, bytes: 0, isEnd: true }
+    for (const next of this.#statements.written.iterate(row, Math.max(0, limit) + 1)) {
+      if (part.messages.length >= limit || part.bytes >= maxBytes) return { ...part, isEnd: false }
+      const { seq, bytes } = next as unknown as StoredRow
+      for (const message of this.#messagesIn(next)) part.messages.push(message)
+      part.last = seq
+      part.bytes += bytes
+    }
+    return part
+  }
+
   get(id: string): LoggedMessage | undefined {
     return this.rowOf(id).find((message) => message.id === id)
   }
@@ -237,6 +276,11 @@ export class LogReader {
     return (
       (this.#database.prepare('SELECT max(id) AS id FROM batch').get()?.['id'] as string | null) ?? undefined
     )
+  }
+
+  #last(): number {
+    const row = this.#database.prepare('SELECT max(seq) AS seq FROM batch').get()
+    return (row?.['seq'] as number | null) ?? 0
   }
 
   /** False only for an ended file: then it costs nothing to know. */

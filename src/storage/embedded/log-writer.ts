@@ -44,7 +44,7 @@ const ROWS_PER_MS = 1000
 
 /** What a writer needs. */
 export interface LogWriterOptions
-  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'dataIdentity' | 'keyRetentionMs'>,
+  extends Pick<EmbeddedOptions, 'data' | 'clock' | 'logger' | 'dataIdentity' | 'keyRetentionMs' | 'meter'>,
     Required<Pick<EmbeddedOptions, 'writer' | 'onBroken'>> {
   /** A segment is ended when its first row is this old. */
   segmentAgeMs: number
@@ -85,6 +85,8 @@ export class LogWriter {
   #unwritable: string | undefined
   /** The transaction has been committed and not been acknowledged yet. */
   #isCommitted = false
+  /** Messages of the open transaction. */
+  #writtenCount = 0
   #broken = false
 
   /** @throws {MailroomError} `MR_DATA_LOCKED` while another process writes this actor's files. */
@@ -225,10 +227,14 @@ export class LogWriter {
     this.#open().guard.check()
     this.rotate()
     const { database, guard } = this.#segment!
+    const { clock, meter } = this.#options
+    const beganAt = clock.monotonic()
+    this.#writtenCount = 0
     transact(database, work)
     this.#isCommitted = true
     guard.check() // What is in a file that was removed meanwhile must not be acknowledged.
     this.#isCommitted = false
+    if (this.#writtenCount > 0) meter?.logged(clock.monotonic() - beganAt, this.#writtenCount)
   }
 
   /** Writes one batch into the open transaction. A batch that must be refused does not spoil the others. */
@@ -252,6 +258,7 @@ export class LogWriter {
       segment.bytes += body.length + ROW_BYTES
     }
     segment.firstAt ??= clock.now()
+    this.#writtenCount += messages.length
     return messages.map(({ id }) => ({ id, replayed: false }))
   }
 

@@ -1,9 +1,10 @@
 /** The embedded backend's log: appended by its one writer here, read from every writer's files. */
 import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
+import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, floorAt, idAt, MAX_ID } from '../ids.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
-import type { LaneBatch, Log, Logged, Range, Receipt } from '../ports.ts'
+import type { LaneBatch, Log, Logged, LogPart, LogPosition, Range, Receipt } from '../ports.ts'
 import type { LogFiles } from './log-files.ts'
 import type { LoggedMessage } from './log-reader.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -65,6 +66,30 @@ export class EmbeddedLog implements Log {
       for (const name of names) heads.set(name, firstIn(name))
     }
     return page
+  }
+
+  /** Row by row of each file, as they were written: that is the order in which they became visible. */
+  async follow({ after, rows = {} }: LogPosition, limit: number): Promise<LogPart> {
+    const { files, clock } = this.#options
+    const messages: Logged[] = []
+    const position: LogPosition = { after, rows: {} }
+    let [bytes, isEnd] = [0, true]
+    for (const name of files.names()) {
+      files.read(name, (reader) => {
+        const isKnown = rows[reader.file] !== undefined
+        const from = rows[reader.file] ?? reader.rowBefore(after)
+        const part = reader.after(from, { limit: limit - messages.length, maxBytes: PAGE_MAX_BYTES - bytes })
+        position.rows![reader.file] = part.last
+        isEnd &&= part.isEnd
+        bytes += part.bytes
+        for (const { id, text, lane } of files.intact(part.messages))
+          if (isKnown || id > after) messages.push({ id, text, lane })
+      })
+    }
+    // Of a file that is there from now on, nothing older is missing.
+    const youngest = idAt(clock.ago(CURSOR_DELAY_MS))
+    if (isEnd && after < youngest) position.after = youngest
+    return { messages, position, isEnd }
   }
 
   async restore(): Promise<string[]> {

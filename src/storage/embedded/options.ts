@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { LaneReport } from '../lane-choice.ts'
+import type { StoreMeter } from '../ports.ts'
 
 /** What one process needs of the backend. */
 export interface EmbeddedOptions {
@@ -24,6 +25,7 @@ export interface EmbeddedOptions {
   writer?: number
   /** Called when the log cannot be written any more by this process, which must end. */
   onBroken?: (error: unknown) => void
+  meter?: StoreMeter
   /** For a facade: how busy the lanes' holders are. */
   depths?: LaneReport
   /** For a facade: tells a lane's holder that something waits there. */

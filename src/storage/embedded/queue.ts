@@ -24,7 +24,15 @@ import { faultOf, isUnavailable, setAside } from './sqlite.ts'
 export interface EmbeddedQueueOptions
   extends Pick<
     EmbeddedOptions,
-    'data' | 'dataIdentity' | 'laneCount' | 'clock' | 'retentionMs' | 'retryMaxMs' | 'depths' | 'wakeRemote'
+    | 'data'
+    | 'dataIdentity'
+    | 'laneCount'
+    | 'clock'
+    | 'retentionMs'
+    | 'retryMaxMs'
+    | 'depths'
+    | 'wakeRemote'
+    | 'meter'
   > {
   files: LogFiles
   damage: Damage
@@ -74,6 +82,7 @@ export class EmbeddedQueue extends LaneQueue<HeldLane> implements Queue {
       const rooms = { room: this.#room, retryRoom: this.#retryRoom }
       this.held.set(lane, new HeldLane({ lane, home, lock, files, clock, ...rooms }))
       this.#notHeld.delete(lane)
+      this.#options.meter?.buried(home.buriedCount)
       return home.leftOpenCount
     } catch (error) {
       lock?.release()

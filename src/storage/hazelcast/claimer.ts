@@ -4,6 +4,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { OVERDUE_MS, REAPPEND_DEADLINE_MS, WAKE_POLL_MS } from '../../runtime/timings.ts'
 import { placeOf, timeOf } from '../ids.ts'
+import { CLAIMED_FIRST, claimedOf } from '../lane.ts'
 import { bodyMaxBytes, HAND_MAX_BYTES, storedMaxBytes } from '../limits.ts'
 import { type Claimed, type Delivered, type LaneBatch, textBytesOf } from '../ports.ts'
 import type { Known, LoadedBatch } from './backlog.ts'
@@ -85,7 +86,7 @@ export class Claimer {
             continue
           }
           state.inHand.set(hand.id, hand)
-          claimed.push({ id: hand.id, text: hand.text, starts: 0, deaths: 0, suspect: false })
+          claimed.push({ id: hand.id, text: hand.text, ...CLAIMED_FIRST })
         }
         if (claimed.length < maxCount && !(await this.#loadMore(maxCount - claimed.length, claimed))) break
       }
@@ -135,8 +136,7 @@ export class Claimer {
       else if (text === undefined) state.lone.forget(id)
       else {
         state.inHand.set(id, { id, text, batch: undefined, isRetry: true })
-        const { starts, deaths, suspect } = lone
-        claimed.push({ id, text, starts, deaths, suspect })
+        claimed.push({ id, text, ...claimedOf(lone) })
       }
     }
   }

@@ -1,9 +1,10 @@
 /** A held lane's dead letters. A purged one leaves a mark, so that it does not come back. */
 import { isMeant } from '../dead-filter.ts'
+import { groupsOf } from '../dead-groups.ts'
 import { MIN_ID } from '../ids.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
 import { firstBytes } from '../paging.ts'
-import type { Dead, DeadFilter, Sifted } from '../ports.ts'
+import type { Dead, DeadFilter, DeadGroups, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
 import type { LaneRecords } from './lane-records.ts'
@@ -14,6 +15,8 @@ const PURGED = '!'
 const FETCH_FIRST_COUNT = 8
 const FETCH_MAX_COUNT = 64
 const FETCH_BYTES = 4 * 1024 * 1024
+/** Texts that one step of counting brings here. */
+const GROUP_BYTES = 4 * FETCH_BYTES
 
 /** What dead letters need of their lane. */
 export interface LaneDeadLettersOptions {
@@ -126,6 +129,25 @@ export class LaneDeadLetters {
       for (const [id, letter] of letters) if (isMeant(filter, letter)) meant.add(id)
     }
     return ids.map((id) => ({ id, isMeant: meant.has(id) }))
+  }
+
+  /** As `Queue.groupDead`. A member gives an entry whole, so it brings the texts here, and ends before they are many. */
+  async group({ after, limit }: { after: string; limit: number }): Promise<DeadGroups> {
+    const ids = this.#order.page(after, limit)
+    const read: Pick<Dead, 'id' | 'reason' | 'lastError' | 'deadAt'>[] = []
+    let last = ids.length < limit ? null : ids.at(-1)!
+    let bytes = 0
+    for await (const letters of this.#read(ids)) {
+      for (const [id, { text, reason, lastError, deadAt }] of letters) {
+        read.push({ id, reason, lastError, deadAt })
+        bytes += Buffer.byteLength(text)
+      }
+      const lastRead = read.at(-1)
+      if (bytes < GROUP_BYTES || lastRead === undefined || lastRead.id === ids.at(-1)) continue
+      last = lastRead.id
+      break
+    }
+    return { groups: groupsOf(read), counted: read.length, last }
   }
 
   /** One that is there and was not delivered meanwhile. */

@@ -13,26 +13,32 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, byId, MAX_ID, placeOf, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { type Attempts, deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
-import { PAGE_MAX_BYTES } from '../limits.ts'
+import { PAGE_MAX_BYTES, PAGE_MAX_COUNT } from '../limits.ts'
 import { firstBytes } from '../paging.ts'
 import type {
   Claimed,
   Dead,
   DeadFilter,
+  DeadGroups,
+  DeadHead,
   Delivered,
+  DeliveredHead,
   Depth,
   LaneBatch,
   Message,
   Range,
+  SettledPlace,
   Settlement,
   Sifted,
   Stored,
+  StoreMeter,
   Whereabouts,
 } from '../ports.ts'
 import { textBytesOf } from '../ports.ts'
+import { previewOf } from '../preview.ts'
 import type { Outcome, Outcomes } from '../records.ts'
 import type { Room } from '../room.ts'
 import type { Census } from './census.ts'
@@ -54,6 +60,7 @@ export interface HeldLaneOptions {
   cluster: Cluster
   clock: Clock
   logger: Logger
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** As `EmbeddedOptions.retryMaxMs`. */
   retryMaxMs: number
@@ -80,7 +87,7 @@ export class HeldLane {
   readonly #pendingScan: PendingScan
 
   constructor(options: HeldLaneOptions) {
-    const { lane, cluster, clock, logger, repair, maxMessageBytes } = options
+    const { lane, cluster, clock, logger, meter, repair, maxMessageBytes } = options
     const wake = () => this.wake()
     const state = new LaneState({
       ...options,
@@ -93,7 +100,7 @@ export class HeldLane {
       maxMessageBytes,
     })
     this.#settler = new Settler(state, wake)
-    this.#pendingScan = new PendingScan({ state, clock, logger, wake })
+    this.#pendingScan = new PendingScan({ state, clock, logger, meter, wake })
   }
 
   /** Takes up all that waits. @returns The starts that its last holder left open. */
@@ -133,12 +140,34 @@ export class HeldLane {
     return this.#state.list.page(range)
   }
 
+  /** As `Queue.deliveredSince`. */
+  deliveredSince(from: SettledPlace, limit: number): Promise<DeliveredHead[]> {
+    const { list } = this.#state
+    return firstSince(from, limit, list.page.bind(list), ({ text, ...rest }) => ({
+      at: rest.deliveredAt,
+      head: { ...rest, preview: previewOf(text) },
+    }))
+  }
+
+  /** As `Queue.deadSince`. */
+  deadSince(from: SettledPlace, limit: number): Promise<DeadHead[]> {
+    const { dead } = this.#state
+    return firstSince(from, limit, dead.page.bind(dead), ({ text, ...rest }) => ({
+      at: rest.deadAt,
+      head: { ...rest, preview: previewOf(text) },
+    }))
+  }
+
   dead(range: { after?: string; limit: number }): Promise<Dead[]> {
     return this.#state.dead.page(range)
   }
 
   sift(range: { after: string; limit: number }, filter: DeadFilter): Promise<Sifted[]> {
     return this.#state.dead.sift(range, filter)
+  }
+
+  groupDead(range: { after: string; limit: number }): Promise<DeadGroups> {
+    return this.#state.dead.group(range)
   }
 
   purge(ids: readonly string[]): Promise<number> {
@@ -158,6 +187,7 @@ export class HeldLane {
     return {
       waiting,
       inHand: inHand.size,
+      retrying: lone.retryingCount,
       dead: dead.count,
       oldestAt: Number.isFinite(oldestAt) ? oldestAt : null,
     }
@@ -168,9 +198,10 @@ export class HeldLane {
     const { lane, lone, dead, leaving, records } = this.#state
     return dead.change(ids, async (id, letter) => {
       await leaving.out(laneKey(lane, id)) // Else it would go with what it was before.
+      const attempts = { ...UNSTARTED, replayedAt: this.#clock.now() }
       await Promise.all([
-        lone.write(id, letter.text, { ...UNSTARTED, replayed: true }),
-        records.write([{ id, is: 'waiting', attempts: UNSTARTED }]),
+        lone.write(id, letter.text, { ...attempts, replayed: true }),
+        records.write([{ id, is: 'waiting', attempts }]),
       ])
       await dead.remove(id, letter)
       this.wake()
@@ -348,6 +379,35 @@ export class HeldLane {
     const counts = new Map((await pending.keys(from, to)).map((key) => [partsOf(key).id, partsOf(key).count]))
     return (id) => counts.has(id) || placeOf(id) <= (counts.get(batchKeyOf(id)) ?? 0)
   }
+}
+
+/** Of all items of a list, in the order of ids, the first behind a place by time. */
+async function firstSince<T extends Message, H extends { id: string }>(
+  from: SettledPlace,
+  limit: number,
+  page: (range: { after: string; limit: number }) => Promise<T[]>,
+  headOf: (item: T) => { at: number; head: H },
+): Promise<H[]> {
+  let first: { at: number; head: H }[] = []
+  const isBehind = (a: { at: number; head: H }, at: number, id: string) =>
+    a.at > at || (a.at === at && a.head.id > id)
+  const cut = () => {
+    first.sort((a, b) => (isBehind(a, b.at, b.head.id) ? 1 : -1))
+    first = first.slice(0, limit)
+  }
+  for (let after = MIN_ID; ; ) {
+    const items = await page({ after, limit: PAGE_MAX_COUNT })
+    for (const item of items) {
+      const next = headOf(item)
+      if (isBehind(next, from.at, from.id)) first.push(next)
+    }
+    if (first.length > limit) cut()
+    const last = items.at(-1)
+    if (last === undefined) break
+    after = last.id
+  }
+  cut()
+  return first.map(({ head }) => head)
 }
 
 /** Some at a time. */

@@ -1,10 +1,23 @@
 /** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
-import { POST_DEADLINE_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, placeOf, timeOf } from '../ids.ts'
+import { CURSOR_DELAY_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
+import { batchKeyOf, idAt, placeOf, timeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
-import type { LaneBatch, Log, Logged, Message, Range, Receipt, Stored } from '../ports.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import type {
+  LaneBatch,
+  Log,
+  Logged,
+  LogPart,
+  LogPosition,
+  Message,
+  Range,
+  Receipt,
+  Stored,
+  StoreMeter,
+} from '../ports.ts'
+import { textBytesOf } from '../ports.ts'
 import { keyRowOf } from '../records.ts'
 import type { Bound } from './bound.ts'
 import type { Census } from './census.ts'
@@ -12,10 +25,14 @@ import { type Cluster, type ClusterMap, putOnce, throwInDoubt } from './cluster.
 import { type LogEntry, loggedOf, NAMES } from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
+/** Entries that a follower is given at a time: few, as each may be a largest batch. */
+const FOLLOW_COUNT = 8
+
 /** What a log needs. */
 export interface HazelcastLogOptions {
   cluster: Cluster
   clock: Clock
+  meter?: StoreMeter | undefined
   retentionMs: number
   /** Refuses when the cluster holds as much as it may. */
   bound: Bound
@@ -42,7 +59,7 @@ export class HazelcastLog implements Log {
 
   async append(batch: LaneBatch): Promise<Receipt[]> {
     const { messages, lane, deadlineAt } = batch
-    const { clock, retentionMs, bound, census, journal } = this.#options
+    const { clock, retentionMs, bound, census, meter, journal } = this.#options
     const [first] = messages as [Message]
     if (clock.monotonic() > deadlineAt) {
       const facts = { what: 'Appending to the log', deadlineMs: POST_DEADLINE_MS }
@@ -51,8 +68,10 @@ export class HazelcastLog implements Log {
     bound.checkAdmitted()
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
+    const beganAt = clock.monotonic()
     const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
     await (journal === undefined ? written : both(written, journaled(batch, journal)))
+    meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
     return messages.map(({ id }) => ({ id, replayed: false }))
@@ -60,6 +79,33 @@ export class HazelcastLog implements Log {
 
   page(range: Range): Promise<Logged[]> {
     return this.#messages.page(range)
+  }
+
+  /** Keys are in the order of ids only, so those of the last seconds are read each time, and entries once. */
+  async follow({ after, seen = [] }: LogPosition, limit: number): Promise<LogPart> {
+    const youngest = idAt(this.#options.clock.ago(CURSOR_DELAY_MS))
+    const from = batchKeyOf(after)
+    const keys = (await this.#map.keys(from, '~')).sort()
+    const known = new Set(seen)
+    const fresh = keys.filter((key) => !known.has(key))
+    const messages: Logged[] = []
+    let next = 0
+    while (next < fresh.length && messages.length < limit && textBytesOf(messages) < PAGE_MAX_BYTES) {
+      const chunk = fresh.slice(next, next + FOLLOW_COUNT)
+      const found = await this.#map.getAll(chunk)
+      for (const key of chunk) {
+        const value = found.get(key)
+        if (value !== undefined) messages.push(...loggedOf(key, value).filter(({ id }) => id > after))
+      }
+      next += chunk.length
+    }
+    const unread = fresh[next]
+    // What is older than that is all there, and read.
+    const bound = unread !== undefined && unread < youngest ? batchKeyOf(unread) : youngest
+    const moved = bound > after ? bound : after
+    const isRead = (key: string) =>
+      key >= batchKeyOf(moved) && (unread === undefined || known.has(key) || key < unread)
+    return { messages, position: { after: moved, seen: keys.filter(isRead) }, isEnd: unread === undefined }
   }
 
   async get(id: string): Promise<Logged | undefined> {

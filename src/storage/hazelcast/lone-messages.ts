@@ -43,6 +43,13 @@ export class LoneMessages {
     return this.#known.size
   }
 
+  /** Those that a failure or an outage has put off. */
+  get retryingCount(): number {
+    let count = 0
+    for (const { open, dueAt } of this.#known.values()) if (!open && dueAt > 0) count++
+    return count
+  }
+
   has(id: string): boolean {
     return this.#known.has(id)
   }
@@ -58,8 +65,8 @@ export class LoneMessages {
       const found = await this.#valuesOf(ids.slice(index, index + FETCH_COUNT))
       // Because of one that is here its batch is left: so it is to be here for sure.
       for (const [id, { text: _, ...lone }] of parsed(await makeSure(this.#map, found, FOR_EVER_MS))) {
-        // Earlier versions did not count deaths.
-        const known = { ...lone, deaths: lone.deaths ?? 0 }
+        // Earlier versions did not count deaths, nor keep when a message was replayed.
+        const known = { ...lone, deaths: lone.deaths ?? 0, replayedAt: lone.replayedAt ?? 0 }
         this.#known.set(id, { ...known, ...adopted(known, this.dueIn(this.#retryMaxMs)) })
         if (lone.open) openCount++
       }

@@ -15,7 +15,7 @@ import { KEY_RETENTION_HAZELCAST_MS } from '../../runtime/timings.ts'
 import type { Journal, JournaledBackend } from '../journal.ts'
 import type { LaneReport } from '../lane-choice.ts'
 import { MESSAGE_DEFAULT_BYTES } from '../limits.ts'
-import type { ClusterState, LaneBatch, Log, Queue } from '../ports.ts'
+import type { ClusterState, LaneBatch, Log, Queue, StoreMeter } from '../ports.ts'
 import { Bound } from './bound.ts'
 import { Census } from './census.ts'
 import { type Cluster, onlyAway } from './cluster.ts'
@@ -38,6 +38,7 @@ export interface HazelcastOptions {
   clock: Clock
   random: Random
   logger: Logger
+  meter?: StoreMeter
   retentionMs: number
   /** How long an idempotency key is known; null or absent: the default of this backend. */
   keyRetentionMs?: number | null
@@ -71,7 +72,7 @@ export interface HazelcastOptions {
 /** Opens the backend for one process. Asking for a store that it was not given is a bug. */
 export function openHazelcast(options: HazelcastOptions): JournaledBackend {
   const { log, queue, laneCount, clock, random, logger, owner, depths, journal } = options
-  const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY } = options
+  const { retentionMs, retryMaxMs = Number.POSITIVE_INFINITY, meter } = options
   const keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_HAZELCAST_MS
   const stores = [
     ...(log === undefined ? [] : [watch('log', log, options)]),
@@ -79,12 +80,13 @@ export function openHazelcast(options: HazelcastOptions): JournaledBackend {
   ]
   const limitsOf = (store: Store) => stores.find((watched) => watched.store === store)!
   const hazelcastLog: Log | undefined =
-    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs, journal }, ...limitsOf('log') })
+    log && new HazelcastLog({ ...{ cluster: log, clock, retentionMs, meter, journal }, ...limitsOf('log') })
   const hazelcastQueue: HazelcastQueue | undefined =
     queue &&
     new HazelcastQueue({
       ...{ cluster: queue, laneCount, clock, logger, retentionMs, keyRetentionMs, retryMaxMs, owner, depths },
       ...limitsOf('queue'),
+      meter,
       isElsewhere: options.isElsewhere ?? (() => false),
       ...{ random, journal, journals: options.journals },
       incarnation: Math.floor(random() * 36 ** 10).toString(36),

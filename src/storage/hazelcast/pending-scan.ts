@@ -4,6 +4,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { OVERDUE_MS, SCAN_MS } from '../../runtime/timings.ts'
 import { timeOf } from '../ids.ts'
 import { killerLetter, type Letter } from '../lane.ts'
+import type { StoreMeter } from '../ports.ts'
 import { onlyAway } from './cluster.ts'
 import { laneBounds, partsOf } from './entries.ts'
 import type { LaneState } from './lane-state.ts'
@@ -13,6 +14,7 @@ export interface PendingScanOptions {
   state: LaneState
   clock: Clock
   logger: Logger
+  meter?: StoreMeter | undefined
   /** Called when something was found. */
   wake: () => void
 }
@@ -138,6 +140,7 @@ export class PendingScan {
       dead.bury(id, buried),
       this.#state.records.write([{ id, is: 'dead', letter: buried }]),
     ])
+    this.#options.meter?.buried(1)
     this.#state.forgetDead(id, entry)
   }
 }

@@ -8,7 +8,7 @@ import type { Journal } from '../journal.ts'
 import { LaneChoice, type LaneReport } from '../lane-choice.ts'
 import { elsewhere, LaneQueue } from '../lane-queue.ts'
 import { HAND_MAX_BYTES } from '../limits.ts'
-import type { Delivered, LaneBatch, Message, Queue, Receipt, Stored } from '../ports.ts'
+import type { Delivered, LaneBatch, Message, Queue, Receipt, Stored, StoreMeter } from '../ports.ts'
 import { Room } from '../room.ts'
 import { QueueAcceptor } from './acceptor.ts'
 import type { Bound } from './bound.ts'
@@ -32,6 +32,7 @@ export interface HazelcastQueueOptions {
   laneCount: number
   clock: Clock
   logger: Logger
+  meter?: StoreMeter | undefined
   retentionMs: number
   keyRetentionMs: number
   retryMaxMs: number

@@ -16,7 +16,7 @@ import {
 } from '../../../src/runtime/timings.ts'
 import { storedText } from '../../../src/storage/content.ts'
 import { MIN_ID } from '../../../src/storage/ids.ts'
-import { PAGE_MAX_BYTES } from '../../../src/storage/limits.ts'
+import { DEAD_GROUPS_MAX, PAGE_MAX_BYTES } from '../../../src/storage/limits.ts'
 import type { Receipt } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, testContext } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
@@ -311,13 +311,13 @@ test('dead letters of all messages actors are listed, shown, replayed and purged
 })
 
 /** A system in which each of these texts is a dead letter; from now on its handler succeeds. */
-async function openWithDead(texts: readonly string[], messages = 2) {
+async function openWithDead(texts: readonly string[], messages = 2, errorOf = (_text: string) => 'no') {
   let broken = true
   const handled: string[] = []
   const system = await open({
     messages,
-    handler: ({ id }) => {
-      if (broken) throw new Error('no')
+    handler: ({ id, text }) => {
+      if (broken) throw new Error(errorOf(text!))
       handled.push(id)
     },
   })
@@ -347,6 +347,39 @@ test('dead letters are replayed and purged in bulk, page by page, those that are
   const all = await facade.changeDead('purge', { limit: 1000, reason: 'The handler failed' })
   assert.deepEqual(all, { checked: 8, changed: 8, last: null })
   assert.deepEqual(await facade.dead({ limit: 9 }), [])
+})
+
+test('dead letters of all lanes are counted by group; a long count answers with what it has, and goes on', async () => {
+  const { facade, store, clock, within, ids } = await openWithDead([...'abcdefgh'])
+  const { groups, ...counts } = await facade.deadGroups({ lane: 0 })
+  assert.deepEqual(counts, { counted: 8, others: 0, next: null })
+  assert.deepEqual(
+    groups.map(({ error, count, example }) => [error, count, ids.includes(example)]),
+    [['Error: no', 8, true]],
+  )
+  store.before = (call) => (call === 'groupDead' ? clock.sleep(BULK_SLICE_MS / 2 + 1) : undefined)
+  let [counted, calls] = [0, 0]
+  for (let next: { lane: number; after?: string } | null = { lane: 0 }; next !== null; calls++) {
+    const part: Awaited<ReturnType<typeof facade.deadGroups>> = await within(facade.deadGroups(next), 60_000)
+    counted += part.counted
+    next = part.next
+  }
+  assert.equal(counted, 8)
+  assert.ok(calls > 1)
+})
+
+test('of more groups than are shown the largest are, and the letters of the rest are counted', async () => {
+  const count = DEAD_GROUPS_MAX + 20
+  const texts = Array.from({ length: count }, (_, index) => `${index}`)
+  const { facade } = await openWithDead([...texts, '0', '1'], 1, (text) =>
+    String.fromCodePoint(0x4e00 + Number(text)),
+  )
+  const { groups, counted, others } = await facade.deadGroups({ lane: 0 })
+  assert.deepEqual([groups.length, counted, others], [DEAD_GROUPS_MAX, count + 2, 20])
+  assert.deepEqual(
+    groups.slice(0, 3).map(({ count }) => count),
+    [2, 2, 1],
+  )
 })
 
 test('a bulk change passes over no lane that nobody answers for: it fails, and changes nothing', async () => {
@@ -496,15 +529,19 @@ test('missing() names what keeps posts from being taken, degraded() what does no
   const others = ['logging-2: its cluster: not connected', 'logging-3: restarting']
   assert.deepEqual([facade.missing(), facade.degraded()], [[], [...others, 'messages-1: room on the disk']])
   await post('taken')
-  const outage = { target: 'the handler', since: 60_000, why: 'refused' }
-  const later = { ...outage, since: 61_000, why: 'a time-out' }
+  const outage = { target: 'the handler', since: 60_000, why: 'refused', nextProbeAt: 70_000 }
+  const later = { ...outage, since: 61_000, why: 'a time-out', nextProbeAt: 69_000 }
   directory.set(
     LOGGING,
     entryOf('messages-1', { outage: later, ...lanes(0, 2) }),
     entryOf('messages-2', { outage, ...lanes(1, 3) }),
   )
   const told = 'an outage of the handler since 1970-01-01T00:01:00.000Z: messages wait'
-  assert.deepEqual([facade.missing(), facade.degraded()], [[], [told]])
+  const next = ', the next probe is at 1970-01-01T00:01:09.000Z'
+  assert.deepEqual([facade.missing(), facade.degraded()], [[], [told + next]])
+  const paused = { ...outage, nextProbeAt: null }
+  directory.set(LOGGING, entryOf('messages-1', { outage: paused, ...lanes(0, 1, 2, 3) }))
+  assert.deepEqual(facade.degraded(), [told])
   directory.set(entryOf('logging-1', { state: 'failed' }), away)
   const missing = ['logging-1: it keeps crashing', 'logging-2: its cluster: not connected']
   assert.deepEqual(

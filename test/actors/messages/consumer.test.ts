@@ -5,6 +5,7 @@ import type { Handler } from '../../../src/actors/messages/handler.ts'
 import type { HandlerRunner } from '../../../src/actors/messages/handler-runner.ts'
 import { Breaker } from '../../../src/actors/messages/outage.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
+import { Figures } from '../../../src/runtime/figures.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import {
   CLAIM_WAIT_MS,
@@ -25,15 +26,18 @@ import { MemoryStore } from '../../support/memory-backend.ts'
 const full = () => new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason: 'the disk is full' })
 
 const POLICY = { attempts: 5, retryMinMs: 500, retryMaxMs: 60_000 }
-const RETENTION_MS = 86_400_000
+const RETENTION_MS = 3_600_000
 
 /** Consumers of one actor, on a backend in memory. */
 class Bench {
   readonly clock = new FakeClock()
   readonly store = new MemoryStore(this.clock)
   readonly backend: Backend = this.store.open()
+  readonly figures = new Figures('messages')
   readonly shown: string[] = []
   readonly settled: string[] = []
+  readonly failed: string[] = []
+  readonly dead: string[] = []
   readonly fatal: unknown[] = []
   /** The processes of the handler, the first one first. */
   readonly children: ChildHere[] = []
@@ -80,13 +84,16 @@ class Bench {
     const consumer = new Consumer({
       ...{ lane, queue: backend.queue, clock, random: seeded(5), logger: createLogger('silent', {}) },
       ...{ runner: await this.#runner, breaker: this.breaker, policy: POLICY, retentionMs: RETENTION_MS },
+      figures: this.figures,
       onDelivered: async (from, delivered) => {
         for (const { id, text } of delivered) {
           assert.ok(this.store.lanes[from]!.delivered.has(id), 'committed before it is shown')
           this.shown.push(text)
         }
       },
+      onFailed: (error) => this.failed.push(error),
       onSettled: (ids) => this.settled.push(...ids),
+      onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
       onFatal: (error) => this.fatal.push(error),
     })
@@ -170,18 +177,24 @@ test('a message whose wake-up was lost is found with the next claim', async () =
   assert.deepEqual(bench.shown, ['a'])
 })
 
-test('a start is counted, durably, before its handler runs', async () => {
+/** A message whose start is being written, until `written` is called. */
+async function startUnderWay() {
   const { runs, handler } = gated()
   const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  bench.store.before = async (call) => (call === 'start' ? promise : undefined)
   const [id] = await bench.add(0, 'a')
-  await bench.consume()
+  const consumer = await bench.consume()
+  return { bench, runs, id: id!, consumer, written: () => resolve() }
+}
+
+test('a start is counted, durably, before its handler runs', async () => {
+  const { bench, runs, id, written } = await startUnderWay()
   assert.equal(runs.length, 0)
-  started.resolve()
+  written()
   await settle()
   assert.equal(runs[0]!.attempt, 1)
-  const { starts, open } = bench.start(0, id!)!
+  const { starts, open } = bench.start(0, id)!
   assert.deepEqual([starts, open], [1, true])
   assert.deepEqual(bench.shown, [])
   runs[0]!.gate.resolve()
@@ -216,6 +229,7 @@ test('a poison message is tried five times with backoff, then it is a dead lette
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
   assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
+  assert.deepEqual(bench.failed, ['Error: no 1', 'Error: no 2', 'Error: no 3', 'Error: no 4', 'Error: no 5'])
 })
 
 test('handlers of all lanes share the slots, and each message runs once', async () => {
@@ -436,6 +450,11 @@ test('a lone message that meets an outage until the retention is over is a dead 
   const [letter] = await bench.backend.queue.dead(0, { limit: 9 })
   assert.deepEqual([letter!.id, letter!.reason, letter!.lastError], [id, 'outage', 'Error: refused'])
   assert.ok(bench.settled.includes(id!))
+  await bench.backend.queue.replay(0, [id!])
+  await bench.clock.advance(RETENTION_MS - 20_000)
+  assert.deepEqual(await bench.backend.queue.dead(0, { limit: 9 }), [], 'a replay gives it that time anew')
+  await bench.clock.advance(40_000)
+  assert.equal((await bench.backend.queue.dead(0, { limit: 9 })).length, 1)
 })
 
 test('an error that says so makes a dead letter at once, of an outage too', async () => {
@@ -545,32 +564,22 @@ test('a stop works while the most messages are in hand', async () => {
 })
 
 test('a start that became durable after the stop is given back, its handler not begun', async () => {
-  const { runs, handler } = gated()
-  const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
-  const [id] = await bench.add(0, 'a')
-  const consumer = await bench.consume()
+  const { bench, runs, id, consumer, written } = await startUnderWay()
   const stopping = consumer.stop(HANDLER_GRACE_MS)
-  started.resolve()
+  written()
   await bench.clock.advance(CLAIM_WAIT_MS)
   await stopping
   assert.equal(runs.length, 0)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+  assert.deepEqual([bench.start(0, id)!.starts, bench.start(0, id)!.open], [0, false])
 })
 
 test('a start that became durable after a pause is given back, its handler not begun until the pause is over', async () => {
-  const { runs, handler } = gated()
-  const bench = new Bench(handler)
-  const started = Promise.withResolvers<void>()
-  bench.store.before = async (call) => (call === 'start' ? started.promise : undefined)
-  const [id] = await bench.add(0, 'a')
-  await bench.consume()
+  const { bench, runs, id, written } = await startUnderWay()
   bench.breaker.setPaused(true)
-  started.resolve()
+  written()
   await bench.clock.advance(CLAIM_WAIT_MS)
   assert.equal(runs.length, 0)
-  assert.deepEqual([bench.start(0, id!)!.starts, bench.start(0, id!)!.open], [0, false])
+  assert.deepEqual([bench.start(0, id)!.starts, bench.start(0, id)!.open], [0, false])
   bench.breaker.setPaused(false)
   await bench.clock.advance(DELIVERY_MS)
   assert.deepEqual(

@@ -3,7 +3,7 @@ import test from 'node:test'
 import pino from 'pino'
 import type { StorePage } from '../../../src/actors/protocol.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { MINUTE_MS } from '../../../src/runtime/timings.ts'
+import { BACKLOG_PERIOD_MS, MINUTE_MS } from '../../../src/runtime/timings.ts'
 import { MAX_ID, MIN_ID } from '../../../src/storage/ids.ts'
 import { entryOf, TestDirectory } from '../../support/actor-context.ts'
 import { settle } from '../../support/fake-clock.ts'
@@ -310,7 +310,7 @@ test('find answers where a message is, and waits until it is delivered or dead',
   const { actor } = await bench.boot(1, { handler })
   await bench.live(1)
   const [good] = await bench.add(0, 'good')
-  const fine = { lastError: null, nextAttemptAt: null, outage: null }
+  const fine = { lastError: null, nextAttemptAt: null, outage: null, paused: false }
   assert.deepEqual(await actor.find(0, good!, 0), {
     state: 'queued',
     attempts: 1,
@@ -333,6 +333,32 @@ test('find answers where a message is, and waits until it is delivered or dead',
     lastError: 'Error: no',
   })
   await assert.rejects(actor.find(9, good!, 0))
+})
+
+test('a receiver that refuses everything is seen: how many wait for another attempt, and the last error', async () => {
+  const bench = new MessagesBench()
+  const { actor } = await bench.boot(1, {
+    handler: () => {
+      throw new Error('refused')
+    },
+  })
+  await bench.live(1)
+  assert.deepEqual([actor.status().retrying, actor.status().lastFailure], [0, null])
+  const [id] = await bench.add(0, 'a', 'b')
+  await settle()
+  const at = bench.clock.now()
+  await bench.clock.advance(BACKLOG_PERIOD_MS)
+  const { retrying, lastFailure, dead } = actor.status()
+  assert.deepEqual([retrying, dead], [2, 0])
+  assert.deepEqual([lastFailure!.target, lastFailure!.error], ['the handler', 'Error: refused'])
+  assert.ok(lastFailure!.at > at && lastFailure!.at <= bench.clock.now(), 'of the second attempt')
+  await actor.pause(true)
+  assert.equal((await actor.find(0, id!, 0)).paused, true)
+  await actor.pause(false)
+  await bench.clock.advance(60_000)
+  const after = actor.status()
+  assert.deepEqual([after.retrying, after.dead], [0, 2])
+  assert.deepEqual((await actor.find(0, id!, 0)).paused, false)
 })
 
 test('redeliveries are few at once: each has its text in hand', async () => {

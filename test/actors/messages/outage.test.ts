@@ -21,7 +21,7 @@ class Bench {
     actorCount: () => this.actors,
     actorIndex: () => this.index,
     waitingCount: () => this.waits,
-    onChange: (_: Outage, lastedMs?: number) => {
+    onChange: (_, lastedMs) => {
       this.told.push(lastedMs === undefined ? 'away' : `back after ${lastedMs} ms`)
     },
   })
@@ -145,7 +145,10 @@ test('five failures in a row of three messages are an outage, of two they are no
   await bench.clock.advance(500)
   await bench.ask('c')
   await bench.fails('c')
-  assert.deepEqual(bench.breaker.outage, { target: 'http://there/', since, why: WHY })
+  const nextProbeAt = bench.clock.now() + OUTAGE_KNOCK_MS
+  assert.deepEqual(bench.breaker.outage, { target: 'http://there/', since, why: WHY, nextProbeAt })
+  bench.breaker.setPaused(true)
+  assert.equal((bench.breaker.outage as Outage | null)?.nextProbeAt, null)
   assert.deepEqual(bench.told, ['away'])
 })
 

@@ -24,8 +24,13 @@ const ACTORS: object[] = [
     state: 'draining',
     waiting: 9,
     oldestAt: '1970-01-01T00:00:00.000Z',
+    retrying: 4,
     dead: 6,
-    outage: { target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
+    outage: {
+      ...{ target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
+      nextProbeAt: '1970-01-01T00:00:01.000Z',
+    },
+    lastFailure: { target: 'the handler', at: '1970-01-01T00:00:00.000Z', error: 'Error: no' },
   },
   {
     ...{
@@ -35,9 +40,9 @@ const ACTORS: object[] = [
       state: 'starting',
       waiting: 0,
       oldestAt: null,
-      dead: 0,
+      ...{ retrying: 0, dead: 0 },
     },
-    outage: null,
+    ...{ outage: null, lastFailure: null },
   },
 ]
 
@@ -188,9 +193,11 @@ test('a bulk change with a bad limit, cursor or filter is refused, and nothing i
     ['source=', /"source" to be a name of 1 to 64 .*, got ""/],
     ['source=GitHub', /"source" to be a name of 1 to 64 .*, got "GitHub"/],
     [`source=${'s'.repeat(65)}`, /"source"/],
+    ['group=', /"group" to be the name of a group of GET \/dead\/groups, 16 hex digits, got ""/],
+    ['group=5F4DCC3B5AA765D6', /"group"/],
     ['reason=', /"reason" to be what reasons begin with, of 1 to 1000 characters, got ""/],
     [`reason=${'r'.repeat(1001)}`, /"reason"/],
-    ['text=a', /"text" to be one of limit, after, source, reason/],
+    ['text=a', /"text" to be one of limit, after, source, group, reason/],
   ] as const) {
     for (const path of ['/dead/replay', '/dead/purge']) {
       const { status, json } = await api.ask('POST', `${path}?${query}`)
@@ -199,6 +206,46 @@ test('a bulk change with a bad limit, cursor or filter is refused, and nothing i
     }
   }
   assert.equal(api.facade.deadLetters.length, 1)
+})
+
+test('dead letters are counted by group, and a group is replayed or purged as one', async (t) => {
+  const api = await startApi(t)
+  const ids = bury(api, 5)
+  const letters = api.facade.deadLetters
+  for (const letter of letters.slice(1))
+    letter.lastError = `Error: the chat answered ${letter.deadAt}\n  at x`
+  const { status, json } = await api.ask('GET', '/dead/groups')
+  assert.equal(status, 200)
+  const [first, second] = json.groups.toSorted(
+    (a: { count: number }, b: { count: number }) => b.count - a.count,
+  )
+  assert.deepEqual(
+    [first.error, first.count, first.example, second.count],
+    ['Error: the chat answered #', 4, ids[1], 1],
+  )
+  assert.deepEqual([json.counted, json.others, json.next], [5, 0, null])
+  assert.equal(first.newestAt, new Date(letters.at(-1)!.deadAt).toISOString())
+  api.facade.nextGroups = { lane: 3, after: ids[2]! }
+  const more = await api.ask('GET', `/dead/groups?lane=2&after=${MIN_ID}`)
+  assert.equal(more.json.next, `/dead/groups?lane=3&after=${ids[2]}`)
+  assert.equal((await api.ask('GET', '/dead/groups?lane=16')).status, 400)
+  const replayed = await api.ask('POST', `/dead/replay?limit=3&group=${first.group}`)
+  const next = `/dead/replay?limit=3&after=${ids[2]}&group=${first.group}`
+  assert.deepEqual(replayed.json, { checked: 3, replayed: 2, next })
+  const purged = await api.ask('POST', `/dead/purge?group=${second.group}`)
+  assert.deepEqual([purged.json.purged, letters.length], [1, 2])
+})
+
+test('a path in the table has the methods of its own rows: /dead/groups is no /dead/{id}', async (t) => {
+  const { ask } = await startApi(t)
+  for (const [method, path, allow] of [
+    ['DELETE', '/dead/groups', 'HEAD, GET'],
+    ['GET', '/dead/replay', 'POST'],
+    ['DELETE', '/dead/purge', 'POST'],
+  ] as const) {
+    const { status, headers, json } = await ask(method, path)
+    assert.deepEqual([status, headers['allow'], json.code], [405, allow, 'MR_METHOD_UNSUPPORTED'], path)
+  }
 })
 
 test('an unknown dead letter is 404', async (t) => {

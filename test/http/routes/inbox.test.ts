@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import test from 'node:test'
+import { Pool } from 'undici'
 import { readSources } from '../../../src/inbox/sources.ts'
 import { MailroomError } from '../../../src/runtime/errors.ts'
-import { POST_DEADLINE_MS, REPEAT_WAIT_MS, SOURCE_LOG_MS } from '../../../src/runtime/timings.ts'
+import { POST_DEADLINE_MS, REFUSAL_LOG_MS, REPEAT_WAIT_MS } from '../../../src/runtime/timings.ts'
 import { contentOf } from '../../../src/storage/content.ts'
 import { atOf } from '../../../src/storage/ids.ts'
 import { startApi, until } from '../../support/public-api.ts'
@@ -135,7 +136,7 @@ test('a head that does not show its source is refused before the body is read, a
   assert.equal(lines().length, 10)
   assert.equal(lines().at(-1)!['why'], 'the signature is not that of the body')
   assert.ok(lines().every(({ requestId }) => requestId !== undefined))
-  await clock.advance(SOURCE_LOG_MS)
+  await clock.advance(REFUSAL_LOG_MS)
   assert.equal(lines().at(-1)!['more'], 7)
   const again = await ask('POST', '/in/github', { ...given, body: '{"zen":2}' })
   assert.equal(lines().at(-1)!['requestId'], again.json.requestId)
@@ -212,4 +213,49 @@ test('GET is for Meta, OPTIONS for CloudEvents; elsewhere they are not supported
   const asked = await ask('OPTIONS', '/in/github', { headers: { 'webhook-request-origin': 'a.example' } })
   assert.deepEqual([asked.status, asked.headers['webhook-allowed-origin']], [200, 'a.example'])
   assert.equal((await ask('OPTIONS', '/in/meta')).status, 405)
+})
+
+test('bodies in hand of all sources without a check have one share; a source with a check has its own', async (t) => {
+  const bytes = 22 * 1024 * 1024
+  const sources = {
+    ...{ one: { verify: 'none' }, other: { verify: 'none' } },
+    github: { verify: 'github', secret: 'env:SECRET' },
+  }
+  const large = readSources('sources.json', {
+    ...{ env: { SECRET }, maxMessageBytes: bytes, mayBeOpen: true },
+    read: () => Buffer.from(JSON.stringify(sources)),
+  })
+  const { promise: hold, resolve: letGo } = Promise.withResolvers<void>()
+  t.after(() => letGo())
+  const { facade, server } = await startApi(t, { inbox: large })
+  // `ask` has one connection, on which a post waits for the answer to the one before.
+  const pool = new Pool(`http://127.0.0.1:${server.port}`)
+  t.after(() => pool.destroy())
+  const post = async (path: string, given: { body: string | Buffer; headers?: Record<string, string> }) => {
+    const { statusCode, body } = await pool.request({ method: 'POST', path, ...given })
+    return { status: statusCode, json: (await body.json()) as Record<string, unknown> }
+  }
+  facade.hold = hold
+  const body = Buffer.alloc(bytes, 'x')
+  const held = [post('/in/one', { body }), post('/in/one', { body })]
+  await until(() => facade.mostAtOnce === 2)
+  let isRefused = false
+  const third = post('/in/other', { body }).finally(() => {
+    isRefused = true
+  })
+  await until(() => isRefused || facade.mostAtOnce === 3)
+  assert.ok(isRefused, 'sources without a check have more than one share')
+  const refused = await third
+  assert.deepEqual(
+    [refused.status, refused.json['code'], refused.json['outcome']],
+    [429, 'MR_OVERLOADED', 'none'],
+  )
+  held.push(post('/in/github', github(body)))
+  await until(() => facade.mostAtOnce === 3)
+  letGo()
+  assert.deepEqual(
+    (await Promise.all(held)).map(({ status }) => status),
+    [200, 200, 200],
+  )
+  assert.equal((await post('/in/other', { body })).status, 200, 'what is stored has left the share')
 })

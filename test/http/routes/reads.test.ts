@@ -164,7 +164,7 @@ test('a message that waits is shown with its last error, its next attempt, and t
   const api = await startApi(t)
   const [id] = await fill(api, 1)
   const at = Date.UTC(2026, 0, 2)
-  const outage = { target: 'http://127.0.0.1:9/', since: at, why: 'refused' }
+  const outage = { target: 'http://127.0.0.1:9/', since: at, why: 'refused', nextProbeAt: at + 2000 }
   api.facade.isDelivered = false
   api.facade.trouble = { attempts: 2, lastError: 'Error: no', nextAttemptAt: at + 1000, outage }
   const { json } = await api.ask('GET', `/messages/${id}`)
@@ -172,8 +172,18 @@ test('a message that waits is shown with its last error, its next attempt, and t
   assert.deepEqual(place, {
     ...{ state: 'queued', deliveredTo: null, deliveredAt: null, attempts: 2, lastError: 'Error: no' },
     nextAttemptAt: '2026-01-02T00:00:01.000Z',
-    outage: { ...outage, since: '2026-01-02T00:00:00.000Z' },
+    outage: { ...outage, since: '2026-01-02T00:00:00.000Z', nextProbeAt: '2026-01-02T00:00:02.000Z' },
   })
+})
+
+test('a message that waits while delivery is paused says so; others have no such field', async (t) => {
+  const api = await startApi(t)
+  const [id] = await fill(api, 1)
+  api.facade.isDelivered = false
+  const paused = async () => (await api.ask('GET', `/messages/${id}`)).json['paused']
+  assert.equal(await paused(), undefined)
+  api.facade.trouble = { paused: true }
+  assert.equal(await paused(), true)
 })
 
 test('an unknown message is 404, an invalid id is 400', async (t) => {

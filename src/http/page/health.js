@@ -1,0 +1,134 @@
+/** The sentence at the top: what is wrong, and what to do next. The worst comes first. */
+import { askPause, mayAct } from './actions.js'
+import { button, bytes, clock, counted, duration, fill, h, put } from './dom.js'
+import { live } from './live.js'
+import { shownText, visible } from './text.js'
+
+/**
+ * `what` stays the same for as long as it is wrong, so that it is read out once; `detail` may change each second.
+ *
+ * @typedef {{ level: 'bad' | 'warn', what: string, detail?: string, next: string, action?: () => Node }} Finding
+ */
+
+const DISK_LEFT = 0.1
+const SHOWN_COUNT = 5
+const FINE = 'Messages are taken and delivered.'
+
+/** @returns {Finding[]} */
+function findings() {
+  const { stats, ready, isLost, at } = live
+  /** @type {Finding[]} */
+  const found = []
+  if (isLost) {
+    found.push({
+      level: 'bad',
+      what: 'The connection to Mailroom is lost.',
+      next: `This page comes back by itself.${stats === undefined ? '' : ` What you see is of ${clock(at)}.`}`,
+    })
+    return found
+  }
+  const { missing = [], degraded = [], damaged = [], warnings = [] } = ready ?? {}
+  for (const what of missing) {
+    const isDraining = what.endsWith('is draining')
+    found.push({
+      level: 'bad',
+      what: isDraining ? 'This node is stopping.' : `Posts are refused. Missing: ${what}.`,
+      next: isDraining
+        ? 'Nothing is lost. Another node takes posts, or this one when it is back.'
+        : 'Clients get 503 and repeat. Look at the log lines of this node; it takes posts again as soon as this is back.',
+    })
+  }
+  for (const what of damaged) {
+    found.push({
+      level: 'bad',
+      what: `Data is damaged: ${what}.`,
+      next: 'Mailroom goes on without it. Restore it from a backup, or redrive, as docs/operations.md says.',
+    })
+  }
+  for (const { target, since, why } of stats?.outages ?? []) {
+    found.push({
+      level: 'bad',
+      what: `${target} is away since ${clock(since)}.`,
+      detail: `For ${duration(Math.max(0, (stats?.at ?? 0) - since) / 1000)}; ${counted(stats?.waiting ?? 0, 'message')} wait. Last error: ${why.replace(/\.$/, '')}.`,
+      next: 'Bring it back. What waits uses up no attempt, and follows by itself.',
+    })
+  }
+  if (stats?.paused) {
+    found.push({
+      level: 'warn',
+      what: 'Delivery is paused.',
+      detail: `${counted(stats.waiting, 'message')} wait.`,
+      next: 'Posts are taken all the while.',
+      ...(mayAct() && { action: () => button('Resume…', () => askPause(false)) }),
+    })
+  }
+  for (const { node, freeBytes, dataBytes } of stats?.disks ?? []) {
+    if (freeBytes > 1e9 && freeBytes > DISK_LEFT * (freeBytes + dataBytes)) continue
+    found.push({
+      level: 'warn',
+      what: `The disk of ${node} is nearly full.`,
+      detail: `${bytes(freeBytes)} are free.`,
+      next: 'Make room, or keep messages for a shorter time (--retention). A full disk refuses posts and loses nothing.',
+    })
+  }
+  for (const what of degraded) {
+    // Said above, with more.
+    if (/^an outage of |^delivery is paused/.test(what)) continue
+    const isLanes = what.startsWith('holders of ')
+    const lacksMessages = what === 'a ready messages actor'
+    found.push({
+      level: 'warn',
+      what: isLanes || lacksMessages ? `Missing: ${what}.` : `Degraded: ${what}.`,
+      next:
+        isLanes || lacksMessages
+          ? 'Posts are taken and wait. If it lasts for a minute, restart the messages actors.'
+          : what.startsWith('overloaded')
+            ? 'Clients that get 429 repeat. Send less at once, or scale up.'
+            : 'Posts are taken. The log lines of that actor say why.',
+    })
+  }
+  for (const what of warnings)
+    found.push({ level: 'warn', what: `${what}.`, next: 'Mailroom works with it.' })
+  return found
+}
+
+let shown = ''
+
+/** Shows it. The buttons stay while only details change. */
+export function showHealth() {
+  const place = /** @type {HTMLElement} */ (document.querySelector('#health'))
+  const said = /** @type {HTMLElement} */ (document.querySelector('#said'))
+  const all = findings()
+  const now = JSON.stringify([all.map(({ what, next }) => what + next), live.stats === undefined])
+  if (now !== shown) {
+    shown = now
+    place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
+    document.title = all.length > 0 ? '! Mailroom' : 'Mailroom'
+    const isFine = all.length === 0 && live.stats !== undefined
+    const worst = all
+      .slice(0, SHOWN_COUNT)
+      .map(({ what, next, action }) =>
+        h(
+          'p',
+          {},
+          h('strong', {}, ...visible(what)),
+          ' ',
+          h('span', { class: 'detail' }),
+          ' ',
+          next,
+          ' ',
+          action?.(),
+        ),
+      )
+    fill(
+      place,
+      isFine && h('p', {}, FINE),
+      ...worst,
+      all.length > SHOWN_COUNT && h('p', {}, `And ${all.length - SHOWN_COUNT} more: mailroom status`),
+    )
+    put(said, isFine ? FINE : all.map(({ what }) => what).join(' '))
+  }
+  for (const [index, detail] of [...place.querySelectorAll('.detail')].entries()) {
+    put(detail, shownText(all[index]?.detail ?? ''))
+  }
+}
