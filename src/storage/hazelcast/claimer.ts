@@ -126,7 +126,7 @@ export class Claimer {
     const state = this.#state
     if (due.length === 0) return
     const [entries, delivered] = await Promise.all([state.lone.fetch(due), state.list.findSure(due)])
-    state.foundDelivered(delivered)
+    await state.foundDelivered(delivered)
     await state.foundGone(due.filter((id) => !entries.has(id) && !delivered.has(id)))
     for (const id of due) {
       const text = entries.get(id)?.text
@@ -180,10 +180,10 @@ export class Claimer {
       pending.getAll(chosen.map(({ key }) => key)),
       list.batchesSure(unsure.map((key) => partsOf(key).id)),
     ])
-    this.#state.foundDelivered(delivered)
+    await this.#state.foundDelivered(delivered)
     // A former holder settled these, perhaps only after the list was looked into.
     const gone = unsure.filter((key) => !values.has(key)).map((key) => partsOf(key).id)
-    if (gone.length > 0) this.#state.foundDelivered(await list.batchesSure(gone))
+    if (gone.length > 0) await this.#state.foundDelivered(await list.batchesSure(gone))
     const failures: unknown[] = []
     await Promise.all(
       chosen.map(async ({ key, known }) => {

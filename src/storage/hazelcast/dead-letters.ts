@@ -53,7 +53,10 @@ export class LaneDeadLetters {
       if (id.endsWith(PURGED)) this.#purged.add(id.slice(0, -1))
       else this.#dead.set(id, null)
     }
-    for (const id of this.#purged) this.#dead.delete(id)
+    // Whoever purged these may have died before a journal knew of it: then their letters are still there.
+    const halfPurged = [...this.#purged].filter((id) => this.#dead.has(id))
+    await this.#options.records.write(halfPurged.map((id) => ({ id, is: 'purged' })))
+    for (const id of halfPurged) this.#dead.delete(id)
     this.#order.reset(this.#dead.keys())
   }
 

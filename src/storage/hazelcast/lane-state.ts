@@ -7,6 +7,7 @@ import { MailroomError } from '../../runtime/errors.ts'
 import { byId, placeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Delivered } from '../ports.ts'
+import { deliveredRecords } from '../records.ts'
 import type { LaneRoom } from '../room.ts'
 import { Backlog, type LoadedBatch } from './backlog.ts'
 import type { Census } from './census.ts'
@@ -77,7 +78,7 @@ export class LaneState {
       refuseReleased: () => this.refuseReleased(),
       delivered: async (ids) => {
         const found = await this.list.findSure(ids)
-        this.foundDelivered(found)
+        await this.foundDelivered(found)
         return new Set(found.keys())
       },
     })
@@ -137,8 +138,10 @@ export class LaneState {
     this.leaving.add(key)
   }
 
-  /** These are in the list, and were not put there here. */
-  foundDelivered(found: ReadonlyMap<string, Delivered>): void {
+  /** These are in the list, and were not put there here: whoever did may have died before it was in a journal. */
+  async foundDelivered(found: ReadonlyMap<string, Delivered>): Promise<void> {
+    const byTime = Map.groupBy([...found.values()].sort(byId), ({ deliveredAt }) => deliveredAt)
+    await this.records.write([...byTime].flatMap(([at, messages]) => deliveredRecords(messages, at)))
     for (const [id, message] of found) this.#deliveredByFormerHolder.set(id, message)
   }
 
@@ -146,7 +149,7 @@ export class LaneState {
   async foundGone(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return
     const delivered = await this.list.findSure(ids)
-    this.foundDelivered(delivered)
+    await this.foundDelivered(delivered)
     await this.dead.learn(ids.filter((id) => !delivered.has(id)))
   }
 

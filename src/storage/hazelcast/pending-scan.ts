@@ -116,17 +116,26 @@ export class PendingScan {
     return openCount
   }
 
-  /** It waits and is dead: the one of the two goes that it was before. @returns Whether it is dead, and waits no more. */
+  /**
+   * It waits and is dead: the one of the two goes that it was before, once the other is in a journal. Who made it that
+   * may have died before.
+   *
+   * @returns Whether it is dead, and waits no more.
+   */
   async #endMove(id: string): Promise<boolean> {
-    const { lone, dead } = this.#state
+    const { lone, dead, records } = this.#state
     // What is taken away was there before the other was looked at: if they change meanwhile, it is not taken.
     const letter = await dead.get(id)
     const entry = (await lone.fetch([id])).get(id)
     if (entry?.replayed && letter !== undefined) {
+      const { text: _, replayed: __, ...attempts } = entry
+      await records.write([{ id, is: 'waiting', attempts }])
       await dead.remove(id, letter)
       return false
     }
     if (!(await dead.isSure(id))) return false
+    if (dead.isPurged(id)) await records.write([{ id, is: 'purged' }])
+    else if (letter !== undefined) await records.write([{ id, is: 'dead', letter }])
     if (entry !== undefined) this.#state.forgetDead(id, entry)
     return true
   }
