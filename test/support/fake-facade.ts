@@ -1,4 +1,5 @@
 /** A facade in memory, with switches for what can go wrong behind it. */
+
 import { searchLog } from '../../src/actors/logging/search.ts'
 import type {
   DeadChanged,
@@ -25,6 +26,7 @@ import type { Point } from '../../src/runtime/history.ts'
 import type { Loss } from '../../src/runtime/losses.ts'
 import type { MetricsFormat } from '../../src/runtime/metrics.ts'
 import { type Stats, statsOf } from '../../src/runtime/stats.ts'
+import { CURSOR_DELAY_MS } from '../../src/runtime/timings.ts'
 import { isMeant } from '../../src/storage/dead-filter.ts'
 import { groupsOf } from '../../src/storage/dead-groups.ts'
 import { idGenerator } from '../../src/storage/ids.ts'
@@ -177,7 +179,10 @@ export class FakeFacade implements Facade {
       topics,
       from,
       sink,
-      cursor: from ?? { logged: this.#clock.now() - 4000, settled: this.#clock.now() - 4000 },
+      cursor: from ?? {
+        logged: this.#clock.now() - CURSOR_DELAY_MS,
+        settled: this.#clock.now() - CURSOR_DELAY_MS,
+      },
     }
     this.followers.add(follower)
     return {
