@@ -48,7 +48,7 @@ test('a wrong command line names each problem and what was expected, and exits w
     [['sned', 'x'], /got "sned"; did you mean `send`\?/],
     [
       ['--bogus'],
-      /one of start, scale, restart, status, cluster, send, redeliver, pause, resume, redrive, try, loss, dead/,
+      /one of start, scale, restart, status, cluster, send, tail, redeliver, pause, resume, redrive, try, loss, dead/,
     ],
     [['dead'], /one of list, show, replay, purge/],
     [['dead', 'lst'], /did you mean `list`\?/],
@@ -144,7 +144,7 @@ test('Ctrl-C during send prints the number of acknowledged messages; the shell s
 
 test('a closed pipe ends dead list with code 141', async (context) => {
   const { node } = await FakeNode.start(context)
-  const letter = { id: 'X', text: 'x'.repeat(500), deadAt: 'then', attempts: 5, lastError: 'no' }
+  const letter = { id: 'X', text: 'x'.repeat(500), deadAt: 'then', attempts: 5, reason: 'no', lastError: 'no' }
   node.script = () => ({ status: 200, body: { items: Array(1000).fill(letter), next: '/dead?limit=1000' } })
   const { child, ended } = begin(['dead', 'list', '--url', node.url])
   // The test itself cuts its output off.

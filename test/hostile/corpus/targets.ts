@@ -5,7 +5,6 @@ import { bytes, type Case, get, head, post, refused, TEXT, taken } from '../case
 const ID = '01ARZ3NDEKTSV4RRFFQ69G5FAV'
 
 const UNKNOWN: readonly string[] = [
-  '/',
   '//',
   '//livez',
   '//evil.example/livez',
