@@ -144,7 +144,14 @@ test('Ctrl-C during send prints the number of acknowledged messages; the shell s
 
 test('a closed pipe ends dead list with code 141', async (context) => {
   const { node } = await FakeNode.start(context)
-  const letter = { id: 'X', text: 'x'.repeat(500), deadAt: 'then', attempts: 5, reason: 'no', lastError: 'no' }
+  const letter = {
+    id: 'X',
+    text: 'x'.repeat(500),
+    deadAt: 'then',
+    attempts: 5,
+    reason: 'no',
+    lastError: 'no',
+  }
   node.script = () => ({ status: 200, body: { items: Array(1000).fill(letter), next: '/dead?limit=1000' } })
   const { child, ended } = begin(['dead', 'list', '--url', node.url])
   // The test itself cuts its output off.

@@ -86,7 +86,8 @@ export class System extends RunningSystem {
       system.kill()
       await system.exited
       await system.workersEnded()
-      rmSync(system.data, { recursive: true, force: true })
+      // The directory of another system is removed by that one, which may end before this one does.
+      rmSync(system.data, { recursive: true, force: true, maxRetries: 10 })
     })
     system.spawn()
     return system
