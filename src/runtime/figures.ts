@@ -144,7 +144,8 @@ export function processSampler(figures: Figures, { role, actor }: Owner): () => 
     const cpuNow = (user + system) / 1e6
     figures.count('process_cpu_seconds_total', labels, cpuNow - cpuSeconds)
     cpuSeconds = cpuNow
-    figures.set('process_resident_memory_bytes', [labels, process.memoryUsage.rss()])
+    const residentBytes = residentMemory()
+    if (residentBytes !== undefined) figures.set('process_resident_memory_bytes', [labels, residentBytes])
     const openCount = openFileCount()
     if (openCount !== undefined) figures.set('process_open_fds', [labels, openCount])
     const now = performance.eventLoopUtilization()
@@ -159,6 +160,15 @@ export function processSampler(figures: Figures, { role, actor }: Owner): () => 
     const droppedNow = droppedLineCount()
     if (droppedNow > dropped) figures.count('mailroom_log_lines_dropped_total', {}, droppedNow - dropped)
     dropped = droppedNow
+  }
+}
+
+/** Undefined when it cannot be read now: Node opens a file for it, which a process with too many cannot. */
+function residentMemory(): number | undefined {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return undefined
   }
 }
 
