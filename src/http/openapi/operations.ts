@@ -186,6 +186,15 @@ const BULK_QUERY = {
     example: 'It failed',
   },
 }
+/** One event of a stream, its fields as text. */
+const SERVER_EVENT: JsonSchema = {
+  type: 'object',
+  properties: {
+    event: { type: 'string' },
+    id: { type: 'string' },
+    data: { type: 'string', description: 'JSON.' },
+  },
+}
 const HANDSHAKE = { 'text/plain': { schema: { type: 'string' }, example: 'challenge' } }
 
 /** JSON Schemas of one message and of a batch. Texts are checked in bytes, beside zod; characters are never more. */
@@ -675,15 +684,15 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       },
       headers: {
         'Last-Event-ID': {
-          does: 'As `after`, which it overrides: a browser sends it when it connects again.',
-          schema: { type: 'string', pattern: CURSOR_PATTERN.source },
+          does: 'As `after`, which it overrides: a browser sends it when it connects again. An empty one is none.',
+          schema: { type: 'string', pattern: `^$|${CURSOR_PATTERN.source}` },
         },
       },
       body: {},
       answers: {
         200: {
           does: 'The events, until either side ends it. `gap`: the cursor is older than the retention. `lagged`: the reader was too slow. `bye`: the facade drains.',
-          body: { 'text/event-stream': { schema: { type: 'string' } } },
+          body: { 'text/event-stream': { schema: SERVER_EVENT } },
         },
       },
       errors: [...READS, 'MR_DRAINING', 'MR_READERS_FULL'],
