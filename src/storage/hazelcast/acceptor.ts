@@ -63,17 +63,22 @@ export class QueueAcceptor {
     { append, find }: { append: Append; find: Find },
   ): Promise<Receipt[]> {
     const lane = crc32(key.value) % this.#options.laneCount
-    if (await this.#options.lacksKeys?.(lane)) {
-      const reason = `the keys of lane ${lane} are being restored from journals`
-      throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
-    }
+    await this.#refuseLacking(lane)
     const own: KeyEntry = {
       batchKey: batchKeyOf(batch.messages[0]!.id),
       count: batch.messages.length,
       hash: key.hash,
       done: false,
     }
-    const found = await putOnce(this.#keys, key.value, JSON.stringify(own), this.#options.keyRetentionMs)
+    const given = JSON.stringify(own)
+    const found = await putOnce(this.#keys, key.value, given, this.#options.keyRetentionMs)
+    if (found === given) {
+      // The cluster may have come back empty before it took the key: then nobody knows yet whether it is a repeat.
+      await this.#refuseLacking(lane).catch(async (error: unknown) => {
+        await this.#keys.removeIfSame(key.value, given).catch(onlyAway)
+        throw error
+      })
+    }
     const known = JSON.parse(found) as KeyEntry
     if (known.hash !== key.hash) throw new MailroomError('MR_KEY_REUSED', { key: key.value })
     const texts = batch.messages.map(({ text }) => text)
@@ -96,6 +101,13 @@ export class QueueAcceptor {
     const done = JSON.stringify({ ...known, done: true })
     await this.#keys.set(key.value, done, this.#options.keyRetentionMs).catch(onlyAway)
     return receipts
+  }
+
+  /** @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) while the keys of a lane are being restored. */
+  async #refuseLacking(lane: number): Promise<void> {
+    if (!(await this.#options.lacksKeys?.(lane))) return
+    const reason = `the keys of lane ${lane} are being restored from journals`
+    throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
   }
 
   async #store(batch: LaneBatch, append: Append): Promise<Receipt[]> {

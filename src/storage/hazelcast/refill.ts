@@ -124,12 +124,14 @@ async function gapsOf(
  */
 export function lackedKeys(
   cluster: Cluster,
-  mark: Pick<ClusterMark, 'epoch' | 'begunAt'>,
+  mark: Pick<ClusterMark, 'confirm' | 'epoch' | 'begunAt'>,
   journals: () => readonly JournalReport[],
 ): (lane: number) => Promise<boolean> {
   const map = cluster.map(NAMES.restored)
   let whole = { of: '', lanes: new Set<number>() }
   return async (lane) => {
+    // It may have come back empty since the last call to it.
+    await mark.confirm()
     const begun = journals().filter(({ beganAt }) => beganAt !== null)
     const of = `${mark.epoch} ${begun.map(({ id }) => id).join()}`
     if (whole.of !== of) whole = { of, lanes: new Set() }
