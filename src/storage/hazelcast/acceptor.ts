@@ -63,7 +63,7 @@ export class QueueAcceptor {
     { append, find }: { append: Append; find: Find },
   ): Promise<Receipt[]> {
     const lane = crc32(key.value) % this.#options.laneCount
-    await this.#refuseLacking(lane)
+    if (await this.#options.lacksKeys?.(lane)) throw lackingKeys(lane)
     const own: KeyEntry = {
       batchKey: batchKeyOf(batch.messages[0]!.id),
       count: batch.messages.length,
@@ -72,12 +72,10 @@ export class QueueAcceptor {
     }
     const given = JSON.stringify(own)
     const found = await putOnce(this.#keys, key.value, given, this.#options.keyRetentionMs)
-    if (found === given) {
-      // The cluster may have come back empty before it took the key: then nobody knows yet whether it is a repeat.
-      await this.#refuseLacking(lane).catch(async (error: unknown) => {
-        await this.#keys.removeIfSame(key.value, given).catch(onlyAway)
-        throw error
-      })
+    // The cluster may have come back empty before it took the key: then nobody knows yet whether it is a repeat.
+    if (this.#options.lacksKeys !== undefined && found === given && (await this.#options.lacksKeys(lane))) {
+      await this.#keys.removeIfSame(key.value, given).catch(onlyAway)
+      throw lackingKeys(lane)
     }
     const known = JSON.parse(found) as KeyEntry
     if (known.hash !== key.hash) throw new MailroomError('MR_KEY_REUSED', { key: key.value })
@@ -101,13 +99,6 @@ export class QueueAcceptor {
     const done = JSON.stringify({ ...known, done: true })
     await this.#keys.set(key.value, done, this.#options.keyRetentionMs).catch(onlyAway)
     return receipts
-  }
-
-  /** @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) while the keys of a lane are being restored. */
-  async #refuseLacking(lane: number): Promise<void> {
-    if (!(await this.#options.lacksKeys?.(lane))) return
-    const reason = `the keys of lane ${lane} are being restored from journals`
-    throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
   }
 
   async #store(batch: LaneBatch, append: Append): Promise<Receipt[]> {
@@ -136,4 +127,9 @@ async function appendOnce(batch: LaneBatch, append: Append, find: Find): Promise
   const [first] = batch.messages as [Message]
   if ((await find(first.id)) === undefined) return append(batch)
   return batch.messages.map(({ id }) => ({ id, replayed: true }))
+}
+
+function lackingKeys(lane: number): MailroomError {
+  const reason = `the keys of lane ${lane} are being restored from journals`
+  return new MailroomError('MR_STORE_UNAVAILABLE', { store: 'queue', reason })
 }
