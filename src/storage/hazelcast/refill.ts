@@ -130,13 +130,14 @@ export function lackedKeys(
   const map = cluster.map(NAMES.restored)
   let whole = { of: '', lanes: new Set<number>() }
   return async (lane) => {
+    const begun = journals().filter(({ beganAt }) => beganAt !== null)
+    if (begun.length === 0) return false
     // It may have come back empty since the last call to it.
     await mark.confirm()
-    const begun = journals().filter(({ beganAt }) => beganAt !== null)
     const of = `${mark.epoch} ${begun.map(({ id }) => id).join()}`
     if (whole.of !== of) whole = { of, lanes: new Set() }
     const { lanes } = whole
-    if (begun.length === 0 || lanes.has(lane)) return false
+    if (lanes.has(lane)) return false
     const gaps = await gapsOf(map, { lanes: [lane], journals: begun, begunAt: mark.begunAt })
     if (gaps.size === 0) lanes.add(lane)
     return gaps.size > 0
