@@ -146,4 +146,28 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found:
+      'what a holder had delivered, and did not live to record, was delivered again after the cluster was empty',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 0, handler: false, journal: true },
+      faults: [
+        { kind: 'all restart with a cluster', atMs: 1869, forMs: 100, which: 52, strength: 0 },
+        { kind: 'a process dies at a call', atMs: 1846, forMs: 100, which: 668, strength: 0.18 },
+        { kind: 'requests are lost', atMs: 2494, forMs: 1222, which: 554, strength: 0.76 },
+      ],
+    },
+  },
+  {
+    found: 'a post with a key was stored twice, as an emptied cluster took the key before its keys were back',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1574431220, handler: false, journal: true },
+      faults: [
+        { kind: 'a process dies at a call', atMs: 0, forMs: 100, which: 0, strength: 0 },
+        { kind: 'a cluster comes back empty', atMs: 0, forMs: 100, which: 49, strength: 0 },
+        { kind: 'calls to a cluster are lost', atMs: 174, forMs: 2753, which: 891, strength: 0.33 },
+        { kind: 'a member freezes', atMs: 1132, forMs: 989, which: 933, strength: 0.24 },
+      ],
+    },
+  },
 ]
