@@ -19,7 +19,8 @@ import {
 } from '../../storage/limits.ts'
 import { PAGE_LIMIT, READERS_MAX } from '../context.ts'
 import { CURSOR_PATTERN, EVENT_READERS_MAX, LAG_MAX_BYTES, TOPICS } from '../events.ts'
-import { PUT_MAX_BYTES, PutActors } from '../routes/actors.ts'
+import { JSON_BODY_MAX_BYTES } from '../json-body.ts'
+import { PutActors } from '../routes/actors.ts'
 import { BULK_LIMIT, BULK_MAX } from '../routes/dead.ts'
 import { PutDelivery } from '../routes/delivery.ts'
 import { PREVIEW_CHARACTERS, REDRIVE_LIMIT, REDRIVES_MAX } from '../routes/log.ts'
@@ -465,7 +466,7 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       body: { 'application/json': { schema: PutActors, example: { count: 3 } } },
       answers: json('All actors.', z.array(schemas.Actor), [ACTOR]),
       errors: ['MR_NOT_FOUND', ...SCALES, 'MR_DATA_LOCKED', 'MR_DATA_VERSION', 'MR_STORE_UNAVAILABLE'],
-      limits: `A body has up to ${PUT_MAX_BYTES} bytes. At most as many messages actors as lanes. It takes as long as actors drain.`,
+      limits: `A body has up to ${JSON_BODY_MAX_BYTES} bytes. At most as many messages actors as lanes. It takes as long as actors drain.`,
     },
     restartActors: {
       part: 'Actors',
@@ -601,7 +602,7 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
       body: { 'application/json': { schema: PutDelivery, example: { paused: false } } },
       answers: json('Whether it is paused.', schemas.Delivery, { paused: false }),
       errors: ['MR_STORE_UNAVAILABLE', 'MR_PEER_LOST', 'MR_DEADLINE_EXPIRED'],
-      limits: `A body has up to ${PUT_MAX_BYTES} bytes.`,
+      limits: `A body has up to ${JSON_BODY_MAX_BYTES} bytes.`,
     },
     getLosses: {
       part: 'Losses',

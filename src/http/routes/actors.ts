@@ -5,7 +5,6 @@
 import { z } from 'zod'
 import { type ActorEntry, MAX_ACTORS, ROLES, type Role } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import { addToChange } from '../change-log.ts'
 import {
   type ApiContext,
@@ -16,13 +15,10 @@ import {
   pathParameter,
   replyJson,
 } from '../context.ts'
+import { readJsonObject } from '../json-body.ts'
 import type { ConcurrencyLimit } from '../overload.ts'
-import { badRequest } from '../problems.ts'
 import { replyNewestFirst } from '../streams.ts'
 import { isoOrNull, outageJson } from './place.ts'
-
-/** Of the body of `PUT /actors/{role}`. */
-export const PUT_MAX_BYTES = 1024
 
 /** What `PUT /actors/{role}` takes. */
 export const PutActors = z.strictObject({ count: z.int().min(1).max(MAX_ACTORS) })
@@ -46,9 +42,8 @@ export function actorRoutes(
     },
     async putActors(context) {
       const role = roleOf(pathParameter(context, 'role'))
-      mediaTypeOf(context.req, ['application/json'])
-      const limits = { what: 'The body', limitBytes: PUT_MAX_BYTES, clock }
-      const count = countOf(utf8Of(await readBody(context.req, context.res, limits)))
+      const expected = `{"count": a whole number from 1 to ${MAX_ACTORS}} and nothing else`
+      const { count } = await readJsonObject(context, { schema: PutActors, expected, clock })
       addToChange(context, { parameters: { count } })
       replyJson(context, 200, listOf(await facade.scale(role, count)))
     },
@@ -87,17 +82,4 @@ function roleOf(name: string): Role {
   if (role === undefined)
     throw new MailroomError('MR_NOT_FOUND', { what: `such role; the roles are ${ROLES.join(', ')}` })
   return role
-}
-
-function countOf(source: string | undefined): number {
-  let value: unknown
-  try {
-    value = JSON.parse(source ?? '')
-  } catch {
-    // Not JSON: refused below, like any other body that does not fit.
-  }
-  const { success, data } = PutActors.safeParse(value)
-  if (success && !hasDuplicateKeys(source!, 1)) return data.count
-  const expected = `{"count": a whole number from 1 to ${MAX_ACTORS}} and nothing else`
-  throw badRequest({ where: 'the body', expected, got: 'something else' })
 }

@@ -5,11 +5,10 @@ import type { Clock } from '../../runtime/clock.ts'
 import { MailroomError } from '../../runtime/errors.ts'
 import { SIGN_IN_WINDOW_MS } from '../../runtime/timings.ts'
 import { isHttps } from '../auth.ts'
-import { hasDuplicateKeys, mediaTypeOf, readBody, utf8Of } from '../body.ts'
 import { addToChange } from '../change-log.ts'
 import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 import { headOf } from '../head.ts'
-import { badRequest } from '../problems.ts'
+import { readJsonObject } from '../json-body.ts'
 import { createSessions, endSession } from '../sessions.ts'
 import { type CallerRole, createRoleOf, tokensOf } from '../tokens.ts'
 
@@ -37,9 +36,9 @@ export function sessionRoutes({
     },
     async postSession(context) {
       const { req: request, res: response } = context
-      mediaTypeOf(request, ['application/json'])
-      const limits = { what: 'The body', limitBytes: SESSION_MAX_BYTES, clock }
-      const token = tokenOf(utf8Of(await readBody(request, response, limits)))
+      const expected = '{"token": a text of 1 to 512 characters} and nothing else'
+      const limits = { clock, limitBytes: SESSION_MAX_BYTES }
+      const { token } = await readJsonObject(context, { schema: PostSession, expected, ...limits })
       signIns.take()
       // Without tokens there is nothing to show, and nothing to sign with.
       if (!hasTokens) return reply(context, 'all', null)
@@ -63,19 +62,6 @@ export function sessionRoutes({
 function reply(context: Context, role: CallerRole | null, expiresAt: number | null): void {
   const until = role === null || expiresAt === null ? null : new Date(expiresAt).toISOString()
   replyJson(context, 200, JSON.stringify({ role, expiresAt: until }))
-}
-
-function tokenOf(source: string | undefined): string {
-  let value: unknown
-  try {
-    value = JSON.parse(source ?? '')
-  } catch {
-    // Not JSON: refused below, like any other body that does not fit.
-  }
-  const { success, data } = PostSession.safeParse(value)
-  if (success && !hasDuplicateKeys(source!, 2)) return data.token
-  const expected = '{"token": a text of 1 to 512 characters} and nothing else'
-  throw badRequest({ where: 'the body', expected, got: 'something else' })
 }
 
 /** Bounds the guesses at tokens. */
