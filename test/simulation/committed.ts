@@ -170,4 +170,15 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found: 'a lane was refilled without the records of an actor that was restarting',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 9, handler: false, journal: true },
+      faults: [
+        { kind: 'a cluster comes back empty', atMs: 33, forMs: 100, which: 339, strength: 0 },
+        { kind: 'a process freezes', atMs: 1772, forMs: 1270, which: 218, strength: 0.65 },
+        { kind: 'copies stay out', atMs: 2746, forMs: 1747, which: 439, strength: 0.88 },
+      ],
+    },
+  },
 ]

@@ -3,7 +3,7 @@
  * then the log, and puts each message where it belongs. Whatever ends it, the next round begins anew; what is there stays.
  */
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
-import type { ActorEntry } from '../../runtime/cluster/directory.ts'
+import { type ActorEntry, journalsOf } from '../../runtime/cluster/directory.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
 import type { JournalReport, KnownJournal } from '../../runtime/losses.ts'
 import {
@@ -113,7 +113,8 @@ export class Refilling {
     const epoch = epochOf(logs)
     if (epoch === undefined) return // The log is not whole yet.
     const isWaiting = beganAt < this.#lackingSince + REFILL_WAIT_MS
-    if (isWaiting && others.some(({ absent }) => absent.length > 0)) return
+    const isAbsent = this.#absent().length > 0 || others.some(({ absent }) => absent.length > 0)
+    if (isWaiting && isAbsent) return
     const outcomes = await this.#outcomesOf(others, lacking.keys())
     this.#progress = { done: 0, total: logs.reduce((sum, { total }) => sum + total, 0) }
     await this.#putKeys(logs, lacking)
@@ -190,11 +191,12 @@ export class Refilling {
     await put(last, idAt(now + CLOCK_SKEW_MS))
   }
 
-  /** As this process knows it; others may know of more. */
+  /** Those that no ready actor reaches, as this process knows it; others may know of more. */
   #absent(): KnownJournal[] {
-    const present = new Set(this.#options.context.directory.actors().map(({ journal }) => journal?.id))
-    present.add(this.#options.refill.journal.id)
-    return this.#options.refill.journal.others().filter(({ id }) => !present.has(id))
+    const { refill, context } = this.#options
+    const reached = new Set(journalsOf(context.directory).map(({ id }) => id))
+    reached.add(refill.journal.id)
+    return refill.journal.others().filter(({ id }) => !reached.has(id))
   }
 
   #journals(role: 'logging' | 'messages'): Reached[] {
