@@ -49,6 +49,24 @@ export interface KnownCluster extends SeenCluster {
 /** What a node knows. */
 export type KnownClusters = Partial<Record<Store, KnownCluster>>
 
+/** The epoch of each store's cluster, as far as it is known. */
+export type Epochs = Partial<Record<Store, string>>
+
+/**
+ * Tells which clusters a process met first: what it writes then, it writes to these, or to later ones.
+ *
+ * @param known What its node knew before.
+ * @param reports What the ready actors report now.
+ */
+export function epochsMetFirst(known: KnownClusters, reports: () => readonly ClusterReport[]): () => Epochs {
+  const met: Epochs = {}
+  for (const { store, epoch } of Object.values(known)) met[store] = epoch
+  return () => {
+    for (const { seen } of reports()) met[seen.store] ??= seen.epoch
+    return { ...met }
+  }
+}
+
 /** What an actor reports to all others of the cluster it uses. */
 export interface ClusterReport {
   /** It changes every `KNOWN_PERIOD_MS`. */
@@ -64,8 +82,12 @@ export interface JournalReport {
   id: string
   /** When the first was written to it (ms since 1970); null: it has nothing. */
   beganAt: number | null
+  /** The clusters that were there then, or before. */
+  beganIn: Epochs
   /** Of the log: the epoch of the cluster that has all of it; null while it is put back, or waits for its cluster. */
   wholeIn: string | null
+  /** Of the log: the epoch of the cluster that it was put back into; null when it was there all along. */
+  putBackIn: string | null
   /** Messages that were put back, or found there, and about how many there are. */
   done: number
   total: number

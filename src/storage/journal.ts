@@ -1,5 +1,5 @@
 /** A journal: what a process keeps on its node's disk of what it writes to a Hazelcast cluster (decision 0075). */
-import type { JournalReport, KnownJournal } from '../runtime/losses.ts'
+import type { Epochs, JournalReport, KnownJournal } from '../runtime/losses.ts'
 import type { Backend, LaneBatch, Logged, Message } from './ports.ts'
 import type { JournaledKey, Outcomes } from './records.ts'
 
@@ -9,6 +9,8 @@ export interface Journal {
   readonly id: string
   /** When the first was written into the directory (ms since 1970); null: nothing was. */
   readonly beganAt: number | null
+  /** The clusters that who began it had met first. */
+  readonly beganIn: Epochs
   /**
    * Writes a batch, durably when it resolves. The same batch twice is one.
    *
@@ -43,7 +45,7 @@ export interface Refill {
   readonly journal: Journal
   /**
    * Which of these lanes lack what is in some of these journals; to be given to `finish`. A lane that was begun, or refilled,
-   * before a journal was begun has all of it. None while the cluster may be the wrong one (`ClusterMark.isOther`).
+   * before a journal was begun has all of it, unless its log was put back since. None while the cluster may be the wrong one (`ClusterMark.isOther`).
    *
    * @throws {MailroomError} `MR_STORE_UNAVAILABLE`
    */

@@ -2,7 +2,13 @@
 import { join } from 'node:path'
 import type { Clock, Random } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
-import type { ClusterReport, JournalReport, KnownCluster, KnownClusters } from '../runtime/losses.ts'
+import {
+  type ClusterReport,
+  epochsMetFirst,
+  type JournalReport,
+  type KnownCluster,
+  type KnownClusters,
+} from '../runtime/losses.ts'
 import type { JournaledBackend } from './journal.ts'
 import type { LaneReport } from './lane-choice.ts'
 import type { LaneBatch, StoreMeter } from './ports.ts'
@@ -84,9 +90,10 @@ export async function openBackend(options: BackendOptions): Promise<JournaledBac
 /** Batches of a logging actor and outcomes of a messages actor are journals of their own. */
 async function openJournalOf(options: BackendOptions) {
   const { data, store, laneCount, retentionMs, maxMessageBytes, clock, logger, onBroken } = options
+  const epochs = epochsMetFirst(options.known, options.reports)
   const { openJournal } = await import('./journal/open.ts')
   return openJournal({
     data: join(data, 'journal', store === 'log' ? 'log' : 'lanes'),
-    ...{ laneCount, retentionMs, maxMessageBytes, clock, logger, onBroken },
+    ...{ laneCount, retentionMs, maxMessageBytes, epochs, clock, logger, onBroken },
   })
 }

@@ -2,7 +2,7 @@
 
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { isHeldElsewhere, journalsOf, reportsOf } from '../../src/runtime/cluster/directory.ts'
-import { openLosses } from '../../src/runtime/losses.ts'
+import { epochsMetFirst, openLosses } from '../../src/runtime/losses.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import type { Cluster } from '../../src/storage/hazelcast/cluster.ts'
 import { NAMES } from '../../src/storage/hazelcast/entries.ts'
@@ -83,16 +83,18 @@ export class HazelcastModel implements BackendModel {
     const { name: owner, role, config, clock, random, logger } = world
     const half = role === 'logging' ? 'log' : 'queue'
     const cluster = this[half]
+    const reports = () => reportsOf(world.directory)
+    const epochs = epochsMetFirst(world.known, reports)
     const seen = distort(knowing(cluster.connect(process), this.#fates.get(cluster)!), world)
     const backend = openHazelcast({
       [half]: seen,
       ...{ owner, laneCount: config.lanes, clock, random, logger, retentionMs: config.retentionMs },
       retryMaxMs: config.retryMaxMs,
       ...{ known: world.known, remember: (known) => world.remember(known) },
-      reports: () => reportsOf(world.directory),
+      reports,
       isElsewhere: isHeldElsewhere(world),
       address: { clusterName: half, members: [] },
-      journal: role === 'facade' ? undefined : this.#journals?.open(world.node, role, process),
+      journal: role === 'facade' ? undefined : this.#journals?.open(world.node, role, process, epochs),
       ...(depths && { depths, journals: () => journalsOf(world.directory) }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })

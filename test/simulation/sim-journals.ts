@@ -1,5 +1,5 @@
 /** The journals on the disks of simulated nodes: what was written outlives every process, and all processes of a node share it. */
-import type { KnownJournal } from '../../src/runtime/losses.ts'
+import type { Epochs, KnownJournal } from '../../src/runtime/losses.ts'
 import { byId } from '../../src/storage/ids.ts'
 import type { Journal } from '../../src/storage/journal.ts'
 import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
@@ -13,6 +13,7 @@ const EARLY_MS = 500
 /** What stands in a directory. */
 interface Directory {
   beganAt: number | null
+  beganIn: Epochs
   messages: Map<string, Logged>
   others: Map<string, KnownJournal>
   holder: SimProcess | undefined
@@ -36,11 +37,11 @@ export class SimJournals {
   }
 
   /** The directory of a node for actors of a role. */
-  open(node: string, role: string, process: SimProcess): Journal {
+  open(node: string, role: string, process: SimProcess, epochs: () => Epochs): Journal {
     const id = `${node}/${role}`
     const { acknowledgesEarly = false, readsOwnOnly } = this.#bugs
     const directory = this.#directories.get(id) ?? {
-      ...{ beganAt: null, messages: new Map(), others: new Map(), holder: undefined },
+      ...{ beganAt: null, beganIn: {}, messages: new Map(), others: new Map(), holder: undefined },
     }
     this.#directories.set(id, directory)
     const { clock, rng } = process
@@ -48,7 +49,10 @@ export class SimJournals {
     const write = async ({ lane, messages }: LaneBatch) => {
       await clock.sleep(rng.between(0, acknowledgesEarly ? EARLY_MS : WRITE_MS))
       if (!process.leaves()) return
-      directory.beganAt ??= clock.now()
+      if (directory.beganAt === null) {
+        directory.beganAt = clock.now()
+        directory.beganIn = epochs()
+      }
       for (const { id: messageId, text } of messages) {
         directory.messages.set(messageId, { id: messageId, text, lane })
         own.add(messageId)
@@ -57,7 +61,11 @@ export class SimJournals {
     return {
       id,
       get beganAt() {
+        epochs() // As the real one, it learns early.
         return directory.beganAt
+      },
+      get beganIn() {
+        return directory.beganIn
       },
       async append(batch) {
         const written = write(batch)

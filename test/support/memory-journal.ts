@@ -1,5 +1,5 @@
 /** A journal in memory, shared by all that hold it: what a directory on a disk is to the processes that reach it. */
-import type { KnownJournal } from '../../src/runtime/losses.ts'
+import type { Epochs, KnownJournal } from '../../src/runtime/losses.ts'
 import { byId, timeOf } from '../../src/storage/ids.ts'
 import type { Journal } from '../../src/storage/journal.ts'
 import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
@@ -8,9 +8,10 @@ import type { LaneBatch, Logged } from '../../src/storage/ports.ts'
 export class MemoryJournal implements Journal {
   readonly id: string
   beganAt: number | null
+  beganIn: Epochs = {}
   #messages = new Map<string, Logged>()
   #isTaken = false
-  #others: KnownJournal[] = []
+  readonly #others = new Map<string, KnownJournal>()
   /** Awaited before a batch is written. */
   gate: () => Promise<void> = async () => {}
   /** Awaited before a page is read. */
@@ -24,6 +25,7 @@ export class MemoryJournal implements Journal {
   /** The same directory as another process sees it, after the first has died. */
   ofAnother(): MemoryJournal {
     const journal = new MemoryJournal(this.id, this.beganAt)
+    journal.beganIn = this.beganIn
     journal.#messages = this.#messages
     journal.beforePage = this.beforePage
     return journal
@@ -57,11 +59,11 @@ export class MemoryJournal implements Journal {
   }
 
   others(): KnownJournal[] {
-    return this.#others
+    return [...this.#others.values()]
   }
 
   seen(journals: readonly KnownJournal[]): void {
-    this.#others = [...journals]
+    for (const journal of journals) this.#others.set(journal.id, journal)
   }
 
   missing(): string[] {

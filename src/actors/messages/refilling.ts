@@ -41,7 +41,7 @@ interface Reached extends JournalReport {
 /** Watches the lanes of one messages actor. */
 export class Refilling {
   readonly #options: RefillingOptions
-  readonly #cancel: () => void
+  readonly #stop: (() => void)[]
   #round: Promise<void> | undefined
   #closed = false
   #progress = { done: 0, total: 0 }
@@ -50,7 +50,12 @@ export class Refilling {
 
   constructor(options: RefillingOptions) {
     this.#options = options
-    this.#cancel = options.context.clock.every(REFILL_CHECK_MS, () => this.check())
+    const { clock, directory } = options.context
+    this.#stop = [
+      clock.every(REFILL_CHECK_MS, () => this.check()),
+      directory.onChange(() => this.#remember()),
+    ]
+    this.#remember()
   }
 
   /** True when the lane lacks nothing, as far as is known. */
@@ -61,10 +66,11 @@ export class Refilling {
   /** For all actors. */
   report(): JournalReport {
     const { refill, lanes } = this.#options
-    const { id, beganAt } = refill.journal
+    const { id, beganAt, beganIn } = refill.journal
     const isWhole = lanes().every((lane) => this.isWhole(lane))
     const absent = this.#absent()
-    return { id, beganAt, wholeIn: isWhole ? '' : null, ...this.#progress, absent }
+    const wholeIn = isWhole ? '' : null
+    return { id, beganAt, beganIn, wholeIn, putBackIn: null, ...this.#progress, absent }
   }
 
   /** Learns whether a lane that was just taken lacks something. @throws {MailroomError} As the cluster does. */
@@ -91,7 +97,7 @@ export class Refilling {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#cancel()
+    for (const stop of this.#stop) stop()
     await this.#round
   }
 
@@ -100,8 +106,6 @@ export class Refilling {
     const held = lanes()
     const [logs, others] = [this.#journals('logging'), this.#journals('messages')]
     const journals = [...logs, ...others]
-    const begun = journals.filter((journal) => journal.beganAt !== null)
-    refill.journal.seen(begun.map(({ id, actors }) => ({ id, node: actors[0]!.node })))
     if (held.length === 0) return
     const lacking = await refill.lacking(held, journals)
     if (lacking.size === 0) {
@@ -191,6 +195,12 @@ export class Refilling {
     await put(last, idAt(now + CLOCK_SKEW_MS))
   }
 
+  /** All that are there, before anything of theirs can matter: after a loss those that are not there are waited for. */
+  #remember(): void {
+    const journals = [...this.#journals('logging'), ...this.#journals('messages')]
+    this.#options.refill.journal.seen(journals.map(({ id, actors }) => ({ id, node: actors[0]!.node })))
+  }
+
   /** Those that no ready actor reaches, as this process knows it; others may know of more. */
   #absent(): KnownJournal[] {
     const { refill, context } = this.#options
@@ -216,13 +226,13 @@ export class Refilling {
 }
 
 /** What two actors of one directory report of it: one may have looked later, or know more. */
-function joined(
-  a: JournalReport | undefined,
-  b: JournalReport,
-): Pick<JournalReport, 'beganAt' | 'wholeIn' | 'total' | 'absent'> {
+function joined(a: JournalReport | undefined, b: JournalReport): Omit<JournalReport, 'id' | 'done'> {
+  const { beganAt, beganIn } = a?.beganAt == null ? b : a
   return {
-    beganAt: a?.beganAt ?? b.beganAt,
+    beganAt,
+    beganIn,
     wholeIn: a?.wholeIn ?? b.wholeIn,
+    putBackIn: a?.putBackIn ?? b.putBackIn,
     total: Math.max(a?.total ?? 0, b.total),
     absent: [...(a?.absent ?? []), ...b.absent],
   }

@@ -14,7 +14,7 @@ import type { Log } from '../ports.ts'
 import { type JournaledKey, keyIn } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
-import { type ClusterMark, wasBegunBefore } from './mark.ts'
+import type { ClusterMark } from './mark.ts'
 
 /** Messages read in one step, and about how many writes are in flight at most. */
 const STEP_COUNT = 200
@@ -30,7 +30,7 @@ interface Progress {
 /** What it needs. */
 export interface LogRestoreOptions {
   cluster: Cluster
-  mark: Pick<ClusterMark, 'missing' | 'confirm' | 'epoch' | 'begunAt' | 'isOther'>
+  mark: Pick<ClusterMark, 'missing' | 'confirm' | 'epoch' | 'lacks' | 'isOther'>
   journal: Journal
   log: Pick<Log, 'restore'>
   clock: Clock
@@ -43,6 +43,7 @@ export class LogRestore {
   readonly #map: ClusterMap
   readonly #cancel: () => void
   #wholeIn: string | null = null
+  #putBackIn: string | null = null
   #progress = { done: 0, total: 0 }
   #checking = false
   #closed = false
@@ -56,8 +57,9 @@ export class LogRestore {
 
   /** For all actors. */
   report(): JournalReport {
-    const { id, beganAt } = this.#options.journal
-    return { id, beganAt, wholeIn: this.#wholeIn, ...this.#progress, absent: [] }
+    const { id, beganAt, beganIn } = this.#options.journal
+    const [wholeIn, putBackIn] = [this.#wholeIn, this.#putBackIn]
+    return { id, beganAt, beganIn, wholeIn, putBackIn, ...this.#progress, absent: [] }
   }
 
   /** One page of the keys in the journal; `last`: where to go on, null at the end. */
@@ -88,7 +90,8 @@ export class LogRestore {
       }
       const found = await this.#map.get(journal.id)
       const isDone = found !== undefined && (JSON.parse(found) as Progress).after === null
-      if (isDone || !wasBegunBefore(journal, mark.begunAt)) {
+      if (isDone || !mark.lacks(journal)) {
+        this.#putBackIn = isDone ? epoch : null
         this.#wholeIn = epoch
         return
       }
@@ -131,6 +134,7 @@ export class LogRestore {
       if (this.#closed || !(await advance(messages.at(-1)!.id))) return
     }
     if (!(await advance(null))) return
+    this.#putBackIn = epoch
     this.#wholeIn = epoch
     if (lackedCount === 0) return
     const tookMs = Math.round(clock.monotonic() - beganAt)

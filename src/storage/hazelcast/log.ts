@@ -1,6 +1,6 @@
 /** The log on a Hazelcast cluster: one entry a batch; of a batch that was lost and restored, perhaps several. */
 import type { Clock } from '../../runtime/clock.ts'
-import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
+import { MailroomError } from '../../runtime/errors.ts'
 import { CURSOR_DELAY_MS, POST_DEADLINE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, idAt, placeOf, timeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
@@ -69,8 +69,10 @@ export class HazelcastLog implements Log {
     const entry: LogEntry = { lane, texts: messages.map(({ text }) => text) }
     const value = JSON.stringify(entry)
     const beganAt = clock.monotonic()
+    // In this order: whatever ends this process, what the cluster shows is in a journal, with its key.
+    if (journal !== undefined) await journaled(batch, journal)
     const written = this.#map.set(batchKeyOf(first.id), value, retentionMs)
-    await (journal === undefined ? written : both(written, journaled(batch, journal)))
+    await (journal === undefined ? written : written.catch(throwInDoubt))
     meter?.logged(clock.monotonic() - beganAt, messages.length)
     bound.added(value)
     census.note(messages.length)
@@ -172,15 +174,4 @@ async function journaled(batch: LaneBatch, journal: Journal): Promise<void> {
   const { keyed } = batch
   const rows = keyed === undefined ? [batch] : [batch, keyRowOf(batch, keyed)]
   await Promise.all(rows.map((row) => journal.append(row)))
-}
-
-/** Waits for two writes of the same. What one of them refused, the other may have. */
-async function both(written: Promise<void>, journaled: Promise<void>): Promise<void> {
-  const results = await Promise.allSettled([written, journaled])
-  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-  const [failure] = failures
-  if (failure === undefined) return
-  const isNone = (error: unknown) => isMailroomError(error) && error.outcome === 'none'
-  if (failures.length === results.length && failures.every(isNone)) throw failure
-  throwInDoubt(failure)
 }

@@ -118,6 +118,18 @@ export class ClusterMark {
     return this.#begun?.at ?? 0
   }
 
+  /**
+   * True when a journal may have something that this cluster, or a part of it, has not.
+   *
+   * @param at When it, or the part, was made whole (ms since 1970). Asked only of a journal that does not know of the
+   * cluster: a cluster whose members all stop is away for longer than `CLOCK_SKEW_MS`.
+   */
+  lacks({ beganAt, beganIn }: Pick<JournalReport, 'beganAt' | 'beganIn'>, at = this.begunAt): boolean {
+    if (beganAt === null) return false
+    const epoch = beganIn[this.#options.store]
+    return epoch === undefined ? beganAt < at - CLOCK_SKEW_MS : epoch !== this.epoch
+  }
+
   /** The nodes knew another cluster, and this one did not follow it: they may have been given the wrong one. */
   get isOther(): boolean {
     return this.#known?.losses.some(({ kind, isConfirmed }) => kind === 'other' && !isConfirmed) ?? false
@@ -271,12 +283,4 @@ async function putYoung(map: ClusterMap): Promise<void> {
   while ((await map.putIfAbsent(YOUNG, '', NEW_CLUSTER_MS)) !== undefined) {
     if (await map.setTtl(YOUNG, NEW_CLUSTER_MS)) return
   }
-}
-
-/**
- * True when a journal has something of before an instant at which a cluster was empty, or a lane was refilled. A cluster
- * whose members all stop is away for longer than `CLOCK_SKEW_MS`.
- */
-export function wasBegunBefore({ beganAt }: Pick<JournalReport, 'beganAt'>, at: number): boolean {
-  return beganAt !== null && beganAt < at - CLOCK_SKEW_MS
 }

@@ -1,6 +1,6 @@
 /**
  * Which lanes of a queue's cluster lack what journals have. A lane begins with its cluster, empty: it lacks what was begun
- * before that. The cluster's map `restored` has an entry for each lane that was refilled since: the journals whose content
+ * before that, and what was put back into the log since. The cluster's map `restored` has an entry for each lane that was refilled since: the journals whose content
  * it has, and when that was so. A cluster that came back empty has lost it.
  */
 import type { Clock } from '../../runtime/clock.ts'
@@ -11,13 +11,14 @@ import type { Message } from '../ports.ts'
 import type { JournaledKey, Outcomes } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, putOnce } from './cluster.ts'
 import { type KeyEntry, laneName, NAMES } from './entries.ts'
-import { type ClusterMark, wasBegunBefore } from './mark.ts'
+import type { ClusterMark } from './mark.ts'
 
 /** Keys that are written at once. */
 const KEYS_AT_ONCE = 64
 
 /** A lane as it was refilled last. */
 interface Refilled {
+  /** Their ids; `<id>@<epoch>`: the lane has what was put back from it into the log's cluster of that epoch. */
   journals: string[]
   /** Ms since 1970. */
   at: number
@@ -26,7 +27,7 @@ interface Refilled {
 /** What it needs. */
 export interface QueueRefillOptions {
   cluster: Cluster
-  mark: Pick<ClusterMark, 'confirm' | 'isOther' | 'begunAt'>
+  mark: Pick<ClusterMark, 'confirm' | 'isOther' | 'begunAt' | 'lacks'>
   clock: Clock
   keyRetentionMs: number
   journal: Journal
@@ -54,7 +55,7 @@ export class QueueRefill implements Refill {
   async lacking(lanes: readonly number[], journals: readonly JournalReport[]): Promise<Map<number, string>> {
     const { mark } = this.#options
     await mark.confirm()
-    const gaps = await gapsOf(this.#map, { lanes, journals, begunAt: mark.begunAt })
+    const gaps = await gapsOf(this.#map, mark, { lanes, journals })
     const lacking = new Map<number, string>()
     for (const lane of lanes) {
       const stands = gaps.get(lane)
@@ -73,7 +74,8 @@ export class QueueRefill implements Refill {
       await Promise.all(
         some.map(async ({ value, hash, batchKey, count }) => {
           const leftMs = timeOf(batchKey) - oldest
-          const entry: KeyEntry = { batchKey, count, hash, done: true }
+          // The journal has the batch, the log perhaps not: a repeat takes the same steps again.
+          const entry: KeyEntry = { batchKey, count, hash, done: false }
           if (leftMs > 0) await putOnce(this.#keys, value, JSON.stringify(entry), leftMs)
         }),
       )
@@ -82,7 +84,9 @@ export class QueueRefill implements Refill {
 
   async finish(lane: number, lacking: string, journals: readonly JournalReport[]): Promise<boolean> {
     const known = (JSON.parse(lacking) as Refilled).journals
-    const all = [...new Set([...known, ...journals.map(({ id }) => id)])].sort()
+    const all = [
+      ...new Set([...known, ...journals.flatMap(({ id, putBackIn }) => [id, ...putBack(id, putBackIn)])]),
+    ].sort()
     const next: Refilled = { journals: all, at: this.#options.clock.now() }
     const isDone = await this.#map.replaceIfSame(laneName(lane), lacking, JSON.stringify(next), FOR_EVER_MS)
     if (isDone) this.#lacking.delete(lane)
@@ -98,20 +102,28 @@ export class QueueRefill implements Refill {
   }
 }
 
+/** As they are in `Refilled.journals`. */
+function putBack(id: string, epoch: string | null): string[] {
+  return epoch === null ? [] : [`${id}@${epoch}`]
+}
+
 /** The lanes that lack something of journals, each with its entry of `restored`, as it stands or would. */
 async function gapsOf(
   map: ClusterMap,
-  given: { lanes: readonly number[]; journals: readonly JournalReport[]; begunAt: number },
+  mark: Pick<ClusterMark, 'begunAt' | 'lacks'>,
+  { lanes, journals }: { lanes: readonly number[]; journals: readonly JournalReport[] },
 ): Promise<Map<number, string>> {
-  const { lanes, journals, begunAt } = given
   const found = await map.getAll(lanes.map(laneName))
-  const fresh: Refilled = { journals: [], at: begunAt }
+  const fresh: Refilled = { journals: [], at: mark.begunAt }
   const gaps = new Map<number, string>()
   for (const lane of lanes) {
     const stands = found.get(laneName(lane)) ?? JSON.stringify(fresh)
     const { journals: known, at } = JSON.parse(stands) as Refilled
-    if (journals.some((journal) => !known.includes(journal.id) && wasBegunBefore(journal, at)))
-      gaps.set(lane, stands)
+    const parts = journals.flatMap((journal) => [
+      ...(mark.lacks(journal, at) ? [journal.id] : []),
+      ...putBack(journal.id, journal.putBackIn),
+    ])
+    if (parts.some((part) => !known.includes(part))) gaps.set(lane, stands)
   }
   return gaps
 }
@@ -124,13 +136,16 @@ async function gapsOf(
  */
 export function lackedKeys(
   cluster: Cluster,
-  mark: Pick<ClusterMark, 'confirm' | 'epoch' | 'begunAt'>,
+  mark: Pick<ClusterMark, 'confirm' | 'epoch' | 'begunAt' | 'lacks'>,
   journals: () => readonly JournalReport[],
 ): (lane: number) => Promise<boolean> {
   const map = cluster.map(NAMES.restored)
   let whole = { of: '', lanes: new Set<number>() }
   return async (lane) => {
-    const begun = journals().filter(({ beganAt }) => beganAt !== null)
+    // What was put back into the log had its keys in the queue all along.
+    const begun = journals().flatMap((journal) =>
+      journal.beganAt === null ? [] : { ...journal, putBackIn: null },
+    )
     if (begun.length === 0) return false
     // It may have come back empty since the last call to it.
     await mark.confirm()
@@ -138,7 +153,7 @@ export function lackedKeys(
     if (whole.of !== of) whole = { of, lanes: new Set() }
     const { lanes } = whole
     if (lanes.has(lane)) return false
-    const gaps = await gapsOf(map, { lanes: [lane], journals: begun, begunAt: mark.begunAt })
+    const gaps = await gapsOf(map, mark, { lanes: [lane], journals: begun })
     if (gaps.size === 0) lanes.add(lane)
     return gaps.size > 0
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import type { Epochs } from '../../runtime/losses.ts'
 import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import { Damage } from '../embedded/damage.ts'
 import { DirectoryVersion, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
@@ -34,6 +35,8 @@ export interface JournalOptions {
   maxMessageBytes: number
   clock: Clock
   logger: Logger
+  /** As `Journal.beganIn`, if it is begun now. */
+  epochs: () => Epochs
   /** Called when it cannot be written any more by this process, which must end. */
   onBroken: (error: unknown) => void
 }
@@ -41,7 +44,7 @@ export interface JournalOptions {
 /** @throws {MailroomError} `MR_CONFIG_INVALID` when the directory cannot be used. */
 export function openJournal(options: JournalOptions): Journal {
   const { data, laneCount, retentionMs, clock, logger } = options
-  const description = new Description(data, clock, logger)
+  const description = new Description(data, options.epochs, clock, logger)
   const neighbours = new Neighbours(data, retentionMs, clock, logger)
   const directoryVersion = new DirectoryVersion(data, clock)
   const damage = new Damage(data, directoryVersion, logger)
@@ -87,7 +90,10 @@ export function openJournal(options: JournalOptions): Journal {
   return {
     id: description.id,
     get beganAt() {
-      return description.beganAt()
+      return description.begun().beganAt
+    },
+    get beganIn() {
+      return description.begun().beganIn
     },
     async append(batch) {
       description.begin()
@@ -140,18 +146,20 @@ function firstFree(options: Omit<LogWriterOptions, 'writer'>): { writer: LogWrit
 class Description {
   readonly id: string
   readonly #path: string
+  readonly #epochs: () => Epochs
   readonly #clock: Clock
-  #beganAt: number | null
+  #begun: Begun
   #readAt: number
 
   /** @throws {MailroomError} `MR_CONFIG_INVALID` when the directory cannot be made, or used. */
-  constructor(data: string, clock: Clock, logger: Logger) {
+  constructor(data: string, epochs: () => Epochs, clock: Clock, logger: Logger) {
     this.#path = join(data, NAME)
+    this.#epochs = epochs
     this.#clock = clock
     this.#readAt = clock.monotonic()
     try {
       mkdirSync(data, { recursive: true, mode: PRIVATE.directory })
-      const own = { id: randomUUID(), beganAt: null }
+      const own = { id: randomUUID(), ...NOT_BEGUN }
       let found = existsSync(this.#path) ? this.#read() : this.#create(own)
       if (found === undefined) {
         // Which it was does not matter: all of it is put back once more. When it began is not known: all may be of it.
@@ -160,7 +168,8 @@ class Description {
         this.#replace(found)
       }
       this.id = found.id
-      this.#beganAt = found.beganAt
+      const { id: _, ...begun } = found
+      this.#begun = begun
     } catch (error) {
       const { message } = error as Error
       const problem = `Expected \`--data\` to be a directory that can be written, or \`--journal off\`, got ${message}`
@@ -168,22 +177,24 @@ class Description {
     }
   }
 
-  /** Null: nothing was written, as far as is known; another process may have begun a second ago. */
-  beganAt(): number | null {
-    if (this.#beganAt === null && this.#clock.monotonic() >= this.#readAt + DISK_PROBE_MS) this.#look()
-    return this.#beganAt
+  /** `beganAt` null: nothing was written, as far as is known; another process may have begun a second ago. */
+  begun(): Begun {
+    const isNone = this.#begun.beganAt === null
+    if (isNone) this.#epochs() // Whom it knows early, it has met first.
+    if (isNone && this.#clock.monotonic() >= this.#readAt + DISK_PROBE_MS) this.#look()
+    return this.#begun
   }
 
   /** Something is about to be written. @throws {MailroomError} `MR_STORE_UNAVAILABLE` (none) */
   begin(): void {
-    if (this.#beganAt !== null) return
+    if (this.#begun.beganAt !== null) return
     try {
       this.#look()
-      if (this.#beganAt !== null) return
-      this.#beganAt = this.#clock.now()
-      this.#replace({ id: this.id, beganAt: this.#beganAt })
+      if (this.#begun.beganAt !== null) return
+      this.#begun = { beganAt: this.#clock.now(), beganIn: this.#epochs() }
+      this.#replace({ id: this.id, ...this.#begun })
     } catch (error) {
-      this.#beganAt = null
+      this.#begun = NOT_BEGUN
       const facts = { store: 'journal', reason: whyUnwritable(this.#path, error) }
       throw new MailroomError('MR_STORE_UNAVAILABLE', facts, { cause: error })
     }
@@ -191,15 +202,17 @@ class Description {
 
   #look(): void {
     this.#readAt = this.#clock.monotonic()
-    this.#beganAt = this.#read()?.beganAt ?? null
+    const { beganAt, beganIn } = this.#read() ?? NOT_BEGUN
+    this.#begun = { beganAt, beganIn }
   }
 
   /** Undefined when it is damaged. */
   #read(): Described | undefined {
     try {
-      const { id, beganAt } = JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<Described>
+      const found = JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<Described>
+      const { id, beganAt, beganIn = {} } = found
       const isWhole = typeof id === 'string' && (beganAt === null || typeof beganAt === 'number')
-      return isWhole ? { id, beganAt } : undefined
+      return isWhole ? { id, beganAt, beganIn } : undefined
     } catch {
       return undefined
     }
@@ -231,7 +244,7 @@ class Description {
   }
 }
 
-interface Described {
-  id: string
-  beganAt: number | null
-}
+type Begun = Pick<Journal, 'beganAt' | 'beganIn'>
+type Described = Pick<Journal, 'id'> & Begun
+
+const NOT_BEGUN: Begun = { beganAt: null, beganIn: {} }

@@ -16,7 +16,17 @@ const LANES = [0, 2]
 const BEGAN_AT = Date.UTC(2026, 0, 1)
 
 function report(id: string, more: Partial<JournalReport> = {}): JournalReport {
-  return { id, beganAt: BEGAN_AT, wholeIn: 'epoch', done: 0, total: 9, absent: [], ...more }
+  return {
+    id,
+    beganAt: BEGAN_AT,
+    beganIn: {},
+    wholeIn: 'epoch',
+    putBackIn: null,
+    done: 0,
+    total: 9,
+    absent: [],
+    ...more,
+  }
 }
 
 /** A messages actor that holds two of four lanes, both of which lack something. */
@@ -198,6 +208,22 @@ test('it is not waited for once it is there', async () => {
   await bench.pass(2 * ROUND_MS)
   assert.equal(bench.asked.length, 0)
   bench.others = { 'messages-1': report('own'), 'messages-2': report('away') }
+  await bench.pass(ROUND_MS)
+  assert.deepEqual(bench.finished, LANES)
+  assert.ok(bench.asked.includes('messages-2'))
+})
+
+test('an actor that restarts is waited for, with what only its journal has', async () => {
+  const bench = new Bench()
+  bench.others = { 'messages-1': report('own'), 'messages-2': report('far', { beganAt: null }) }
+  await bench.pass(0)
+  const own = entryOf('messages-1', { journal: report('own') })
+  const log = entryOf('logging-1', { journal: report('log') })
+  const restarting = entryOf('messages-2', { journal: report('far'), state: 'restarting' })
+  bench.context.directory.set(log, own, restarting)
+  await bench.clock.advance(2 * ROUND_MS)
+  assert.equal(bench.asked.length, 0)
+  bench.others['messages-2'] = report('far')
   await bench.pass(ROUND_MS)
   assert.deepEqual(bench.finished, LANES)
   assert.ok(bench.asked.includes('messages-2'))

@@ -1,7 +1,7 @@
 /** A log's cluster that came back empty is filled from journals: once each, from where it was, and only the right one. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isMailroomError, MailroomError } from '../../../src/runtime/errors.ts'
+import { isMailroomError, MailroomError, type Outcome } from '../../../src/runtime/errors.ts'
 import { NAMES } from '../../../src/storage/hazelcast/entries.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
 import type { LaneBatch, Message } from '../../../src/storage/ports.ts'
@@ -28,7 +28,7 @@ const bench = () => {
 const texts = (count: number, word = 'text') =>
   Array.from({ length: count }, (_, index) => `${word} ${index}`)
 
-test('a batch is acknowledged when both have it', async () => {
+test('a batch is in the journal before the cluster shows it, and acknowledged when both have it', async () => {
   const { clusters, batch } = bench()
   const journal = new MemoryJournal()
   const { backend } = clusters.watch('log', clusters.node(), { journal })
@@ -39,26 +39,31 @@ test('a batch is acknowledged when both have it', async () => {
   const appended = backend.log.append(batch('a')).then(() => {
     isAcknowledged = true
   })
+  const count = () => clusters.log.partitions.entries(NAMES.log).size
   await clusters.pass(1000)
-  assert.equal(clusters.log.partitions.entries(NAMES.log).size, 1)
-  assert.equal(isAcknowledged, false)
+  assert.deepEqual([count(), isAcknowledged], [0, false])
   resolve()
   await clusters.run(appended)
-  assert.equal(journal.count(), 1)
+  assert.deepEqual([journal.count(), count()], [1, 1])
 })
 
-test('a batch that the journal refused may be in the cluster: its outcome is unknown', async () => {
+test('a batch that the journal refused is nowhere, and one that only the journal has may be there', async () => {
   const { clusters, batch } = bench()
   const journal = new MemoryJournal()
   const { backend } = clusters.watch('log', clusters.node(), { journal })
   await clusters.settle()
+  const refused = (outcome: Outcome) =>
+    assert.rejects(
+      clusters.run(backend.log.append(batch('a'))),
+      (error) => isMailroomError(error, 'MR_STORE_UNAVAILABLE') && error.outcome === outcome,
+    )
   journal.gate = async () => {
     throw new MailroomError('MR_STORE_UNAVAILABLE', { store: 'log', reason: 'the disk is full' })
   }
-  await assert.rejects(
-    clusters.run(backend.log.append(batch('a'))),
-    (error) => isMailroomError(error, 'MR_STORE_UNAVAILABLE') && error.outcome === 'unknown',
-  )
+  await refused('none')
+  assert.equal(clusters.log.partitions.entries(NAMES.log).size, 0)
+  journal.gate = async () => clusters.log.stop()
+  await refused('unknown')
 })
 
 test('a cluster that came back empty is filled, while batches are appended: each is there once', async () => {

@@ -73,7 +73,14 @@ class Bench {
   }
 
   async lacking(...journals: Journal[]): Promise<string | undefined> {
-    return (await this.run(this.refill.lacking([LANE], journals.map(reportOf)))).get(LANE)
+    return (
+      await this.run(
+        this.refill.lacking(
+          [LANE],
+          journals.map((journal) => reportOf(journal)),
+        ),
+      )
+    ).get(LANE)
   }
 
   /** As a messages actor does it. */
@@ -83,7 +90,13 @@ class Bench {
     for (const journal of journals)
       for (const row of await journal.page({ after: MIN_ID, limit: 1000 })) outcomes.add(row)
     await this.run(this.refill.put(LANE, this.logged, outcomes))
-    return this.run(this.refill.finish(LANE, lacking, journals.map(reportOf)))
+    return this.run(
+      this.refill.finish(
+        LANE,
+        lacking,
+        journals.map((journal) => reportOf(journal)),
+      ),
+    )
   }
 
   async delivered(): Promise<string[]> {
@@ -99,8 +112,8 @@ class Bench {
   }
 }
 
-function reportOf({ id, beganAt }: Journal): JournalReport {
-  return { id, beganAt, wholeIn: null, done: 0, total: 0, absent: [] }
+function reportOf({ id, beganAt, beganIn }: Journal, putBackIn: string | null = null): JournalReport {
+  return { id, beganAt, beganIn, wholeIn: null, putBackIn, done: 0, total: 0, absent: [] }
 }
 
 const RETRY = { as: 'retry', delayMs: 1, error: 'no' } as const
@@ -115,6 +128,33 @@ test('a lane that was begun before its journals lacks nothing, and needs no entr
   await bench.settle({ id: id!, as: 'done' })
   assert.equal(await bench.lacking(journal), undefined)
   assert.equal(bench.clusters.queue.partitions.entries(NAMES.restored).size, 0)
+})
+
+test('a journal that knows in which cluster it was begun needs no clock', async () => {
+  const bench = new Bench()
+  await bench.hold(new MemoryJournal())
+  const { epoch } = bench.holder.backend.reports()[0]!.seen
+  const ahead = bench.clusters.clock.now() + 3_600_000
+  const begun = (beganAt: number, queue: string) =>
+    Object.assign(new MemoryJournal('begun', beganAt), { beganIn: { queue } })
+  assert.equal(await bench.lacking(begun(1, epoch)), undefined)
+  assert.notEqual(await bench.lacking(begun(ahead, 'gone')), undefined)
+  assert.equal(await bench.refillFrom(begun(ahead, 'gone')), true)
+  assert.equal(await bench.lacking(begun(ahead, 'gone')), undefined)
+})
+
+test('a lane lacks what was put back into the log since, once', async () => {
+  const bench = new Bench()
+  await bench.hold(new MemoryJournal())
+  const report = (epoch: string | null) => [reportOf(new MemoryJournal('log', 1e15), epoch)]
+  const lacking = async (epoch: string | null) =>
+    (await bench.run(bench.refill.lacking([LANE], report(epoch)))).get(LANE)
+  assert.equal(await lacking(null), undefined)
+  for (const epoch of ['second', 'third']) {
+    const stands = (await lacking(epoch)) ?? assert.fail('it lacks nothing')
+    await bench.run(bench.refill.finish(LANE, stands, report(epoch)))
+    assert.equal(await lacking(epoch), undefined)
+  }
 })
 
 test('what was delivered is delivered, as it was; what was dead is dead; what was purged stays away; the rest waits, with its attempts', async () => {
@@ -238,7 +278,11 @@ test('a key is known again for the rest of its time: a repeat is answered as the
     }
     const messages = [{ id, text: 'a' }]
     const deadlineAt = Number.POSITIVE_INFINITY
-    return bench.run(bench.queue.accept({ messages, key, deadlineAt }, append, async () => undefined))
+    const find = async (given: string) => {
+      const isLogged = appended.some((logged) => logged.messages[0]!.id === given)
+      return isLogged ? { id: given, text: 'a', lane: LANE } : undefined
+    }
+    return bench.run(bench.queue.accept({ messages, key, deadlineAt }, append, find))
   }
   const [first, second, third] = bench.ids(3)
   assert.deepEqual(await post(first!), [{ id: first, replayed: false }])
@@ -248,6 +292,7 @@ test('a key is known again for the rest of its time: a repeat is answered as the
   await bench.stopAll(journal)
   await bench.run(bench.refill.putKeys([journaled]))
   assert.deepEqual(await post(second!), [{ id: first, replayed: true }])
+  assert.equal(appended.length, 1)
   await bench.stopAll(journal)
   await bench.clusters.pass(KEY_RETENTION_HAZELCAST_MS)
   await bench.run(bench.refill.putKeys([journaled]))

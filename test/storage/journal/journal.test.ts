@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { systemRandom as random } from '../../../src/runtime/clock.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
+import type { Epochs } from '../../../src/runtime/losses.ts'
 import { HOUSEKEEPING_MS } from '../../../src/runtime/timings.ts'
 import { idGenerator, MIN_ID } from '../../../src/storage/ids.ts'
 import { openJournal } from '../../../src/storage/journal/open.ts'
@@ -19,6 +20,7 @@ class Bench {
   readonly data: string
   readonly nextIds = idGenerator(this.clock, random)
   readonly opened: Journal[] = []
+  readonly epochs: Epochs = {}
 
   constructor(context: TestContext) {
     const parent = mkdtempSync(join(tmpdir(), 'journal-'))
@@ -33,6 +35,7 @@ class Bench {
     const journal = openJournal({
       ...{ data: this.data, laneCount: 4, retentionMs: HOUR_MS, maxMessageBytes: 1024 * 1024 },
       ...{
+        epochs: () => ({ ...this.epochs }),
         clock: this.clock,
         logger: createLogger('silent', {}),
         onBroken: (error) => assert.fail(error as Error),
