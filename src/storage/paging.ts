@@ -1,14 +1,107 @@
 /**
- * Pages by id, merged from several sorted sources. A page, and each answer of a source, ends at its limit, or with the
- * text that reaches `PAGE_MAX_BYTES`. So a page of large messages is short; only an empty one is sure to be the end.
+ * Reading lists. The pager reads what is larger than a page; `Page` is what is filled; `mergeById` makes one page of several
+ * sorted sources. A page, and each answer of a source, ends at its limit, or with the text that reaches `PAGE_MAX_BYTES`. So
+ * a page of large messages is short; only an empty one is sure to be the end.
  */
+import type { Clock } from '../runtime/clock.ts'
 import { batchKeyOf } from './ids.ts'
-import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from './limits.ts'
+import { HAND_MAX_BYTES, PAGE_MAX_BYTES, PAGE_MAX_COUNT } from './limits.ts'
 
 /** What pages are made of. One without a text counts nothing. */
 interface Item {
   id: string
-  text?: string
+  text?: string | null
+}
+
+/** What a source answers: some items, and how far it looked for them. */
+export interface Part<P, T> {
+  items: readonly T[]
+  /** Where to go on; null when nothing is behind. Without items there may be more all the same. */
+  next: P | null
+}
+
+/** What ends a walk; each absent bound is none. The part that reaches a bound is the last one, and is given whole. */
+export interface Bounds<T> {
+  /** The most items. */
+  count?: number
+  /** The most items of one part. */
+  partCount?: number
+  /** The most bytes of all items. */
+  bytes?: { max: number; of: (item: T) => number }
+  /** Other work of the process is done between two parts, and none is begun after `ms`. */
+  turn?: { clock: Clock; ms?: number }
+}
+
+/**
+ * The pager: walks a source from a place on, part by part, until nothing is behind or a bound is reached.
+ *
+ * @param source Answers up to `count` items from a place on.
+ * @returns Parts; `next` of the last one is where another walk goes on.
+ * @throws What `source` throws.
+ */
+export async function* walk<P, T>(
+  source: (place: P, count: number) => Promise<Part<P, T>>,
+  from: P,
+  bounds: Bounds<T> = {},
+): AsyncGenerator<Part<P, T>> {
+  const { count = Number.POSITIVE_INFINITY, partCount = PAGE_MAX_COUNT, bytes, turn } = bounds
+  const endAt = turn?.ms === undefined ? Number.POSITIVE_INFINITY : turn.clock.monotonic() + turn.ms
+  let [leftCount, leftBytes] = [count, bytes?.max ?? 0]
+  for (let place: P | null = from; place !== null; ) {
+    const part: Part<P, T> = await source(place, Math.min(partCount, leftCount))
+    yield part
+    leftCount -= part.items.length
+    if (bytes !== undefined) for (const item of part.items) leftBytes -= bytes.of(item)
+    place = part.next
+    if (place === null || leftCount <= 0 || (bytes !== undefined && leftBytes <= 0)) return
+    if (turn === undefined) continue
+    if (turn.clock.monotonic() >= endAt) return
+    await new Promise<void>((resolve) => turn.clock.soon(resolve))
+  }
+}
+
+/** A list by id as a source, oldest first; its places are ids. @param read Reads a page; only an empty one is the end. */
+export function ascending<T extends Item>(
+  read: (range: { after: string; limit: number }) => Promise<readonly T[]>,
+): (after: string, count: number) => Promise<Part<string, T>> {
+  return (after, limit) => partOf(read({ after, limit }))
+}
+
+/** The same, newest first. */
+export function descending<T extends Item>(
+  read: (range: { before: string; limit: number }) => Promise<readonly T[]>,
+): (before: string, count: number) => Promise<Part<string, T>> {
+  return (before, limit) => partOf(read({ before, limit }))
+}
+
+async function partOf<T extends Item>(page: Promise<readonly T[]>): Promise<Part<string, T>> {
+  const items = await page
+  return { items, next: items.at(-1)?.id ?? null }
+}
+
+/** A page that is filled item by item. */
+export class Page<T extends Item> {
+  readonly items: T[] = []
+  readonly #limit: number
+  readonly #maxBytes: number
+  #bytes = 0
+
+  /** @param maxBytes The text that reaches so many makes it full. */
+  constructor(limit: number, maxBytes = PAGE_MAX_BYTES) {
+    this.#limit = limit
+    this.#maxBytes = maxBytes
+  }
+
+  get isFull(): boolean {
+    return this.items.length >= this.#limit || this.#bytes >= this.#maxBytes
+  }
+
+  /** @param bytes Of its text. @returns True when the page is full with it. */
+  add(item: T, bytes = textBytes(item)): boolean {
+    this.items.push(item)
+    this.#bytes += bytes
+    return this.isFull
+  }
 }
 
 /** Texts that are kept of all sources while they are merged. What is beyond is read again when its turn comes. */
@@ -45,9 +138,8 @@ export async function mergeById<T extends Item>(
     await Promise.all(heads.slice(index, index + Math.max(1, atOnce)).map((head) => head.read()))
     letGo(heads, isAhead)
   }
-  const page: T[] = []
-  let bytes = 0
-  while (page.length < limit && bytes < PAGE_MAX_BYTES) {
+  const page = new Page<T>(limit)
+  while (!page.isFull) {
     const best = nearest(heads, isAhead)
     if (best === undefined) break
     if (best.isLetGo) {
@@ -57,16 +149,13 @@ export async function mergeById<T extends Item>(
       continue
     }
     const item = best.take()
-    if (item.id !== page.at(-1)?.id) {
-      page.push(item)
-      bytes += Buffer.byteLength(item.text ?? '')
-    }
-    if (best.isSpent && page.length < limit && bytes < PAGE_MAX_BYTES) {
+    if (item.id !== page.items.at(-1)?.id) page.add(item)
+    if (best.isSpent && !page.isFull) {
       await best.read()
       letGo(heads, isAhead)
     }
   }
-  return page
+  return page.items
 }
 
 /** What is read of one source. */
@@ -148,19 +237,18 @@ function letGo<T extends Item>(heads: readonly Head<T>[], isAhead: (a: string, b
 }
 
 function bytesOf(items: readonly Item[]): number {
-  let bytes = 0
-  for (const { text } of items) bytes += Buffer.byteLength(text ?? '')
-  return bytes
+  return items.reduce((bytes, item) => bytes + textBytes(item), 0)
+}
+
+function textBytes({ text }: Pick<Item, 'text'>): number {
+  return Buffer.byteLength(text ?? '')
 }
 
 /** The first messages, up to and including the one whose text reaches `maxBytes`. */
-export function firstBytes<T extends { text: string | null }>(messages: T[], maxBytes: number): T[] {
-  let bytes = 0
-  const end = messages.findIndex(({ text }) => {
-    bytes += Buffer.byteLength(text ?? '')
-    return bytes >= maxBytes
-  })
-  return end === -1 ? messages : messages.slice(0, end + 1)
+export function firstBytes<T extends Item>(messages: T[], maxBytes: number): T[] {
+  const page = new Page<T>(Number.POSITIVE_INFINITY, maxBytes)
+  const end = messages.findIndex((message) => page.add(message))
+  return end === -1 ? messages : page.items
 }
 
 /**
@@ -173,14 +261,13 @@ export async function* wholeBatches<T extends { id: string }>(
   after: string,
 ): AsyncGenerator<T[]> {
   let rest: T[] = []
-  for (let from = after; ; ) {
-    const page = await read(from)
-    const last = page.at(-1)
-    const all = [...rest, ...page]
-    const whole = last === undefined ? all : all.filter(({ id }) => batchKeyOf(id) !== batchKeyOf(last.id))
+  for await (const { items, next } of walk(
+    ascending(({ after }) => read(after)),
+    after,
+  )) {
+    const all = [...rest, ...items]
+    const whole = next === null ? all : all.filter(({ id }) => batchKeyOf(id) !== batchKeyOf(next))
     if (whole.length > 0) yield whole
-    if (last === undefined) return
     rest = all.slice(whole.length)
-    from = last.id
   }
 }

@@ -115,3 +115,37 @@ test('by default a text has 1 MiB, in a line and a file, too; what is larger is 
   assert.match(sent.stderr, /line 4 is larger than 1048576 bytes/)
   assert.match(sent.stderr, /3 messages/)
 })
+
+const LETTERS = 900
+const LETTER_BYTES = 60 * 1024
+/** A process takes some 60 to 110 MiB without them; all of them have 53 MiB, and 90 more as JSON in an answer. */
+const PAGE_MEMORY_MAX_KB = 300 * 1024
+
+test('a page of 900 dead letters of 60 KiB is whole, eight at a time, and no process holds them all', async (context) => {
+  const handler = join(folder(context), 'handler.mjs')
+  writeFileSync(handler, "export default () => { throw new Error('no') }")
+  const system = await System.start(context, ['--handler', handler, '--attempts', '1', '--messages', '2'])
+  const text = 'x'.repeat(LETTER_BYTES)
+  const posted = new Set<string>()
+  const batch = JSON.stringify(Array.from({ length: 10 }, () => ({ text })))
+  while (posted.size < LETTERS) {
+    const { status, text: answer } = await post(system, 'application/json', batch, `letters-${posted.size}`)
+    assert.equal(status, 201, answer)
+    for (const { id } of JSON.parse(answer)) posted.add(id)
+  }
+  await system.until('all are dead', async () => {
+    const counts = (await system.actors()).map(({ dead = 0 }) => dead)
+    return counts.reduce((sum, count) => sum + count, 0) === LETTERS
+  })
+  const processes = [{ name: 'primary', pid: system.primary.pid! }, ...(await system.actors())]
+  for (const { pid } of processes) writeFileSync(`/proc/${pid}/clear_refs`, '5') // The peak is measured anew.
+  const page = () => system.get<{ items: { id: string; text: string }[] }>('/dead?limit=1000')
+  for (const { items } of await Promise.all(Array.from({ length: 8 }, page))) {
+    assert.deepEqual(new Set(items.map(({ id }) => id)), posted)
+    assert.ok(items.every((item) => item.text === text))
+  }
+  for (const { name, pid } of processes) {
+    const peakKb = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+    assert.ok(peakKb < PAGE_MEMORY_MAX_KB, `${name} took ${peakKb} kB at its peak`)
+  }
+})

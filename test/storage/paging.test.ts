@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
-import { firstBytes, mergeById } from '../../src/storage/paging.ts'
+import { ascending, descending, firstBytes, mergeById, walk } from '../../src/storage/paging.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 
 const order = fc.constantFrom('ascending', 'descending')
 const source = fc.uniqueArray(fc.integer({ min: 100, max: 400 }), { maxLength: 120 })
@@ -94,4 +95,54 @@ test('what is kept of many sources is bounded, and read again when its turn come
 test('a source that fails fails the page', async () => {
   const sources = [() => [{ id: 'a', text: '' }], () => Promise.reject(new Error('away'))]
   await assert.rejects(mergeById(sources, { limit: 10, order: 'ascending' }), { message: 'away' })
+})
+
+const LETTERS = [...'abcdefghij'].map((id) => ({ id }))
+const upward = ascending(async ({ after, limit }) => LETTERS.filter(({ id }) => id > after).slice(0, limit))
+const downward = descending(async ({ before, limit }) =>
+  LETTERS.filter(({ id }) => id < before)
+    .reverse()
+    .slice(0, limit),
+)
+
+/** What a walk gives, part by part, and where another would go on. */
+async function walked(...args: Parameters<typeof walk<string, { id: string }>>) {
+  const parts: string[] = []
+  let rest: string | null = ''
+  for await (const { items, next } of walk(...args)) {
+    parts.push(items.map(({ id }) => id).join(''))
+    rest = next
+  }
+  return [parts.join(' '), rest]
+}
+
+test('a walk goes through a list part by part, upward and downward; an empty part is the end', async () => {
+  assert.deepEqual(await walked(upward, '', { partCount: 4 }), ['abcd efgh ij ', null])
+  assert.deepEqual(await walked(downward, 'h', { partCount: 4 }), ['gfed cba ', null])
+})
+
+test('a walk ends with its count, or the part that reaches its bytes, and says where to go on', async () => {
+  assert.deepEqual(await walked(upward, 'b', { partCount: 3, count: 5 }), ['cde fg', 'g'])
+  const bytes = { max: 14, of: ({ id }: { id: string }) => (id === 'd' ? 12 : 1) }
+  assert.deepEqual(await walked(upward, '', { partCount: 2, bytes }), ['ab cd', 'd'])
+})
+
+test('a walk goes on behind a part without items, when its source has looked on', async () => {
+  const sparse = async (after: string, count: number) => {
+    const { items, next } = await upward(after, count)
+    return { items: items.filter(({ id }) => id === 'f'), next }
+  }
+  assert.deepEqual(await walked(sparse, '', { partCount: 2 }), ['  f   ', null])
+})
+
+test('a walk lets other work be done between two parts, and begins none after its time', async () => {
+  const clock = new FakeClock()
+  let others = 0
+  const slow = async (after: string, count: number) => {
+    setImmediate(() => others++)
+    await clock.advance(40)
+    return upward(after, count)
+  }
+  assert.deepEqual(await walked(slow, '', { partCount: 2, turn: { clock, ms: 100 } }), ['ab cd ef', 'f'])
+  assert.equal(others, 3)
 })

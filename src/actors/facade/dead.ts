@@ -5,7 +5,7 @@ import { BULK_SLICE_MS } from '../../runtime/timings.ts'
 import { join } from '../../storage/dead-groups.ts'
 import { idBefore, MIN_ID } from '../../storage/ids.ts'
 import { DEAD_GROUPS_MAX, PAGE_MAX_COUNT } from '../../storage/limits.ts'
-import { mergeById } from '../../storage/paging.ts'
+import { mergeById, walk } from '../../storage/paging.ts'
 import type { Dead, DeadFilter, DeadGroup, DeadGroups } from '../../storage/ports.ts'
 import type { DeadChanged, DeadCounts, SiftedPage } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
@@ -99,17 +99,20 @@ export class DeadLetters {
   /** As `Facade.deadGroups`. Lane by lane: each counts its own, and no letter comes here. */
   async groups({ lane, after = MIN_ID }: { lane: number; after?: string }): Promise<DeadCounts> {
     const { clock, holders, turns, laneCount } = this.#options
-    const endAt = clock.monotonic() + BULK_SLICE_MS
     const counts = new GroupCounts()
+    const source = async (place: { lane: number; after: string }, limit: number) => {
+      const holder = holders.at(holders.entryOf(place.lane))
+      const { last, ...page } = await holder.groupDead(place.lane, { after: place.after, limit })
+      counts.add(page)
+      const beyond = place.lane + 1 < laneCount ? { lane: place.lane + 1, after: MIN_ID } : null
+      return { items: page.groups, next: last === null ? beyond : { ...place, after: last } }
+    }
+    let rest: DeadCounts['next'] = null
     return turns.take('groups of the dead', 1, async () => {
-      for (let place = { lane, after }; place.lane < laneCount; ) {
-        if (clock.monotonic() >= endAt && counts.counted > 0) return counts.shown(place)
-        const holder = holders.at(holders.entryOf(place.lane))
-        const page = await holder.groupDead(place.lane, { after: place.after, limit: GROUP_STEP_COUNT })
-        counts.add(page)
-        place = page.last === null ? { lane: place.lane + 1, after: MIN_ID } : { ...place, after: page.last }
-      }
-      return counts.shown(null)
+      const turn = { clock, ms: BULK_SLICE_MS }
+      for await (const { next } of walk(source, { lane, after }, { partCount: GROUP_STEP_COUNT, turn }))
+        rest = next
+      return counts.shown(rest)
     })
   }
 
@@ -141,7 +144,7 @@ class GroupCounts {
   counted = 0
   readonly #groups = new Map<string, DeadGroup>()
 
-  add({ groups, counted }: DeadGroups): void {
+  add({ groups, counted }: Omit<DeadGroups, 'last'>): void {
     this.counted += counted
     for (const group of groups) {
       const known = this.#groups.get(group.group)

@@ -4,8 +4,8 @@ import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { livingMessages } from '../../runtime/cluster/directory.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { ASK_RETRY_MS, ASK_TIMEOUT_MS, REDELIVER_MAX_MS } from '../../runtime/timings.ts'
-import { MIN_ID } from '../../storage/ids.ts'
-import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
+import { MAX_ID, MIN_ID } from '../../storage/ids.ts'
+import { ascending, descending, walk } from '../../storage/paging.ts'
 import type { Message, Range } from '../../storage/ports.ts'
 import type { Found, Lists, LogFound, LogSearch, Look, Messages, PagedList, Wait } from '../protocol.ts'
 import { type Holders, unavailable } from './holders.ts'
@@ -197,15 +197,12 @@ async function* everything(read: ReadPage) {
  * selects by id and does not count, as messages that arrive in between must not push out the newest.
  */
 async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]> {
-  let page = await read({ limit: Math.min(count, PAGE_MAX_COUNT) })
-  if (page.length === count) return yield page.reverse()
   const ids = new Set<string>()
   let oldest: Message | undefined
-  while (page.length > 0) {
-    for (const { id } of page) ids.add(id)
-    oldest = page.at(-1)!
-    if (ids.size === count) break
-    page = await read({ before: oldest.id, limit: Math.min(count - ids.size, PAGE_MAX_COUNT) })
+  for await (const { items } of walk(descending(read), MAX_ID, { count })) {
+    if (items.length === count) return yield items.toReversed()
+    for (const { id } of items) ids.add(id)
+    oldest = items.at(-1) ?? oldest
   }
   if (oldest === undefined) return
   yield [oldest]
@@ -215,12 +212,10 @@ async function* newest(read: ReadPage, count: number): AsyncGenerator<Message[]>
 
 /** Ascending pages after an id, up to and including `top`. */
 async function* upTo(top: string, after: string, read: ReadPage) {
-  let cursor = after
-  while (cursor < top) {
-    const page = await read({ after: cursor, limit: PAGE_MAX_COUNT })
-    if (page.length === 0) return
-    cursor = page.at(-1)!.id
-    yield page.filter(({ id }) => id <= top)
+  if (after >= top) return
+  for await (const { items, next } of walk(ascending(read), after)) {
+    yield items.filter(({ id }) => id <= top)
+    if (next !== null && next >= top) return
   }
 }
 

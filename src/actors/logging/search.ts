@@ -2,7 +2,9 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { SEARCH_SLICE_MS } from '../../runtime/timings.ts'
 import { bytesOf, contentOf, storedText } from '../../storage/content.ts'
-import { PAGE_MAX_BYTES, PAGE_MAX_COUNT } from '../../storage/limits.ts'
+import { MAX_ID } from '../../storage/ids.ts'
+import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
+import { ascending, descending, Page, walk } from '../../storage/paging.ts'
 import type { Log, Message, Range } from '../../storage/ports.ts'
 import type { LogFound, LogItem, LogSearch } from '../protocol.ts'
 
@@ -21,30 +23,25 @@ export async function searchLog(
   range: Range,
   search: LogSearch,
 ): Promise<LogFound> {
-  const endAt = clock.monotonic() + SEARCH_SLICE_MS
   const isFiltered = search.source !== undefined || search.contains !== undefined
-  const found: LogFound = { items: [], looked: 0, last: null, isEnd: false }
-  let bytes = 0
-  for (let next: Range = range; ; ) {
-    const left = Math.min(
-      search.mostCount - found.looked,
-      isFiltered ? STEP_COUNT : range.limit - found.items.length,
-    )
-    const page = await log.page({ ...next, limit: Math.min(left, STEP_COUNT) })
-    if (page.length === 0) return { ...found, isEnd: true }
-    for (const message of page) {
+  const { after, before = MAX_ID, limit } = range
+  const source = (after === undefined ? descending : ascending)((part) => log.page({ ...range, ...part }))
+  const page = new Page<LogItem>(limit)
+  const found: LogFound = { items: page.items, looked: 0, last: null, isEnd: false }
+  for await (const { items, next } of walk(source, after ?? before, {
+    count: isFiltered ? search.mostCount : Math.min(search.mostCount, limit),
+    partCount: STEP_COUNT,
+    turn: { clock, ms: SEARCH_SLICE_MS },
+  })) {
+    for (const message of items) {
       found.looked++
       found.last = message.id
       const item = itemOf(message, search)
-      if (item === undefined) continue
-      found.items.push(item)
-      bytes += Buffer.byteLength(item.text)
-      if (found.items.length === range.limit || bytes >= PAGE_MAX_BYTES) return found
+      if (item !== undefined && page.add(item)) return found
     }
-    if (found.looked >= search.mostCount || clock.monotonic() >= endAt) return found
-    next = range.after === undefined ? { ...range, before: found.last! } : { ...range, after: found.last! }
-    await new Promise<void>((resolve) => clock.soon(resolve))
+    found.isEnd = next === null
   }
+  return found
 }
 
 /** What is shown of a message; undefined when it is not looked for. */

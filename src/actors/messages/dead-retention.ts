@@ -1,5 +1,6 @@
 /** `--dead-retention`: dead letters that are older are purged, so that their marks keep them from coming back. */
 import { MIN_ID, timeOf } from '../../storage/ids.ts'
+import { walk } from '../../storage/paging.ts'
 import type { Queue } from '../../storage/ports.ts'
 
 /** Dead letters that are looked at, and purged in one call. */
@@ -16,13 +17,14 @@ export async function* purgeOld(
   lane: number,
   diedBefore: number,
 ): AsyncGenerator<number> {
-  for (let after = MIN_ID; ; ) {
-    const letters = await queue.sift(lane, { after, limit: STEP_COUNT }, { diedBefore })
-    const old = letters.filter(({ isMeant }) => isMeant).map(({ id }) => id)
-    if (old.length > 0) yield await queue.purge(lane, old)
-    const last = letters.at(-1)
+  const sift = async (after: string, limit: number) => {
+    const items = await queue.sift(lane, { after, limit }, { diedBefore })
+    const last = items.length < limit ? undefined : items.at(-1)
     // A message that is younger has died later.
-    if (last === undefined || letters.length < STEP_COUNT || timeOf(last.id) > diedBefore) return
-    after = last.id
+    return { items, next: last === undefined || timeOf(last.id) > diedBefore ? null : last.id }
+  }
+  for await (const { items } of walk(sift, MIN_ID, { partCount: STEP_COUNT })) {
+    const old = items.filter(({ isMeant }) => isMeant).map(({ id }) => id)
+    if (old.length > 0) yield await queue.purge(lane, old)
   }
 }

@@ -3,7 +3,8 @@
  * its own. The actor's mutex guards it, for consumers that write and for readers.
  */
 import type { Clock } from '../../runtime/clock.ts'
-import { MIN_ID } from '../../storage/ids.ts'
+import { MAX_ID, MIN_ID } from '../../storage/ids.ts'
+import { descending, walk } from '../../storage/paging.ts'
 import type { Message, Queue, Range } from '../../storage/ports.ts'
 
 /** Approximate memory of one message beyond its text, in bytes. */
@@ -123,18 +124,16 @@ export async function loadNewest(
   maxBytes: number,
   clock: Clock,
 ): Promise<{ messages: Message[]; completeAbove: string }> {
-  const newestFirst: Message[] = []
-  let bytes = 0
-  for (;;) {
-    const before = newestFirst.at(-1)?.id
-    const page = await queue.delivered(lane, { ...(before && { before }), limit: LOAD_COUNT })
-    for (const message of page) bytes += weightOf(message)
-    newestFirst.push(...page)
-    if (page.length === 0) return { messages: newestFirst.reverse(), completeAbove: MIN_ID }
-    if (bytes >= maxBytes) return { completeAbove: newestFirst.at(-1)!.id, messages: newestFirst.reverse() }
-    // A backend may answer without I/O. Let other callbacks run between two pages.
-    await new Promise<void>((resolve) => clock.soon(resolve))
+  const messages: Message[] = []
+  let completeAbove = MIN_ID
+  const list = descending((range) => queue.delivered(lane, range))
+  // A backend may answer without I/O.
+  const bounds = { partCount: LOAD_COUNT, bytes: { max: maxBytes, of: weightOf }, turn: { clock } }
+  for await (const { items, next } of walk(list, MAX_ID, bounds)) {
+    messages.push(...items)
+    completeAbove = next ?? MIN_ID
   }
+  return { messages: messages.reverse(), completeAbove }
 }
 
 /** About what a message takes in memory, in bytes. */

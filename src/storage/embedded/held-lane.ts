@@ -13,7 +13,8 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { CLAIMED_FIRST, eachOnce, queuedAt } from '../lane.ts'
-import { CLAIM_MAX_BYTES, PAGE_MAX_BYTES } from '../limits.ts'
+import { CLAIM_MAX_BYTES } from '../limits.ts'
+import { Page } from '../paging.ts'
 import type {
   Claimed,
   Dead,
@@ -268,8 +269,7 @@ export class HeldLane {
   /** A text that cannot be read leaves a gap, and makes no page shorter. */
   delivered(range: Range): Delivered[] {
     const { before = MAX_ID, after, limit } = range
-    const page: Delivered[] = []
-    let bytes = 0
+    const page = new Page<Delivered>(limit)
     let texts: { of: string; byId: Map<string, string> } | undefined
     let next: Range = { ...range, limit: RUNS_COUNT }
     for (;;) {
@@ -281,12 +281,10 @@ export class HeldLane {
         for (const id of after === undefined ? ids.reverse() : ids) {
           const text = texts.byId.get(id)
           if (text === undefined || id <= (next.after ?? MIN_ID) || id >= before) continue
-          page.push({ id, text, ...outcomeOf(run) })
-          bytes += Buffer.byteLength(text)
-          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
+          if (page.add({ id, text, ...outcomeOf(run) })) return page.items
         }
       }
-      if (runs.length < RUNS_COUNT) return page
+      if (runs.length < RUNS_COUNT) return page.items
       const last = runs.at(-1)!
       next = after === undefined ? { ...next, before: last.id } : { ...next, after: idsOf(last).at(-1)! }
     }
@@ -294,8 +292,7 @@ export class HeldLane {
 
   /** As `Queue.deliveredSince`. A text that cannot be read leaves a gap. */
   deliveredSince(from: SettledPlace, limit: number): DeliveredHead[] {
-    const page: DeliveredHead[] = []
-    let bytes = 0
+    const page = new Page<DeliveredHead>(limit)
     for (let place = from; ; ) {
       const runs = this.home.deliveredSince(place, RUNS_COUNT)
       for (const run of runs) {
@@ -303,13 +300,12 @@ export class HeldLane {
         for (const id of idsOf(run)) {
           const text = texts.get(id)
           if (text === undefined || (run.deliveredAt === from.at && id <= from.id)) continue
-          page.push({ id, ...outcomeOf(run), preview: previewOf(text) })
-          bytes += Buffer.byteLength(text)
-          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
+          const head = { id, ...outcomeOf(run), preview: previewOf(text) }
+          if (page.add(head, Buffer.byteLength(text))) return page.items
         }
       }
       const last = runs.at(-1)
-      if (last === undefined || runs.length < RUNS_COUNT) return page
+      if (last === undefined || runs.length < RUNS_COUNT) return page.items
       place = { at: last.deliveredAt, id: idsOf(last).at(-1)! }
     }
   }

@@ -22,7 +22,7 @@ import {
   settledAs,
   startedOnce,
 } from '../lane.ts'
-import { PAGE_MAX_BYTES } from '../limits.ts'
+import { Page } from '../paging.ts'
 import type {
   Dead,
   DeadFilter,
@@ -345,30 +345,21 @@ export class Home {
     // With the plus, not by the index of `purged`: all letters would be sorted, with their texts.
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
       WHERE ${LETTERS_AFTER}`
-    const page: Dead[] = []
-    let bytes = 0
-    for (const row of this.#sql(sql).iterate(after, limit)) {
-      const letter = { ...row } as unknown as Dead
-      page.push(letter)
-      bytes += Buffer.byteLength(letter.text)
-      if (bytes >= PAGE_MAX_BYTES) break
-    }
-    return page
+    const page = new Page<Dead>(limit)
+    for (const row of this.#sql(sql).iterate(after, limit)) if (page.add({ ...row } as unknown as Dead)) break
+    return page.items
   }
 
   /** As `Queue.deadSince`. */
   deadSince({ at, id }: SettledPlace, limit: number): DeadHead[] {
     const sql = `SELECT id, body AS text, reason, starts AS attempts, firstError, lastError, at AS deadAt FROM dead
       WHERE +purged = 0 AND (at, id) > (?, ?) ORDER BY at, id LIMIT ?`
-    const page: DeadHead[] = []
-    let bytes = 0
+    const page = new Page<DeadHead>(limit)
     for (const row of this.#sql(sql).iterate(at, id, limit)) {
       const { text, ...letter } = row as unknown as Dead
-      page.push({ ...letter, preview: previewOf(text) })
-      bytes += Buffer.byteLength(text)
-      if (bytes >= PAGE_MAX_BYTES) break
+      if (page.add({ ...letter, preview: previewOf(text) }, Buffer.byteLength(text))) break
     }
-    return page
+    return page.items
   }
 
   /** As `Queue.sift`. */

@@ -2,6 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
+import { Page } from '../paging.ts'
 import type { Message } from '../ports.ts'
 import { identityOf } from './guard.ts'
 import { decodeRow, type Row } from './row.ts'
@@ -170,8 +171,7 @@ export class LogReader {
     order: 'ascending' | 'descending',
     { limit, maxBytes, until }: { limit: number; maxBytes: number; until?: string | undefined },
   ): LoggedMessage[] {
-    const page: LoggedMessage[] = []
-    let bytes = 0
+    const page = new Page<LoggedMessage>(limit, maxBytes)
     const rows =
       order === 'ascending'
         ? this.#statements.ascending.iterate(after, before)
@@ -180,16 +180,14 @@ export class LogReader {
       const messages = this.#messagesIn(row)
       if (order === 'descending') messages.reverse()
       for (const message of messages) {
-        if (order === 'descending' && message.id <= after) return page
+        if (order === 'descending' && message.id <= after) return page.items
         if (message.id <= after || message.id >= before) continue
         if (until !== undefined && (order === 'ascending' ? message.id >= until : message.id <= until))
-          return page
-        page.push(message)
-        bytes += Buffer.byteLength(message.text)
-        if (page.length === limit || bytes >= maxBytes) return page
+          return page.items
+        if (page.add(message)) return page.items
       }
     }
-    return page
+    return page.items
   }
 
   /** A row before all that have messages with ids above `after`, and behind most others. */

@@ -2,8 +2,7 @@
 import { isMeant } from '../dead-filter.ts'
 import { groupsOf } from '../dead-groups.ts'
 import { MIN_ID } from '../ids.ts'
-import { PAGE_MAX_BYTES } from '../limits.ts'
-import { firstBytes } from '../paging.ts'
+import { Page } from '../paging.ts'
 import type { Dead, DeadFilter, DeadGroups, Sifted } from '../ports.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
 import { type DeadEntry, laneBounds, laneKey, NAMES, partsOf } from './entries.ts'
@@ -109,16 +108,11 @@ export class LaneDeadLetters {
   /** As `Queue.dead`. */
   async page({ after = MIN_ID, limit }: { after?: string; limit: number }): Promise<Dead[]> {
     const ids = this.#order.page(after, this.#dead.size)
-    const page: Dead[] = []
-    let bytes = 0
+    const page = new Page<Dead>(limit)
     for await (const letters of this.#read(ids)) {
-      for (const [id, letter] of letters) {
-        page.push({ id, ...letter })
-        bytes += Buffer.byteLength(letter.text)
-      }
-      if (page.length >= limit || bytes >= PAGE_MAX_BYTES) break
+      for (const [id, letter] of letters) if (page.add({ id, ...letter })) return page.items
     }
-    return firstBytes(page.slice(0, limit), PAGE_MAX_BYTES)
+    return page.items
   }
 
   /** As `Queue.sift`. Without a filter nothing is read, and one with a time reads only what may be old enough. */

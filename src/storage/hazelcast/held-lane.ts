@@ -16,8 +16,8 @@ import { REDRIVE_AGE_MS } from '../../runtime/timings.ts'
 import { batchKeyOf, byId, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { type Attempts, deadAfter, deliveredAt, queuedAt, UNSTARTED } from '../lane.ts'
-import { PAGE_MAX_BYTES, PAGE_MAX_COUNT } from '../limits.ts'
-import { firstBytes } from '../paging.ts'
+import { PAGE_MAX_BYTES } from '../limits.ts'
+import { ascending, firstBytes, type Part, walk } from '../paging.ts'
 import type {
   Claimed,
   Dead,
@@ -287,19 +287,18 @@ export class HeldLane {
    * first, then what is out of its batch, then the list: a message that moves meanwhile is found where it moved to.
    */
   async stored({ after, limit }: { after: string; limit: number }): Promise<Stored[]> {
-    for (let from = after; ; ) {
-      const { messages, until } = await this.#storedAfter(from, limit)
-      if (messages.length > 0 || until === MAX_ID) return messages
-      from = until
+    for await (const { items } of walk((from: string) => this.#storedAfter(from, limit), after)) {
+      if (items.length > 0) return [...items]
     }
+    return []
   }
 
   /**
    * The first of them, until their texts reach `PAGE_MAX_BYTES`.
    *
-   * @returns `until`: the id up to which (inclusive) none is missing; `MAX_ID` when none is.
+   * @returns `next`: the id up to which (inclusive) it looked.
    */
-  async #storedAfter(after: string, limit: number): Promise<{ messages: Stored[]; until: string }> {
+  async #storedAfter(after: string, limit: number): Promise<Part<string, Stored>> {
     const { dead, list, lone, inHand } = this.#state
     const found = new Map<string, string | null>()
     let until = MAX_ID
@@ -333,7 +332,8 @@ export class HeldLane {
     // Gone, and not purged: it was delivered after the list was read.
     const stored = [...found].filter(([id, text]) => id <= until && (text !== null || dead.isPurged(id)))
     const messages = stored.map(([id, text]) => ({ id, text }))
-    return { messages: firstBytes(messages.sort(byId).slice(0, limit), PAGE_MAX_BYTES), until }
+    const items = firstBytes(messages.sort(byId).slice(0, limit), PAGE_MAX_BYTES)
+    return { items, next: until === MAX_ID ? null : until }
   }
 
   /**
@@ -395,16 +395,12 @@ async function firstSince<T extends Message, H extends { id: string }>(
     first.sort((a, b) => (isBehind(a, b.at, b.head.id) ? 1 : -1))
     first = first.slice(0, limit)
   }
-  for (let after = MIN_ID; ; ) {
-    const items = await page({ after, limit: PAGE_MAX_COUNT })
+  for await (const { items } of walk(ascending(page), MIN_ID)) {
     for (const item of items) {
       const next = headOf(item)
       if (isBehind(next, from.at, from.id)) first.push(next)
     }
     if (first.length > limit) cut()
-    const last = items.at(-1)
-    if (last === undefined) break
-    after = last.id
   }
   cut()
   return first.map(({ head }) => head)

@@ -5,6 +5,7 @@
 import type { Clock } from '../../runtime/clock.ts'
 import { batchKeyOf, byId, idAt, MAX_ID, timeOf } from '../ids.ts'
 import { PAGE_MAX_BYTES } from '../limits.ts'
+import { Page } from '../paging.ts'
 import type { Message, Range } from '../ports.ts'
 import type { ClusterMap } from './cluster.ts'
 
@@ -54,20 +55,16 @@ export class KeyRange<T extends Message> {
     const ascending = after !== undefined
     const oldest = idAt(clock.ago(retentionMs))
     const floor = after === undefined || after < oldest ? oldest : after
-    const page: T[] = []
-    let bytes = 0
+    const page = new Page<T>(limit)
     for await (const ids of this.#windows(floor, before, ascending)) {
       for await (const items of this.#batches(ids)) {
         const inside = items.filter(({ id }) => id > floor && id < before)
         for (const item of ascending ? inside : inside.reverse()) {
-          if (item.id === page.at(-1)?.id) continue
-          page.push(item)
-          bytes += Buffer.byteLength(item.text)
-          if (page.length === limit || bytes >= PAGE_MAX_BYTES) return page
+          if (item.id !== page.items.at(-1)?.id && page.add(item)) return page.items
         }
       }
     }
-    return page
+    return page.items
   }
 
   /** Ids of entries between two bounds, in order, window by window. */

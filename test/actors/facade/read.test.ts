@@ -7,6 +7,7 @@ import { Reader } from '../../../src/actors/facade/read.ts'
 import { ReadTurns } from '../../../src/actors/facade/turns.ts'
 import type { Logging, Messages, PagedList, StorePage } from '../../../src/actors/protocol.ts'
 import type { ActorEntry } from '../../../src/runtime/cluster/directory.ts'
+import { MAX_ID } from '../../../src/storage/ids.ts'
 import type { Message, Range } from '../../../src/storage/ports.ts'
 import { DirectPeers, entryOf, lost, seeded, testContext } from '../../support/actor-context.ts'
 import { pageOf } from '../../support/memory-backend.ts'
@@ -105,7 +106,7 @@ test('a read contains all messages that existed when it began, whatever arrives 
       const first = half.pages[Symbol.asyncIterator]()
       state.onPage = (range) => {
         // Anywhere in the list, as ids are not in the order of their commits, but after the newest id was read.
-        if (range.after === undefined && range.before === undefined) return 7
+        if (range.after === undefined && (range.before ?? MAX_ID) === MAX_ID) return 7
         for (let count = 0; count < 3; count++) {
           const late = messageOf(Math.floor(random() * 7000))
           if (!logged.some(({ id }) => id === late.id)) logged.push(late)
