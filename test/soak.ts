@@ -7,14 +7,14 @@
  *   --plan JSON   one history of the simulation again, told event by event
  */
 import { parseArgs } from 'node:util'
-import { nemesisRing } from './nemesis/soak-ring.ts'
+import { nemesisRing, stopsRing } from './nemesis/soak-ring.ts'
 import { replay } from './simulation/replay.ts'
 import type { Plan } from './simulation/sim-world.ts'
 import { simulationRing } from './simulation/soak-ring.ts'
 import type { Ring } from './support/ring.ts'
 
 /** All there are. */
-const RINGS: readonly Ring[] = [simulationRing, nemesisRing]
+const RINGS: readonly Ring[] = [simulationRing, nemesisRing, stopsRing]
 
 const { values } = parseArgs({
   options: {

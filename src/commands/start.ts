@@ -14,6 +14,7 @@ import { addressOf, EVERY_ADDRESS, ROLES } from '../runtime/cluster/directory.ts
 import { isMailroomError, MailroomError } from '../runtime/errors.ts'
 import { exit, onBug, onEndSignal } from '../runtime/lifecycle.ts'
 import { createLogger, type Logger } from '../runtime/logger.ts'
+import { withoutJournal } from '../runtime/losses.ts'
 import { TimeKeeper, thisMachine } from '../runtime/node-time.ts'
 import { outputOf } from '../runtime/output.ts'
 import { MISSING_CHECK_MS, PORT_CHECK_MS, PORT_WAIT_MS, UNREADY_LOG_MS } from '../runtime/timings.ts'
@@ -43,6 +44,7 @@ export async function start(config: Config): Promise<void> {
   environment()['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE
   const variables = serviceVariables()
   if (variables.length > 0) logger.info({ variables }, 'Kubernetes service variables are ignored')
+  if (config.backend === 'hazelcast' && !isJournaled(config)) logger.warn(withoutJournal([config.node]))
   onBug((error) => logger.fatal({ err: error }, 'primary failed'))
   const data =
     config.backend === 'embedded'

@@ -181,6 +181,11 @@ export function sentenceOf(
   return `${empty}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
 }
 
+/** What `--journal off` means, for people: on these nodes. */
+export function withoutJournal(nodes: readonly string[]): string {
+  return `no journal on ${nodes.join(', ')} (--journal off): a Hazelcast cluster that stops as a whole loses what it held`
+}
+
 function minuteOf(instant: number): string {
   return `${new Date(instant).toISOString().slice(0, 16)}Z`
 }

@@ -123,9 +123,9 @@ const nodeSchema = z.object({
     data: directory
       .prefault('./data')
       .describe('data directory: the messages (embedded), or what is known of the clusters (hazelcast)'),
-    /** Null: `off`. */
+    /** Null: `on` with the Hazelcast backend. */
     journal: optional(oneOf(['on', 'off'], 'WORD')).describe(
-      'on hazelcast: keep what is acknowledged in --data, too',
+      'keep what is acknowledged in --data, too [on with hazelcast]',
     ),
     /** Null: those of the data directory or cluster, `DEFAULT_LANES` for a new one. */
     lanes: optional(wholeNumber(1, 256)).describe(
@@ -263,7 +263,7 @@ export function resolveClientConfig(invocation: Invocation, own: readonly string
 
 /** True when the actors of a node keep a journal of what they write to the clusters. */
 export function isJournaled({ backend, journal }: Pick<Config, 'backend' | 'journal'>): boolean {
-  return backend === 'hazelcast' && journal === 'on'
+  return backend === 'hazelcast' && journal !== 'off'
 }
 
 /** True when the system may have other nodes. The names of actors then carry the name of their node. */

@@ -10,7 +10,7 @@ import { freePort } from '../../tools/free-port.ts'
 import { startCluster } from '../../tools/hazelcast/cluster.ts'
 import { assertNothingWrong } from '../support/checker.ts'
 import { run } from '../support/command.ts'
-import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
+import { flagsOf, hazelcastSystem, JOURNAL_OFF } from '../support/hazelcast-system.ts'
 import { Load } from '../support/load.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
 import { startCuttingRelay } from '../support/relay.ts'
@@ -77,11 +77,11 @@ onMembers(() => {
 
   describe('clusters that restart empty', { concurrency: true }, () => {
     for (const which of ['logging', 'queue'] as const) {
-      test(`the ${which} cluster restarts empty: no process exits, posts are refused at once, /readyz names the loss`, async (context) => {
+      test(`the ${which} cluster restarts empty: no process exits, posts are refused at once, /readyz names the loss, and what it held is put back`, async (context) => {
         const clusters = await hazelcastSystem(context)
         const { system } = clusters
         const before = await system.actors()
-        await system.send('POST', '/messages', { text: 'lost' })
+        const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'put back' })
         await clusters[which].members[0]!.kill()
         await system.until(
           'it notices',
@@ -102,6 +102,11 @@ onMembers(() => {
           const { damaged = [] } = await system.get<{ damaged?: string[] }>('/readyz')
           return damaged.some((what) => /came back empty/.test(what))
         })
+        await system.until('what it held is put back', async () => {
+          const { logged, stores } = await system.lists()
+          const delivered = [...stores.values()].flat()
+          return [logged, delivered].every((list) => list.filter((message) => message.id === id).length === 1)
+        })
         const load = new Load(context, system.url, { connections: 8 })
         await load.more(200)
         const history = await load.stop()
@@ -118,7 +123,7 @@ onMembers(() => {
 
   describe('redrive', { concurrency: true }, () => {
     test('redrive puts back, once, what a queue that restarted empty has lost', async (context) => {
-      const { system, queue } = await hazelcastSystem(context)
+      const { system, queue } = await hazelcastSystem(context, { args: [...JOURNAL_OFF] })
       const texts = Array.from({ length: 50 }, (_, index) => ({ text: `text ${index}` }))
       await system.send('POST', '/messages', texts.slice(0, 20))
       const posts = texts.slice(20).map((text) => system.send('POST', '/messages', text))
@@ -149,7 +154,7 @@ onMembers(() => {
     })
 
     test('redrive puts back, once, what a log that restarted empty has lost, and says how many remain lost', async (context) => {
-      const { system, logging } = await hazelcastSystem(context)
+      const { system, logging } = await hazelcastSystem(context, { args: [...JOURNAL_OFF] })
       const texts = Array.from({ length: 120 }, (_, index) => ({ text: `text ${index}` }))
       await system.send('POST', '/messages', texts.slice(0, 100))
       await Promise.all(texts.slice(100).map((text) => system.send('POST', '/messages', text)))

@@ -4,12 +4,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { diceOf } from '../nemesis/dice.ts'
+import { wholeStops } from '../nemesis/whole-stops.ts'
 import { flagsOf } from '../support/hazelcast-system.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
 import type { Lists } from '../support/running-system.ts'
 import { System } from '../support/system.ts'
 
 const COUNT = 300
+const SEED = 14
 const HANDLER = new URL('../support/ledger-handler.ts', import.meta.url).pathname
 
 interface Found {
@@ -24,6 +27,11 @@ interface Ready {
 }
 
 onMembers(() => {
+  test('two nodes under load, each with a disk of its own: everything is killed at once, twice; nothing is lost, in two lists, torn, or runs again', async (context) => {
+    const say = (line: string) => context.diagnostic(line)
+    await wholeStops(context, { times: 2, members: 1, dice: diceOf(SEED), say })
+  })
+
   test('everything is killed at once and started again: the log is whole, what was delivered, dead or purged is as it was and did not run again, the rest is delivered', async (context) => {
     const { system, logging, queue, runs, open } = await journaled(context)
     const send = (texts: string[]) =>
@@ -130,8 +138,6 @@ async function journaled(context: TestContext) {
     context,
     [
       ...flagsOf(logging, queue),
-      '--journal',
-      'on',
       '--handler',
       HANDLER,
       '--attempts',

@@ -1,4 +1,4 @@
-/** The real program when its clusters lose what they held: while all of Mailroom restarts, too. */
+/** The real program without a journal, when its clusters lose what they held: while all of Mailroom restarts, too. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { NAMES } from '../../src/storage/hazelcast/entries.ts'
 import { freePort } from '../../tools/free-port.ts'
 import type { Cluster } from '../../tools/hazelcast/cluster.ts'
 import { run } from '../support/command.ts'
-import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
+import { flagsOf, hazelcastSystem, JOURNAL_OFF } from '../support/hazelcast-system.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
 import { System } from '../support/system.ts'
 
@@ -22,7 +22,7 @@ onMembers(
   () => {
     test('everything restarts at once, as with `docker compose restart`: the loss is told until it is confirmed, and restarts do not hide it', async (context) => {
       const { system, logging, queue } = await hazelcastSystem(context, {
-        args: ['--logging', '1', '--messages', '1'],
+        args: [...JOURNAL_OFF, '--logging', '1', '--messages', '1'],
       })
       const restart = async (...clusters: Cluster[]) => {
         system.kill()
@@ -46,6 +46,9 @@ onMembers(
           )
         })
 
+      const { warnings = [] } = await system.get<{ warnings?: string[] }>('/readyz')
+      for (const told of [warnings.join(), system.output])
+        assert.match(told, /no journal on .* \(--journal off\)/)
       await post(system, COUNT)
       await system.until('the node has noted what both clusters hold', async () =>
         (['log', 'queue'] as const).every((store) => knownIn(system)[store].count === COUNT),
@@ -96,6 +99,7 @@ onMembers(
       const begin = (index: number, counts: string[]) =>
         System.spawned(context, [
           ...flagsOf(logging, queue),
+          ...JOURNAL_OFF,
           ...[
             '--peers',
             ports.map((port) => `127.0.0.1:${port}`).join(),

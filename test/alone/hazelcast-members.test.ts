@@ -6,7 +6,7 @@ import { BOUND_CHECK_MS, REDRIVE_AGE_MS } from '../../src/runtime/timings.ts'
 import type { ClusterState } from '../../src/storage/ports.ts'
 import type { Cluster } from '../../tools/hazelcast/cluster.ts'
 import { run } from '../support/command.ts'
-import { hazelcastSystem } from '../support/hazelcast-system.ts'
+import { hazelcastSystem, JOURNAL_OFF } from '../support/hazelcast-system.ts'
 import { onMembers } from '../support/members.ts'
 import type { Lists } from '../support/running-system.ts'
 import { type System, sleep } from '../support/system.ts'
@@ -65,7 +65,10 @@ onMembers(
     })
 
     test('members with small heaps: posts are refused before a heap is full, redrive stops there, too, and a member out of memory ends', async (context) => {
-      const { system, queue } = await hazelcastSystem(context, { heaps: { logging: 128, queue: 64 } })
+      const { system, queue } = await hazelcastSystem(context, {
+        heaps: { logging: 128, queue: 64 },
+        args: [...JOURNAL_OFF],
+      })
       const [member] = queue.members
       const pid = member!.pid
       const accepted = await fill(system)

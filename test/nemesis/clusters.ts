@@ -9,7 +9,7 @@ import { freePort } from '../../tools/free-port.ts'
 import type { Cluster } from '../../tools/hazelcast/cluster.ts'
 import type { Excused } from '../support/checker.ts'
 import { run } from '../support/command.ts'
-import { flagsOf, hazelcastSystem } from '../support/hazelcast-system.ts'
+import { flagsOf, hazelcastSystem, JOURNAL_OFF } from '../support/hazelcast-system.ts'
 import type { History } from '../support/history.ts'
 import { System, sleep } from '../support/system.ts'
 import type { Dice } from './dice.ts'
@@ -63,7 +63,11 @@ export async function clustersArena(context: Ended): Promise<Arena> {
   ]
   const { system, logging, queue } = await hazelcastSystem(context, {
     ...{ logging: MEMBERS, queue: MEMBERS },
-    args: [...nodeFlags('node-1', own, 'the-secret-of-the-system'), '--facade', '2', '--handler', HANDLER],
+    args: [
+      ...nodeFlags('node-1', own, 'the-secret-of-the-system'),
+      ...JOURNAL_OFF,
+      ...['--facade', '2', '--handler', HANDLER],
+    ],
   })
   const stops: Stop[] = []
   const strangerFlags = [

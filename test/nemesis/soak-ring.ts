@@ -3,10 +3,12 @@ import { inspect } from 'node:util'
 import { memberProgram } from '../../tools/hazelcast/jar.ts'
 import type { Ring } from '../support/ring.ts'
 import { clustersArena } from './clusters.ts'
+import { diceOf } from './dice.ts'
 import { embeddedArena } from './embedded.ts'
 import { hazelcastArena } from './hazelcast.ts'
 import { type Ended, nemesis } from './nemesis.ts'
 import { tableOf } from './table.ts'
+import { wholeStops } from './whole-stops.ts'
 
 const ARENAS = { embedded: embeddedArena, hazelcast: hazelcastArena, clusters: clustersArena }
 
@@ -39,5 +41,28 @@ export const nemesisRing: Ring = {
       }
     }
     return held
+  },
+}
+
+/** Whole stops of two nodes and two clusters of three members: ten at least. */
+export const stopsRing: Ring = {
+  name: 'stops',
+  async run({ minutes, seed, say }) {
+    memberProgram(say)
+    const endAt = performance.now() + minutes * 60_000
+    const dice = diceOf(seed)
+    do {
+      const ends: (() => void | Promise<void>)[] = []
+      const after = (end: unknown) => void ends.push(end as () => Promise<void>)
+      try {
+        await wholeStops({ after, diagnostic: say }, { times: 10, members: 3, dice, say })
+      } catch (error) {
+        say(`seed ${seed}: ${inspect(error)}`)
+        return false
+      } finally {
+        for (const end of ends.reverse()) await end()
+      }
+    } while (performance.now() < endAt)
+    return true
   },
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { hostname } from 'node:os'
 import test from 'node:test'
 import { isMailroomError } from '../../src/runtime/errors.ts'
-import { type Config, isOneOfSeveral, resolveConfig } from '../../src/settings/config.ts'
+import { type Config, isJournaled, isOneOfSeveral, resolveConfig } from '../../src/settings/config.ts'
 
 const SECRET = 'a-secret-of-some-length'
 /** What a node beside others needs. */
@@ -117,8 +117,6 @@ test('a secret is needed wherever more than this machine reaches the internal se
 
 test('--messages is compared with --lanes before a cluster is asked', () => {
   assert.match(problemsOf({ backend: 'hazelcast', messages: '17' })[0] ?? '', /which is 16, got 17/)
-  assert.match(problemsOf({ journal: 'on' })[0] ?? '', /`--journal` not to be on with the embedded backend/)
-  assert.deepEqual(problemsOf({ backend: 'hazelcast', journal: 'on' }), [])
   assert.deepEqual(problemsOf({ backend: 'hazelcast', messages: '17', lanes: '17' }), [])
 })
 
@@ -126,4 +124,13 @@ test('a node without a facade needs no token', () => {
   const flags = { ...ONE_OF_SEVERAL, host: '0.0.0.0' }
   assert.deepEqual(problemsOf({ ...flags, facade: '0' }), [])
   assert.match(problemsOf(flags)[0] ?? '', /`--token` to be given/)
+})
+
+test('there is a journal on Hazelcast, unless it is turned off', () => {
+  assert.equal(isJournaled(resolve({ backend: 'hazelcast' })), true)
+  assert.equal(isJournaled(resolve({ backend: 'hazelcast', journal: 'on' })), true)
+  assert.equal(isJournaled(resolve({ backend: 'hazelcast', journal: 'off' })), false)
+  assert.equal(isJournaled(resolve({})), false)
+  assert.deepEqual(problemsOf({ journal: 'off' }), [])
+  assert.match(problemsOf({ journal: 'on' })[0] ?? '', /`--journal` not to be on with the embedded backend/)
 })

@@ -34,6 +34,9 @@ export async function hazelcastSystem(
   return { logging, queue, system }
 }
 
+/** For tests of what is lost with a cluster, and of what an operator does then. */
+export const JOURNAL_OFF: readonly string[] = ['--journal', 'off']
+
 /** The flags of a node on these clusters. */
 export function flagsOf(logging: ClusterPlace, queue: ClusterPlace): string[] {
   const at = ({ name, addresses }: ClusterPlace) => `${name}@${addresses.join()}`

@@ -9,7 +9,7 @@ import {
   type Outage,
 } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { type JournalReport, sentenceOf } from '../../runtime/losses.ts'
+import { type JournalReport, sentenceOf, withoutJournal } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import { outagesOf } from '../../runtime/stats.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
@@ -117,10 +117,13 @@ export class Readiness {
 
   /** A facade that cannot start is a warning only: the facade that answers this takes posts. */
   warnings(): string[] {
-    const facades = this.#directory.actors().filter(({ role }) => role === 'facade')
+    const actors = this.#directory.actors()
+    const facades = actors.filter(({ role }) => role === 'facade')
+    const unjournaled = actors.filter(isUnjournaled).map(({ node }) => node)
     return [
       ...this.#clock.warnings(),
       ...this.#directory.warnings(),
+      ...(unjournaled.length > 0 ? [withoutJournal([...new Set(unjournaled)])] : []),
       ...facades.flatMap((facade) => (facade.state === 'ready' ? [] : troublesOf(facade))),
     ]
   }
@@ -143,6 +146,11 @@ export function restoringLogs(actors: readonly ActorEntry[]): JournalReport[] {
     if (isFurther && known?.wholeIn !== null) byId.set(journal.id, journal)
   }
   return [...byId.values()].filter(({ wholeIn }) => wholeIn === null)
+}
+
+/** On Hazelcast, it should have a journal and has none. */
+function isUnjournaled({ role, state, clusters = [], journal }: ActorEntry): boolean {
+  return role !== 'facade' && state === 'ready' && clusters.length > 0 && journal === undefined
 }
 
 function troublesOf({ name, state, missing }: ActorEntry): string[] {

@@ -563,6 +563,21 @@ test('missing() names what keeps posts from being taken, degraded() what does no
     'the clock is off',
     'facade-2: its process could not be started: EAGAIN',
   ])
+  clock.off = []
+  const seen = { store: 'log', epoch: 'e', name: 'logging', lastSeenAt: 0, count: 0 } as const
+  const clusters = [{ seen, losses: [] }]
+  const journal = {
+    ...{ id: 'a', beganAt: null, beganIn: {}, wholeIn: null, putBackIn: null },
+    ...{ done: 0, total: 0, absent: [] },
+  }
+  directory.set(
+    entryOf('logging-1', { clusters, journal }),
+    entryOf('facade-2', { clusters }),
+    entryOf('messages-1', { clusters, state: 'starting' }),
+  )
+  assert.deepEqual(facade.warnings(), [])
+  directory.set(entryOf('logging-1', { clusters }), entryOf('logging-2', { clusters }))
+  assert.match(facade.warnings().join(), /^no journal on \S+ \(--journal off\): .* loses what it held$/)
   facade.announceDrain()
   assert.ok(facade.missing().includes('this node is draining'))
 })
