@@ -181,4 +181,49 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found: 'a key was forgotten with its queue, as who wrote the log died before it wrote the journal',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 0, handler: true, journal: true },
+      faults: [
+        { kind: 'all restart with a cluster', atMs: 0, forMs: 100, which: 619, strength: 0 },
+        { kind: 'a process dies at a call', atMs: 0, forMs: 100, which: 0, strength: 0 },
+      ],
+    },
+  },
+  {
+    found: 'what was read was gone after both clusters were lost, as only the log had it',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 935084919, handler: false, journal: true },
+      faults: [
+        { kind: 'all restart with a cluster', atMs: 2073, forMs: 100, which: 271, strength: 0.94 },
+        { kind: 'a member dies', atMs: 1950, forMs: 242, which: 259, strength: 0.93 },
+        { kind: 'delivery is paused', atMs: 866, forMs: 1700, which: 209, strength: 0.68 },
+        { kind: 'logging actors are scaled', atMs: 2322, forMs: 1599, which: 33, strength: 0.47 },
+      ],
+    },
+  },
+  {
+    found: 'what a log was filled with from a journal was in no lane',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 35918247, handler: false, journal: true },
+      faults: [
+        { kind: 'a cluster comes back empty', atMs: 990, forMs: 1748, which: 7, strength: 0 },
+        { kind: 'a cluster is away', atMs: 66, forMs: 741, which: 26, strength: 0.02 },
+        { kind: 'requests are lost', atMs: 1801, forMs: 659, which: 171, strength: 0.93 },
+        { kind: 'the network is slow', atMs: 1808, forMs: 529, which: 367, strength: 0.67 },
+      ],
+    },
+  },
+  {
+    found:
+      'a repeat with another body was delivered in place of the first, as its line had come back without it',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 2147483641, handler: true, journal: true },
+      faults: [
+        { kind: 'all restart with a cluster', atMs: 924, forMs: 100, which: 358, strength: 0.37 },
+        { kind: 'a cluster is away', atMs: 254, forMs: 1157, which: 535, strength: 0.81 },
+      ],
+    },
+  },
 ]

@@ -90,11 +90,14 @@ export class QueueAcceptor {
       throw new MailroomError('MR_KEY_BUSY', { key: key.value })
     }
     // The key is written by now, so a failure of the next step is no `none`.
-    const again = (given: LaneBatch) => appendOnce(given, append, find)
-    const receipts = await this.#store(
-      { ...batch, messages, lane, keyed: key },
-      isOther ? again : append,
-    ).catch(throwInDoubt)
+    const store = async () => {
+      const keyed = { ...batch, messages, lane, keyed: key }
+      if (!isOther) return this.#store(keyed, append)
+      // What the log has is pending, or was: put there once more it would be delivered with the texts of this repeat.
+      const found = await replayedOf(messages, find)
+      return found ?? this.#store(keyed, (given) => appendOnce(given, append, find))
+    }
+    const receipts = await store().catch(throwInDoubt)
     // A repeat that finds it not done takes the same steps again, so nobody has to know that this failed.
     const done = JSON.stringify({ ...known, done: true })
     await this.#keys.set(key.value, done, this.#options.keyRetentionMs).catch(onlyAway)
@@ -124,9 +127,14 @@ export class QueueAcceptor {
  * that far, with other texts, and its batch may have been delivered since.
  */
 async function appendOnce(batch: LaneBatch, append: Append, find: Find): Promise<Receipt[]> {
-  const [first] = batch.messages as [Message]
-  if ((await find(first.id)) === undefined) return append(batch)
-  return batch.messages.map(({ id }) => ({ id, replayed: true }))
+  return (await replayedOf(batch.messages, find)) ?? append(batch)
+}
+
+/** Undefined when the log does not have them. */
+async function replayedOf(messages: readonly Message[], find: Find): Promise<Receipt[] | undefined> {
+  const [first] = messages as [Message]
+  if ((await find(first.id)) === undefined) return undefined
+  return messages.map(({ id }) => ({ id, replayed: true }))
 }
 
 function lackingKeys(lane: number): MailroomError {
