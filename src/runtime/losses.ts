@@ -160,14 +160,34 @@ export function openLosses(reports: readonly ClusterReport[]): Loss[] {
   })
 }
 
+/** What journals have put back. */
+export interface Restored {
+  /** Into the log, or found there; null: they have not ended. */
+  messages: number | null
+  /** The nodes whose journals were seen before and are not there. */
+  absentNodes: readonly string[]
+}
+
+/** What these journals, of ready actors, have put back; undefined without one. */
+export function restoredBy(journals: readonly JournalReport[]): Restored | undefined {
+  if (journals.length === 0) return undefined
+  const absent = journals.flatMap((journal) => journal.absent.map(({ node }) => node))
+  const logs = new Map(
+    journals.flatMap((journal) => (journal.putBackIn === null ? [] : [[journal.id, journal]])),
+  )
+  const isOver = journals.every(({ wholeIn }) => wholeIn !== null)
+  const messages = [...logs.values()].reduce((sum, { done }) => sum + done, 0)
+  return { messages: isOver ? messages : null, absentNodes: [...new Set(absent)].sort() }
+}
+
 /**
  * A loss for people: what, about how much, since when, and the next step.
  *
- * @param isJournaled What it held is on disks, too, and is put back by itself.
+ * @param restored What it held is on disks, too, and is put back by itself.
  */
 export function sentenceOf(
   { store, kind, count, lastSeenAt, noticedAt }: Loss,
-  isJournaled: boolean,
+  restored: Restored | undefined,
 ): string {
   const held = `about ${count} message${count === 1 ? '' : 's'} at ${minuteOf(lastSeenAt)}, when it was last seen`
   if (kind === 'other') {
@@ -175,8 +195,15 @@ export function sentenceOf(
     return `the ${store}'s Hazelcast cluster is another one than --data knows, noticed at ${minuteOf(noticedAt)}: the former held ${held}. Next: correct ${flag}, or, if this is intended, mailroom loss --confirm`
   }
   const empty = `the ${store}'s Hazelcast cluster came back empty, noticed at ${minuteOf(noticedAt)}`
-  if (isJournaled) {
+  if (restored?.messages === null) {
     return `${empty}: it held ${held}. What the journals have is put back by itself: restoring in /readyz says how far. Then: mailroom loss --confirm`
+  }
+  if (restored !== undefined) {
+    const { messages, absentNodes } = restored
+    const what =
+      store === 'log' ? `${messages} messages of journals are in it again` : 'its lanes are filled again'
+    const without = absentNodes.length > 0 ? `, without the journals of ${absentNodes.join(', ')}` : ''
+    return `${empty}: it held ${held}. Now ${what}${without}. Next: mailroom loss --confirm`
   }
   return `${empty}: what it held is lost, ${held}. Next: mailroom redrive puts back what the other cluster has; then mailroom loss --confirm`
 }

@@ -5,11 +5,12 @@
 import {
   type ActorEntry,
   type Directory,
+  journalsOf,
   livingMessages,
   type Outage,
 } from '../../runtime/cluster/directory.ts'
 import { MailroomError } from '../../runtime/errors.ts'
-import { type JournalReport, sentenceOf, withoutJournal } from '../../runtime/losses.ts'
+import { type JournalReport, restoredBy, sentenceOf, withoutJournal } from '../../runtime/losses.ts'
 import type { NodeClock } from '../../runtime/node-time.ts'
 import { outagesOf } from '../../runtime/stats.ts'
 import { APPEND_RETRY_MS, HEARTBEAT_MS } from '../../runtime/timings.ts'
@@ -130,8 +131,8 @@ export class Readiness {
 
   damaged(): string[] {
     const ofActors = this.#directory.actors().flatMap(({ damaged = [] }) => damaged)
-    const isJournaled = this.#directory.actors().some(({ journal }) => journal !== undefined)
-    const losses = this.#losses.open().map((loss) => sentenceOf(loss, isJournaled))
+    const restored = restoredBy(journalsOf(this.#directory))
+    const losses = this.#losses.open().map((loss) => sentenceOf(loss, restored))
     return [...new Set([...this.#backend.damaged(), ...ofActors]), ...losses]
   }
 }

@@ -1,12 +1,13 @@
 /** `/loss`: what a Hazelcast cluster has lost with all its members, until an operator confirms it. */
-import { type Loss, sentenceOf } from '../../runtime/losses.ts'
+import { journalsOf } from '../../runtime/cluster/directory.ts'
+import { type Loss, type Restored, restoredBy, sentenceOf } from '../../runtime/losses.ts'
 import { type ApiContext, type Endpoint, replyJson } from '../context.ts'
 
 /** The routes of losses. */
 export function lossRoutes({ facade }: ApiContext): Record<'getLosses' | 'confirmLosses', Endpoint> {
   const lossesJson = (losses: readonly Loss[]) => {
-    const isJournaled = facade.actors().some(({ journal }) => journal !== undefined)
-    return JSON.stringify({ losses: losses.map((loss) => lossJson(loss, isJournaled)) })
+    const restored = restoredBy(journalsOf(facade))
+    return JSON.stringify({ losses: losses.map((loss) => lossJson(loss, restored)) })
   }
   return {
     getLosses(context) {
@@ -18,10 +19,10 @@ export function lossRoutes({ facade }: ApiContext): Record<'getLosses' | 'confir
   }
 }
 
-function lossJson(loss: Loss, isJournaled: boolean) {
+function lossJson(loss: Loss, restored: Restored | undefined) {
   const { store, kind, count, epoch, lastSeenAt, noticedAt } = loss
   const times = { lastSeenAt: isoOf(lastSeenAt), noticedAt: isoOf(noticedAt) }
-  return { store, kind, count, ...times, epoch, detail: sentenceOf(loss, isJournaled) }
+  return { store, kind, count, ...times, epoch, detail: sentenceOf(loss, restored) }
 }
 
 function isoOf(instant: number): string {

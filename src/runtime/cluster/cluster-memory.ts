@@ -1,6 +1,13 @@
 /** What a node knows of the Hazelcast clusters: its workers report it, its data directory keeps it. */
 import type { Logger } from '../logger.ts'
-import { type KnownCluster, type KnownClusters, type Loss, mergedLosses, sentenceOf } from '../losses.ts'
+import {
+  type KnownCluster,
+  type KnownClusters,
+  type Loss,
+  mergedLosses,
+  type Restored,
+  sentenceOf,
+} from '../losses.ts'
 
 /** Where a node stores what it knows. */
 export interface ClusterStore {
@@ -18,14 +25,14 @@ export class ClusterMemory {
   #known: KnownClusters
   readonly #store: ClusterStore
   readonly #logger: Logger
-  readonly #isJournaled: boolean
+  readonly #restored: Restored | undefined
 
   /**
    * @param known What an earlier start of this node has stored.
-   * @param isJournaled As `sentenceOf`.
+   * @param isJournaled What clusters held is on disks, too.
    */
   constructor(known: KnownClusters, store: ClusterStore, logger: Logger, isJournaled = false) {
-    this.#isJournaled = isJournaled
+    this.#restored = isJournaled ? { messages: null, absentNodes: [] } : undefined
     this.#known = known
     this.#store = store
     this.#logger = logger
@@ -57,7 +64,7 @@ export class ClusterMemory {
     for (const loss of now) {
       const { store, epoch, isConfirmed } = loss
       if (!isConfirmed && !wasKnown.has(epoch))
-        this.#logger.error({ store, epoch }, sentenceOf(loss, this.#isJournaled))
+        this.#logger.error({ store, epoch }, sentenceOf(loss, this.#restored))
       if (isConfirmed && wasOpen.has(epoch))
         this.#logger.info({ store, epoch }, `the loss of the ${store}'s cluster is confirmed`)
     }

@@ -143,7 +143,7 @@ export function reportsOf(directory: Directory): ClusterReport[] {
 }
 
 /** The journals that ready actors report; one that several reach is reported by each. */
-export function journalsOf(directory: Directory): JournalReport[] {
+export function journalsOf(directory: { actors(): readonly ActorEntry[] }): JournalReport[] {
   return directory.actors().flatMap(({ state, journal }) => (state === 'ready' && journal ? [journal] : []))
 }
 

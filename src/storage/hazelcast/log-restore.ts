@@ -89,9 +89,11 @@ export class LogRestore {
         if (mark.isOther || mark.missing().length > 0) return
       }
       const found = await this.#map.get(journal.id)
-      const isDone = found !== undefined && (JSON.parse(found) as Progress).after === null
+      const known = found === undefined ? undefined : (JSON.parse(found) as Progress)
+      const isDone = known?.after === null
       if (isDone || !mark.lacks(journal)) {
         this.#putBackIn = isDone ? epoch : null
+        this.#progress = { done: known?.done ?? 0, total: known?.done ?? 0 }
         this.#wholeIn = epoch
         return
       }
