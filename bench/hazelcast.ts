@@ -1,10 +1,13 @@
 /**
  * Messages acknowledged and delivered per second on real Hazelcast members (three for the log, one for the queue),
  * by 64 keep-alive connections through the whole of Mailroom, as a ratio to the protocol's own ceiling: the same
- * writes and reads in the same batch sizes by one process, without HTTP. CPU per message of services and members.
+ * writes and reads in the same batch sizes by one process, without HTTP. CPU per message of services and members. Then
+ * what the journals cost: nodes with and without them in turns, at 64, 16 and 1 connections.
  *
  *   npm run bench -- hazelcast
+ *   npm run bench -- hazelcast --journals     only what the journals cost
  */
+import { parseArgs } from 'node:util'
 import { systemClock as clock, systemRandom as random } from '../src/runtime/clock.ts'
 import { createLogger } from '../src/runtime/logger.ts'
 import { HazelcastCluster } from '../src/storage/hazelcast/client.ts'
@@ -12,7 +15,7 @@ import { openHazelcast } from '../src/storage/hazelcast/open.ts'
 import { idGenerator } from '../src/storage/ids.ts'
 import type { Backend } from '../src/storage/ports.ts'
 import { type Cluster, HEAP_MIB, startCluster } from '../tools/hazelcast/cluster.ts'
-import { shown } from './lib/figures.ts'
+import { median, shown, table } from './lib/figures.ts'
 import { Generator, SIZE } from './lib/load.ts'
 import { Mailroom } from './lib/mailroom.ts'
 import { Meter } from './lib/meter.ts'
@@ -21,6 +24,12 @@ import { save } from './lib/results.ts'
 import { mustEqual } from './lib/texts.ts'
 
 const CONNECTIONS = 64
+/** Of a pair of nodes, with and without journals. */
+const PAIR_CONNECTIONS = [64, 16, 1]
+const PAIR = { connections: PAIR_CONNECTIONS, seconds: 6, isNet: true }
+/** What idle processes use is measured for so long: the longer a post takes, the more of it would count for each. */
+const IDLE_SECONDS = 3
+const PAIR_TURNS = 3
 /** As a facade has it. */
 const IN_FLIGHT = 2
 const BATCH_COUNT = CONNECTIONS / IN_FLIGHT
@@ -37,6 +46,7 @@ interface Round {
   membersCpuUs: number
 }
 
+const { values: options } = parseArgs({ options: { journals: { type: 'boolean', default: false } } })
 const logger = createLogger('warn', {})
 const say = (what: string) => console.log(what)
 const logging = await startCluster({ name: 'logging', ports: 3, heapMiB: HEAP_MIB, isLasting: true, say })
@@ -46,6 +56,20 @@ try {
   say(
     `members: 3 for the log, 1 for the queue; texts of ${TEXT.length} bytes; batches of ${BATCH_COUNT}, ${IN_FLIGHT} in flight`,
   )
+  const beside = options.journals ? undefined : await besideProtocol()
+  const journals = await comparedJournals()
+  if (beside === undefined) say(`\n${journals.table.caption}\n${table(journals.table.rows)}`)
+  else
+    save('hazelcast', {
+      ...{ tables: [beside.table, journals.table], ceiling: beside.ceiling, whole: beside.whole },
+      ...{ ratio: beside.ratio, journals: journals.costs },
+    })
+} finally {
+  await Promise.all([logging.end(), queue.end()])
+}
+
+/** Mailroom, and the protocol alone. */
+async function besideProtocol() {
   const ceiling = await runProtocol()
   const whole = await runMailroom()
   const ratio = whole.deliveredPerSecond / ceiling.deliveredPerSecond
@@ -54,9 +78,7 @@ try {
   const caption = `Mailroom / protocol alone: ${shown(ratio, 2)} of the messages delivered a second. CPU us: microseconds of CPU time a message.`
   const head = ['', 'acknowledged a second', 'delivered a second', 'CPU us services', 'CPU us members']
   const rows = [head, ['protocol alone', ...cells(ceiling)], ['Mailroom', ...cells(whole)]]
-  save('hazelcast', { tables: [{ caption, rows }], ceiling, whole, ratio })
-} finally {
-  await Promise.all([logging.end(), queue.end()])
+  return { ceiling, whole, ratio, table: { caption, rows } }
 }
 
 /** The protocol in this process: accepts in batches, holds all lanes, claims and settles. */
@@ -123,27 +145,88 @@ async function runProtocol(): Promise<Round> {
 
 /** The real program, one node. Every message that was acknowledged must be delivered, once. */
 async function runMailroom(): Promise<Round> {
+  const [round] = await measured([], { connections: [CONNECTIONS], seconds: ROUND_SECONDS })
+  return round!
+}
+
+/** One node with these flags, after a warm-up: a round for each number of connections. `isNet`: without what idle ones use. */
+async function measured(
+  flags: readonly string[],
+  {
+    connections,
+    seconds,
+    isNet = false,
+  }: { connections: readonly number[]; seconds: number; isNet?: boolean },
+): Promise<Round[]> {
   const at = ({ name, addresses }: Cluster) => `${name}@${addresses.join()}`
   const mailroom = await Mailroom.start([
     ...['--backend', 'hazelcast', '--hazelcast-logging', at(logging), '--hazelcast-queue', at(queue)],
+    ...flags,
   ])
-  const ofProtocol = await mailroom.tally()
+  // The lanes of the node before are on their way, with what waited there.
+  const isSettled = async () => {
+    const { degraded } = await mailroom.get<{ degraded?: string[] }>('/readyz')
+    return degraded === undefined && (await mailroom.actors()).every(({ waiting = 0 }) => waiting === 0)
+  }
+  await clock.sleep(2000)
+  while (!(await isSettled())) await clock.sleep(100)
+  const before = await mailroom.tally()
   const generator = await Generator.start()
   const meter = new Meter(mailroom, generator)
   await meter.measure({ connections: CONNECTIONS, seconds: WARM_UP_SECONDS })
-  const membersBefore = usageOf(memberPids).cpuSeconds
-  const one = await meter.measure({ connections: CONNECTIONS, seconds: ROUND_SECONDS })
-  const membersCpuSeconds = usageOf(memberPids).cpuSeconds - membersBefore
-  meter.acknowledged.join(ofProtocol)
+  const cpu = () => [usageOf(mailroom.pids).cpuSeconds, usageOf(memberPids).cpuSeconds] as const
+  const idleBefore = cpu()
+  await clock.sleep(IDLE_SECONDS * 1000)
+  const idle = cpu().map((now, index) => (now - idleBefore[index]!) / IDLE_SECONDS)
+  const rounds: Round[] = []
+  for (const count of connections) {
+    const before = cpu()
+    const one = await meter.measure({ connections: count, seconds })
+    const tookSeconds = one.seconds + one.behindSeconds
+    const [servicesCpuUs, membersCpuUs] = cpu().map((now, index) => {
+      const used = now - before[index]! - (isNet ? idle[index]! * tookSeconds : 0)
+      return (used * 1e6) / one.messages
+    })
+    rounds.push({
+      acknowledgedPerSecond: one.perSecond,
+      deliveredPerSecond: one.messages / tookSeconds,
+      servicesCpuUs: servicesCpuUs!,
+      membersCpuUs: membersCpuUs!,
+    })
+  }
+  meter.acknowledged.join(before)
   mustEqual('Mailroom', meter.acknowledged, await mailroom.tally())
   await generator.end()
   await mailroom.end()
-  return {
-    acknowledgedPerSecond: one.perSecond,
-    deliveredPerSecond: one.messages / (one.seconds + one.behindSeconds),
-    servicesCpuUs: one.cpuUs,
-    membersCpuUs: (membersCpuSeconds * 1e6) / one.messages,
-  }
+  return rounds
+}
+
+/** With journals and without, in turns: medians of a post, and what journals add to its CPU, services and members. */
+async function comparedJournals() {
+  const turns: Record<'on' | 'off', Round[][]> = { on: [], off: [] }
+  for (let turn = 0; turn < PAIR_TURNS; turn++)
+    for (const word of ['on', 'off'] as const) turns[word].push(await measured(['--journal', word], PAIR))
+  const middle = (word: 'on' | 'off', index: number, of: (round: Round) => number) =>
+    median(turns[word].map((rounds) => of(rounds[index]!)))
+  const cpuOf = ({ servicesCpuUs, membersCpuUs }: Round) => servicesCpuUs + membersCpuUs
+  const costs = Object.fromEntries(
+    PAIR_CONNECTIONS.map((connections, index) => {
+      const [on, off] = [middle('on', index, cpuOf), middle('off', index, cpuOf)]
+      return [connections, { on, off, ratio: on / off - 1 }]
+    }),
+  )
+  const rows = PAIR_CONNECTIONS.flatMap((connections, index) =>
+    (['on', 'off'] as const).map((word) => [
+      `${connections} connections, --journal ${word}`,
+      shown(middle(word, index, ({ acknowledgedPerSecond }) => acknowledgedPerSecond)),
+      shown(middle(word, index, ({ servicesCpuUs }) => servicesCpuUs)),
+      shown(middle(word, index, ({ membersCpuUs }) => membersCpuUs)),
+      word === 'off' ? '-' : `${shown(100 * costs[connections]!.ratio)} %`,
+    ]),
+  )
+  const head = ['', '201 a second', 'CPU us services', 'CPU us members', 'added CPU']
+  const caption = `What journals cost, medians of ${PAIR_TURNS} turns. CPU us: above what the same processes use when idle.`
+  return { table: { caption, rows: [head, ...rows] }, costs }
 }
 
 async function connect(store: 'log' | 'queue', { name, addresses }: Cluster): Promise<HazelcastCluster> {

@@ -285,7 +285,7 @@ export const QUIET_PROBE_MS = 20 * DISK_PROBE_MS
 export const COARSE_TIME_MS = 50
 /** How often messages older than the retention are removed. */
 export const HOUSEKEEPING_MS = MINUTE_MS
-/** How often homes whose last transactions only said "delivered" are synced: a power cut undoes no more than that. */
+/** How often homes and journals whose last transactions only said "delivered" are synced: a power cut undoes no more than that. */
 export const HOME_SYNC_MS = SECOND_MS
 /** How often an actor checks for all its idle lanes whether log files have changed: a lost wake-up costs this time. */
 export const LANES_POLL_MS = 500

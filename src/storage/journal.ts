@@ -14,9 +14,10 @@ export interface Journal {
   /**
    * Writes a batch, durably when it resolves. The same batch twice is one.
    *
+   * @param isDurable False: durable within `HOME_SYNC_MS`. The end of all processes does not undo it, a power cut may.
    * @throws {MailroomError} `MR_DEADLINE_EXPIRED` (none) past `deadlineAt`; `MR_STORE_UNAVAILABLE` with its outcome.
    */
-  append(batch: LaneBatch): Promise<void>
+  append(batch: LaneBatch, isDurable?: boolean): Promise<void>
   /** As `Log.page`, ascending. */
   page(range: { after: string; limit: number }): Promise<Logged[]>
   /** About how many messages there are, those older than the retention among them. */

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { before } from 'node:test'
 import { sign } from '@octokit/webhooks-methods'
-import { assertNothingWrong } from '../support/checker.ts'
+import { assertNothingWrong, check, NOTHING_WRONG } from '../support/checker.ts'
 import { Compose } from '../support/compose.ts'
 import { History } from '../support/history.ts'
 import { Load } from '../support/load.ts'
-import type { Lists } from '../support/running-system.ts'
+import type { Item, Lists } from '../support/running-system.ts'
 
 let compose: Compose
 /** All that was posted, by all tests. */
@@ -248,6 +248,62 @@ test('one member a cluster, with sources and a URL to forward to: posts and webh
   )
 })
 
+test('restart, down and up, and kill -9 of everything at once: all acknowledged is there, what was settled is as it was and did not run again, the rest is delivered', async (context) => {
+  Object.assign(process.env, { HANDLERS: './test/support', HANDLER: 'ledger-handler.ts' })
+  const stops = await Compose.built('stops', 'compose.small.yaml', 'deploy/compose/handler.yaml')
+  context.after(() => stops.down())
+  stops.set({ LOGGING: '2', MESSAGES: '2' })
+  await stops.up()
+  const own = new History()
+  const ledgerOf = async () => {
+    const lines = (await stops.docker('exec', '--no-TTY', 'messages', 'cat', '/data/ledger')).split('\n')
+    return new Map([...Map.groupBy(lines, (text) => text)].map(([text, runs]) => [text, runs.length]))
+  }
+  const settledOf = async () => {
+    const { stores } = await stops.lists()
+    const { items: dead } = await stops.get<{ items: Item[] }>('/dead?limit=1000')
+    return { stores, dead, texts: [...[...stores.values()].flat(), ...dead].map(({ text }) => text) }
+  }
+  const ways: [string, () => Promise<unknown>][] = [
+    ['restart', () => stops.docker('restart', '--timeout', '15')],
+    ['down', () => stops.docker('down', '--timeout', '15')],
+    ['kill', () => stops.docker('kill')],
+  ]
+  for (const [way, stop] of ways) {
+    const load = new Load(context, stops.url, { connections: 8, label: `before ${way}`, pauseMs: 5 })
+    await load.more(300)
+    const { id } = await stops.send<{ id: string }>('POST', '/messages', { text: `fatal before ${way}` })
+    await stops.until('it is dead', async () => (await stops.get<Item>(`/dead/${id}`)).id === id)
+    own.attempted.add(`fatal before ${way}`)
+    own.acknowledge(id, `fatal before ${way}`, Date.now())
+    const { texts } = await settledOf()
+    const runs = await ledgerOf()
+    await stop()
+    addTo(own, await load.stop())
+    await stops.up()
+    await stops.until(
+      `all is put back after ${way}`,
+      async () => {
+        const { restoring = [] } = await stops.get<{ restoring?: string[] }>('/readyz')
+        const { logged, partial } = await stops.get<Lists>('/messages')
+        return restoring.length + partial.length === 0 && logged.length >= own.acknowledged.size
+      },
+      60_000,
+    )
+    await stops.until('nothing waits', async () =>
+      (await stops.actors()).every(({ state, waiting = 0 }) => state === 'ready' && waiting === 0),
+    )
+    const { logged } = await stops.lists()
+    const { stores, dead } = await settledOf()
+    const ids = dead.map((letter) => letter.id)
+    assert.deepEqual(check(own, { logged, stores, dead: ids }), NOTHING_WRONG, way)
+    const now = await ledgerOf()
+    const again = texts.filter((text) => now.get(text) !== runs.get(text))
+    assert.deepEqual(again, [], `settled before ${way}, and ran again`)
+    for (const text of texts) assert.equal(now.get(text), 1, text)
+  }
+})
+
 /** Posts one message, which must be taken. */
 async function post(text: string): Promise<void> {
   history.attempted.add(text)
@@ -267,8 +323,12 @@ async function volumeNames(): Promise<string[]> {
 }
 
 /** Adds what a load was told to all that was posted; what failed. */
-function add({ attempted, acknowledged, failures }: History): History['failures'] {
-  for (const text of attempted) history.attempted.add(text)
-  for (const [id, text] of acknowledged) history.acknowledge(id, text, Date.now())
+function add(told: History): History['failures'] {
+  return addTo(history, told)
+}
+
+function addTo(all: History, { attempted, acknowledged, failures }: History): History['failures'] {
+  for (const text of attempted) all.attempted.add(text)
+  for (const [id, text] of acknowledged) all.acknowledge(id, text, Date.now())
   return failures
 }

@@ -12,6 +12,8 @@ export class MemoryJournal implements Journal {
   #messages = new Map<string, Logged>()
   #isTaken = false
   readonly #others = new Map<string, KnownJournal>()
+  /** Of each batch that was written: whether it had to be durable at once. */
+  readonly durable: boolean[] = []
   /** Awaited before a batch is written. */
   gate: () => Promise<void> = async () => {}
   /** Awaited before a page is read. */
@@ -31,8 +33,9 @@ export class MemoryJournal implements Journal {
     return journal
   }
 
-  async append({ lane, messages }: LaneBatch): Promise<void> {
+  async append({ lane, messages }: LaneBatch, isDurable = true): Promise<void> {
     await this.gate()
+    this.durable.push(isDurable)
     this.beganAt ??= timeOf(messages[0]!.id)
     for (const { id, text } of messages) this.#messages.set(id, { id, text, lane })
   }

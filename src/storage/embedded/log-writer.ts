@@ -33,7 +33,9 @@ import {
   openToWrite,
   removeFile,
   setAside,
+  syncLater,
   transact,
+  transactUnsynced,
 } from './sqlite.ts'
 
 const SEGMENT_BYTES = 256 * 1024 * 1024
@@ -88,13 +90,15 @@ export class LogWriter {
   /** Messages of the open transaction. */
   #writtenCount = 0
   #broken = false
+  /** The last transaction was not durable. */
+  #isUnsynced = false
 
   /** @throws {MailroomError} `MR_DATA_LOCKED` while another process writes this actor's files. */
   constructor(options: LogWriterOptions) {
     const { clock } = options
     this.#options = options
     this.#keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_EMBEDDED_MS
-    const transact = (work: () => void) => this.#transact(work)
+    const transact = (work: () => void, isDurable: boolean) => this.#transact(work, isDurable)
     this.#commits = new GroupCommit({ clock, transact, failed: (error) => this.#failed(error) })
     try {
       this.#open()
@@ -115,9 +119,24 @@ export class LogWriter {
     return this.#unwritable === undefined ? [] : [this.#unwritable]
   }
 
-  /** Appends a batch, as `Log.append` promises. */
-  append(batch: LaneBatch): Promise<Receipt[]> {
-    return this.#commits.run(() => this.#write(batch))
+  /**
+   * Appends a batch, as `Log.append` promises.
+   *
+   * @param isDurable False: a power cut may undo it until the next `sync`, or the next durable one.
+   */
+  append(batch: LaneBatch, isDurable = true): Promise<Receipt[]> {
+    return this.#commits.run(() => this.#write(batch), isDurable)
+  }
+
+  /** Makes all that was appended durable. When that fails, the process must end. */
+  async sync(): Promise<void> {
+    if (!this.#isUnsynced) return
+    this.#isUnsynced = false
+    try {
+      await syncLater(this.#path)
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
   /** Begins a new segment when the current one has rows and is large or old enough. One that cannot be ended goes on. */
@@ -221,7 +240,7 @@ export class LogWriter {
       throw Object.assign(new Error('too little room is left'), { code: 'ENOSPC' })
   }
 
-  #transact(work: () => void): void {
+  #transact(work: () => void, isDurable: boolean): void {
     if (this.#broken) throw new Error('an earlier write failed')
     this.#refuseFull()
     this.#open().guard.check()
@@ -230,7 +249,9 @@ export class LogWriter {
     const { clock, meter } = this.#options
     const beganAt = clock.monotonic()
     this.#writtenCount = 0
-    transact(database, work)
+    if (isDurable) transact(database, work)
+    else transactUnsynced(database, work)
+    this.#isUnsynced = !isDurable
     this.#isCommitted = true
     guard.check() // What is in a file that was removed meanwhile must not be acknowledged.
     this.#isCommitted = false

@@ -19,11 +19,12 @@ export class LaneRecords {
     this.#nextIds = nextIds
   }
 
-  /** Durably when it resolves. @throws {MailroomError} `MR_STORE_UNAVAILABLE` */
-  async write(records: readonly LaneRecord[]): Promise<void> {
+  /** Durably when it resolves; `isDurable`: as `Journal.append`. @throws {MailroomError} `MR_STORE_UNAVAILABLE` */
+  async write(records: readonly LaneRecord[], isDurable = true): Promise<void> {
     if (this.#journal === undefined || records.length === 0) return
     const [id] = this.#nextIds(1) as [string]
     const messages = [{ id, text: JSON.stringify(records) }]
-    await this.#journal.append({ lane: this.#lane, messages, deadlineAt: Number.POSITIVE_INFINITY })
+    const batch = { lane: this.#lane, messages, deadlineAt: Number.POSITIVE_INFINITY }
+    await this.#journal.append(batch, isDurable)
   }
 }

@@ -41,11 +41,15 @@ export class Settler {
       if (hand === undefined) return [] // Settled before: nothing changes.
       return [{ hand, settlement, fate: this.#fateOf(hand, settlement) }]
     })
+    // Delivered without a handler: a power cut may undo that, and it is delivered again, to the same list.
+    const isDurable = pairs.some(
+      ({ settlement, hand }) => settlement.as !== 'done' || hand.batch === undefined,
+    )
     const done = pairs.filter(({ settlement }) => settlement.as === 'done').map(({ hand }) => hand)
     const [shown] = await Promise.all([
       this.#deliver(done, at),
       ...pairs.map(({ hand, settlement, fate }) => this.#write(hand, settlement, { fate, at })),
-      this.#state.records.write(recordsOf(pairs, at)),
+      this.#state.records.write(recordsOf(pairs, at), isDurable),
     ])
     // Only now that all is durable: a call that fails is repeated as a whole, and shows as a whole.
     for (const { hand, settlement } of pairs) this.#putAway(hand, settlement)

@@ -9,7 +9,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Epochs } from '../../runtime/losses.ts'
-import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
+import { DISK_PROBE_MS, HOME_SYNC_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import { Damage } from '../embedded/damage.ts'
 import { DirectoryVersion, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
 import { takeLock } from '../embedded/lock-file.ts'
@@ -76,6 +76,7 @@ export function openJournal(options: JournalOptions): Journal {
     })
   const timers = [
     clock.every(HOUSEKEEPING_MS, keepHouse),
+    clock.every(HOME_SYNC_MS, () => void writer.sync()),
     clock.every(DISK_PROBE_MS, () =>
       tryTo(() => {
         writer.watch()
@@ -95,9 +96,9 @@ export function openJournal(options: JournalOptions): Journal {
     get beganIn() {
       return description.begun().beganIn
     },
-    async append(batch) {
+    async append(batch, isDurable) {
       description.begin()
-      await writer.append(batch)
+      await writer.append(batch, isDurable)
     },
     page: (range) => log.page(range),
     count() {

@@ -298,3 +298,15 @@ test('a key is known again for the rest of its time: a repeat is answered as the
   await bench.run(bench.refill.putKeys([journaled]))
   assert.deepEqual(await post(third!), [{ id: third, replayed: false }])
 })
+
+test('what was delivered without a handler need not be durable at once: a power cut delivers it again, to the same list', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const [plain, handled, retried] = await bench.post('plain', 'handled', 'retried')
+  await bench.settle({ id: plain!, as: 'done', started: false })
+  assert.deepEqual(journal.durable, [false])
+  await bench.settle({ id: handled!, as: 'done' })
+  await bench.settle({ id: retried!, ...RETRY })
+  assert.deepEqual(journal.durable, [false, true, true])
+})

@@ -7,11 +7,12 @@ import { type TestContext, test } from 'node:test'
 import { systemRandom as random } from '../../../src/runtime/clock.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
 import type { Epochs } from '../../../src/runtime/losses.ts'
-import { HOUSEKEEPING_MS } from '../../../src/runtime/timings.ts'
+import { DISK_PROBE_MS, HOUSEKEEPING_MS } from '../../../src/runtime/timings.ts'
 import { idGenerator, MIN_ID } from '../../../src/storage/ids.ts'
 import { openJournal } from '../../../src/storage/journal/open.ts'
 import type { Journal } from '../../../src/storage/journal.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { fill, smallDisk } from '../../support/small-disk.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -22,9 +23,9 @@ class Bench {
   readonly opened: Journal[] = []
   readonly epochs: Epochs = {}
 
-  constructor(context: TestContext) {
+  constructor(context: TestContext, data?: string) {
     const parent = mkdtempSync(join(tmpdir(), 'journal-'))
-    this.data = join(parent, 'journal', 'log')
+    this.data = data ?? join(parent, 'journal', 'log')
     context.after(() => {
       for (const journal of this.opened) journal.close()
       rmSync(parent, { recursive: true })
@@ -50,8 +51,7 @@ class Bench {
     const ids = this.nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
     const appended = journal.append({ lane, messages, deadlineAt: Number.POSITIVE_INFINITY })
-    await this.clock.advance(1)
-    await appended
+    await Promise.all([appended, this.clock.advance(1)])
     return ids
   }
 
@@ -180,4 +180,35 @@ test('a directory that cannot be made is refused, with what to do', (context) =>
     () => bench.open(),
     /Expected `--data` to be a directory .* `--journal off`, got .*EEXIST|ENOTDIR/,
   )
+})
+
+test('on a full disk it refuses, with outcome none, says so and can be read; with room again it takes what comes', async (context) => {
+  const disk = smallDisk(context, 40)
+  if (disk === undefined) return
+  const bench = new Bench(context, join(disk, 'journal'))
+  const journal = bench.open()
+  await bench.write(journal, 0, 'before')
+  fill(join(disk, 'foreign'))
+  const refusal = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none' }
+  await assert.rejects(bench.write(journal, 0, 'refused'), refusal)
+  assert.match(journal.missing().join(), /^the journal cannot be written: the disk is full/)
+  assert.match(bench.open().missing().join(), /the disk is full/, 'a process that starts says so, too')
+  const texts = async () => (await journal.page(ALL)).map(({ text }) => text)
+  assert.deepEqual(await texts(), ['before'])
+  rmSync(join(disk, 'foreign'))
+  await bench.clock.advance(DISK_PROBE_MS)
+  assert.deepEqual(journal.missing(), [])
+  await bench.write(journal, 0, 'after')
+  assert.deepEqual(await texts(), ['before', 'after'])
+})
+
+test('a folder that is removed under a process is named, and nothing more is taken', async (context) => {
+  const bench = new Bench(context)
+  const journal = bench.open()
+  await bench.write(journal, 0, 'lost')
+  rmSync(bench.data, { recursive: true })
+  await assert.rejects(bench.write(journal, 0, 'refused'), { code: 'MR_STORE_UNAVAILABLE' })
+  assert.match(journal.missing().join(), /^the journal cannot be written: .* was removed while Mailroom runs/)
+  const anew = bench.open()
+  assert.notEqual(anew.id, journal.id, 'what is there next is another journal')
 })
