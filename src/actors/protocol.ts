@@ -237,6 +237,8 @@ export interface Lists {
 export interface Found extends Message, Place {
   /** Name of the lane's holder when delivered, else null. */
   deliveredTo: string | null
+  /** Name of the lane's holder: the actor that makes the attempts now. */
+  heldBy: string
 }
 
 /** Runs a read when there is room for the text that it brings. */

@@ -29,6 +29,13 @@ export interface Node {
   close(): Promise<void>
 }
 
+/** As `Outage.target` names it. */
+function targetOf({ forward, handler }: Pick<NodeConfig, 'forward' | 'handler'>): string | undefined {
+  if (forward === null) return handler === null ? undefined : 'the handler'
+  const { origin, pathname } = new URL(forward)
+  return origin + pathname
+}
+
 /** Makes a node. It has a server when it has an internal port, and polls when it has peers. */
 export function createNode(options: NodeOptions): Node {
   const { config, node, secret, logger, timeKeeper } = options
@@ -41,7 +48,7 @@ export function createNode(options: NodeOptions): Node {
   const warnings = () => [...nodes.warnings(), ...options.memory.warnings()]
   const figures = new NodeFigures({
     ...{ node, version: options.version, clock, data: config.data },
-    target: config.forward ?? (config.handler === null ? undefined : 'the handler'),
+    target: targetOf(config),
     actors: () => supervisor.actors(),
     isReady: () => missing().length === 0,
   })

@@ -1,5 +1,5 @@
 /** The figures as a plain object: what `GET /events` sends once a second, and the dashboard shows. */
-import type { ActorEntry, ActorState, Outage, Role } from './cluster/directory.ts'
+import type { ActorEntry, ActorState, Failure, Outage, Role } from './cluster/directory.ts'
 
 /** Durations, cumulative: of all observations so far, how many took at most so long. */
 export interface Distribution {
@@ -32,6 +32,9 @@ export interface Disk {
   freeBytes: number
 }
 
+/** Calls of one process, and how long they took in all. */
+type Took = Pick<Distribution, 'count' | 'sumSeconds'>
+
 /** One actor of any node. */
 export interface ActorStats {
   name: string
@@ -44,6 +47,8 @@ export interface ActorStats {
   mailbox: { depth: number; capacity: number; refused: number }
   /** Messages it has handled since its process began. */
   handled: number
+  /** How often it has done what it waits for, and how long that took in all: posts, writes to the log, or attempts. Absent before the first. */
+  took?: Took
   /** Of a messages actor: as in `Stats`. */
   waiting?: number
   inHand?: number
@@ -63,11 +68,17 @@ export interface Stats extends Totals {
   inHand: number
   /** Age of the oldest message that waits; 0 when none does. */
   oldestWaitingSeconds: number
+  /** Of the waiting: those that failed, or met an outage, and wait for another attempt. */
+  retrying: number
+  /** The last attempt that failed, of those actors that have messages to retry; null when none has. */
+  lastFailure: (Failure & { actor: string }) | null
   /** Dead letters that wait for an operator. */
   dead: number
   paused: boolean
   /** Each target once, since when it is away first. */
   outages: Outage[]
+  /** What messages are delivered to, as `Outage.target`; none: they are only stored. */
+  targets: string[]
   actors: ActorStats[]
   disks: Disk[]
 }
@@ -76,6 +87,10 @@ export interface Stats extends Totals {
 export interface NodeTotals {
   totals: Totals
   disk: Disk | null
+  /** As `Stats.targets`. A node of an older version does not say. */
+  target?: string | undefined
+  /** By name of actor. */
+  took?: Record<string, Took>
 }
 
 /**
@@ -84,7 +99,8 @@ export interface NodeTotals {
  * @param now The node's time, ms since 1970.
  */
 export function statsOf(nodes: readonly NodeTotals[], actors: readonly ActorEntry[], now: number): Stats {
-  const rows = actors.map((actor) => rowOf(actor, now))
+  const took = Object.assign({}, ...nodes.map((node) => node.took)) as Record<string, Took>
+  const rows = actors.map((actor) => rowOf(actor, now, took[actor.name]))
   const sum = (pick: (row: ActorStats) => number | undefined) =>
     rows.reduce((all, row) => all + (pick(row) ?? 0), 0)
   return {
@@ -93,9 +109,12 @@ export function statsOf(nodes: readonly NodeTotals[], actors: readonly ActorEntr
     waiting: sum(({ waiting }) => waiting),
     inHand: sum(({ inHand }) => inHand),
     oldestWaitingSeconds: Math.max(0, ...rows.map(({ oldestWaitingSeconds = 0 }) => oldestWaitingSeconds)),
+    retrying: actors.reduce((all, { retrying = 0 }) => all + retrying, 0),
+    lastFailure: lastFailureOf(actors),
     dead: sum(({ dead }) => dead),
     paused: actors.some(({ paused }) => paused),
     outages: outagesOf(actors),
+    targets: [...new Set(nodes.flatMap(({ target }) => target ?? []))],
     actors: rows,
     disks: nodes.flatMap(({ disk }) => disk ?? []),
   }
@@ -146,10 +165,20 @@ export function oldestAgeOf({ oldestAt }: Pick<ActorEntry, 'oldestAt'>, now: num
   return oldestAt == null ? 0 : Math.max(0, now - oldestAt) / 1000
 }
 
-function rowOf(actor: ActorEntry, now: number): ActorStats {
+function lastFailureOf(actors: readonly ActorEntry[]): Stats['lastFailure'] {
+  const all = actors.flatMap(({ name, retrying, lastFailure }) =>
+    retrying && lastFailure ? { actor: name, ...lastFailure } : [],
+  )
+  return all.reduce<Stats['lastFailure']>((last, one) => (last && last.at >= one.at ? last : one), null)
+}
+
+function rowOf(actor: ActorEntry, now: number, took: Took | undefined): ActorStats {
   const { name, role, node, state, pid, restarts, handled, inHand = 0, dead = 0 } = actor
   const { depth, capacity, refused } = actor.mailbox
-  const row = { name, role, node, state, pid, restarts, mailbox: { depth, capacity, refused }, handled }
+  const row = {
+    ...{ name, role, node, state, pid, restarts, mailbox: { depth, capacity, refused }, handled },
+    ...(took && { took }),
+  }
   if (role !== 'messages') return row
   return { ...row, waiting: waitingOf(actor), inHand, dead, oldestWaitingSeconds: oldestAgeOf(actor, now) }
 }

@@ -137,20 +137,25 @@ export function deathsReason(deaths: number): string {
  * @param now The present instant, on the clock of `dueAt`; `wallNow`: the same in ms since 1970.
  */
 export function queuedAt(now: number, wallNow: number, known: Attempts = UNSTARTED): Whereabouts {
-  const { starts, open, dueAt, lastError } = known
+  const { starts, open, dueAt } = known
   const nextAttemptAt = !open && dueAt > now ? Math.round(wallNow + dueAt - now) : null
-  return { state: 'queued', attempts: starts, deliveredAt: null, lastError: lastError || null, nextAttemptAt }
+  return { state: 'queued', attempts: starts, deliveredAt: null, ...errorsToldOf(known), nextAttemptAt }
 }
 
 /** What is told of a message that is in the delivered list. */
 export function deliveredAt(found: Pick<Delivered, 'deliveredAt' | 'attempts'>): Whereabouts {
   const { attempts, deliveredAt: at } = found
-  return { state: 'delivered', attempts, deliveredAt: at, lastError: null, nextAttemptAt: null }
+  return { state: 'delivered', attempts, deliveredAt: at, ...errorsToldOf(UNSTARTED), nextAttemptAt: null }
 }
 
 /** What is told of a dead letter; one that was purged has no error. */
-export function deadAfter({ attempts, lastError }: Pick<Dead, 'attempts' | 'lastError'>): Whereabouts {
-  return { state: 'dead', attempts, deliveredAt: null, lastError: lastError || null, nextAttemptAt: null }
+export function deadAfter(letter: Pick<Dead, 'attempts' | 'firstError' | 'lastError'>): Whereabouts {
+  const { attempts } = letter
+  return { state: 'dead', attempts, deliveredAt: null, ...errorsToldOf(letter), nextAttemptAt: null }
+}
+
+function errorsToldOf({ firstError, lastError }: Pick<Attempts, 'firstError' | 'lastError'>) {
+  return { firstError: firstError || null, lastError: lastError || null }
 }
 
 function letterOf(known: Attempts, reason: string, error: string): Letter {

@@ -243,7 +243,8 @@ export interface Whereabouts {
   attempts: number
   /** ms since 1970; null unless delivered */
   deliveredAt: number | null
-  /** Of the last attempt that failed; null when none has, and when the message is delivered. */
+  /** Of the first and the last attempt that failed; null when none has, and when the message is delivered. */
+  firstError: string | null
   lastError: string | null
   /** ms since 1970; null unless the message waits for that instant. */
   nextAttemptAt: number | null

@@ -693,16 +693,20 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
           await messages.queue.start(LANE, [id])
           assert.deepEqual(await messages.queue.find(LANE, id), {
             ...{ state: 'queued', attempts: attempt, deliveredAt: null, nextAttemptAt: null },
-            lastError: attempt === 1 ? null : 'Error: no',
+            firstError: attempt === 1 ? null : 'Error 1',
+            lastError: attempt === 1 ? null : `Error ${attempt - 1}`,
           })
-          if (attempt < 3) await settle(id, { as: 'retry', delayMs: 0, error: 'Error: no' })
+          if (attempt < 3) await settle(id, { as: 'retry', delayMs: 0, error: `Error ${attempt}` })
         }
         const [shown] = await settle(id, { as: 'done' })
         assert.equal(shown!.attempts, 3)
         const found = await messages.queue.find(LANE, id)
         assert.deepEqual(
           { ...found, deliveredAt: 0 },
-          { state: 'delivered', attempts: 3, deliveredAt: 0, lastError: null, nextAttemptAt: null },
+          {
+            ...{ state: 'delivered', attempts: 3, deliveredAt: 0 },
+            ...{ firstError: null, lastError: null, nextAttemptAt: null },
+          },
         )
       })
 
@@ -752,7 +756,8 @@ export function backendSuite(name: string, begin: () => Promise<Bed>): void {
         const [beganAt, began] = [systemClock.monotonic(), Date.now()]
         await settle(id, { as: 'back', delayMs: 300, error: 'Error: 503' })
         const { nextAttemptAt, ...place } = await messages.queue.find(LANE, id)
-        assert.deepEqual(place, { state: 'queued', attempts: 0, deliveredAt: null, lastError: 'Error: 503' })
+        const errors = { firstError: 'Error: 503', lastError: 'Error: 503' }
+        assert.deepEqual(place, { state: 'queued', attempts: 0, deliveredAt: null, ...errors })
         assert.ok(nextAttemptAt! >= began + 299 && nextAttemptAt! <= Date.now() + 300)
         assert.deepEqual(await messages.queue.claim(LANE, 9, 0), [])
         const [again] = await claimAll(messages.queue, LANE, 1)

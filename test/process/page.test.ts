@@ -1,7 +1,7 @@
 /** The dashboard in a real browser, in front of the real program: what a person sees and does. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import { after, before, describe, type TestContext, test } from 'node:test'
@@ -112,6 +112,13 @@ describe('the dashboard', { skip }, () => {
       await shows(page, page.locator('tbody'), 'posted by another')
       await go(page, 'Flow')
       await shows(page, page.locator('.flow li').first(), /^Clients, sources2accepted/)
+      await shows(
+        page,
+        page.locator('.flow li').last(),
+        new RegExp(`URL2delivered127.0.0.1:${receiver.port}2 attempts`),
+      )
+      await shows(page, page.getByRole('row', { name: /^messages-/ }), /\d+/)
+      assert.match(await page.title(), /^Flow · Mailroom$/)
     })
 
     test('an actor that is killed is seen to come back', async () => {
@@ -148,11 +155,37 @@ describe('the dashboard', { skip }, () => {
       assert.equal(receiver.count, before + 1)
     })
 
+    test('a text is found in the log; a link and the way back lead to what was shown', async () => {
+      await system.send(
+        'POST',
+        '/messages',
+        Array.from({ length: 60 }, (_, at) => ({ text: `needle ${at}` })),
+      )
+      await page.keyboard.press('/')
+      await page.keyboard.insertText('needle')
+      await page.keyboard.press('Enter')
+      await shows(page, page.locator('tbody tr').first(), 'needle 59')
+      assert.match(page.url(), /#\/log\?contains=needle$/)
+      await page.getByRole('button', { name: 'Older' }).click()
+      await shows(page, page.locator('tbody tr').first(), 'needle 9')
+      await page.locator('td.id a').first().click()
+      await page.locator('.life').waitFor()
+      await page.goBack()
+      await shows(page, page.locator('tbody tr').first(), 'needle 9')
+      assert.equal(await page.getByLabel('Contains').inputValue(), 'needle')
+      await page.getByRole('button', { name: 'Newer' }).click()
+      await shows(page, page.locator('tbody tr').first(), 'needle 59')
+    })
+
     test('a target that is away is named, with what to do, until it is back', async () => {
       receiver.stop()
       const texts = Array.from({ length: 20 }, (_, at) => ({ text: `waits ${at}` }))
       await system.send('POST', '/messages', texts)
-      await shows(page, health(page), /http:\/\/127\.0\.0\.1:\d+\/hooks is away since .*Bring it back/)
+      await shows(
+        page,
+        health(page),
+        /http:\/\/127\.0\.0\.1:\d+\/hooks is away since .*Last error: .*Next probe in .*Bring it back/,
+      )
       await receiver.start()
       await shows(page, health(page), 'Messages are taken and delivered.')
     })
@@ -168,7 +201,10 @@ describe('the dashboard', { skip }, () => {
       await go(page, 'Dead letters')
       const groups = page.getByRole('region', { name: 'Groups of dead letters' })
       await shows(page, groups.locator('tbody tr'), /^12/)
-      await page.getByRole('checkbox').first().check()
+      await page.getByLabel('Choose all that are shown').check()
+      await page.getByRole('button', { name: 'Purge 12 chosen…' }).waitFor()
+      await page.getByLabel('Choose all that are shown').uncheck()
+      await page.getByRole('checkbox').nth(1).check()
       await page.getByRole('button', { name: 'Purge 1 chosen…' }).click()
       await shows(page, page.getByRole('dialog'), /can not be replayed/)
       await page.getByRole('button', { name: 'Cancel' }).click()
@@ -272,6 +308,28 @@ describe('the dashboard', { skip }, () => {
       await shows(page, health(page), 'Messages are taken and delivered.')
       await page.getByRole('row', { name: /^messages-2/ }).waitFor()
     })
+  })
+
+  test('a message that is tried again says why, first and last, and who tries it; a handler is named', async (context) => {
+    const handler = `${process.env['TMPDIR'] ?? '/tmp'}/mailroom-page-handler-${process.pid}.mjs`
+    writeFileSync(handler, "export default (_, { attempt }) => { throw new Error('failed ' + attempt) }")
+    context.after(() => rmSync(handler))
+    const system = await System.start(context, ['--handler', handler, '--retry-min', '200ms'])
+    const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'an order' })
+    await system.until('two have failed', async () => {
+      const { attempts, lastError } = await system.get<{ attempts: number; lastError: string }>(
+        `/messages/${id}`,
+      )
+      return attempts === 2 && lastError.endsWith('2')
+    })
+    const page = await openTab(browser, `${system.url}/#/messages/${id}`)
+    const life = page.locator('.life')
+    await shows(page, life, /attempts failed.*First error: Error: failed 1.*Last error: Error: failed \d/)
+    await shows(page, life, /Next attempt .*, by messages-\d/)
+    await go(page, 'Flow')
+    await shows(page, page.locator('.flow li').last(), /Handler0delivered\d attempts/)
+    await shows(page, page.locator('.flow li').nth(4), '1 to be retried')
+    await page.context().close()
   })
 
   test('texts, header names and values become text, never markup', async (context) => {
@@ -383,6 +441,6 @@ describe('the dashboard', { skip }, () => {
 function sourcesFile(context: TestContext): string {
   const path = `${process.env['TMPDIR'] ?? '/tmp'}/mailroom-page-sources-${process.pid}.json`
   writeFileSync(path, JSON.stringify({ any: { verify: 'none', answer: 201 } }))
-  context.after(() => import('node:fs').then(({ rmSync }) => rmSync(path)))
+  context.after(() => rmSync(path))
   return path
 }

@@ -31,25 +31,33 @@ function totals(all: number): Totals {
 
 test('the counts of all nodes are added, each node once, and the actors of all are listed', () => {
   const at = { since: NOW - 9000, nextProbeAt: NOW + 1000 }
+  const failed = (at: number) => ({ id: 'one', target: outage.target, at, error: 'Error: no' })
   const outage = { target: 'https://a.example/in', why: 'refused', ...at }
   const actors = [
     entryOf('facade-1@a', { node: 'a' }),
-    entryOf('messages-1@a', { node: 'a', lanes: { 0: 2, 1: 3 }, inHand: 1, dead: 4, oldestAt: NOW - 1500 }),
+    entryOf('messages-1@a', {
+      ...{ node: 'a', lanes: { 0: 2, 1: 3 }, inHand: 1, dead: 4, oldestAt: NOW - 1500 },
+      ...{ retrying: 2, lastFailure: failed(NOW - 100) },
+    }),
     entryOf('messages-1@b', {
       ...{ node: 'b', lanes: { 2: 5 }, inHand: 2, dead: 1, oldestAt: NOW - 500, paused: true },
-      outage: { ...outage, since: NOW - 5000 },
+      ...{ outage: { ...outage, since: NOW - 5000 }, retrying: 1, lastFailure: failed(NOW - 200) },
     }),
-    entryOf('messages-2@b', { node: 'b', oldestAt: null, outage }),
+    // What failed here was delivered since.
+    entryOf('messages-2@b', { node: 'b', oldestAt: null, outage, retrying: 0, lastFailure: failed(NOW) }),
   ]
   const disk = { node: 'a', dataBytes: 10, freeBytes: 100 }
   const nodes = [
-    { totals: totals(3), disk },
-    { totals: totals(4), disk: null },
+    { totals: totals(3), disk, target: outage.target, took: { 'messages-1@a': { count: 2, sumSeconds: 3 } } },
+    { totals: totals(4), disk: null, target: outage.target },
+    // Of an older version.
+    { totals: totals(0), disk: null },
   ]
   const { actors: rows, ...stats } = statsOf(nodes, actors, NOW)
   assert.deepEqual(stats, {
     ...{ ...totals(7), at: NOW, waiting: 10, inHand: 3, oldestWaitingSeconds: 1.5, dead: 5, paused: true },
-    ...{ outages: [outage], disks: [disk] },
+    ...{ outages: [outage], targets: [outage.target], disks: [disk] },
+    ...{ retrying: 3, lastFailure: { actor: 'messages-1@a', ...failed(NOW - 100) } },
   })
   const life = { state: 'ready', pid: 1, restarts: 0, handled: 0 }
   const mailbox = { depth: 0, capacity: 1000, refused: 0 }
@@ -57,7 +65,7 @@ test('the counts of all nodes are added, each node once, and the actors of all a
     { ...life, name: 'facade-1@a', role: 'facade', node: 'a', state: 'ready', mailbox },
     {
       ...{ ...life, name: 'messages-1@a', role: 'messages', node: 'a', state: 'ready', mailbox },
-      ...{ waiting: 5, inHand: 1, dead: 4, oldestWaitingSeconds: 1.5 },
+      ...{ waiting: 5, inHand: 1, dead: 4, oldestWaitingSeconds: 1.5, took: { count: 2, sumSeconds: 3 } },
     },
   ]
   assert.deepEqual(rows.slice(0, 2), expected)

@@ -82,10 +82,11 @@ test('a start that met an outage does not count, is due after its delay, and lea
 })
 
 test('a message that waits is told of with its attempts, its last error, and the instant of the next attempt', () => {
-  const place = { state: 'queued', attempts: 0, deliveredAt: null, lastError: null, nextAttemptAt: null }
+  const errors = { firstError: null, lastError: null }
+  const place = { state: 'queued', attempts: 0, deliveredAt: null, ...errors, nextAttemptAt: null }
   assert.deepEqual(queuedAt(NOW, 5000), place)
   const failed = { ...UNSTARTED, starts: 2, dueAt: NOW + 50.4, firstError: 'one', lastError: 'two' }
-  const told = { ...place, attempts: 2, lastError: 'two' }
+  const told = { ...place, attempts: 2, firstError: 'one', lastError: 'two' }
   assert.deepEqual(queuedAt(NOW, 5000, failed), { ...told, nextAttemptAt: 5050 })
   assert.deepEqual(queuedAt(NOW + 51, 5051, failed), told, 'due')
   assert.deepEqual(queuedAt(NOW, 5000, { ...failed, open: true }), told, 'under way')

@@ -14,7 +14,7 @@ export interface Step {
 
 /** What of a shown output may differ: an id, an instant, a request's id, which messages actor it was, and `…`. */
 const PARTS =
-  /(?<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?<at>\d{4}-\d\d-\d\dT[\d:.]+Z)|(?<=deliveredTo":")(?<actor>messages-\d+)|(?<=requestId":")(?<request>[\w-]+)|(?<lines>^…\n)|(?<rest>…)|(?<gap> {2,})/gm
+  /(?<id>\b[0-9A-HJKMNP-TV-Z]{26}\b)|(?<at>\d{4}-\d\d-\d\dT[\d:.]+Z)|(?<=(?:deliveredTo|heldBy)":")(?<actor>messages-\d+)|(?<=requestId":")(?<request>[\w-]+)|(?<lines>^…\n)|(?<rest>…)|(?<gap> {2,})/gm
 const ID = '[0-9A-HJKMNP-TV-Z]{26}'
 const PATTERNS: Record<string, string> = {
   at: '\\d{4}-\\d\\d-\\d\\dT[\\d:.]{12}Z',

@@ -237,7 +237,8 @@ export class FakeFacade implements Facade {
     const message = this.messages.find((one) => one.id === id)
     if (message === undefined) return undefined
     await this.hold
-    const fine = { lastError: null, nextAttemptAt: null, outage: null, paused: false }
+    const errors = { firstError: null, lastError: null }
+    const fine = { ...errors, heldBy: 'messages-1', nextAttemptAt: null, outage: null, paused: false }
     if (!this.isDelivered) {
       const place = { state: 'queued', deliveredAt: null, deliveredTo: null, attempts: 0 } as const
       return { ...message, ...place, ...fine, ...this.trouble }
@@ -287,7 +288,10 @@ export class FakeFacade implements Facade {
         lanes: { 0: 4, 3: 5 },
         oldestAt: 0,
         dead: 6,
-        ...{ retrying: 4, lastFailure: { target: 'the handler', at: 0, error: 'Error: no' } },
+        ...{
+          retrying: 4,
+          lastFailure: { id: '0'.repeat(26), target: 'the handler', at: 0, error: 'Error: no' },
+        },
         outage: { target: 'the handler', since: 0, why: 'refused', nextProbeAt: 1000 },
       },
       { ...life, name: 'messages-2', role: 'messages', state: 'starting' },

@@ -111,7 +111,8 @@ export class Reader {
           await wait?.beforeText?.()
           text ??= (await this.#logging.get(id))?.text
           if (text === undefined) return undefined
-          return { id, text, ...found, deliveredTo: found.state === 'delivered' ? holder.name : null }
+          const deliveredTo = found.state === 'delivered' ? holder.name : null
+          return { id, text, ...found, deliveredTo, heldBy: holder.name }
         }
       } catch (error) {
         // The lane may be moving to another holder: retry, within the caller's wait or a short one.

@@ -45,8 +45,8 @@ export interface ConsumerOptions {
   retentionMs: number
   /** Called with messages that are new in the lane's list, ascending. */
   onDelivered: (lane: number, delivered: readonly Delivered[]) => Promise<void>
-  /** Called with the error of an attempt that failed, or met an outage. */
-  onFailed: (error: string) => void
+  /** Called with the message and the error of an attempt that failed, or met an outage. */
+  onFailed: (id: string, error: string) => void
   /** Called with messages that are delivered or dead now. */
   onSettled: (ids: readonly string[]) => void
   /** Called with messages that are dead letters now. */
@@ -194,7 +194,7 @@ export class Consumer {
     if (run.as === 'done') pass.succeeded()
     if (run.as !== 'failed') return { id, as: run.as }
     const { error, isOutage, retry } = run
-    onFailed(error)
+    onFailed(id, error)
     if (isOutage && retry !== false) {
       const delayMs = pass.metOutage(error, retry?.afterMs)
       if (delayMs !== undefined) {

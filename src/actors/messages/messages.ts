@@ -411,8 +411,8 @@ export class MessagesActor extends Actor implements Messages {
       ...{ retentionMs: this.#retentionMs, policy: this.#policy },
       onDelivered: (from, delivered) => this.#addToStore(from, delivered),
       onSettled: (ids) => this.#longPolls.end(ids),
-      onFailed: (error) => {
-        this.#lastFailure = { target: this.#runner?.target ?? '', at: clock.now(), error }
+      onFailed: (id, error) => {
+        this.#lastFailure = { id, target: this.#runner?.target ?? '', at: clock.now(), error }
       },
       onDead: (from, ids) => void this.#keepDead(from, ids),
       onLost: () => void this.#dropLanes([lane]),

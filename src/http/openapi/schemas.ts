@@ -66,7 +66,11 @@ export const FoundMessage = named(
     state: z.enum(['queued', 'delivered', 'dead']),
     deliveredTo: z.string().nullable(),
     deliveredAt: instant.nullable(),
+    heldBy: z
+      .string()
+      .meta({ description: 'The messages actor that holds its lane: it makes the attempts.' }),
     attempts: count,
+    firstError: z.string().nullable(),
     lastError: z.string().nullable(),
     nextAttemptAt: instant.nullable(),
     outage: Outage.nullable(),
@@ -200,7 +204,10 @@ export const Actor = named(
     retrying: count.optional(),
     dead: count.optional(),
     outage: Outage.nullable().optional(),
-    lastFailure: z.strictObject({ target: z.string(), at: instant, error: z.string() }).nullable().optional(),
+    lastFailure: z
+      .strictObject({ id: Id, target: z.string(), at: instant, error: z.string() })
+      .nullable()
+      .optional(),
   }),
 )
 

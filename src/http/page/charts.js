@@ -92,6 +92,11 @@ export function charts() {
   }
 }
 
+/** @param {import('uplot')} of @param {number} series */
+function isAlone(of, series) {
+  return [...(of.data[series] ?? [])].filter((value) => value != null).length === 1
+}
+
 /** @param {(typeof CHARTS)[number]} chart */
 function plotOf({ name, format, series }) {
   const values = series.map(() => h('b', {}, '–'))
@@ -120,7 +125,8 @@ function plotOf({ name, format, series }) {
           ...series.map((one) => ({
             stroke: color(one.color),
             width: 1.5,
-            points: { show: false },
+            // One value alone is no line.
+            points: { show: isAlone },
             spanGaps: true,
           })),
         ],

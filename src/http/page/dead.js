@@ -1,7 +1,7 @@
 /** The dead letters: their groups, and each of them; replay and purge. */
 import { askDead, mayAct } from './actions.js'
 import { call } from './api.js'
-import { button, count, counted, fill, h, instant, keep, put, table } from './dom.js'
+import { address, button, count, counted, fill, h, instant, keep, put, table } from './dom.js'
 import { live } from './live.js'
 import { firstLine, visible } from './text.js'
 
@@ -11,8 +11,8 @@ const AGAIN_MS = 3000
 
 /** @typedef {{ group: string, reason: string, error: string, count: number, example: string, oldestAt: string, newestAt: string }} Group */
 
-/** The view. */
-export function deadView() {
+/** The view. @param {URLSearchParams} query What it shows: the letters `after` an id. */
+export function deadView(query) {
   const groupRows = h('tbody', {})
   const rows = h('tbody', {})
   const sum = h('p', { class: 'note' }, 'Counting…')
@@ -23,10 +23,20 @@ export function deadView() {
   const ofChosen = h('div', { class: 'bar' })
   const first = button('Back to the oldest', () => readLetters(null))
   const newer = button('Newer', () => readLetters(next))
+  const turns = h('div', { class: 'buttons', hidden: true }, first, newer)
+  const whole = h('input', { type: 'checkbox', 'aria-label': 'Choose all that are shown' })
+  whole.addEventListener('change', () => {
+    chosen.clear()
+    if (whole.checked) for (const id of shownIds) chosen.add(id)
+    for (const box of rows.querySelectorAll('input')) box.checked = whole.checked
+    showChosen()
+  })
+  /** @type {string[]} */
+  let shownIds = []
   /** @type {string | null} */
   let next = null
   /** @type {string | null} */
-  let after = null
+  let after = query.get('after')
   let readDead = -1
   let readAt = 0
   const ending = new AbortController()
@@ -88,9 +98,10 @@ export function deadView() {
       const query = from === null ? '' : `&after=${from}`
       const page = await call({ method: 'GET', path: `dead?limit=${ROWS}${query}` }, signal)
       after = from
+      address('dead', { after })
       next = page.next === null ? null : (page.items.at(-1)?.id ?? null)
-      for (const id of chosen)
-        if (!page.items.some((/** @type {any} */ item) => item.id === id)) chosen.delete(id)
+      shownIds = page.items.map((/** @type {any} */ { id }) => id)
+      for (const id of chosen) if (!shownIds.includes(id)) chosen.delete(id)
       keep(
         rows,
         page.items,
@@ -99,6 +110,7 @@ export function deadView() {
       )
       first.disabled = after === null
       newer.disabled = next === null
+      turns.hidden = first.disabled && newer.disabled
       put(note, page.items.length === 0 ? 'Messages that fail for good come here, and wait for you.' : '')
       showChosen()
     } catch (error) {
@@ -108,6 +120,8 @@ export function deadView() {
 
   const showChosen = () => {
     const ids = [...chosen]
+    whole.checked = ids.length > 0 && ids.length === shownIds.length
+    whole.indeterminate = ids.length > 0 && !whole.checked
     const which = {
       ids,
       many: ids.length,
@@ -132,14 +146,7 @@ export function deadView() {
   showChosen()
   again()
   const groupHeads = ['Count', 'Reason', 'Error', 'First', 'Last', ...(mayAct() ? [hiddenHead('Do')] : [])]
-  const heads = [
-    ...(mayAct() ? [hiddenHead('Choose')] : []),
-    'Dead since',
-    'Id',
-    'Attempts',
-    'Reason',
-    'Last error',
-  ]
+  const heads = [...(mayAct() ? [whole] : []), 'Dead since', 'Id', 'Attempts', 'Reason', 'Last error']
   return {
     title: 'Dead letters',
     nodes: [
@@ -149,7 +156,7 @@ export function deadView() {
       ofChosen,
       table('Dead letters', heads, rows),
       note,
-      h('div', { class: 'buttons' }, first, newer),
+      turns,
     ],
     update() {
       const dead = live.stats?.dead ?? -1

@@ -80,6 +80,7 @@ const NUMBERS = new Set([
   'Restarts',
   'Mailbox',
   'Handled',
+  'Took',
   'Waiting',
   'Oldest',
   'Dead',
@@ -101,6 +102,13 @@ export function table(name, heads, ...bodies) {
     { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 },
     h('table', {}, h('thead', {}, h('tr', {}, ...head)), ...bodies),
   )
+}
+
+/** Keeps in the address what a view shows, so that a link and the way back lead there. @param {string} view @param {Record<string, string | null>} query */
+export function address(view, query) {
+  const given = Object.entries(query).filter(([, value]) => value)
+  const words = new URLSearchParams(/** @type {[string, string][]} */ (given))
+  history.replaceState(null, '', `#/${view}${given.length > 0 ? `?${words}` : ''}`)
 }
 
 /** An instant, shown in this machine's time. @param {string | number} at */

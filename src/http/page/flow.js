@@ -1,18 +1,20 @@
 /** The way of a message through the system, every actor, and the last 15 minutes. */
 import { askRestart, askScale, mayAct } from './actions.js'
 import { charts as chartsOf } from './charts.js'
-import { button, bytes, count, duration, h, keep, put, rate, table } from './dom.js'
+import { button, bytes, count, counted, duration, h, keep, put, rate, table } from './dom.js'
 import { live, quantileOf, rateOf } from './live.js'
 
 /** @typedef {import('../../runtime/stats.ts').Stats} Stats */
 /** @typedef {import('../../runtime/stats.ts').ActorStats} ActorStats */
 
+/** As the figures name a handler; everything else is a URL. */
+const HANDLER = 'the handler'
 const ROLES = /** @type {const} */ (['facade', 'logging', 'messages'])
 
 /**
  * The stages, in order. `arrow`: what comes in per second. `figure` with its `unit` is what counts most there.
  *
- * @type {{ name: string, arrow?: (stats: Stats) => number, figure: (stats: Stats) => [string, string], notes: (stats: Stats) => string[], state?: (stats: Stats) => string }[]}
+ * @type {{ name: string, nameNow?: (stats: Stats) => string, arrow?: (stats: Stats) => number, figure: (stats: Stats) => [string, string], notes: (stats: Stats) => string[], state?: (stats: Stats) => string }[]}
  */
 const STAGES = [
   {
@@ -44,8 +46,9 @@ const STAGES = [
     name: 'Lanes',
     arrow: ({ accepted }) => accepted,
     figure: ({ waiting }) => [count(waiting), 'waiting'],
-    notes: ({ waiting, oldestWaitingSeconds }) => [
+    notes: ({ waiting, oldestWaitingSeconds, retrying }) => [
       waiting === 0 ? 'nothing waits' : `oldest ${duration(oldestWaitingSeconds)}`,
+      retrying === 0 ? '' : `${count(retrying)} to be retried`,
     ],
     state: ({ paused, oldestWaitingSeconds }) => (paused || oldestWaitingSeconds > 60 ? 'warn' : ''),
   },
@@ -62,12 +65,18 @@ const STAGES = [
   },
   {
     name: 'Handler or URL',
+    nameNow: ({ targets: [target] }) =>
+      target === undefined ? 'Delivered' : target === HANDLER ? 'Handler' : 'URL',
     arrow: ({ attempts }) => attempts,
     figure: ({ delivered }) => [count(delivered), 'delivered'],
-    notes: ({ dead, attempts, outages }) => [
-      outages.length > 0 ? 'away' : attempts === 0 ? 'no calls: stored only' : `${count(attempts)} calls`,
-      `${count(dead)} dead`,
-    ],
+    notes: ({ dead, attempts, outages, targets }) =>
+      [
+        targets.length === 0
+          ? 'stored only: no handler, no URL'
+          : targets.map((target) => URL.parse(target)?.host ?? '').join(' '),
+        outages.length > 0 ? 'away' : targets.length > 0 ? counted(attempts, 'attempt') : '',
+        `${count(dead)} dead`,
+      ].filter((note) => note !== ''),
     state: ({ outages }) => (outages.length > 0 ? 'bad' : ''),
   },
 ]
@@ -99,7 +108,18 @@ function stateOf(role, stats) {
 export function flowView() {
   const stages = STAGES.map((stage) => stageOf(stage))
   const bodies = ROLES.map((role) => h('tbody', { 'data-role': role }))
-  const heads = ['Actor', 'State', 'PID', 'Restarts', 'Mailbox', 'Handled', 'Waiting', 'Oldest', 'Dead']
+  const heads = [
+    'Actor',
+    'State',
+    'PID',
+    'Restarts',
+    'Mailbox',
+    'Handled',
+    'Took',
+    'Waiting',
+    'Oldest',
+    'Dead',
+  ]
   const charts = chartsOf()
   return {
     title: 'Flow',
@@ -135,7 +155,8 @@ function countOf(role) {
 }
 
 /** @param {(typeof STAGES)[number]} stage */
-function stageOf({ name, arrow, figure, notes, state }) {
+function stageOf({ name, nameNow, arrow, figure, notes, state }) {
+  const title = h('h2', {}, name)
   const into = h('span', { class: 'arrow' })
   const value = h('strong', {}, '–')
   const unit = h('span', { class: 'unit' })
@@ -144,13 +165,14 @@ function stageOf({ name, arrow, figure, notes, state }) {
     'li',
     {},
     arrow && into,
-    h('div', { class: 'stage' }, h('h2', {}, name), h('p', { class: 'figure' }, value, unit), ...lines),
+    h('div', { class: 'stage' }, title, h('p', { class: 'figure' }, value, unit), ...lines),
   )
   return {
     node,
     /** @param {Stats} stats */
     update(stats) {
       const [much, of] = figure(stats)
+      if (nameNow) put(title, nameNow(stats))
       put(value, much)
       put(unit, of)
       const said = notes(stats)
@@ -165,7 +187,7 @@ function stageOf({ name, arrow, figure, notes, state }) {
 
 /** @param {ActorStats} actor */
 function rowOf({ name, role }) {
-  const cells = [...Array(8)].map(() => h('td', { class: 'number' }))
+  const cells = [...Array(9)].map(() => h('td', { class: 'number' }))
   const [state, ...numbers] = cells
   state?.setAttribute('class', 'state')
   return {
@@ -176,13 +198,18 @@ function rowOf({ name, role }) {
         put(state, is)
         state.dataset['state'] = is
       }
-      const handled = rateOf(({ actors }) => actors.find((actor) => actor.name === name)?.handled)
+      /** @param {Stats} stats */
+      const own = ({ actors }) => actors.find((actor) => actor.name === name)
+      const handled = rateOf((stats) => own(stats)?.handled)
+      const calls = rateOf((stats) => own(stats)?.took?.count ?? 0)
+      const seconds = rateOf((stats) => own(stats)?.took?.sumSeconds ?? 0)
       const isMessages = role === 'messages'
       const texts = [
         pid === 0 ? '–' : String(pid),
         count(restarts),
         `${count(mailbox.depth)}${mailbox.refused > 0 ? ` (${count(mailbox.refused)} refused)` : ''}`,
         rate(handled),
+        calls && seconds !== undefined ? duration(seconds / calls) : '–',
         isMessages ? count(waiting ?? 0) : '',
         isMessages ? duration(oldestWaitingSeconds) : '',
         isMessages ? count(dead ?? 0) : '',

@@ -11,6 +11,8 @@ import { shownText, visible } from './text.js'
  */
 
 const DISK_LEFT = 0.1
+/** Who waits for longer than this is worth a sentence. */
+const LONG_S = 60
 const SHOWN_COUNT = 5
 const FINE = 'Messages are taken and delivered.'
 
@@ -27,7 +29,7 @@ function findings() {
     })
     return found
   }
-  const { missing = [], degraded = [], damaged = [], warnings = [] } = ready ?? {}
+  const { missing = [], degraded = [], damaged = [], restoring = [], warnings = [] } = ready ?? {}
   for (const what of missing) {
     const isDraining = what.endsWith('is draining')
     found.push({
@@ -45,11 +47,22 @@ function findings() {
       next: 'Mailroom goes on without it. Restore it from a backup, or redrive, as docs/operations.md says.',
     })
   }
-  for (const { target, since, why } of stats?.outages ?? []) {
+  for (const what of restoring) {
+    found.push({
+      level: 'warn',
+      what: `Being put back, ${what.replace(/: .*/, '')}.`,
+      detail: `${what.replace(/^.*?: /, '')}.`,
+      next: 'Posts are taken. Reads may lack messages until it is done.',
+    })
+  }
+  for (const { target, since, why, nextProbeAt } of stats?.outages ?? []) {
+    const now = stats?.at ?? 0
+    const probe =
+      nextProbeAt === null ? 'after the pause' : `in ${duration(Math.max(0, nextProbeAt - now) / 1000)}`
     found.push({
       level: 'bad',
-      what: `${target} is away since ${clock(since)}.`,
-      detail: `For ${duration(Math.max(0, (stats?.at ?? 0) - since) / 1000)}; ${counted(stats?.waiting ?? 0, 'message')} wait. Last error: ${why.replace(/\.$/, '')}.`,
+      what: `${capitalized(target)} is away since ${clock(since)}.`,
+      detail: `For ${duration(Math.max(0, now - since) / 1000)}; ${waiting(stats?.waiting ?? 0)}. Last error: ${why.replace(/\.$/, '')}. Next probe ${probe}.`,
       next: 'Bring it back. What waits uses up no attempt, and follows by itself.',
     })
   }
@@ -57,9 +70,23 @@ function findings() {
     found.push({
       level: 'warn',
       what: 'Delivery is paused.',
-      detail: `${counted(stats.waiting, 'message')} wait.`,
+      detail: `${capitalized(waiting(stats.waiting))}.`,
       next: 'Posts are taken all the while.',
       ...(mayAct() && { action: () => button('Resume…', () => askPause(false)) }),
+    })
+  }
+  if (stats && stats.oldestWaitingSeconds > LONG_S && !stats.paused && stats.outages.length === 0) {
+    const { lastFailure, retrying, oldestWaitingSeconds } = stats
+    found.push({
+      level: 'warn',
+      what: 'Messages have waited for longer than a minute.',
+      detail: `The oldest for ${duration(oldestWaitingSeconds)}; ${retrying === 0 ? 'none of them has failed' : `${counted(retrying, 'message')} failed and will be tried again`}.${lastFailure ? ` Last error, on ${lastFailure.actor}: ${lastFailure.error.replace(/\.$/, '')}.` : ''}`,
+      next: lastFailure
+        ? 'Mend the cause; see'
+        : 'Look below which actor is slow or not ready; more messages actors may help.',
+      ...(lastFailure && {
+        action: () => h('a', { href: `#/messages/${lastFailure.id}` }, 'the message that failed last.'),
+      }),
     })
   }
   for (const { node, freeBytes, dataBytes } of stats?.disks ?? []) {
@@ -92,6 +119,16 @@ function findings() {
   return found
 }
 
+/** @param {number} many */
+function waiting(many) {
+  return many === 1 ? '1 message waits' : `${counted(many, 'message')} wait`
+}
+
+/** @param {string} text */
+function capitalized(text) {
+  return text.replace(/^[a-z](?!\w*:\/)/, (letter) => letter.toUpperCase())
+}
+
 let shown = ''
 
 /** Shows it. The buttons stay while only details change. */
@@ -103,7 +140,6 @@ export function showHealth() {
   if (now !== shown) {
     shown = now
     place.className = all.some(({ level }) => level === 'bad') ? 'bad' : all.length > 0 ? 'warn' : 'good'
-    document.title = all.length > 0 ? '! Mailroom' : 'Mailroom'
     const isFine = all.length === 0 && live.stats !== undefined
     const worst = all
       .slice(0, SHOWN_COUNT)

@@ -3,7 +3,7 @@ import { call, session, sleep, urlOf } from './api.js'
 
 /** @typedef {import('../../runtime/stats.ts').Stats} Stats */
 /** @typedef {import('../../runtime/stats.ts').Distribution} Distribution */
-/** @typedef {{ missing: string[], degraded?: string[], damaged?: string[], warnings?: string[] }} Ready */
+/** @typedef {{ missing: string[], degraded?: string[], damaged?: string[], restoring?: string[], warnings?: string[] }} Ready */
 
 /** A rate is that of the last seconds, so many. */
 const WINDOW = 5

@@ -1,6 +1,6 @@
 /** The log, newest first: a page of it at a time, however long it is. */
 import { call } from './api.js'
-import { button, bytes, clock, fill, h, instant, keep, put, table } from './dom.js'
+import { address, button, bytes, clock, fill, h, instant, keep, put, table } from './dom.js'
 import { live } from './live.js'
 import { firstLine, idAt, visible } from './text.js'
 
@@ -8,12 +8,16 @@ const ROWS = 50
 /** Characters of each message that are read. */
 const PREVIEW = 200
 
-/** The view. */
-export function logView() {
-  const source = h('input', { name: 'source', autocomplete: 'off', placeholder: 'any', spellcheck: 'false' })
-  const contains = h('input', { name: 'contains', type: 'search', autocomplete: 'off', spellcheck: 'false' })
-  const until = h('input', { name: 'until', type: 'datetime-local', step: 1 })
-  const follow = h('input', { type: 'checkbox', checked: true })
+/** The view. @param {URLSearchParams} query What it shows: `contains`, `source`, `until`, `before`. */
+export function logView(query) {
+  const from = query.get('before')
+  const plain = { autocomplete: 'off', spellcheck: 'false' }
+  /** @param {string} name @param {Record<string, any>} props */
+  const input = (name, props) => h('input', { name, value: query.get(name), ...props })
+  const source = input('source', { ...plain, placeholder: 'any' })
+  const contains = input('contains', { ...plain, type: 'search' })
+  const until = input('until', { type: 'datetime-local', step: 1 })
+  const follow = h('input', { type: 'checkbox', checked: from === null && until.value === '' })
   const rows = h('tbody', {})
   const note = h('p', { class: 'note', role: 'status' })
   const newer = button('Newer', () => go(back.pop() ?? null))
@@ -21,6 +25,7 @@ export function logView() {
     back.push(before)
     void go(next)
   })
+  const turns = h('div', { class: 'buttons', hidden: true }, newer, older)
   /** Where the page begins, and those before it began; null: at the newest. @type {string | null} */
   let before = null
   /** @type {(string | null)[]} */
@@ -40,12 +45,18 @@ export function logView() {
     return `log?${query}`
   }
 
+  const remember = () =>
+    address('log', { contains: contains.value, source: source.value.trim(), until: until.value, before })
+
   /** Reads the page that begins before an id. A search goes on until the page is full. @param {string | null} from */
   const go = async (from, isFollowing = false) => {
     ending.abort()
     ending = new AbortController()
     const { signal } = ending
-    if (!isFollowing) before = from
+    if (!isFollowing) {
+      before = from
+      remember()
+    }
     isReading = true
     /** @type {any[]} */
     const items = []
@@ -82,6 +93,7 @@ export function logView() {
     if (last !== undefined) next = last
     newer.disabled = before === null && back.length === 0
     older.disabled = next === null
+    turns.hidden = newer.disabled && older.disabled
   }
 
   const emptyNote = () =>
@@ -113,15 +125,11 @@ export function logView() {
     until.value = ''
     again()
   })
-  void go(null)
+  if (from === null) again()
+  else void go(from)
   return {
     title: 'Log',
-    nodes: [
-      form,
-      table('The log', ['Stored', 'Id', 'Source', 'Text', 'Size'], rows),
-      note,
-      h('div', { class: 'buttons' }, newer, older),
-    ],
+    nodes: [form, table('The log', ['Stored', 'Id', 'Source', 'Text', 'Size'], rows), note, turns],
     update() {
       const accepted = live.stats?.accepted ?? -1
       if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted)

@@ -34,17 +34,26 @@ function show() {
   view?.close()
   view = undefined
   document.querySelector('dialog')?.close()
-  const id = idIn(/^#\/messages\/(.*)$/.exec(location.hash)?.[1] ?? '')
-  const known = VIEWS.find(({ hash }) => hash === location.hash) ?? VIEWS[0]
-  const made = id !== undefined ? messageView(id) : /** @type {(typeof VIEWS)[number]} */ (known).make()
+  const [hash, query] = location.hash.split('?', 2)
+  const id = idIn(/^#\/messages\/(.*)$/.exec(hash ?? '')?.[1] ?? '')
+  const known = VIEWS.find((one) => one.hash === hash) ?? VIEWS[0]
+  const { make } = /** @type {(typeof VIEWS)[number]} */ (known)
+  const made = id !== undefined ? messageView(id) : make(new URLSearchParams(query))
   view = made
   const title = h('h1', { tabindex: -1 }, made.title)
   fill(main, title, ...made.nodes)
+  retitle()
   for (const link of byId('nav').querySelectorAll('a')) {
     if (id === undefined && link.hash === known?.hash) link.setAttribute('aria-current', 'page')
     else link.removeAttribute('aria-current')
   }
   made.update()
+}
+
+/** The tab's name: the view, and whether something is wrong. */
+function retitle() {
+  const isWrong = /bad|warn/.test(byId('health').className)
+  document.title = `${isWrong ? '! ' : ''}${view?.title ?? 'Sign in'} · Mailroom`
 }
 
 /** What the role may do, as a page of its own: each is a call. @returns {View} */
@@ -159,13 +168,14 @@ async function begin() {
     )
   }
   const links = VIEWS.filter(({ name }) => name !== 'Actions' || mayAct()).map(({ hash, name }) =>
-    h('a', { href: hash }, name, name === 'Dead letters' && deadCount),
+    h('a', { href: hash }, name, ...(name === 'Dead letters' ? [' ', deadCount] : [])),
   )
   fill(byId('nav'), ...links)
   if (!isListening) {
     isListening = true
     onLive(() => {
       showHealth()
+      retitle()
       const dead = live.stats?.dead ?? 0
       put(deadCount, count(dead))
       deadCount.hidden = dead === 0
@@ -249,16 +259,13 @@ const theme = localStorage.getItem('theme')
 if (theme !== null) document.documentElement.dataset['theme'] = theme
 find.addEventListener('submit', (event) => {
   event.preventDefault()
-  const id = idIn(what.value)
-  what.setCustomValidity(id === undefined ? 'There is no message id in it: 26 letters and digits.' : '')
-  if (id === undefined) {
-    what.reportValidity()
-    return
-  }
+  const text = what.value.trim()
+  const id = idIn(text)
+  if (text === '') return
   what.value = ''
-  location.hash = `#/messages/${id}`
+  // What has no id in it may be a part of a text.
+  location.hash = id === undefined ? `#/log?${new URLSearchParams({ contains: text })}` : `#/messages/${id}`
 })
-what.addEventListener('input', () => what.setCustomValidity(''))
 addEventListener('hashchange', () => {
   if (session.role !== 'read' && session.role !== 'all') return
   show()

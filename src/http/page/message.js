@@ -1,7 +1,7 @@
 /** One message's life: when it was stored, what became of it, its headers and its body. */
 import { askDead, askRedeliver, mayAct, tell } from './actions.js'
 import { call, curlOf } from './api.js'
-import { button, bytes, counted, duration, fill, h, instant } from './dom.js'
+import { button, bytes, count, counted, duration, fill, h, instant, put } from './dom.js'
 import { laidOut, visible } from './text.js'
 
 /** While it is queued it is read again so often; a large one less. */
@@ -55,14 +55,17 @@ export function messageView(id) {
       fill(body, bodyOf(message))
       hasBody = true
     }
-    fill(acts, ...buttonsOf(message, read))
+    fill(acts, ...buttonsOf(message, letter, read))
   }
 
   void read()
   return {
     title: 'Message',
     nodes: [h('p', { class: 'id' }, id), life, acts, head, body],
-    update() {},
+    update() {
+      for (const age of life.querySelectorAll('[data-since]'))
+        put(age, ageOf(age.getAttribute('data-since') ?? ''))
+    },
     close() {
       ending.abort()
       clearTimeout(timer)
@@ -71,16 +74,17 @@ export function messageView(id) {
   }
 }
 
-/** A dead letter has the first error, too. @param {string} id @param {AbortSignal} signal */
+/** Why it is dead, and since when; undefined when it was purged. @param {string} id @param {AbortSignal} signal */
 async function letterOf(id, signal) {
-  return call({ method: 'GET', path: `dead/${id}` }, signal).catch(() => undefined)
+  return call({ method: 'GET', path: `dead/${id}` }, signal).catch((error) => {
+    if (error.code !== 'MR_NOT_FOUND') throw error
+  })
 }
 
 /** @param {any} message @param {any} letter */
-function stepsOf(
-  { at, source, state, attempts, lastError, nextAttemptAt, outage, deliveredAt, deliveredTo },
-  letter,
-) {
+function stepsOf(message, letter) {
+  const { at, source, state, attempts, firstError, lastError, heldBy } = message
+  const { nextAttemptAt, outage, paused, deliveredAt, deliveredTo } = message
   const steps = [
     step(
       'good',
@@ -88,23 +92,28 @@ function stepsOf(
       [source === undefined ? 'Posted to /messages' : `From the source ${source}`],
     ),
   ]
-  if (attempts > 0 && (lastError !== null || state !== 'delivered')) {
+  const isRunning = state === 'queued' && attempts > 0 && nextAttemptAt === null && outage === null && !paused
+  const failed = isRunning ? attempts - 1 : attempts
+  if (lastError !== null) {
     const errors = [
-      letter?.firstError &&
-        letter.firstError !== lastError && ['First error: ', ...visible(letter.firstError)],
-      lastError !== null && ['Last error: ', ...visible(lastError)],
+      firstError !== lastError && ['First error: ', ...visible(firstError)],
+      ['Last error: ', ...visible(lastError)],
     ]
-    steps.push(step('warn', [counted(attempts, 'attempt')], ...errors))
+    const title = failed > 0 ? [counted(failed, 'attempt'), ' failed'] : ['No attempt is used up']
+    steps.push(step('warn', title, ...errors))
   }
   if (state === 'queued') {
-    const since = duration(Math.max(0, Date.now() - Date.parse(at)) / 1000)
-    const why =
-      outage !== null
-        ? [`${outage.target} is away since `, instant(outage.since), ': ', ...visible(outage.why)]
-        : nextAttemptAt !== null
-          ? ['Next attempt ', instant(nextAttemptAt)]
-          : ['It is next, unless delivery is paused or its lane has no holder.']
-    steps.push(step('now', [`Waits, ${since} old`], why))
+    const why = isRunning
+      ? [`Attempt ${count(attempts)} is under way, or the next thing ${heldBy} does.`]
+      : paused
+        ? ['Delivery is paused. It goes on when delivery is resumed.']
+        : outage !== null
+          ? [`${outage.target} is away since `, instant(outage.since), ': ', ...visible(outage.why)]
+          : nextAttemptAt !== null
+            ? ['Next attempt ', instant(nextAttemptAt), `, by ${heldBy}`]
+            : [`It is next: ${heldBy} has its lane.`]
+    const probe = outage?.nextProbeAt && !paused && ['Next probe ', instant(outage.nextProbeAt)]
+    steps.push(step('now', ['Waits, ', h('span', { 'data-since': at }, ageOf(at)), ' old'], why, probe))
   }
   if (state === 'delivered') {
     const took = duration((Date.parse(deliveredAt) - Date.parse(at)) / 1000)
@@ -118,14 +127,18 @@ function stepsOf(
     )
   }
   if (state === 'dead') {
-    const reason = letter === undefined ? [] : [...visible(letter.reason)]
-    steps.push(
-      step('bad', ['Dead ', letter && instant(letter.deadAt)], reason, [
-        'Replay it when the cause is mended.',
-      ]),
-    )
+    const reason = letter && [...visible(letter.reason), `, on ${heldBy}`]
+    const next = letter
+      ? 'Replay it when the cause is mended.'
+      : 'It was purged: its text is in the log only.'
+    steps.push(step('bad', ['Dead ', letter && instant(letter.deadAt)], reason, [next]))
   }
   return steps
+}
+
+/** @param {string} at */
+function ageOf(at) {
+  return duration(Math.max(0, Date.now() - Date.parse(at)) / 1000)
 }
 
 /** @param {string} state @param {import('./dom.js').Child[]} title @param {...(import('./dom.js').Child[] | false | undefined)} lines */
@@ -134,24 +147,20 @@ function step(state, title, ...lines) {
   return h('li', { class: state }, h('h2', {}, ...title), ...said)
 }
 
-/** @param {any} message @param {() => void} again */
-function buttonsOf(message, again) {
+/** @param {any} message @param {any} letter @param {() => void} again */
+function buttonsOf(message, letter, again) {
   const { id, state } = message
-  const ofState = mayAct()
-    ? {
-        queued: [],
-        delivered: [button('Deliver again…', () => askRedeliver(id))],
-        dead: [
-          button('Replay…', () => askDead('replay', { ids: [id], many: 1, what: 'this dead letter' }, again)),
-          button('Purge…', () => askDead('purge', { ids: [id], many: 1, what: 'this dead letter' }, again)),
-        ],
-      }[/** @type {'queued' | 'delivered' | 'dead'} */ (state)]
-    : []
+  const which = { ids: [id], many: 1, what: 'this dead letter' }
+  const ofState = [
+    state === 'delivered' && button('Deliver again…', () => askRedeliver(id)),
+    letter && button('Replay…', () => askDead('replay', which, again)),
+    letter && button('Purge…', () => askDead('purge', which, again)),
+  ]
   return [
     button('Copy as curl', () => copy('curl line', asCurl(message))),
     button('Copy JSON', () => copy('JSON', JSON.stringify(message, null, 2))),
     button('Copy body', () => copy('body', bodyText(message))),
-    ...ofState,
+    ...(mayAct() ? ofState : []),
   ]
 }
 

@@ -3,10 +3,16 @@ import type { Found } from '../../actors/protocol.ts'
 import type { Outage } from '../../runtime/cluster/directory.ts'
 
 /** The state of a message, in the order of `GET /messages/{id}`. */
-export function placeJson({ state, deliveredTo, attempts, lastError, ...found }: Omit<Found, 'id' | 'text'>) {
+export function placeJson({ state, deliveredTo, heldBy, attempts, ...found }: Omit<Found, 'id' | 'text'>) {
+  const { firstError, lastError } = found
   return {
-    ...{ state, deliveredTo, deliveredAt: isoOrNull(found.deliveredAt), attempts },
-    ...{ lastError, nextAttemptAt: isoOrNull(found.nextAttemptAt), outage: outageJson(found.outage) },
+    ...{ state, deliveredTo, deliveredAt: isoOrNull(found.deliveredAt), heldBy, attempts },
+    ...{
+      firstError,
+      lastError,
+      nextAttemptAt: isoOrNull(found.nextAttemptAt),
+      outage: outageJson(found.outage),
+    },
     ...(found.paused && { paused: true }),
   }
 }

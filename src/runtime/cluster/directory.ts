@@ -29,6 +29,8 @@ export interface Outage {
 
 /** The last attempt to deliver that failed, or met an outage, of one process. */
 export interface Failure {
+  /** The message. */
+  id: string
   /** As `Outage.target`. */
   target: string
   /** ms since 1970 */

@@ -32,6 +32,13 @@ interface Process {
   role: Role
 }
 
+/** What an actor of a role waits for, and how long that takes: what is slow is found by it. */
+const TOOK = {
+  facade: 'mailroom_accept_duration_seconds',
+  logging: 'mailroom_log_commit_duration_seconds',
+  messages: 'mailroom_handler_duration_seconds',
+} as const satisfies Record<Role, MetricName>
+
 /** What it needs of its node. */
 export interface NodeFiguresOptions {
   node: string
@@ -157,7 +164,13 @@ export class NodeFigures {
       accept: distributionOf('mailroom_accept_duration_seconds', all),
       delivery: distributionOf('mailroom_delivery_latency_seconds', all),
     }
-    return { totals, disk: this.#disk ?? null }
+    const took = Object.fromEntries(
+      [...this.#processes].flatMap(([{ name, role }, { families }]) => {
+        const { count, sumSeconds } = distributionOf(TOOK[role], families)
+        return count === 0 ? [] : [[name, { count, sumSeconds }]]
+      }),
+    )
+    return { totals, disk: this.#disk ?? null, target: this.#options.target, took }
   }
 
   #snapshots(): Family[][] {

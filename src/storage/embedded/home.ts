@@ -310,8 +310,8 @@ export class Home {
   find(id: string): Whereabouts | undefined {
     const [run] = this.#runs('id <= ? ORDER BY id DESC LIMIT 1', id)
     if (run !== undefined && isInRun(run, id)) return deliveredAt(run)
-    const dead = this.#one('SELECT starts AS attempts, lastError FROM dead WHERE id = ?', id)
-    if (dead !== undefined) return deadAfter(dead as unknown as Pick<Dead, 'attempts' | 'lastError'>)
+    const dead = this.#one('SELECT starts AS attempts, firstError, lastError FROM dead WHERE id = ?', id)
+    if (dead !== undefined) return deadAfter(dead as unknown as Dead)
     const known = this.#attempts(id)
     return known && queuedAt(this.dueNow(), this.#clock.now(), known)
   }

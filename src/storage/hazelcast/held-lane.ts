@@ -132,7 +132,7 @@ export class HeldLane {
     const { list, lone, dead } = this.#state
     const found = (await list.find([id])).get(id)
     if (found !== undefined) return deliveredAt(found)
-    if (dead.has(id)) return deadAfter((await dead.get(id)) ?? { attempts: 0, lastError: '' })
+    if (dead.has(id)) return deadAfter((await dead.get(id)) ?? { attempts: 0, firstError: '', lastError: '' })
     return queuedAt(lone.dueIn(0), this.#clock.now(), lone.get(id))
   }
 

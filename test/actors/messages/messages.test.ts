@@ -310,7 +310,8 @@ test('find answers where a message is, and waits until it is delivered or dead',
   const { actor } = await bench.boot(1, { handler })
   await bench.live(1)
   const [good] = await bench.add(0, 'good')
-  const fine = { lastError: null, nextAttemptAt: null, outage: null, paused: false }
+  const errors = { firstError: null, lastError: null }
+  const fine = { ...errors, nextAttemptAt: null, outage: null, paused: false }
   assert.deepEqual(await actor.find(0, good!, 0), {
     state: 'queued',
     attempts: 1,
@@ -330,7 +331,7 @@ test('find answers where a message is, and waits until it is delivered or dead',
   await bench.clock.advance(20_000)
   assert.deepEqual(await dead, {
     ...{ state: 'dead', attempts: 5, deliveredAt: null, ...fine },
-    lastError: 'Error: no',
+    ...{ firstError: 'Error: no', lastError: 'Error: no' },
   })
   await assert.rejects(actor.find(9, good!, 0))
 })

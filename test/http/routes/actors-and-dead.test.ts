@@ -30,7 +30,12 @@ const ACTORS: object[] = [
       ...{ target: 'the handler', since: '1970-01-01T00:00:00.000Z', why: 'refused' },
       nextProbeAt: '1970-01-01T00:00:01.000Z',
     },
-    lastFailure: { target: 'the handler', at: '1970-01-01T00:00:00.000Z', error: 'Error: no' },
+    lastFailure: {
+      id: '0'.repeat(26),
+      target: 'the handler',
+      at: '1970-01-01T00:00:00.000Z',
+      error: 'Error: no',
+    },
   },
   {
     ...{

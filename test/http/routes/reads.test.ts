@@ -151,7 +151,9 @@ test('a message is shown with its state and the actor it was delivered to', asyn
     state: 'delivered',
     deliveredTo: 'messages-1',
     deliveredAt,
+    heldBy: 'messages-1',
     attempts: 1,
+    firstError: null,
     lastError: null,
     nextAttemptAt: null,
     outage: null,
@@ -165,12 +167,20 @@ test('a message that waits is shown with its last error, its next attempt, and t
   const [id] = await fill(api, 1)
   const at = Date.UTC(2026, 0, 2)
   const outage = { target: 'http://127.0.0.1:9/', since: at, why: 'refused', nextProbeAt: at + 2000 }
+  const errors = { firstError: 'Error: busy', lastError: 'Error: no' }
   api.facade.isDelivered = false
-  api.facade.trouble = { attempts: 2, lastError: 'Error: no', nextAttemptAt: at + 1000, outage }
+  api.facade.trouble = { attempts: 2, ...errors, nextAttemptAt: at + 1000, outage }
   const { json } = await api.ask('GET', `/messages/${id}`)
   const { id: _, text: _text, at: _at, ...place } = json
   assert.deepEqual(place, {
-    ...{ state: 'queued', deliveredTo: null, deliveredAt: null, attempts: 2, lastError: 'Error: no' },
+    ...{
+      state: 'queued',
+      deliveredTo: null,
+      deliveredAt: null,
+      heldBy: 'messages-1',
+      attempts: 2,
+      ...errors,
+    },
     nextAttemptAt: '2026-01-02T00:00:01.000Z',
     outage: { ...outage, since: '2026-01-02T00:00:00.000Z', nextProbeAt: '2026-01-02T00:00:02.000Z' },
   })
