@@ -57,6 +57,8 @@ try {
     `members: 3 for the log, 1 for the queue; texts of ${TEXT.length} bytes; batches of ${BATCH_COUNT}, ${IN_FLIGHT} in flight`,
   )
   const beside = options.journals ? undefined : await besideProtocol()
+  // Members that have just started are slow.
+  if (options.journals) await runMailroom()
   const journals = await comparedJournals()
   if (beside === undefined) say(`\n${journals.table.caption}\n${table(journals.table.rows)}`)
   else
@@ -202,8 +204,11 @@ async function measured(
 /** With journals and without, in turns: medians of a post, and what journals add to its CPU, services and members. */
 async function comparedJournals() {
   const turns: Record<'on' | 'off', Round[][]> = { on: [], off: [] }
-  for (let turn = 0; turn < PAIR_TURNS; turn++)
-    for (const word of ['on', 'off'] as const) turns[word].push(await measured(['--journal', word], PAIR))
+  for (let turn = 0; turn < PAIR_TURNS; turn++) {
+    const words = ['on', 'off'] as const
+    for (const word of turn % 2 === 0 ? words : words.toReversed())
+      turns[word].push(await measured(['--journal', word], PAIR))
+  }
   const middle = (word: 'on' | 'off', index: number, of: (round: Round) => number) =>
     median(turns[word].map((rounds) => of(rounds[index]!)))
   const cpuOf = ({ servicesCpuUs, membersCpuUs }: Round) => servicesCpuUs + membersCpuUs

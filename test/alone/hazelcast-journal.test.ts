@@ -1,6 +1,6 @@
 /** With a journal, whole clusters may stop together with all of Mailroom: nothing acknowledged is lost, nothing done is done again. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
@@ -9,6 +9,7 @@ import { wholeStops } from '../nemesis/whole-stops.ts'
 import { flagsOf } from '../support/hazelcast-system.ts'
 import { clusterFor, onMembers } from '../support/members.ts'
 import type { Lists } from '../support/running-system.ts'
+import { fill, readOnlyDisk } from '../support/small-disk.ts'
 import { System } from '../support/system.ts'
 
 const COUNT = 300
@@ -100,6 +101,57 @@ onMembers(() => {
       [...done, ...later, fresh].map(({ id }) => id).sort(),
       'each in one list, once',
     )
+  })
+})
+
+onMembers(() => {
+  test('the disk of the journals is full, or read-only, or they are removed: posts are refused with outcome none and the reason, reads go on', async (context) => {
+    const disk = readOnlyDisk(context, 80)
+    if (disk === undefined) return
+    const data = join(disk.path, 'data')
+    const [logging, queue] = await Promise.all([
+      clusterFor(context, 'logging', 1),
+      clusterFor(context, 'queue', 1),
+    ])
+    const system = await System.start(context, [...flagsOf(logging, queue), '--messages', '1'], { data })
+    const pids = async () => (await system.actors()).map(({ pid }) => pid)
+    const before = await pids()
+    const first = await system.send<{ id: string }>('POST', '/messages', { text: 'before' })
+    const post = async () => {
+      const body = JSON.stringify({ text: 'a post' })
+      const headers = { 'content-type': 'application/json' }
+      const response = await fetch(`${system.url}/messages`, { method: 'POST', body, headers })
+      return { status: response.status, ...((await response.json()) as { outcome?: string }) }
+    }
+    const untilRefused = async (why: RegExp) => {
+      await system.until(`/readyz says ${why}`, async () => {
+        const response = await fetch(`${system.url}/readyz`)
+        return response.status === 503 && why.test(await response.text())
+      })
+      const { status, outcome } = await post()
+      assert.deepEqual([status, outcome], [503, 'none'])
+      const { logged } = await system.get<Lists>('/messages')
+      assert.ok(logged.some(({ id }) => id === first.id))
+    }
+    const foreign = join(disk.path, 'foreign')
+    fill(foreign)
+    await untilRefused(/the journal cannot be written: the disk is full/)
+    rmSync(foreign)
+    await system.until('there is room: posts are taken', async () => (await post()).status === 201)
+    renameSync(join(data, 'journal'), join(data, 'elsewhere'))
+    await untilRefused(/the journal cannot be written: .* was removed while Mailroom runs/)
+    renameSync(join(data, 'elsewhere'), join(data, 'journal'))
+    await system.until('it is back: posts are taken', async () => (await post()).status === 201)
+    assert.deepEqual(await pids(), before, 'nobody exited')
+    disk.goReadOnly()
+    // The first write finds out; the cluster may have that message.
+    await system.until('a post is refused', async () => (await post()).status === 503)
+    await untilRefused(/the journal cannot be written: the file system is read-only/)
+    // A messages actor whose last records cannot be synced is replaced.
+    await system.until('all actors are ready', async () =>
+      (await system.actors()).every(({ state }) => state === 'ready'),
+    )
+    assert.equal(system.primary.exitCode, null)
   })
 })
 

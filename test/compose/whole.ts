@@ -280,7 +280,8 @@ test('restart, down and up, and kill -9 of everything at once: all acknowledged 
   for (const stop of [['restart', '--timeout', '15'], ['down', '--timeout', '15'], ['kill']]) {
     await load.more(200)
     await stops.docker(...stop)
-    await stops.up()
+    // On a busy machine `up --wait` gives up on what only answers late.
+    await stops.up().catch(() => stops.healthy())
   }
   await load.more(100)
   addTo(own, await load.stop())

@@ -98,7 +98,14 @@ export function openJournal(options: JournalOptions): Journal {
     },
     async append(batch, isDurable) {
       description.begin()
-      await writer.append(batch, isDurable)
+      try {
+        await writer.append(batch, isDurable)
+      } catch (error) {
+        if (!isMailroomError(error, 'MR_STORE_UNAVAILABLE')) throw error
+        const { details, outcome } = error
+        const facts = { ...details, store: 'journal' }
+        throw new MailroomError('MR_STORE_UNAVAILABLE', facts, { outcome, cause: error })
+      }
     },
     page: (range) => log.page(range),
     count() {

@@ -189,7 +189,8 @@ test('on a full disk it refuses, with outcome none, says so and can be read; wit
   const journal = bench.open()
   await bench.write(journal, 0, 'before')
   fill(join(disk, 'foreign'))
-  const refusal = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none' }
+  const message = 'The journal is unavailable: the disk is full'
+  const refusal = { code: 'MR_STORE_UNAVAILABLE', outcome: 'none', message }
   await assert.rejects(bench.write(journal, 0, 'refused'), refusal)
   assert.match(journal.missing().join(), /^the journal cannot be written: the disk is full/)
   assert.match(bench.open().missing().join(), /the disk is full/, 'a process that starts says so, too')
