@@ -11,7 +11,7 @@ import { MIN_ID } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { wholeBatches } from '../paging.ts'
 import type { Log } from '../ports.ts'
-import { type JournaledKey, keyIn } from '../records.ts'
+import { type KeyPage, keyIn } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import type { ClusterMark } from './mark.ts'
@@ -62,13 +62,11 @@ export class LogRestore {
     return { id, beganAt, beganIn, wholeIn, putBackIn, ...this.#progress, absent: [] }
   }
 
-  /** One page of the keys in the journal; `last`: where to go on, null at the end. */
-  async keys(range: {
-    after: string
-    limit: number
-  }): Promise<{ keys: JournaledKey[]; last: string | null }> {
+  /** One page of the keys in the journal. */
+  async keys(range: { after: string; limit: number }): Promise<KeyPage> {
     const page = await this.#options.journal.page(range)
-    return { keys: page.flatMap((row) => keyIn(row) ?? []), last: page.at(-1)?.id ?? null }
+    const keys = page.flatMap((row) => keyIn(row) ?? [])
+    return { keys, first: page[0]?.id ?? null, last: page.at(-1)?.id ?? null }
   }
 
   close(): void {
