@@ -19,6 +19,8 @@ export interface Job {
   bug?: string
   /** Nodes keep journals. */
   journal?: boolean
+  /** Readers follow what happens. Clocks do not step then on Hazelcast: a cursor is as good as they are. */
+  events?: boolean
 }
 
 /** What came of it. Crosses threads. */
@@ -44,7 +46,7 @@ export async function runJob(job: Job, planted: Planted = {}): Promise<JobReport
   let failed = false
   let shrinks = 0
   const plans = anyPlan(job.backend)
-  const chosen = job.journal ? plans.map((plan): Plan => ({ ...plan, journal: true })) : plans
+  const chosen = plans.map(job.journal ? journaled : job.events ? followed : (plan) => plan)
   const property = fc.asyncProperty(chosen, async (plan) => {
     if (failed && ++shrinks > SHRINK_MAX) return true
     const outcome = await runHistory(plan, { planted })
@@ -58,6 +60,16 @@ export async function runJob(job: Job, planted: Planted = {}): Promise<JobReport
   const [plan] = result.counterexample ?? []
   if (plan !== undefined) report.failure = { plan, wrong: await wrongWith(plan, planted) }
   return report
+}
+
+function journaled(plan: Plan): Plan {
+  return { ...plan, journal: true }
+}
+
+function followed(plan: Plan): Plan {
+  const isAny = plan.backend === 'embedded'
+  const faults = plan.faults.filter(({ kind }) => isAny || kind !== 'the wall clock steps')
+  return { ...plan, faults, events: true }
 }
 
 /** What is wrong with a plan, in words for people. */
