@@ -79,6 +79,7 @@ export class LogReader {
     | 'at'
     | 'lane'
     | 'heads'
+    | 'sizes'
     | 'count'
     | 'next'
     | 'ended'
@@ -109,6 +110,8 @@ export class LogReader {
       heads: database.prepare(
         'SELECT seq, id, count, bytes FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?',
       ),
+      // The index of lanes has it all.
+      sizes: database.prepare('SELECT bytes FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?'),
       lane: database.prepare(`${row} WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?`),
       count: database.prepare(
         'SELECT sum(count) AS count, max(seq) AS last FROM batch WHERE lane = ? AND seq > ?',
@@ -258,6 +261,11 @@ export class LogReader {
   /** The same rows without their texts. */
   headsOf(lane: number, afterSeq: number, limit: number): RowHead[] {
     return this.#statements.heads.all(lane, afterSeq, limit) as unknown as RowHead[]
+  }
+
+  /** The bytes of their texts. */
+  sizesOf(lane: number, afterSeq: number, limit: number): number[] {
+    return this.#statements.sizes.all(lane, afterSeq, limit).map(({ bytes }) => bytes as number)
   }
 
   /** How many messages of a lane stand after a row, and the last row of them (or the row itself). */
