@@ -169,6 +169,7 @@ export class Home {
       this.#unwritable = error
       this.#open = openToRead(path, checkTables)
       this.#statements.clear()
+      this.#listedFiles.clear()
     }
     this.#guard = guardOf(path)
   }
@@ -503,6 +504,7 @@ export class Home {
       this.#open.database.close()
       this.#open = open
       this.#statements.clear()
+      this.#listedFiles.clear()
       this.#guard = guardOf(this.#path)
       this.#unwritable = undefined
     }

@@ -36,7 +36,6 @@ import {
   setAside,
   syncLater,
   transact,
-  transactUnsynced,
 } from './sqlite.ts'
 
 const SEGMENT_BYTES = 256 * 1024 * 1024
@@ -277,8 +276,7 @@ export class LogWriter {
     const { clock, meter } = this.#options
     const beganAt = clock.monotonic()
     this.#writtenCount = 0
-    if (isDurable) transact(database, work)
-    else transactUnsynced(database, work)
+    transact(database, work, isDurable)
     this.#isUnsynced = !isDurable
     this.#isCommitted = true
     guard.check() // What is in a file that was removed meanwhile must not be acknowledged.
