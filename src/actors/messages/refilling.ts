@@ -45,8 +45,9 @@ export class Refilling {
   #round: Promise<void> | undefined
   #closed = false
   #progress = { done: 0, total: 0 }
-  /** Since when lanes lack something (monotonic, ms). */
+  /** Since when lanes lack something (monotonic, ms; and ms since 1970). */
   #lackingSince: number | undefined
+  #since: number | null = null
 
   constructor(options: RefillingOptions) {
     this.#options = options
@@ -70,7 +71,8 @@ export class Refilling {
     const isWhole = lanes().every((lane) => this.isWhole(lane))
     const absent = this.#absent()
     const wholeIn = isWhole ? '' : null
-    return { id, beganAt, beganIn, wholeIn, putBackIn: null, ...this.#progress, absent }
+    const since = isWhole ? null : this.#since
+    return { id, beganAt, beganIn, wholeIn, putBackIn: null, since, ...this.#progress, absent }
   }
 
   /** Learns whether a lane that was just taken lacks something. @throws {MailroomError} As the cluster does. */
@@ -110,10 +112,12 @@ export class Refilling {
     const lacking = await refill.lacking(held, journals)
     if (lacking.size === 0) {
       this.#lackingSince = undefined
+      this.#since = null
       return
     }
     const beganAt = context.clock.monotonic()
     this.#lackingSince ??= beganAt
+    this.#since ??= context.clock.now()
     const epoch = epochOf(logs)
     if (epoch === undefined) return // The log is not whole yet.
     const isWaiting = beganAt < this.#lackingSince + REFILL_WAIT_MS
@@ -241,6 +245,7 @@ function joined(a: JournalReport | undefined, b: JournalReport): Omit<JournalRep
     beganIn,
     wholeIn: a?.wholeIn ?? b.wholeIn,
     putBackIn: a?.putBackIn ?? b.putBackIn,
+    since: a?.since ?? b.since,
     total: Math.max(a?.total ?? 0, b.total),
     absent: [...(a?.absent ?? []), ...b.absent],
   }

@@ -44,6 +44,7 @@ export class LogRestore {
   readonly #cancel: () => void
   #wholeIn: string | null = null
   #putBackIn: string | null = null
+  #since: number | null = null
   #progress = { done: 0, total: 0 }
   #checking = false
   #closed = false
@@ -58,8 +59,8 @@ export class LogRestore {
   /** For all actors. */
   report(): JournalReport {
     const { id, beganAt, beganIn } = this.#options.journal
-    const [wholeIn, putBackIn] = [this.#wholeIn, this.#putBackIn]
-    return { id, beganAt, beganIn, wholeIn, putBackIn, ...this.#progress, absent: [] }
+    const [wholeIn, putBackIn, since] = [this.#wholeIn, this.#putBackIn, this.#since]
+    return { id, beganAt, beganIn, wholeIn, putBackIn, since, ...this.#progress, absent: [] }
   }
 
   /** One page of the keys in the journal. */
@@ -92,10 +93,12 @@ export class LogRestore {
       if (isDone || !mark.lacks(journal)) {
         this.#putBackIn = isDone ? epoch : null
         this.#progress = { done: known?.done ?? 0, total: known?.done ?? 0 }
+        this.#since = null
         this.#wholeIn = epoch
         return
       }
       this.#wholeIn = null
+      this.#since ??= this.#options.clock.now()
       // Another process that reaches the directory may be doing it: then it is asked again what the cluster says.
       await journal.alone(() => this.#restore(epoch))
     } catch (error) {
@@ -135,6 +138,7 @@ export class LogRestore {
     }
     if (!(await advance(null))) return
     this.#putBackIn = epoch
+    this.#since = null
     this.#wholeIn = epoch
     if (lackedCount === 0) return
     const tookMs = Math.round(clock.monotonic() - beganAt)

@@ -22,6 +22,7 @@ function report(id: string, more: Partial<JournalReport> = {}): JournalReport {
     beganIn: {},
     wholeIn: 'epoch',
     putBackIn: null,
+    since: null,
     done: 0,
     total: 9,
     absent: [],

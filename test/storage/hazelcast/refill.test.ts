@@ -113,7 +113,7 @@ class Bench {
 }
 
 function reportOf({ id, beganAt, beganIn }: Journal, putBackIn: string | null = null): JournalReport {
-  return { id, beganAt, beganIn, wholeIn: null, putBackIn, done: 0, total: 0, absent: [] }
+  return { id, beganAt, beganIn, wholeIn: null, putBackIn, since: null, done: 0, total: 0, absent: [] }
 }
 
 const RETRY = { as: 'retry', delayMs: 1, error: 'no' } as const
