@@ -35,6 +35,11 @@ const BENCHES: Record<string, Bench> = {
     seconds: 100,
     isExtra: true,
   },
+  followers: {
+    summary: 'single posts beside 1,000 readers of stats and 20 of logged, in turns with nobody',
+    seconds: 90,
+    isExtra: true,
+  },
   idle: { summary: 'CPU of a node without work (60 s each)', seconds: 170, isExtra: true },
   overload: { summary: 'three times the posts that the node can take', seconds: 60, isExtra: true },
   hazelcast: {
