@@ -50,7 +50,9 @@ export function deadView(query) {
   }
   /** @param {unknown} error */
   const say = (error) => {
-    if (!signal.aborted && error instanceof Error) put(note, error.message)
+    if (signal.aborted || !(error instanceof Error)) return
+    put(note, error.message)
+    readDead = Number.NaN // It is read again.
   }
 
   const readGroups = async () => {

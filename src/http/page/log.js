@@ -5,6 +5,8 @@ import { live } from './live.js'
 import { firstLine, idAt, visible } from './text.js'
 
 const ROWS = 50
+/** When more comes than a page, nobody reads along: it is read again so often at most. */
+const BUSY_MS = 4000
 /** Characters of each message that are read. */
 const PREVIEW = 200
 
@@ -35,6 +37,7 @@ export function logView(query) {
   let ending = new AbortController()
   let isReading = false
   let readAccepted = -1
+  let readAt = 0
 
   /** @param {string | null} from */
   const pathFrom = (from) => {
@@ -79,8 +82,10 @@ export function logView(query) {
       }
       put(note, items.length > 0 ? '' : emptyNote())
     } catch (error) {
-      if (error instanceof Error && !signal.aborted) put(note, error.message)
-      else if (ending.signal === signal) put(note, items.length > 0 ? '' : 'Stopped.')
+      if (error instanceof Error && !signal.aborted) {
+        put(note, error.message)
+        readAccepted = -1 // It is read again.
+      } else if (ending.signal === signal) put(note, items.length > 0 ? '' : 'Stopped.')
     } finally {
       if (ending.signal === signal) isReading = false
     }
@@ -134,7 +139,9 @@ export function logView(query) {
       const accepted = live.stats?.accepted ?? -1
       if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted)
         return
+      if (accepted - readAccepted > ROWS && Date.now() - readAt < BUSY_MS) return
       readAccepted = accepted
+      readAt = Date.now()
       void go(null, true)
     },
     close: () => ending.abort(),
