@@ -164,13 +164,11 @@ async function measured(
     ...flags,
   ])
   // The lanes of the node before are on their way, with what waited there.
-  const isSettled = async () => {
-    const { degraded } = await mailroom.get<{ degraded?: string[] }>('/readyz')
-    return degraded === undefined && (await mailroom.actors()).every(({ waiting = 0 }) => waiting === 0)
+  let before = await mailroom.tally().catch(() => undefined)
+  while (before === undefined) {
+    await clock.sleep(1000)
+    before = await mailroom.tally().catch(() => undefined)
   }
-  await clock.sleep(2000)
-  while (!(await isSettled())) await clock.sleep(100)
-  const before = await mailroom.tally()
   const generator = await Generator.start()
   const meter = new Meter(mailroom, generator)
   await meter.measure({ connections: CONNECTIONS, seconds: WARM_UP_SECONDS })
@@ -180,11 +178,11 @@ async function measured(
   const idle = cpu().map((now, index) => (now - idleBefore[index]!) / IDLE_SECONDS)
   const rounds: Round[] = []
   for (const count of connections) {
-    const before = cpu()
+    const cpuBefore = cpu()
     const one = await meter.measure({ connections: count, seconds })
     const tookSeconds = one.seconds + one.behindSeconds
     const [servicesCpuUs, membersCpuUs] = cpu().map((now, index) => {
-      const used = now - before[index]! - (isNet ? idle[index]! * tookSeconds : 0)
+      const used = now - cpuBefore[index]! - (isNet ? idle[index]! * tookSeconds : 0)
       return (used * 1e6) / one.messages
     })
     rounds.push({

@@ -3,12 +3,17 @@
  * is then rebuilt as it may be after a power cut at hundreds of points of the record, and each is opened and judged.
  */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { systemClock } from '../../src/runtime/clock.ts'
+import { createLogger } from '../../src/runtime/logger.ts'
+import { HOME_SYNC_MS } from '../../src/runtime/timings.ts'
+import { MIN_ID } from '../../src/storage/ids.ts'
+import { openJournal } from '../../src/storage/journal/open.ts'
 import { diceOf } from '../nemesis/dice.ts'
 import { check, NOTHING_WRONG } from '../support/checker.ts'
 import { History } from '../support/history.ts'
@@ -17,6 +22,9 @@ import { RecordedDisk, type Remains, stepsOf, toldStep } from '../support/power-
 import { FIVE_ATTEMPTS, System, sleep } from '../support/system.ts'
 
 const RECORDER = new URL('../support/power-cut/recorder.c', import.meta.url).pathname
+const JOURNAL = new URL('../support/power-cut/journal-child.ts', import.meta.url).pathname
+const JOURNAL_RUN_MS = 8000
+const JOURNAL_POINTS = 150
 const LANES = 4
 const LOGGING = 2
 const RETENTION_MS = 60_000
@@ -84,6 +92,67 @@ for (const withHandler of [false, true]) {
   })
 }
 
+test('after a power cut at any point a journal has what was durable, all else that is 2 s old, and the time of its beginning', {
+  skip,
+}, async (context) => {
+  const seed = Number(process.env['SEED'] ?? randomInt(2 ** 31))
+  context.diagnostic(`SEED=${seed}`)
+  const random = diceOf(seed)
+  const place = mkdtempSync(join(tmpdir(), 'recorded-'))
+  context.after(() => rmSync(place, { recursive: true, force: true }))
+  const [trace, data] = [join(place, 'trace'), join(place, 'data')]
+  mkdirSync(data)
+  writeFileSync(trace, '')
+  const env = { LD_PRELOAD: recorderIn(place), RECORDED_DIRECTORY: data, RECORDED_TRACE: trace }
+  const child = spawn(process.execPath, [JOURNAL, data, trace], { env: { ...process.env, ...env } })
+  await sleep(JOURNAL_RUN_MS)
+  child.kill('SIGKILL')
+  const steps = stepsOf(readFileSync(trace))
+  const firstTold = steps.findIndex(({ kind }) => kind === 'told')
+  assert.ok(firstTold > 0, 'something was written')
+  const disk = new RecordedDisk()
+  const told: { id: string; text: string; isDurable: boolean; at: number }[] = []
+  const every = Math.ceil((steps.length - firstTold) / JOURNAL_POINTS)
+  for (const [index, step] of steps.entries()) {
+    disk.add(step)
+    if (step.kind === 'told') told.push(JSON.parse(step.data.toString()))
+    if (index < firstTold || (index - firstTold) % every !== 0) continue
+    const remains = REMAINS[((index - firstTold) / every) % REMAINS.length]!
+    const left = mkdtempSync(join(tmpdir(), 'power-cut-'))
+    disk.writeTo(left, remains, random)
+    const found = await journalIn(left)
+    const settledAt = told.at(-1)!.at - 2 * HOME_SYNC_MS
+    const lost = told.filter(({ id, text, isDurable, at }) => {
+      return (isDurable || at < settledAt) && found.texts.get(id) !== text
+    })
+    const what = `step ${index} of ${steps.length}, ${remains} of the unsynced, SEED=${seed}`
+    assert.deepEqual([lost, found.damaged], [[], []], what)
+    assert.ok(found.beganAt !== null && found.beganAt <= told[0]!.at, `${what}: it has no beginning`)
+    rmSync(left, { recursive: true })
+  }
+  context.diagnostic(`${steps.length} steps, ${told.length} told`)
+  assert.ok(told.filter(({ isDurable }) => !isDurable).length > 50)
+})
+
+async function journalIn(data: string) {
+  const journal = openJournal({
+    ...{ data, laneCount: LANES, retentionMs: 24 * 60 * 60 * 1000, maxMessageBytes: 1024 * 1024 },
+    ...{ clock: systemClock, logger: createLogger('silent', {}), epochs: () => ({}) },
+    onBroken: (error) => assert.fail(error as Error),
+  })
+  try {
+    const texts = new Map<string, string>()
+    for (let after = MIN_ID; ; ) {
+      const page = await journal.page({ after, limit: 1000 })
+      for (const { id, text } of page) texts.set(id, text)
+      if (page.length === 0) return { texts, damaged: journal.damaged(), beganAt: journal.beganAt }
+      after = page.at(-1)!.id
+    }
+  } finally {
+    journal.close()
+  }
+}
+
 /** Opens what a power cut left, and judges it by what the test had been told before. */
 async function judge(
   data: string,
@@ -133,17 +202,25 @@ async function judge(
   }
 }
 
+/** Compiles the recorder. @returns Its path. */
+function recorderIn(place: string): string {
+  const recorder = join(place, 'recorder.so')
+  const flags = ['-shared', '-fPIC', '-O2', '-o', recorder, RECORDER, '-ldl']
+  const { status, stderr } = spawnSync('cc', flags, { encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+  return recorder
+}
+
 /** Runs the program under load, with kills, and records what it does. */
 async function recorded(context: TestContext, withHandler: boolean, random: () => number) {
   const place = mkdtempSync(join(tmpdir(), 'recorded-'))
   context.after(() => rmSync(place, { recursive: true, force: true }))
-  const [recorder, trace, data, handler] = ['recorder.so', 'trace', 'data', 'handler.mjs'].map((name) =>
-    join(place, name),
-  ) as [string, string, string, string]
-  const { status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O2', '-o', recorder, RECORDER, '-ldl'], {
-    encoding: 'utf8',
-  })
-  assert.equal(status, 0, stderr)
+  const [trace, data, handler] = ['trace', 'data', 'handler.mjs'].map((name) => join(place, name)) as [
+    string,
+    string,
+    string,
+  ]
+  const recorder = recorderIn(place)
   mkdirSync(data)
   writeFileSync(handler, HANDLER)
   writeFileSync(trace, '')
