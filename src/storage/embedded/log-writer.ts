@@ -187,6 +187,7 @@ export class LogWriter {
     const { name, database, guard } = this.#segment!
     guard.check()
     this.#segment = undefined
+    guard.close()
     database.close()
     removeFile(join(this.#options.data, name))
     this.#segment = this.#create()
@@ -463,7 +464,7 @@ export class LogWriter {
         // Higher than that of any row that was lost with a write-ahead log: lanes may have passed it.
         seq: Math.max(last ?? 0, this.#options.clock.now() * ROWS_PER_MS),
         bytes: statSync(path).size,
-        guard: guardOf(path),
+        guard: guardOf(path, { isSyncedOften: true }),
         firstAt: typeof first === 'string' ? timeOf(first) : null,
       }
     })

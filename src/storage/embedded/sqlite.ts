@@ -229,9 +229,15 @@ export function giveBack(database: DatabaseSync, guard: Guard): boolean {
   return freeCount() > 0
 }
 
-/** Guards a file that is open, and its write-ahead log with it. */
-export function guardOf(path: string): Guard {
-  return new Guard([path, `${path}-wal`, `${path}-shm`].filter((name) => existsSync(name)))
+/**
+ * Guards a file that is open, and its write-ahead log with it.
+ *
+ * @param options.isSyncedOften Each commit is checked and synced. `closeGuarded` closes the guard, too.
+ */
+export function guardOf(path: string, { isSyncedOften = false } = {}): Guard {
+  const log = `${path}-wal`
+  const names = [path, log, `${path}-shm`].filter((name) => existsSync(name))
+  return new Guard(names, isSyncedOften ? log : undefined)
 }
 
 /** Connections to files that were removed or replaced. */
@@ -244,6 +250,8 @@ export function closeGuarded(database: DatabaseSync, guard: Guard): void {
   } catch {
     abandoned.push(database)
     return
+  } finally {
+    guard.close()
   }
   database.close()
 }
