@@ -154,7 +154,9 @@ export class NodeFigures {
     const renamed = format === 'openmetrics' ? all.map((families) => families.map(withoutTotal)) : all
     // The library's types lack the second parameter.
     const aggregate = Registry.aggregate as (all: Family[][], type: string) => Registry
-    return aggregate(renamed, METRICS_TYPES[format]).metrics()
+    const registry = aggregate(renamed, METRICS_TYPES[format])
+    for (const family of registry.getMetricsAsArray() as unknown as Family[]) bringTogether(family)
+    return registry.metrics()
   }
 
   /** Of this node, for `statsOf`. */
@@ -257,6 +259,13 @@ function histogramValues(name: string, [labels, ...values]: Series, buckets: rea
 /** Of what it has aggregated, the library writes a counter's name with `_total` twice in OpenMetrics. */
 function withoutTotal(family: Family): Family {
   return family.type === 'counter' ? { ...family, name: family.name.replace(/_total$/, '') } : family
+}
+
+/** The library leaves all buckets before all sums. OpenMetrics wants each histogram whole, one label set after another. */
+function bringTogether({ type, values }: Family): void {
+  if (type !== 'histogram') return
+  const together = Map.groupBy(values, ({ labels: { le: _, ...labels } }) => JSON.stringify(labels))
+  values.splice(0, values.length, ...[...together.values()].flat())
 }
 
 function distributionOf(name: MetricName, all: ReadonlyMap<MetricName, Family>): Distribution {
