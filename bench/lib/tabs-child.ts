@@ -21,7 +21,7 @@ export interface Tabbed {
 
 const READY_MS = 2000
 const ROWS = 50
-const BUSY_MS = 4000
+const BUSY_MS = 10_000
 const LOG_PATH = `/log?limit=${ROWS}&text=200`
 
 let close: (() => Tabbed) | undefined
@@ -60,7 +60,8 @@ async function open({ port, count, isLog }: Exclude<TabsQuestion, { kind: 'close
       }).on('error', (error) => (isOver ? resolve() : reject(error)))
     })
   const openOne = () => {
-    let [accepted, readAt] = [-1, 0]
+    // They have been open for a while.
+    let [accepted, readAt] = [-1, performance.now() - Math.random() * BUSY_MS]
     let isReading = false
     const follow = async (now: number) => {
       if (isReading || now === accepted) return

@@ -5,8 +5,9 @@ import { live } from './live.js'
 import { firstLine, idAt, visible } from './text.js'
 
 const ROWS = 50
-/** When more comes than a page, nobody reads along: it is read again so often at most. */
-const BUSY_MS = 4000
+/** When more comes than a page, nobody can read along: it is read again so often at most. */
+const BUSY_MS = 10_000
+const BUSY_NOTE = `Much comes: what is newest is shown every ${BUSY_MS / 1000} s.`
 /** Characters of each message that are read. */
 const PREVIEW = 200
 
@@ -38,6 +39,7 @@ export function logView(query) {
   let isReading = false
   let readAccepted = -1
   let readAt = 0
+  let isBusy = false
 
   /** @param {string | null} from */
   const pathFrom = (from) => {
@@ -80,7 +82,7 @@ export function logView(query) {
           )
         }
       }
-      put(note, items.length > 0 ? '' : emptyNote())
+      put(note, items.length === 0 ? emptyNote() : isBusy ? BUSY_NOTE : '')
     } catch (error) {
       if (error instanceof Error && !signal.aborted) {
         put(note, error.message)
@@ -139,7 +141,10 @@ export function logView(query) {
       const accepted = live.stats?.accepted ?? -1
       if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted)
         return
-      if (accepted - readAccepted > ROWS && Date.now() - readAt < BUSY_MS) return
+      // Many at once after a quiet time are shown at once.
+      const isMore = accepted - readAccepted > ROWS
+      if (isMore && Date.now() - readAt < BUSY_MS) return
+      isBusy = isMore && readAt > 0 && Date.now() - readAt < 2 * BUSY_MS
       readAccepted = accepted
       readAt = Date.now()
       void go(null, true)
