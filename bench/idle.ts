@@ -1,13 +1,16 @@
 /**
  * The CPU time of a node that has nothing to do, of all its processes together: with default settings, and with 256
- * lanes and the files of 20 logging actors.
+ * lanes and 200 small segments in the log.
  *
  *   npm run bench -- idle              measures 60 s each, 10 s after the start
  *   npm run bench -- idle 20           20 s each
  */
-import { readdirSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { systemClock as clock, systemRandom as random } from '../src/runtime/clock.ts'
+import { createLogger } from '../src/runtime/logger.ts'
+import { LogWriter } from '../src/storage/embedded/log-writer.ts'
+import { idGenerator } from '../src/storage/ids.ts'
 import { removeDirectory, temporaryDirectory } from './lib/child.ts'
 import { shown } from './lib/figures.ts'
 import { Mailroom } from './lib/mailroom.ts'
@@ -17,14 +20,13 @@ import { save } from './lib/results.ts'
 const SECONDS = Number(process.argv[2] ?? 60)
 const SETTLE_SECONDS = 10
 const LANES = ['--lanes', '256']
-const LOG_FILES = 20
-const MESSAGES = 6000
+const SEGMENTS = 200
 
 const figures: { what: string; process: string; percentOfCore: number }[] = []
 await inDirectory((data) => measure('default settings', data))
 await inDirectory(async (data) => {
   await withHistory(data)
-  await measure(`256 lanes, ${LOG_FILES} log files`, data, ...LANES)
+  await measure(`256 lanes, ${SEGMENTS} small segments`, data, ...LANES)
 })
 const rows = figures.map(({ what, process, percentOfCore }) => [
   what,
@@ -43,26 +45,25 @@ async function inDirectory(work: (data: string) => Promise<void>): Promise<void>
   }
 }
 
-/** Leaves delivered messages in the files of 20 logging actors. */
+/** Leaves ended segments of delivered messages, one each, in all lanes. */
 async function withHistory(data: string): Promise<void> {
-  const mailroom = await Mailroom.start([...LANES, '--logging', String(LOG_FILES)], data)
-  let posted = 0
-  while (posted < MESSAGES || logFilesOf(data) < LOG_FILES) posted += await post(mailroom, 20)
-  await mailroom.untilConsumed(posted)
+  await (await Mailroom.start(LANES, data)).end()
+  const options = { data, clock, logger: createLogger('silent', {}), writer: 1, headroom: 0 }
+  const onBroken = (error: unknown) => {
+    throw error
+  }
+  const writer = new LogWriter({ ...options, onBroken, segmentAgeMs: 0 })
+  const nextIds = idGenerator(clock, random)
+  for (let lane = 0; lane < SEGMENTS; lane++) {
+    const [id] = nextIds(1) as [string]
+    const deadlineAt = clock.monotonic() + 60_000
+    await writer.append({ lane, messages: [{ id, text: 'x'.repeat(50) }], deadlineAt })
+    await sleep(5) // A segment is old enough when its row is older than now.
+  }
+  writer.close()
+  const mailroom = await Mailroom.start(LANES, data)
+  await mailroom.untilConsumed(SEGMENTS)
   await mailroom.end()
-}
-
-/** Ten posts at once. @returns Messages posted. */
-async function post({ url }: Mailroom, count: number): Promise<number> {
-  const body = JSON.stringify(Array.from({ length: count }, () => ({ text: 'x'.repeat(50) })))
-  const headers = { 'Content-Type': 'application/json' }
-  const posts = Array.from({ length: 10 }, () => fetch(`${url}/messages`, { method: 'POST', headers, body }))
-  for (const { status } of await Promise.all(posts)) if (status !== 201) throw new Error(`answered ${status}`)
-  return 10 * count
-}
-
-function logFilesOf(data: string): number {
-  return readdirSync(data).filter((name) => /^log-.*\.db$/.test(name)).length
 }
 
 async function measure(what: string, data: string, ...flags: string[]): Promise<void> {

@@ -35,8 +35,18 @@ const BENCHES: Record<string, Bench> = {
     seconds: 100,
     isExtra: true,
   },
+  followers: {
+    summary: 'single posts beside 1,000 readers of stats and 20 of logged, in turns with nobody',
+    seconds: 90,
+    isExtra: true,
+  },
   idle: { summary: 'CPU of a node without work (60 s each)', seconds: 170, isExtra: true },
   overload: { summary: 'three times the posts that the node can take', seconds: 60, isExtra: true },
+  page: {
+    summary: 'the dashboard in Chromium with a million messages, and what a hundred open tabs cost posts',
+    seconds: 300,
+    isExtra: true,
+  },
   hazelcast: {
     summary: 'the Hazelcast backend on real members (needs Java and Maven), and what journals cost',
     seconds: 300,

@@ -10,9 +10,14 @@ export function bulkTextOf(size: number): string {
   return 'x'.repeat(size)
 }
 
-/** Streams `count` messages of `size` bytes into a node. @throws {Error} Unless every one was taken. */
-export async function streamIn(url: string, count: number, size: number): Promise<void> {
-  const line = `${JSON.stringify({ text: bulkTextOf(size) })}\n`
+/** Streams `count` messages of `size` bytes, or of a text, into a node. @throws {Error} Unless every one was taken. */
+export async function streamIn(
+  url: string,
+  count: number,
+  size: number,
+  text = bulkTextOf(size),
+): Promise<void> {
+  const line = `${JSON.stringify({ text })}\n`
   const lines = Math.ceil(CHUNK_BYTES / line.length)
   const body = Readable.from(
     (function* () {

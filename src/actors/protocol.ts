@@ -29,7 +29,7 @@ import type {
   Stored,
   Whereabouts,
 } from '../storage/ports.ts'
-import type { JournaledKey } from '../storage/records.ts'
+import type { KeyPage } from '../storage/records.ts'
 
 /** What a reader of the log wants of it. */
 export interface LogSearch {
@@ -83,7 +83,7 @@ export interface Logging {
   /** As `Log.restore`. */
   restore(lane: number, messages: readonly Stored[]): Promise<string[]>
   /** As `JournaledBackend.keys`; nothing without a journal. */
-  keys(range: { after: string; limit: number }): Promise<{ keys: JournaledKey[]; last: string | null }>
+  keys(range: { after: string; limit: number }): Promise<KeyPage>
   /** How the cluster of the log is; null on the embedded backend. */
   cluster(): Promise<ClusterState | null>
   /** As `Backend.confirmLosses`, of the log's cluster. */

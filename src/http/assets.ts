@@ -19,7 +19,7 @@ const TYPES: Record<string, string> = {
 const FOR_EVER = 'public, max-age=31536000, immutable'
 const REVALIDATED = 'no-cache'
 
-/** The dashboard's, each after those it imports. */
+/** The dashboard's modules, each after those it imports. */
 const MODULES = [
   'dom',
   'api',
@@ -46,15 +46,34 @@ export function once<T>(make: () => T): () => T {
 
 /** The files of all pages. @throws When one cannot be read: the package lacks it. */
 export const files = once(() => {
-  const own = ['icon.svg', 'style.css', ...MODULES.map((name) => `${name}.js`)]
+  const read = (file: URL) => readFileSync(file, 'utf8')
+  const ofPage = (name: string) => read(new URL(`./page/${name}`, import.meta.url))
   return new Assets([
-    ...[
-      new URL(import.meta.resolve('uplot/dist/uPlot.iife.min.js')),
-      new URL('./assets/docs.css', import.meta.url),
-    ],
-    ...own.map((name) => new URL(`./page/${name}`, import.meta.url)),
+    ['uPlot.iife.min.js', read(new URL(import.meta.resolve('uplot/dist/uPlot.iife.min.js')))],
+    ['docs.css', withoutComments(read(new URL('./assets/docs.css', import.meta.url)), 'docs.css')],
+    ['icon.svg', ofPage('icon.svg')],
+    ['style.css', withoutComments(ofPage('style.css'), 'style.css')],
+    ['main.js', MODULES.map((name) => joinable(name, ofPage(`${name}.js`))).join('')],
   ])
 })
+
+/**
+ * A module as a part of one file: it compresses better together with the others, and a browser asks once. Its names stay
+ * its own; what it exports is in a constant of its name, from which the others take it.
+ */
+function joinable(module: string, text: string): string {
+  const exported: string[] = []
+  const plain = withoutComments(text, `${module}.js`)
+    .replaceAll(
+      /^import (\{[^}]*\}) from '\.\/(\w+)\.js'$/gm,
+      (_, names: string, from) => `const ${names.replaceAll(' as ', ': ')} = ${from}_`,
+    )
+    .replaceAll(/^export (?=(?:async )?(?:function|const|class) (\w+))/gm, (_, name) => {
+      exported.push(name)
+      return ''
+    })
+  return `const ${module}_ = (() => {\n${plain}\nreturn { ${exported.join(', ')} }\n})()\n`
+}
 
 /** A file as it is sent. */
 export interface Asset {
@@ -75,14 +94,9 @@ class Assets {
   readonly #names = new Map<string, string>()
   readonly #assets = new Map<string, Asset>()
 
-  /**
-   * @param files In an order in which a file comes after those it names.
-   * @throws When one cannot be read: the package lacks it.
-   */
-  constructor(files: readonly URL[]) {
-    for (const file of files) {
-      const name = file.pathname.slice(file.pathname.lastIndexOf('/') + 1)
-      const asset = assetOf(name, this.#linked(withoutComments(readFileSync(file, 'utf8'), name), './'))
+  constructor(files: readonly (readonly [name: string, text: string])[]) {
+    for (const [name, text] of files) {
+      const asset = assetOf(name, text)
       this.#names.set(name, asset.name)
       this.#assets.set(asset.name, asset)
     }
@@ -95,7 +109,7 @@ class Assets {
 
   /** A page at the root, which names files of these. */
   page(file: URL): Asset {
-    return assetOf('index.html', this.#linked(readFileSync(file, 'utf8'), 'assets/'))
+    return assetOf('index.html', this.#linked(readFileSync(file, 'utf8')))
   }
 
   /** Answers with the file of this name. @throws {MailroomError} `MR_NOT_FOUND` */
@@ -105,12 +119,11 @@ class Assets {
     await replyAsset(context, asset, FOR_EVER)
   }
 
-  /** A text with the names of files in quotes, `'dom.js'` or `'./dom.js'`, as they are here, in a folder. */
-  #linked(text: string, folder: string): string {
-    return text.replaceAll(/(?<=["'])(?:\.\/)?([\w-]+(?:\.[\w-]+)+)(?=["'])/g, (whole, name) => {
-      const hashed = this.#names.get(name)
-      return hashed === undefined ? whole : folder + hashed
-    })
+  /** A page with the names of files in quotes, `"main.js"`, as they are here. */
+  #linked(text: string): string {
+    return text.replaceAll(/(?<=")[\w.-]+(?=")/g, (name) =>
+      this.#names.has(name) ? this.pathOf(name) : name,
+    )
   }
 }
 
@@ -153,9 +166,8 @@ function assetOf(name: string, text: string): Asset {
   }
 }
 
-/** A file of ours as a browser needs it: without comments and indents. Licences of others stay. */
+/** A script or a style of ours as a browser needs it: without comments and indents. */
 function withoutComments(text: string, name: string): string {
-  if (!/\.(?:css|js)$/.test(name) || name.includes('.min.')) return text
   const bare = text
     .replaceAll(/\/\*[\s\S]*?\*\//g, '')
     .replaceAll(/^\s*\/\/.*$/gm, '')

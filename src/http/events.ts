@@ -24,7 +24,7 @@ import {
 import { ClientDisconnected } from './body.ts'
 import type { ApiContext } from './context.ts'
 
-/** Readers of one facade. */
+/** Readers of one facade: of `stats` alone, and as many others. */
 export const EVENT_READERS_MAX = 1000
 /** A reader that is so far behind is cut. */
 export const LAG_MAX_BYTES = 256 * 1024
@@ -74,15 +74,18 @@ export class EventReaders {
   /**
    * Begins to send events to a reader. Headers are set before.
    *
-   * @throws {MailroomError} `MR_DRAINING`; `MR_READERS_FULL` when there are `EVENT_READERS_MAX`.
+   * @throws {MailroomError} `MR_DRAINING`; `MR_READERS_FULL` when there are `EVENT_READERS_MAX` of its kind.
    */
   async open(response: ServerResponse, { topics, from, gap }: EventRequest): Promise<void> {
     const { facade, clock, draining, node, figures } = this.#api
     if (draining()) throw new MailroomError('MR_DRAINING', { name: node })
-    if (this.#readers.size >= EVENT_READERS_MAX)
+    // A reader of the figures alone is cheap, and must not keep out those who follow messages.
+    const isLight = topics.size === 1 && topics.has('stats')
+    const ofItsKind = [...this.#readers].filter((reader) => reader.isLight === isLight)
+    if (ofItsKind.length >= EVENT_READERS_MAX)
       throw new MailroomError('MR_READERS_FULL', { limit: EVENT_READERS_MAX })
     if (response.destroyed) throw new ClientDisconnected()
-    const reader = new EventReader(response, clock, (isLagging) => {
+    const reader = new EventReader(response, { clock, isLight }, (isLagging) => {
       if (isLagging) figures.count('mailroom_events_cut_total', {})
       following.end()
       if (this.#readers.delete(reader) && this.#readers.size === 0) this.#stopTimers()
@@ -142,6 +145,8 @@ interface Queued {
 
 /** One reader: its frames go to its socket as fast as it takes them. */
 class EventReader {
+  /** It follows `stats` alone. */
+  readonly isLight: boolean
   readonly #response: ServerResponse
   readonly #clock: Clock
   readonly #onEnd: (isLagging: boolean) => void
@@ -156,7 +161,12 @@ class EventReader {
   #waiting: (() => void)[] = []
 
   /** @param onEnd Called once, when nothing more is sent. `isLagging`: it was too far behind. */
-  constructor(response: ServerResponse, clock: Clock, onEnd: (isLagging: boolean) => void) {
+  constructor(
+    response: ServerResponse,
+    { clock, isLight }: { clock: Clock; isLight: boolean },
+    onEnd: (isLagging: boolean) => void,
+  ) {
+    this.isLight = isLight
     this.#response = response
     this.#clock = clock
     this.#onEnd = onEnd

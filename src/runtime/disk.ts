@@ -2,23 +2,22 @@
 import { readdir, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/**
- * Measures a directory and its disk. What vanishes meanwhile does not count.
- *
- * @returns Sizes in bytes: of the files in the directory, and the room that is free for this user. Undefined when there
- * is no such directory, or it cannot be read.
- */
-export async function diskOf(
-  directory: string,
-): Promise<{ dataBytes: number; freeBytes: number } | undefined> {
+/** The room, in bytes, that is free for this user on the disk of a directory; undefined when it cannot be told. */
+export async function freeBytesOf(directory: string): Promise<number | undefined> {
+  const found = await statfs(directory).catch(() => undefined)
+  return found && found.bavail * found.bsize
+}
+
+/** The files in a directory, and the bytes of all. What vanishes meanwhile does not count. Undefined: it cannot be read. */
+export async function dataOf(directory: string): Promise<{ fileCount: number; bytes: number } | undefined> {
   try {
-    const { bavail, bsize } = await statfs(directory)
-    let dataBytes = 0
-    for (const name of await readdir(directory, { recursive: true })) {
-      const found = await stat(join(directory, name)).catch(() => undefined)
-      if (found?.isFile()) dataBytes += found.size
+    const data = { fileCount: 0, bytes: 0 }
+    for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue
+      data.bytes += (await stat(join(entry.parentPath, entry.name)).catch(() => undefined))?.size ?? 0
+      data.fileCount++
     }
-    return { dataBytes, freeBytes: bavail * bsize }
+    return data
   } catch {
     return undefined
   }

@@ -88,6 +88,8 @@ export interface JournalReport {
   wholeIn: string | null
   /** Of the log: the epoch of the cluster that it was put back into; null when it was there all along. */
   putBackIn: string | null
+  /** Since when something is put back (ms since 1970); null: nothing is. */
+  since: number | null
   /** Messages that were put back, or found there, and about how many there are. */
   done: number
   total: number

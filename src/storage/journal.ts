@@ -1,7 +1,7 @@
 /** A journal: what a process keeps on its node's disk of what it writes to a Hazelcast cluster (decision 0075). */
 import type { Epochs, JournalReport, KnownJournal } from '../runtime/losses.ts'
 import type { Backend, LaneBatch, Logged, Message } from './ports.ts'
-import type { JournaledKey, Outcomes } from './records.ts'
+import type { JournaledKey, KeyPage, Outcomes } from './records.ts'
 
 /** What stands in a directory, written by this process and by others that reach it. */
 export interface Journal {
@@ -71,8 +71,8 @@ export interface Refill {
 export interface JournaledBackend extends Backend {
   /** Of a logging actor with a journal. */
   journal?(): JournalReport
-  /** With it: one page of the keys in it. `last`: where to go on; null at the end. */
-  keys?(range: { after: string; limit: number }): Promise<{ keys: JournaledKey[]; last: string | null }>
+  /** With it: one page of the keys in it. */
+  keys?(range: { after: string; limit: number }): Promise<KeyPage>
   /** Of a messages actor with a journal. */
   refill?: Refill
 }

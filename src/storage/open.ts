@@ -70,12 +70,15 @@ export async function openBackend(options: BackendOptions): Promise<JournaledBac
     const { openEmbedded } = await import('./embedded/open.ts')
     return openEmbedded({ ...rest, clock, logger, ...(store === 'log' && { writer: number, onBroken }) })
   }
-  const journal = options.journal ? await openJournalOf(options) : undefined
+  let opened: JournaledBackend | undefined
+  // What this process has met itself, it may not have reported yet.
+  const reports = () => [...(opened?.reports() ?? []), ...options.reports()]
+  const journal = options.journal ? await openJournalOf(options, reports) : undefined
   const { HazelcastCluster } = await import('./hazelcast/client.ts')
   const { openHazelcast } = await import('./hazelcast/open.ts')
   const address = store === 'log' ? options.hazelcastLogging : options.hazelcastQueue
   const cluster = new HazelcastCluster({ ...address, store, instanceName: owner, clock, logger })
-  return openHazelcast({
+  opened = openHazelcast({
     ...rest,
     clock,
     logger,
@@ -85,12 +88,13 @@ export async function openBackend(options: BackendOptions): Promise<JournaledBac
     journal,
     [store]: cluster,
   })
+  return opened
 }
 
 /** Batches of a logging actor and outcomes of a messages actor are journals of their own. */
-async function openJournalOf(options: BackendOptions) {
+async function openJournalOf(options: BackendOptions, reports: BackendOptions['reports']) {
   const { data, store, laneCount, retentionMs, maxMessageBytes, clock, logger, onBroken } = options
-  const epochs = epochsMetFirst(options.known, options.reports)
+  const epochs = epochsMetFirst(options.known, reports)
   const { openJournal } = await import('./journal/open.ts')
   return openJournal({
     data: join(data, 'journal', store === 'log' ? 'log' : 'lanes'),

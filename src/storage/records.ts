@@ -103,6 +103,14 @@ export interface JournaledKey extends IdempotencyKey {
   count: number
 }
 
+/** The keys of one page of a journal of the log. */
+export interface KeyPage {
+  keys: JournaledKey[]
+  /** The first and the last id of all that the page has; null: it is the end. */
+  first: string | null
+  last: string | null
+}
+
 /** Rows of a journal of the log with keys are in no lane. */
 const KEY_LANE = -1
 

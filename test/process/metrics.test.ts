@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { METRICS, type MetricName } from '../../src/runtime/metrics.ts'
+import { METRICS, type Metric, type MetricName } from '../../src/runtime/metrics.ts'
 import { seriesOf, sumOf } from '../support/metrics-text.ts'
+import { readOpenMetrics, withoutOpenMetrics } from '../support/openmetrics.ts'
 import { promtool, withoutPromtool } from '../support/promtool.ts'
 import { System } from '../support/system.ts'
 
@@ -138,8 +139,8 @@ test('a frozen worker does not slow a scrape, and its figures are seen to be old
   await system.until('it was replaced, and tells its figures', async () => ((await age()) ?? 9) < 1.5)
 })
 
-test('promtool finds nothing wrong; every metric is there, with no more labels than the table has', {
-  skip: withoutPromtool,
+test('promtool and the parser of OpenMetrics find nothing wrong; every metric is there, with no more labels than the table has', {
+  skip: withoutPromtool || withoutOpenMetrics,
 }, async (context) => {
   const sources = mkdtempSync(join(tmpdir(), 'mailroom-'))
   context.after(() => rmSync(sources, { recursive: true }))
@@ -188,4 +189,11 @@ test('promtool finds nothing wrong; every metric is there, with no more labels t
   const read = ['tsdb', 'create-blocks-from', 'openmetrics', file, join(sources, 'blocks')]
   assert.equal(promtool(read), '', 'read as OpenMetrics')
   assert.deepEqual([...seriesOf(open).keys()].sort(), [...series.keys()].sort())
+  const families = Object.entries<Metric>(METRICS).map(([name, { kind }]) => [
+    kind === 'counter' ? name.replace(/_total$/, '') : name,
+    kind,
+  ])
+  assert.deepEqual(readOpenMetrics(open), Object.fromEntries(families))
+  const untold = open.replace('# EOF\n', '')
+  assert.throws(() => readOpenMetrics(untold), /EOF/)
 })

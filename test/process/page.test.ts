@@ -99,7 +99,7 @@ describe('the dashboard', { skip }, () => {
       await page.getByRole('button', { name: 'Post a message…' }).click()
       const dialog = page.getByRole('dialog')
       await dialog.getByLabel('Text').fill('an order of 12')
-      await shows(page, dialog.locator('code'), /curl .*--data-binary 'an order of 12'/)
+      await shows(page, dialog.locator('code'), /curl .*--data-raw 'an order of 12'/)
       await dialog.getByRole('button', { name: 'Post', exact: true }).click()
       await told(page).getByRole('link').click()
       await shows(page, page.locator('.life'), /Delivered/)
@@ -299,6 +299,26 @@ describe('the dashboard', { skip }, () => {
       }
     })
 
+    test('a hidden tab asks for nothing, and shows what has come since when it is seen again', async () => {
+      await go(page, 'Log')
+      await page.locator('td.id').first().waitFor()
+      const turn = (state: string) =>
+        page.evaluate((to) => {
+          Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => to })
+          document.dispatchEvent(new Event('visibilitychange'))
+        }, state)
+      await turn('hidden')
+      const asked: string[] = []
+      const note = (request: { url(): string }) => asked.push(request.url())
+      page.on('request', note)
+      await system.send('POST', '/messages', { text: 'came while nobody looked' })
+      await page.waitForTimeout(2500)
+      assert.deepEqual(asked, [])
+      page.off('request', note)
+      await turn('visible')
+      await shows(page, page.locator('tbody'), 'came while nobody looked')
+    })
+
     test('a lost connection is named, and comes back by itself', async () => {
       await go(page, 'Flow')
       system.kill()
@@ -311,9 +331,7 @@ describe('the dashboard', { skip }, () => {
   })
 
   test('a message that is tried again says why, first and last, and who tries it; a handler is named', async (context) => {
-    const handler = `${process.env['TMPDIR'] ?? '/tmp'}/mailroom-page-handler-${process.pid}.mjs`
-    writeFileSync(handler, "export default (_, { attempt }) => { throw new Error('failed ' + attempt) }")
-    context.after(() => rmSync(handler))
+    const handler = handlerFile(context, "throw new Error('failed ' + attempt)")
     const system = await System.start(context, ['--handler', handler, '--retry-min', '200ms'])
     const { id } = await system.send<{ id: string }>('POST', '/messages', { text: 'an order' })
     await system.until('two have failed', async () => {
@@ -333,7 +351,9 @@ describe('the dashboard', { skip }, () => {
   })
 
   test('texts, header names and values become text, never markup', async (context) => {
-    const system = await System.start(context, ['--sources', sourcesFile(context)])
+    // Each text is an error, too: of a dead letter.
+    const handler = handlerFile(context, 'throw Object.assign(new Error(text), { retry: false })')
+    const system = await System.start(context, ['--sources', sourcesFile(context), '--handler', handler])
     const texts = [...HOSTILE, ...NAUGHTY.slice(0, 92)]
     const ids: string[] = []
     for (const text of texts) {
@@ -374,6 +394,25 @@ describe('the dashboard', { skip }, () => {
       assert.deepEqual(strange, [], texts[at])
     }
     await shows(page, page.locator('dt'), "x-a'b`|~")
+    await page.getByRole('button', { name: 'Copy as curl' }).click()
+    await shows(page, told(page), 'Copied: curl line.')
+    await go(page, 'Dead letters')
+    await page
+      .getByRole('row', { name: /onerror=alert/ })
+      .first()
+      .waitFor()
+    await page
+      .getByRole('row')
+      .nth(texts.length / 2)
+      .waitFor()
+    assert.deepEqual(
+      (await elements()).filter((kind) => !['h2', 'td', 'th'].includes(kind)),
+      ['a', 'button', 'div', 'h1', 'input', 'p', 'span', 'table', 'tbody', 'thead', 'time', 'tr'],
+    )
+    const titles = await page.evaluate(() =>
+      [...document.querySelectorAll('main [title]')].map((node) => node.getAttribute('title')!),
+    )
+    for (const title of titles) assert.match(title, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
     assertClean(page)
     await page.context().close()
   })
@@ -415,6 +454,9 @@ describe('the dashboard', { skip }, () => {
         ['POST', 'dead/purge'],
         ['POST', 'log/redrive'],
         ['POST', `messages/${message}/redeliver`],
+        ['POST', `dead/${message}/replay`],
+        ['DELETE', `dead/${message}`],
+        ['POST', 'loss/confirm', '{}'],
       ]
       return Promise.all(
         calls.map(async ([method, path, body]) => {
@@ -424,7 +466,7 @@ describe('the dashboard', { skip }, () => {
         }),
       )
     }, id)
-    assert.deepEqual(refused, Array(8).fill(403))
+    assert.deepEqual(refused, Array(11).fill(403))
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByLabel('Token').fill(TOKENS.token)
     await page.getByRole('button', { name: 'Sign in' }).click()
@@ -437,6 +479,14 @@ describe('the dashboard', { skip }, () => {
     await page.context().close()
   })
 })
+
+/** A handler, called with `{ text }` and `{ attempt }`. */
+function handlerFile(context: TestContext, body: string): string {
+  const path = `${process.env['TMPDIR'] ?? '/tmp'}/mailroom-page-handler-${process.pid}-${body.length}.mjs`
+  writeFileSync(path, `export default ({ text }, { attempt }) => { ${body} }`)
+  context.after(() => rmSync(path))
+  return path
+}
 
 function sourcesFile(context: TestContext): string {
   const path = `${process.env['TMPDIR'] ?? '/tmp'}/mailroom-page-sources-${process.pid}.json`

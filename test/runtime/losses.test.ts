@@ -15,7 +15,7 @@ const LOSS: Loss = {
 }
 
 function report(id: string, more: Partial<JournalReport>): JournalReport {
-  const times = { beganAt: 1, beganIn: {}, wholeIn: 'second', putBackIn: null }
+  const times = { beganAt: 1, beganIn: {}, wholeIn: 'second', putBackIn: null, since: null }
   return { id, ...times, done: 0, total: 0, absent: [], ...more }
 }
 

@@ -7,7 +7,9 @@ import { LoggingActor } from '../../src/actors/logging/logging.ts'
 import { MessagesActor } from '../../src/actors/messages/messages.ts'
 import type { Runner } from '../../src/actors/messages/runner.ts'
 import type { Facade, PagedList } from '../../src/actors/protocol.ts'
+import type { ApiContext } from '../../src/http/context.ts'
 import { type Methods, methodsOfLogging, methodsOfMessages } from '../../src/http/internal/calls.ts'
+import { eventRoutes } from '../../src/http/routes/events.ts'
 import { followCursor } from '../../src/http/routes/log.ts'
 import type { ActorContext, BootedActor } from '../../src/runtime/cluster/actor-context.ts'
 import { DRAIN_NOTICE_MS, POST_DEADLINE_MS } from '../../src/runtime/timings.ts'
@@ -15,6 +17,7 @@ import type { NodeConfig } from '../../src/settings/config.ts'
 import type { JournaledBackend } from '../../src/storage/journal.ts'
 import type { Dead, Message, Queue, Range } from '../../src/storage/ports.ts'
 import type { BackendModel } from './backend-model.ts'
+import type { EventStreams } from './event-streams.ts'
 import { type Network, SimPeers } from './network.ts'
 import type { Handling } from './poison.ts'
 import type { SimProcess } from './process.ts'
@@ -26,6 +29,7 @@ export const PUBLIC = 'public/'
 /** What actors are booted with. */
 export interface BootOptions {
   network: Network
+  streams: EventStreams
   backend: BackendModel
   /** Starts the handler of a messages actor. Null: messages are only stored. */
   handler: ((world: ActorContext<NodeConfig>, process: SimProcess) => Promise<Runner>) | null
@@ -57,7 +61,7 @@ export function bootOf(
 async function bootFacade(
   world: ActorContext<NodeConfig>,
   process: SimProcess,
-  { network, backend: model }: BootOptions,
+  { network, streams, backend: model }: BootOptions,
 ) {
   const peers = new SimPeers(network, process)
   const waker = new Waker(world, peers, world.config.lanes)
@@ -66,7 +70,12 @@ async function bootFacade(
     wakeRemote: (lane) => waker.wake(lane),
   })
   const actor = new FacadeActor(world, backend, peers)
-  const close = network.serve(PUBLIC + process.name, process, publicMethods(actor, world))
+  const closeCalls = network.serve(PUBLIC + process.name, process, publicMethods(actor, world))
+  const closeStreams = streams.serve(process, eventsOf(actor, world))
+  const close = () => {
+    closeCalls()
+    closeStreams()
+  }
   return {
     address: null,
     status: () => actor.status(),
@@ -106,6 +115,20 @@ function publicMethods(actor: Facade, { clock }: ActorContext<NodeConfig>): Meth
       actor.changeDead(change, range),
     redrive: (range: { after?: string; limit: number }) => actor.redrive(range),
     restore: (range: { lane: number; after: string; limit: number }) => actor.restore(range),
+  }
+}
+
+/** `GET /events`, of what is logged, delivered and dead. */
+function eventsOf(
+  facade: FacadeActor,
+  { clock, config, node, figures }: ActorContext<NodeConfig>,
+): Parameters<EventStreams['serve']>[1] {
+  const api = { facade, clock, config, node, figures, draining: () => facade.draining }
+  const { getEvents } = eventRoutes(api as unknown as ApiContext)
+  return async (response, lastEventId) => {
+    const headers = { ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) }
+    const context = { req: { headers }, res: response, method: 'GET' }
+    await getEvents(context as unknown as Parameters<typeof getEvents>[0], { only: 'logged,delivered,dead' })
   }
 }
 

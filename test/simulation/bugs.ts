@@ -3,9 +3,10 @@
  * itself: it must catch each of them.
  */
 
-import type { SiftedPage } from '../../src/actors/protocol.ts'
+import type { RecentPart, SiftedPage } from '../../src/actors/protocol.ts'
 import type { ActorContext } from '../../src/runtime/cluster/actor-context.ts'
 import { isMailroomError, MailroomError } from '../../src/runtime/errors.ts'
+import { CURSOR_DELAY_MS } from '../../src/runtime/timings.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway } from '../../src/storage/hazelcast/cluster.ts'
 import { laneKey, NAMES } from '../../src/storage/hazelcast/entries.ts'
@@ -24,8 +25,9 @@ export interface Bug {
   name: string
   backend: Plan['backend']
   planted: Planted
-  /** As `Job.journal`. */
+  /** As in `Job`. */
   journal?: boolean
+  events?: boolean
 }
 
 /** All of them. */
@@ -82,6 +84,20 @@ export const BUGS: readonly Bug[] = [
     planted: { runs: { neverBack: true } },
   },
   embedded('the delay after an outage is an hour', { home: { delaysBackMs: 3_600_000 } }),
+  followed('a cursor is not behind', 'embedded', { events: { cursorAheadMs: CURSOR_DELAY_MS } }),
+  followed('a cursor of Hazelcast is not behind', 'hazelcast', {
+    events: { cursorAheadMs: CURSOR_DELAY_MS },
+  }),
+  followed('what a lane settled before it moved is not looked up', 'embedded', {
+    messages: ({ recent, ...methods }) => ({
+      ...methods,
+      recent: async (...args) =>
+        ((await recent!(...args)) as (RecentPart | null)[]).map((part) => part && { ...part, isNew: false }),
+    }),
+  }),
+  followed('a gap is not told', 'embedded', {
+    events: { loses: (frame) => frame.includes('event: gap') },
+  }),
   {
     name: 'a write is acknowledged before its backup has it',
     backend: 'hazelcast',
@@ -295,6 +311,10 @@ async function seemingWhole(lanes: readonly string[]): Promise<Map<string, strin
 
 function journaled(name: string, hazelcastBugs: HazelcastBugs): Bug {
   return { name, backend: 'hazelcast', planted: { hazelcast: hazelcastBugs }, journal: true }
+}
+
+function followed(name: string, backend: Plan['backend'], planted: Planted): Bug {
+  return { name, backend, planted, events: true }
 }
 
 function embedded(name: string, planted: NonNullable<Planted['embedded']>): Bug {

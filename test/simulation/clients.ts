@@ -37,6 +37,8 @@ export interface ClientOptions {
 /** All clients of one run. */
 export class Clients {
   readonly history = new History()
+  /** Ids that followers of the log may miss. */
+  readonly excused = new Set<string>()
   /** Posts that have not been answered. */
   posting = 0
   /** Told with each post that leaves, for faults that wait for one. */
@@ -243,7 +245,7 @@ export class Clients {
       }
       this.#acknowledge(receipts, texts)
       // A repeat may store what the first attempt began, under ids that followers have passed: said in the docs.
-      if (turn > 0) for (const { seen } of this.#followers) for (const { id } of receipts) seen.add(id)
+      if (turn > 0) this.#excuse(receipts)
       again--
     }
   }
@@ -266,8 +268,15 @@ export class Clients {
         continue
       }
       this.#acknowledge(receipts, [first])
-      if (turn > 0) for (const { seen } of this.#followers) for (const { id } of receipts) seen.add(id)
+      if (turn > 0) this.#excuse(receipts)
       again--
+    }
+  }
+
+  #excuse(receipts: readonly Receipt[]): void {
+    for (const { id } of receipts) {
+      this.excused.add(id)
+      for (const { seen } of this.#followers) seen.add(id)
     }
   }
 

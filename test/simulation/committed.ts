@@ -226,4 +226,16 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found:
+      'a log that came back empty was taken for whole, as its journal told that by a clock that was set back',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 770320964, handler: false, journal: true },
+      faults: [
+        { kind: 'the wall clock steps', atMs: 0, forMs: 100, which: 0, strength: 0 },
+        { kind: 'all restart with a cluster', atMs: 0, forMs: 100, which: 3, strength: 0 },
+        { kind: 'a process dies at a call', atMs: 0, forMs: 100, which: 0, strength: 0 },
+      ],
+    },
+  },
 ]

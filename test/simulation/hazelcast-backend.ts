@@ -84,7 +84,8 @@ export class HazelcastModel implements BackendModel {
     const half = role === 'logging' ? 'log' : 'queue'
     const cluster = this[half]
     const reports = () => reportsOf(world.directory)
-    const epochs = epochsMetFirst(world.known, reports)
+    let opened: JournaledBackend | undefined
+    const epochs = epochsMetFirst(world.known, () => [...(opened?.reports() ?? []), ...reports()])
     const seen = distort(knowing(cluster.connect(process), this.#fates.get(cluster)!), world)
     const backend = openHazelcast({
       [half]: seen,
@@ -98,6 +99,7 @@ export class HazelcastModel implements BackendModel {
       ...(depths && { depths, journals: () => journalsOf(world.directory) }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })
+    opened = backend
     this.#witnesses.push({ process, cluster, backend })
     const { refill = () => ({}) } = this.#bugs
     if (backend.refill !== undefined)

@@ -140,6 +140,10 @@ export class SimLogFile {
     }))
   }
 
+  sizesOf(lane: number, afterSeq: number, limit: number): number[] {
+    return this.ofLane(lane, afterSeq, limit).map(({ bytes }) => bytes)
+  }
+
   countOf(lane: number, afterSeq: number): { count: number; last: number } {
     const rows = this.ofLane(lane, afterSeq, Number.POSITIVE_INFINITY)
     return { count: rows.reduce((sum, { count }) => sum + count, 0), last: rows.at(-1)?.seq ?? afterSeq }

@@ -58,10 +58,12 @@ export async function runHistory(
   const operating = await operate(world, plan)
   await redrive(world, plan)
   const recoveredAt = scheduler.now
+  await world.readers?.settle()
   await within(scheduler, CALM_MS, clients.postPlainly(LAST_COUNT))
   await passUntil(scheduler, CALM_MS, world.isEmpty)
   problems.push(...(hazelcast?.untrue() ?? []))
   const final = await finalRead(scheduler, clients, nodes)
+  problems.push(...(await followed(world, final)))
   process.off('unhandledRejection', onRejection)
   // A cursor is as good as the clocks: what a host that went back makes ids of lies behind it.
   if (!cursorsHold(plan)) clients.history.followed.length = 0
@@ -119,6 +121,21 @@ async function redrive(world: SimWorld, plan: Plan): Promise<void> {
     redriving.lookForGone()
   }
   await redriving.inCalm()
+}
+
+/** @returns What readers of events missed, or were given again. */
+async function followed(
+  { readers, clients, losses }: SimWorld,
+  final: Awaited<ReturnType<typeof finalRead>>,
+): Promise<string[]> {
+  if (readers === undefined || final === undefined) return []
+  const isExcused = (id: string) => clients.excused.has(id) || losses.logged.has(id) || losses.held.has(id)
+  return readers.judge({
+    logged: [...clients.history.acknowledged.keys()].filter((id) => !isExcused(id)),
+    delivered: [...final.stores.values()].flatMap((items) => items.map(({ id }) => id)),
+    dead: final.dead ?? [],
+    late: clients.excused,
+  })
 }
 
 /** What the checker says. A run that proves nothing is told of by its problems. */

@@ -9,6 +9,8 @@ import type { BackendModel } from './backend-model.ts'
 import { type BootOptions, bootOf } from './boot.ts'
 import { Clients } from './clients.ts'
 import { type EmbeddedBugs, EmbeddedModel } from './embedded-backend.ts'
+import { type EventBugs, EventReaders } from './event-readers.ts'
+import { EventStreams } from './event-streams.ts'
 import {
   type Disturbance,
   type Fault,
@@ -39,6 +41,9 @@ const NOTICE_LACK_MS = 2 * (EPOCH_CHECK_MS + REFILL_CHECK_MS)
 /** Part of the messages, in two of three histories with a handler: poison takes the time of its neighbours. */
 const POISON = 0.06
 
+/** Makes dice of their own from a seed. */
+const READERS = 0xe7e7
+
 const CONFIG: NodeConfig = {
   ...resolveConfig({ flags: {}, env: {} }),
   ...{ inbox: {}, lanes: LANES, handlerTimeoutMs: 1500, handlerConcurrency: 2 },
@@ -55,6 +60,8 @@ export interface Plan {
   faults: Fault[]
   /** Hazelcast: nodes have disks, and keep journals on them. */
   journal?: boolean
+  /** Readers follow what happens. */
+  events?: boolean
 }
 
 /** What is planted in the world to see whether it is caught. Production code has none of it. */
@@ -65,6 +72,7 @@ export interface Planted {
   node?: NodeBugs
   runs?: RunBugs
   messages?: BootOptions['bug']
+  events?: EventBugs
 }
 
 /** The world. */
@@ -80,6 +88,7 @@ export class SimWorld implements Faulty {
   readonly handling: Handling
   readonly nodes: readonly SimNode[]
   readonly clients: Clients
+  readonly readers: EventReaders | undefined
   /** For faults. */
   readonly rng: Rng
   /** For whatever else there is to decide. */
@@ -118,8 +127,10 @@ export class SimWorld implements Faulty {
       this.showing.lose()
       this.handling.pausedFrom = undefined // The cluster kept the pause.
     }
+    const streams = new EventStreams(this.scheduler, this.network, planted.events?.loses)
     const boot = bootOf({
-      ...{ network: this.network, backend: this.backend, showing: this.showing, handling: this.handling },
+      ...{ network: this.network, streams, backend: this.backend, showing: this.showing },
+      handling: this.handling,
       handler: plan.handler ? startHandler(this.handling, planted.runs ?? {}) : null,
       bug: planted.messages,
     })
@@ -137,6 +148,10 @@ export class SimWorld implements Faulty {
       posters: 2 + dice.below(2),
       poison: plan.handler && plan.seed % 3 !== 1 ? POISON : 0,
     })
+    if (plan.events) {
+      const rng = new Rng(plan.seed ^ READERS)
+      this.readers = new EventReaders({ scheduler: this.scheduler, streams, rng, bugs: planted.events ?? {} })
+    }
     this.rng = dice.fork()
     this.dice = dice
   }
@@ -161,6 +176,8 @@ export class SimWorld implements Faulty {
   async start(): Promise<void> {
     for (const node of this.nodes) node.start()
     await passUntil(this.scheduler, START_MS, () => this.nodes.every((node) => node.settled()))
+    const { readers } = this
+    if (readers !== undefined) await passUntil(this.scheduler, START_MS, readers.areReading)
   }
 
   /**

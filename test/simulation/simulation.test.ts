@@ -12,6 +12,8 @@ import type { Plan } from './sim-world.ts'
 /** Histories in a job, and jobs of each backend: 5,000 histories together. */
 const JOB_COUNT = 100
 const JOBS = { embedded: 26, hazelcast: 24 } as const
+/** Jobs whose histories have readers of events: 300 histories together. */
+const EVENT_JOBS = { embedded: 2, hazelcast: 1 } as const
 /** A planted bug must be caught within so many histories. */
 const CATCH_WITHIN = 1000
 /** The part of its histories in which a kind of fault must hit operations in flight. */
@@ -37,11 +39,13 @@ after(() => {
 /** The dear ones first, so that no core stands idle at the end. */
 function* allJobs(): Generator<Job, undefined> {
   for (const backend of ['hazelcast', 'embedded'] as const) {
+    for (let seed = 1; seed <= EVENT_JOBS[backend]; seed++)
+      yield { backend, seed, count: JOB_COUNT, events: true }
     for (let seed = 1; seed <= JOBS[backend]; seed++)
       yield { backend, seed, count: JOB_COUNT, journal: isJournaled(backend, seed) }
   }
-  for (const { name, backend, journal = false } of BUGS)
-    yield { backend, seed: 1, count: CATCH_WITHIN, bug: name, journal }
+  for (const { name, backend, journal = false, events = false } of BUGS)
+    yield { backend, seed: 1, count: CATCH_WITHIN, bug: name, journal, events }
   return undefined
 }
 
@@ -50,34 +54,47 @@ function isJournaled(backend: Plan['backend'], seed: number): boolean {
   return backend === 'hazelcast' && seed % 3 === 0
 }
 
-function histories(backend: Plan['backend']): JobReport[] {
-  return reports.filter(({ job }) => job.backend === backend && job.bug === undefined)
+function histories(backend: Plan['backend'], events = false): JobReport[] {
+  return reports.filter(
+    ({ job }) => job.backend === backend && job.bug === undefined && (job.events ?? false) === events,
+  )
 }
+
+function failureOf(done: readonly JobReport[]): string | undefined {
+  const [first] = done.flatMap(({ failure }) => failure ?? [])
+  return first && `npm run soak -- --plan '${JSON.stringify(first.plan)}' : ${first.wrong}`
+}
+
+const sum = (done: readonly JobReport[], of: (report: JobReport) => number) =>
+  done.reduce((total, report) => total + of(report), 0)
 
 for (const backend of BACKENDS) {
   const count = JOBS[backend] * JOB_COUNT
   test(`${count} histories on the ${backend} backend keep the promise`, (context) => {
     const done = histories(backend)
-    const failures = done.flatMap(({ failure }) => (failure === undefined ? [] : [failure]))
-    const [first] = failures
+    assert.equal(failureOf(done), undefined)
     assert.equal(
-      first,
-      undefined,
-      `npm run soak -- --plan '${JSON.stringify(first?.plan)}' : ${first?.wrong}`,
-    )
-    const sum = (of: (report: JobReport) => number) => done.reduce((total, report) => total + of(report), 0)
-    assert.equal(
-      sum((report) => report.histories),
+      sum(done, (report) => report.histories),
       count,
     )
     context.diagnostic(
-      `${sum(({ events }) => events)} events, ${sum(({ acknowledged }) => acknowledged)} acknowledged`,
+      `${sum(done, ({ events }) => events)} events, ${sum(done, ({ acknowledged }) => acknowledged)} acknowledged`,
     )
     context.diagnostic(
       `event hash ${done
         .map(({ job, hash }) => `${job.seed}:${hash.toString(16)}`)
         .sort()
         .join(' ')}`,
+    )
+  })
+
+  const followedCount = EVENT_JOBS[backend] * JOB_COUNT
+  test(`readers of events miss nothing in ${followedCount} histories on the ${backend} backend`, () => {
+    const done = histories(backend, true)
+    assert.equal(failureOf(done), undefined)
+    assert.equal(
+      sum(done, (report) => report.histories),
+      followedCount,
     )
   })
 

@@ -15,7 +15,10 @@ export const simulationRing: Ring = {
     function* jobs(): Generator<Job, undefined> {
       for (let next = seed; performance.now() < endAt; next++) {
         for (const backend of ['hazelcast', 'embedded'] as const)
-          yield { backend, seed: next, count: JOB_COUNT, journal: backend === 'hazelcast' && next % 3 === 0 }
+          yield {
+            ...{ backend, seed: next, count: JOB_COUNT, events: next % 3 === 1 },
+            journal: backend === 'hazelcast' && next % 3 === 0,
+          }
       }
       return undefined
     }

@@ -247,17 +247,18 @@ class LogSource implements Source {
 class StatsSource implements Source {
   readonly #context: ActorContext
   readonly isReady = true
+  /** The same for all who are given the same figures: their frame is made once. */
+  cursor: number
 
   constructor(context: ActorContext) {
     this.#context = context
-  }
-
-  get cursor(): number {
-    return this.#context.clock.now() - CURSOR_DELAY_MS
+    this.cursor = context.clock.now() - CURSOR_DELAY_MS
   }
 
   async step(emit: Emit): Promise<boolean> {
-    emit('stats', [await this.#context.stats()])
+    const figures = await this.#context.stats()
+    this.cursor = this.#context.clock.now() - CURSOR_DELAY_MS
+    emit('stats', [figures])
     return true
   }
 }
@@ -676,7 +677,7 @@ export class Follower {
     for (const each of readings) each.run().catch((error: unknown) => this.#context.fail(error))
     return {
       get cursor() {
-        const logged = log?.cursor ?? settled?.cursor ?? clock.now() - CURSOR_DELAY_MS
+        const logged = (log ?? settled ?? stats)?.cursor ?? clock.now() - CURSOR_DELAY_MS
         return { logged, settled: settled?.cursor ?? logged }
       },
       async ready() {

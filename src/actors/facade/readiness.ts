@@ -96,16 +96,23 @@ export class Readiness {
   restoring(): string[] {
     const actors = this.#directory.actors()
     const logs = restoringLogs(actors).map(
-      ({ done, total }) => `the log: ${done} of about ${total} messages of a journal are put back`,
+      ({ done, total, since }) =>
+        `the log: ${done} of about ${total} messages of a journal are put back${this.#lasting(since)}`,
     )
     const lanes = actors.flatMap(({ name, role, journal }) => {
       if (role !== 'messages' || journal === undefined || journal.wholeIn !== null) return []
-      const { done, total, absent } = journal
+      const { done, total, since, absent } = journal
       const nodes = [...new Set(absent.map(({ node }) => node))]
       if (nodes.length > 0) return [`the lanes of ${name}: waiting for the journals of ${nodes.join(', ')}`]
-      return [`the lanes of ${name}: ${done} of about ${total} messages of the log were looked at`]
+      return [
+        `the lanes of ${name}: ${done} of about ${total} messages of the log were looked at${this.#lasting(since)}`,
+      ]
     })
     return [...logs, ...lanes]
+  }
+
+  #lasting(since: number | null): string {
+    return since === null ? '' : `, for ${Math.round(Math.max(0, this.#clock.now() - since) / 1000)} s now`
   }
 
   /** The number of lanes without a living holder. */

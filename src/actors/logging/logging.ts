@@ -73,7 +73,9 @@ export class LoggingActor extends Actor implements Logging {
   }
 
   async keys(range: { after: string; limit: number }): ReturnType<Logging['keys']> {
-    return this.mailbox.run(async () => (await this.#backend.keys?.(range)) ?? { keys: [], last: null })
+    return this.mailbox.run(
+      async () => (await this.#backend.keys?.(range)) ?? { keys: [], first: null, last: null },
+    )
   }
 
   /** Beside the mailbox, so that it is answered under load. */

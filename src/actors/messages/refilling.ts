@@ -13,7 +13,7 @@ import {
   REFILL_CHECK_MS,
   REFILL_WAIT_MS,
 } from '../../runtime/timings.ts'
-import { idAt, MIN_ID } from '../../storage/ids.ts'
+import { batchKeyOf, idAt, MIN_ID } from '../../storage/ids.ts'
 import type { Refill } from '../../storage/journal.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import { wholeBatches } from '../../storage/paging.ts'
@@ -45,8 +45,9 @@ export class Refilling {
   #round: Promise<void> | undefined
   #closed = false
   #progress = { done: 0, total: 0 }
-  /** Since when lanes lack something (monotonic, ms). */
+  /** Since when lanes lack something (monotonic, ms; and ms since 1970). */
   #lackingSince: number | undefined
+  #since: number | null = null
 
   constructor(options: RefillingOptions) {
     this.#options = options
@@ -70,7 +71,8 @@ export class Refilling {
     const isWhole = lanes().every((lane) => this.isWhole(lane))
     const absent = this.#absent()
     const wholeIn = isWhole ? '' : null
-    return { id, beganAt, beganIn, wholeIn, putBackIn: null, ...this.#progress, absent }
+    const since = isWhole ? null : this.#since
+    return { id, beganAt, beganIn, wholeIn, putBackIn: null, since, ...this.#progress, absent }
   }
 
   /** Learns whether a lane that was just taken lacks something. @throws {MailroomError} As the cluster does. */
@@ -110,10 +112,12 @@ export class Refilling {
     const lacking = await refill.lacking(held, journals)
     if (lacking.size === 0) {
       this.#lackingSince = undefined
+      this.#since = null
       return
     }
     const beganAt = context.clock.monotonic()
     this.#lackingSince ??= beganAt
+    this.#since ??= context.clock.now()
     const epoch = epochOf(logs)
     if (epoch === undefined) return // The log is not whole yet.
     const isWaiting = beganAt < this.#lackingSince + REFILL_WAIT_MS
@@ -121,8 +125,8 @@ export class Refilling {
     if (isWaiting && isAbsent) return
     const outcomes = await this.#outcomesOf(others, lacking.keys())
     this.#progress = { done: 0, total: logs.reduce((sum, { total }) => sum + total, 0) }
-    await this.#putKeys(logs, lacking)
-    await this.#readLog(logs, lacking, outcomes)
+    const first = await this.#putKeys(logs, lacking)
+    if (first !== undefined) await this.#readLog(first, lacking, outcomes)
     for (const lane of lacking.keys()) await refill.put(lane, outcomes.lettersOf(lane), outcomes)
     // Pages that were read from a log that came back empty meanwhile were too short.
     if (this.#closed || epochOf(this.#journals('logging')) !== epoch) return
@@ -151,48 +155,56 @@ export class Refilling {
     return outcomes
   }
 
-  /** Keys first: until the lane is whole, posts with one are refused. */
-  async #putKeys(logs: readonly Reached[], lacking: ReadonlyMap<number, unknown>): Promise<void> {
+  /** Keys first: until the lane is whole, posts with one are refused. @returns The lowest id in a journal of the log. */
+  async #putKeys(
+    logs: readonly Reached[],
+    lacking: ReadonlyMap<number, unknown>,
+  ): Promise<string | undefined> {
     const { peers, refill } = this.#options
+    let lowest: string | undefined
     for (const { actors } of logs) {
       const logging = peers.logging(actors[0]!.address!, ASK_TIMEOUT_MS)
       for (let after: string | null = MIN_ID; after !== null; ) {
-        const { keys, last } = await logging.keys({ after, limit: PAGE_MAX_COUNT })
+        const { keys, first, last } = await logging.keys({ after, limit: PAGE_MAX_COUNT })
+        if (first !== null && (lowest === undefined || first < lowest)) lowest = first
         await refill.putKeys(keys.filter(({ lane }) => lacking.has(lane)))
         after = last
       }
     }
+    return lowest
   }
 
-  /** Reads what was posted before now, once no post of it can be under way, and puts it where it belongs. */
-  async #readLog(
-    logs: readonly Reached[],
-    lacking: ReadonlyMap<number, unknown>,
-    outcomes: Outcomes,
-  ): Promise<void> {
+  /**
+   * Puts what was posted before now where it belongs, once no post of it can be under way: what is old by its id; then what
+   * the log had already, whatever the clock that made the id said, and what was posted before now by its id.
+   */
+  async #readLog(first: string, lacking: ReadonlyMap<number, unknown>, outcomes: Outcomes): Promise<void> {
     const { context, logging, refill } = this.#options
     const { clock } = context
-    const began = logs.flatMap(({ beganAt }) => beganAt ?? [])
-    if (began.length === 0) return
     const startedAt = clock.monotonic()
-    const now = clock.now()
-    const put = async (from: string, until: string) => {
-      let last = from
+    const [old, now] = [idAt(clock.now() - REDRIVE_AGE_MS), idAt(clock.now() + CLOCK_SKEW_MS)]
+    const [newest] = await logging.page({ limit: 1 })
+    const end = newest !== undefined && newest.id >= now ? `${newest.id}~` : now
+    const put = async (from: string, isDue: (id: string) => boolean) => {
       const read = async (after: string): Promise<Logged[]> => {
-        const page = await logging.page({ after, before: until, limit: PAGE_MAX_COUNT })
+        const page = await logging.page({ after, before: end, limit: PAGE_MAX_COUNT })
         return this.#closed ? [] : page
       }
       for await (const messages of wholeBatches(read, from)) {
-        const byLane = [...Map.groupBy(messages, ({ lane }) => lane)].filter(([lane]) => lacking.has(lane))
+        const due = messages.filter(({ id }) => isDue(id))
+        const byLane = [...Map.groupBy(due, ({ lane }) => lane)].filter(([lane]) => lacking.has(lane))
         await Promise.all(byLane.map(async ([lane, mates]) => refill.put(lane, mates, outcomes)))
-        this.#progress = { ...this.#progress, done: this.#progress.done + messages.length }
-        last = messages.at(-1)!.id
+        this.#progress = { ...this.#progress, done: this.#progress.done + due.length }
       }
-      return last
     }
-    const last = await put(idAt(Math.min(...began) - CLOCK_SKEW_MS), idAt(now - REDRIVE_AGE_MS))
+    const found = new Set<string>()
+    await put(batchKeyOf(first), (id) => {
+      if (id < old) return true
+      found.add(batchKeyOf(id))
+      return false
+    })
     await clock.sleep(Math.max(0, startedAt + REDRIVE_AGE_MS - clock.monotonic()))
-    await put(last, idAt(now + CLOCK_SKEW_MS))
+    await put(old, (id) => id < now || found.has(batchKeyOf(id)))
   }
 
   /** All that are there, before anything of theirs can matter: after a loss those that are not there are waited for. */
@@ -233,6 +245,7 @@ function joined(a: JournalReport | undefined, b: JournalReport): Omit<JournalRep
     beganIn,
     wholeIn: a?.wholeIn ?? b.wholeIn,
     putBackIn: a?.putBackIn ?? b.putBackIn,
+    since: a?.since ?? b.since,
     total: Math.max(a?.total ?? 0, b.total),
     absent: [...(a?.absent ?? []), ...b.absent],
   }

@@ -92,7 +92,7 @@ export const ERROR_HELP: Record<ErrorCode, { when: string; todo: string }> = {
     todo: 'Wait for `Retry-After`; a token as `Authorization` needs no sign-in',
   },
   MR_READERS_FULL: {
-    when: 'The facade has 1,000 readers of `GET /events`.',
+    when: 'The facade has 1,000 readers of `GET /events`. Those of `stats` alone are counted apart.',
     todo: 'Repeat after `Retry-After`',
   },
   MR_MAILBOX_FULL: {

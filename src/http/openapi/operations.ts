@@ -698,7 +698,7 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
         },
       },
       errors: [...READS, 'MR_DRAINING', 'MR_READERS_FULL'],
-      limits: `At most ${EVENT_READERS_MAX} readers of a facade at once. One that is ${LAG_MAX_BYTES / 1024} KiB behind is cut.`,
+      limits: `At most ${EVENT_READERS_MAX} readers of a facade at once, and as many that follow \`stats\` alone. One that is ${LAG_MAX_BYTES / 1024} KiB behind is cut.`,
     },
     getMetrics: {
       part: 'Health',

@@ -235,6 +235,18 @@ export function askRedrive() {
   })
 }
 
+export function askConfirmLosses() {
+  ask({
+    name: 'Confirm the losses',
+    verb: 'Confirm',
+    will: 'No node reports any more what the clusters have lost. It puts nothing back: do what the sentence says first.',
+    request: () => ({ method: 'POST', path: 'loss/confirm' }),
+    did: ({ losses }) => [
+      losses.length === 1 ? '1 loss is confirmed.' : `${losses.length} losses are confirmed.`,
+    ],
+  })
+}
+
 /** @param {string} id */
 export function askRedeliver(id) {
   ask({

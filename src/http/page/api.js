@@ -78,34 +78,58 @@ export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** A request as a line for a shell. @param {Request} request */
-export function curlOf({ method, path, ...request }) {
-  const headers = Object.entries(headersOf({ method, path, ...request })).filter(
-    ([name]) => name !== 'X-Mailroom',
-  )
+/** One argument may have 128 KiB; what the shell itself writes has no bound. */
+const ARGUMENT_CHARACTERS = 30_000
+
+/**
+ * A request as a line for any shell of POSIX. The body goes as it is: curl would take one that begins with `@` for the
+ * name of a file, and an argument can not have what a terminal might act on, or a zero.
+ *
+ * @param {Request & { base64?: string, type?: string }} request `base64`: a body that is no text, of this content type.
+ */
+export function curlOf({ method, path, base64, type, ...request }) {
   const body = bodyOf(request)
+  const isPiped = body !== undefined && (body.length > ARGUMENT_CHARACTERS || UNSEEN.test(body))
+  const headers = {
+    ...(type !== undefined && { 'Content-Type': type }),
+    ...headersOf({ method, path, ...request }),
+  }
+  const given = Object.entries(headers).filter(([name]) => name !== 'X-Mailroom')
+  const hasBody = base64 !== undefined || body !== undefined
   return [
+    base64 !== undefined
+      ? `printf %s ${quoted(base64)} | base64 -d |`
+      : isPiped && `printf %b ${escaped(body)} |`,
     'curl',
-    method === 'GET' || (method === 'POST' && body !== undefined) ? '' : `-X ${method}`,
+    method !== 'GET' && !(method === 'POST' && hasBody) && `-X ${method}`,
     quoted(urlOf(path)),
-    session.isSignedIn ? '-H "Authorization: Bearer $MAILROOM_TOKEN"' : '',
-    ...headers.map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
-    body === undefined ? '' : `--data-binary ${quoted(body)}`,
+    session.isSignedIn && '-H "Authorization: Bearer $MAILROOM_TOKEN"',
+    ...given.map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
+    base64 !== undefined || isPiped ? '--data-binary @-' : hasBody && `--data-raw ${quoted(body ?? '')}`,
   ]
-    .filter((part) => part !== '')
+    .filter((part) => part)
     .join(' ')
 }
 
-/** A word of a shell. What is not seen, and what a terminal might act on, is written as escapes. @param {string} text */
+/** What is not seen, and what a terminal might act on. */
+const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
+
+/** A word of a shell. @param {string} text */
 function quoted(text) {
-  const isPlain = !/(?![\n\t])[\p{Cc}\p{Cf}]/u.test(text)
-  if (isPlain) return `'${text.replaceAll("'", "'\\''")}'`
-  return `$'${text.replaceAll(/[\\']/g, '\\$&').replaceAll(/[\p{Cc}\p{Cf}]/gu, escapeOf)}'`
+  return `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** A word that `printf %b` makes the text of. @param {string} text */
+function escaped(text) {
+  const parts = [...text.replaceAll('\\', '\\\\')].map((part) => (UNSEEN.test(part) ? octalOf(part) : part))
+  return quoted(parts.join(''))
 }
 
 /** @param {string} character */
-function escapeOf(character) {
-  return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, '0')}`
+function octalOf(character) {
+  return [...new TextEncoder().encode(character)]
+    .map((byte) => `\\0${byte.toString(8).padStart(3, '0')}`)
+    .join('')
 }
 
 /** @param {Request} request @returns {Record<string, string>} */

@@ -6,8 +6,9 @@ import { live } from './live.js'
 import { firstLine, visible } from './text.js'
 
 const ROWS = 50
-/** While the number of dead letters changes, they are read again so often at most. */
+/** While the number of dead letters changes, they are read again so often at most, and less the longer that takes. */
 const AGAIN_MS = 3000
+const AGAIN_FACTOR = 20
 
 /** @typedef {{ group: string, reason: string, error: string, count: number, example: string, oldestAt: string, newestAt: string }} Group */
 
@@ -39,6 +40,7 @@ export function deadView(query) {
   let after = query.get('after')
   let readDead = -1
   let readAt = 0
+  let tookMs = 0
   const ending = new AbortController()
   const { signal } = ending
 
@@ -50,7 +52,9 @@ export function deadView(query) {
   }
   /** @param {unknown} error */
   const say = (error) => {
-    if (!signal.aborted && error instanceof Error) put(note, error.message)
+    if (signal.aborted || !(error instanceof Error)) return
+    put(note, error.message)
+    readDead = Number.NaN // It is read again.
   }
 
   const readGroups = async () => {
@@ -66,6 +70,7 @@ export function deadView(query) {
       path = page.next
       showGroups([...groups.values()], many)
     }
+    tookMs = Date.now() - readAt
   }
 
   /** @param {Group[]} groups @param {number} many */
@@ -162,7 +167,7 @@ export function deadView(query) {
       const dead = live.stats?.dead ?? -1
       if (
         dead !== readDead &&
-        Date.now() - readAt > AGAIN_MS &&
+        Date.now() - readAt > Math.max(AGAIN_MS, AGAIN_FACTOR * tookMs) &&
         document.querySelector('dialog[open]') === null
       )
         again()

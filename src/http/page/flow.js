@@ -40,7 +40,12 @@ const STAGES = [
     name: 'Log',
     arrow: ({ accepted }) => accepted,
     figure: ({ disks }) => [bytes(disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0)), 'on disk'],
-    notes: ({ disks }) => disks.map(({ freeBytes }) => `${bytes(freeBytes)} free`),
+    notes: ({ disks }) =>
+      disks.length === 0
+        ? []
+        : [
+            `${bytes(Math.min(...disks.map(({ freeBytes }) => freeBytes)))} free${disks.length > 1 ? ' at least' : ''}`,
+          ],
   },
   {
     name: 'Lanes',

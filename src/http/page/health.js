@@ -1,5 +1,5 @@
 /** The sentence at the top: what is wrong, and what to do next. The worst comes first. */
-import { askPause, mayAct } from './actions.js'
+import { askConfirmLosses, askPause, mayAct } from './actions.js'
 import { button, bytes, clock, counted, duration, fill, h, put } from './dom.js'
 import { live } from './live.js'
 import { shownText, visible } from './text.js'
@@ -30,17 +30,35 @@ function findings() {
     return found
   }
   const { missing = [], degraded = [], damaged = [], restoring = [], warnings = [] } = ready ?? {}
-  for (const what of missing) {
-    const isDraining = what.endsWith('is draining')
+  const lacks = missing.filter((what) => !what.endsWith('is draining'))
+  if (lacks.length < missing.length) {
     found.push({
       level: 'bad',
-      what: isDraining ? 'This node is stopping.' : `Posts are refused. Missing: ${what}.`,
-      next: isDraining
-        ? 'Nothing is lost. Another node takes posts, or this one when it is back.'
-        : 'Clients get 503 and repeat. Look at the log lines of this node; it takes posts again as soon as this is back.',
+      what: 'This node is stopping.',
+      next: 'Nothing is lost. Another node takes posts, or this one when it is back.',
+    })
+  }
+  if (lacks.length > 0) {
+    found.push({
+      level: 'bad',
+      what: 'Posts are refused.',
+      detail: `Missing: ${lacks.join('; ')}.`,
+      next: 'Clients get 503 and repeat. Look at the log lines of this node; it takes posts again as soon as this is back.',
     })
   }
   for (const what of damaged) {
+    const [, loss, told = ''] = /^(.*Hazelcast cluster .*?): (.*)$/.exec(what) ?? []
+    if (loss !== undefined) {
+      found.push({
+        level: 'bad',
+        what: `${capitalized(loss)}.`,
+        next: `${capitalized(told)}.`,
+        // All are confirmed at once.
+        ...(mayAct() &&
+          !found.some(({ action }) => action) && { action: () => button('Confirm…', askConfirmLosses) }),
+      })
+      continue
+    }
     found.push({
       level: 'bad',
       what: `Data is damaged: ${what}.`,
@@ -101,6 +119,8 @@ function findings() {
   for (const what of degraded) {
     // Said above, with more.
     if (/^an outage of |^delivery is paused/.test(what)) continue
+    // What an actor lacks is said above when posts are refused for it.
+    if (lacks.some((lack) => lack.endsWith(what.replace(/^.*?: /, '')))) continue
     const isLanes = what.startsWith('holders of ')
     const lacksMessages = what === 'a ready messages actor'
     found.push({
@@ -108,10 +128,10 @@ function findings() {
       what: isLanes || lacksMessages ? `Missing: ${what}.` : `Degraded: ${what}.`,
       next:
         isLanes || lacksMessages
-          ? 'Posts are taken and wait. If it lasts for a minute, restart the messages actors.'
+          ? 'What was posted waits. If it lasts for a minute, restart the messages actors.'
           : what.startsWith('overloaded')
             ? 'Clients that get 429 repeat. Send less at once, or scale up.'
-            : 'Posts are taken. The log lines of that actor say why.',
+            : 'The log lines of that actor say why.',
     })
   }
   for (const what of warnings)

@@ -5,6 +5,9 @@ import { live } from './live.js'
 import { firstLine, idAt, visible } from './text.js'
 
 const ROWS = 50
+/** When more comes than a page, nobody can read along: it is read again so often at most. */
+const BUSY_MS = 10_000
+const BUSY_NOTE = `Much comes: what is newest is shown every ${BUSY_MS / 1000} s.`
 /** Characters of each message that are read. */
 const PREVIEW = 200
 
@@ -35,6 +38,8 @@ export function logView(query) {
   let ending = new AbortController()
   let isReading = false
   let readAccepted = -1
+  let readAt = 0
+  let isBusy = false
 
   /** @param {string | null} from */
   const pathFrom = (from) => {
@@ -77,10 +82,12 @@ export function logView(query) {
           )
         }
       }
-      put(note, items.length > 0 ? '' : emptyNote())
+      put(note, items.length === 0 ? emptyNote() : isBusy ? BUSY_NOTE : '')
     } catch (error) {
-      if (error instanceof Error && !signal.aborted) put(note, error.message)
-      else if (ending.signal === signal) put(note, items.length > 0 ? '' : 'Stopped.')
+      if (error instanceof Error && !signal.aborted) {
+        put(note, error.message)
+        readAccepted = -1 // It is read again.
+      } else if (ending.signal === signal) put(note, items.length > 0 ? '' : 'Stopped.')
     } finally {
       if (ending.signal === signal) isReading = false
     }
@@ -134,7 +141,12 @@ export function logView(query) {
       const accepted = live.stats?.accepted ?? -1
       if (!follow.checked || before !== null || back.length > 0 || isReading || accepted === readAccepted)
         return
+      // Many at once after a quiet time are shown at once.
+      const isMore = accepted - readAccepted > ROWS
+      if (isMore && Date.now() - readAt < BUSY_MS) return
+      isBusy = isMore && readAt > 0 && Date.now() - readAt < 2 * BUSY_MS
       readAccepted = accepted
+      readAt = Date.now()
       void go(null, true)
     },
     close: () => ending.abort(),

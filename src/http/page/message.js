@@ -4,8 +4,8 @@ import { call, curlOf } from './api.js'
 import { button, bytes, count, counted, duration, fill, h, instant, put } from './dom.js'
 import { laidOut, visible } from './text.js'
 
-/** While it is queued it is read again so often; a large one less. */
-const AGAIN_MS = 1000
+/** While it is queued it is read again so often at most; a large one less. */
+const AGAIN_MS = 900
 const AGAIN_LARGE_MS = 10_000
 const LARGE_CHARACTERS = 100_000
 /** More of a body is shown when asked for. */
@@ -20,17 +20,17 @@ export function messageView(id) {
   const ending = new AbortController()
   let shown = ''
   let hasBody = false
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer
+  /** When it is read again, if it is. */
+  let againAt = Number.POSITIVE_INFINITY
 
   const read = async () => {
-    clearTimeout(timer)
+    againAt = Number.POSITIVE_INFINITY
     try {
       const message = await call({ method: 'GET', path: `messages/${id}` }, ending.signal)
       const letter = message.state === 'dead' ? await letterOf(id, ending.signal) : undefined
       show(message, letter)
       if (message.state === 'queued') {
-        timer = setTimeout(read, bodyText(message).length > LARGE_CHARACTERS ? AGAIN_LARGE_MS : AGAIN_MS)
+        againAt = Date.now() + (bodyText(message).length > LARGE_CHARACTERS ? AGAIN_LARGE_MS : AGAIN_MS)
       }
     } catch (error) {
       if (ending.signal.aborted) return
@@ -40,7 +40,7 @@ export function messageView(id) {
         ? 'Messages leave the log after the retention. Check the id; it may be of another node.'
         : 'It is asked for again.'
       if (!hasBody) fill(life, h('li', { class: 'bad' }, h('h2', {}, problem.message), h('p', {}, next)))
-      if (!isGone) timer = setTimeout(read, 2000)
+      if (!isGone) againAt = Date.now() + AGAIN_MS
     }
   }
 
@@ -62,13 +62,14 @@ export function messageView(id) {
   return {
     title: 'Message',
     nodes: [h('p', { class: 'id' }, id), life, acts, head, body],
+    // Comes once a second, and not while the tab is hidden.
     update() {
+      if (Date.now() > againAt) void read()
       for (const age of life.querySelectorAll('[data-since]'))
         put(age, ageOf(age.getAttribute('data-since') ?? ''))
     },
     close() {
       ending.abort()
-      clearTimeout(timer)
     },
     refresh: read,
   }
@@ -164,9 +165,11 @@ function buttonsOf(message, letter, again) {
   ]
 }
 
-/** The post that would store its text again. A body that is no text is posted in base64. @param {any} message */
-function asCurl(message) {
-  return curlOf({ method: 'POST', path: 'messages', text: bodyText(message) })
+/** The post that would store its body again. One that is no text only a source takes. @param {any} message */
+function asCurl({ text, base64, source, type }) {
+  return text === undefined
+    ? curlOf({ method: 'POST', path: `in/${source}`, base64, type })
+    : curlOf({ method: 'POST', path: 'messages', text })
 }
 
 /** @param {{ text?: string, base64?: string }} message */

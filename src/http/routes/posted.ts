@@ -1,5 +1,5 @@
 /** Parses and checks the messages in the body of a POST. */
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashAtOnce } from 'node:crypto'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { MailroomError, type Place } from '../../runtime/errors.ts'
@@ -44,9 +44,16 @@ export async function readPosted(
   return parsePosted(source, maxMessageBytes)
 }
 
+/** One call takes half the time, and a copy of the text: that is for short ones. */
+const HASHED_AT_ONCE = 64 * 1024
+
 /** Hashes the texts, not the bytes of the body: the same text as JSON and as text/plain is the same request. */
 export function hashOf({ texts, many }: Posted): string {
-  const hash = createHash('sha256').update(many ? 'many' : 'one')
+  const kind = many ? 'many' : 'one'
+  const [first] = texts
+  if (texts.length === 1 && first!.length <= HASHED_AT_ONCE)
+    return hashAtOnce('sha256', `${kind},${Buffer.byteLength(first!)}:${first}`)
+  const hash = createHash('sha256').update(kind)
   for (const text of texts) hash.update(`,${Buffer.byteLength(text)}:`).update(text)
   return hash.digest('hex')
 }

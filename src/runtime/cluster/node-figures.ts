@@ -10,7 +10,7 @@
  * and had not pushed when it was killed, is missing.
  */
 import type { Clock } from '../clock.ts'
-import { diskOf } from '../disk.ts'
+import { dataOf, freeBytesOf } from '../disk.ts'
 import { Figures, processSampler, type Series, type Snapshot } from '../figures.ts'
 import { METRICS, METRICS_TYPES, type Metric, type MetricName, type MetricsFormat } from '../metrics.ts'
 import { type Family, Registry } from '../metrics-library.ts'
@@ -23,7 +23,7 @@ import {
   type Totals,
   waitingOf,
 } from '../stats.ts'
-import { DISK_FIGURES_MS, HEARTBEAT_MS } from '../timings.ts'
+import { DISK_FIGURES_FILE_MS, DISK_FIGURES_MS, HEARTBEAT_MS } from '../timings.ts'
 import type { ActorEntry, Role } from './directory.ts'
 
 /** Whose process it is. */
@@ -69,6 +69,8 @@ export class NodeFigures {
   #tickedAt: number
   #disk: Disk | undefined
   #isMeasuring = false
+  #data: { fileCount: number; bytes: number } | undefined
+  #countDataAt = 0
   readonly #stops: (() => void)[] = []
 
   constructor(options: NodeFiguresOptions) {
@@ -134,9 +136,14 @@ export class NodeFigures {
   async measureDisk(): Promise<void> {
     if (this.#isMeasuring) return
     this.#isMeasuring = true
-    const { node, data } = this.#options
-    const found = await diskOf(data)
-    this.#disk = found && { node, ...found }
+    const { node, data, clock } = this.#options
+    const freeBytes = await freeBytesOf(data)
+    if (this.#data === undefined || clock.monotonic() >= this.#countDataAt) {
+      this.#data = await dataOf(data)
+      this.#countDataAt = clock.monotonic() + (this.#data?.fileCount ?? 0) * DISK_FIGURES_FILE_MS
+    }
+    const isKnown = freeBytes !== undefined && this.#data !== undefined
+    this.#disk = isKnown ? { node, dataBytes: this.#data!.bytes, freeBytes } : undefined
     this.#isMeasuring = false
   }
 
@@ -147,7 +154,9 @@ export class NodeFigures {
     const renamed = format === 'openmetrics' ? all.map((families) => families.map(withoutTotal)) : all
     // The library's types lack the second parameter.
     const aggregate = Registry.aggregate as (all: Family[][], type: string) => Registry
-    return aggregate(renamed, METRICS_TYPES[format]).metrics()
+    const registry = aggregate(renamed, METRICS_TYPES[format])
+    for (const family of registry.getMetricsAsArray() as unknown as Family[]) bringTogether(family)
+    return registry.metrics()
   }
 
   /** Of this node, for `statsOf`. */
@@ -250,6 +259,13 @@ function histogramValues(name: string, [labels, ...values]: Series, buckets: rea
 /** Of what it has aggregated, the library writes a counter's name with `_total` twice in OpenMetrics. */
 function withoutTotal(family: Family): Family {
   return family.type === 'counter' ? { ...family, name: family.name.replace(/_total$/, '') } : family
+}
+
+/** The library leaves all buckets before all sums. OpenMetrics wants each histogram whole, one label set after another. */
+function bringTogether({ type, values }: Family): void {
+  if (type !== 'histogram') return
+  const together = Map.groupBy(values, ({ labels: { le: _, ...labels } }) => JSON.stringify(labels))
+  values.splice(0, values.length, ...[...together.values()].flat())
 }
 
 function distributionOf(name: MetricName, all: ReadonlyMap<MetricName, Family>): Distribution {

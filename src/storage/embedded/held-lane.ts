@@ -77,6 +77,19 @@ class Track {
     this.rows.push({ seq, openCount: open.length, ready: open })
   }
 
+  /** The first messages that are not in hand, by row. */
+  firstReady(maxCount: number): { row: Row; ready: Message[] }[] {
+    const parts: { row: Row; ready: Message[] }[] = []
+    let freeCount = maxCount
+    for (const row of this.rows) {
+      if (freeCount === 0) break
+      const ready = row.ready.slice(0, freeCount)
+      if (ready.length > 0) parts.push({ row, ready })
+      freeCount -= ready.length
+    }
+    return parts
+  }
+
   /** True when the durable cursor can move. */
   get isBehind(): boolean {
     return this.rows[0]?.openCount === 0 || this.cursor > this.savedCursor
@@ -485,14 +498,18 @@ export class HeldLane {
       const name = names[(index + this.#turn) % names.length]!
       try {
         const track = files.read(name, (reader) => this.#trackOf(reader))
-        for (let isThere = track !== undefined; isThere; ) {
+        for (let [isThere, isEnd] = [track !== undefined, false]; isThere; ) {
           bytes += this.#take(track!, claimed, maxCount)
           if (claimed.length === maxCount || bytes >= CLAIM_MAX_BYTES) return claimed
-          isThere = files.read(name, (reader) => this.#readRows(reader, track!, claimed)) ?? false
+          if (isEnd) break
+          const read = files.read(name, (reader) => this.#readRows(reader, track!, claimed))
+          isThere = (read?.rowCount ?? 0) > 0
+          isEnd = read?.isEnd ?? true
         }
         if (this.#isShort) return claimed
-        if (track?.isSettled && files.read(name, (reader) => this.#isOver(reader, track)))
-          this.#names.over.add(name)
+        // While something comes, the question can wait.
+        const mayBeOver = claimed.length === 0 && track?.isSettled === true
+        if (mayBeOver && files.read(name, (reader) => this.#isOver(reader, track))) this.#names.over.add(name)
       } catch (error) {
         // What is in hand by now must be returned: no later claim would find it.
         if (claimed.length === 0) throw error
@@ -505,24 +522,25 @@ export class HeldLane {
   /** Takes messages of rows that were read in hand. @returns How many bytes their texts have. */
   #take(track: Track, claimed: Claimed[], maxCount: number): number {
     let bytes = 0
-    for (const row of track.rows) {
-      const taken = row.ready.splice(0, maxCount - claimed.length)
-      if (taken.length === 0) continue
-      const isKnown = this.home.known(taken[0]!.id, taken.at(-1)!.id)
-      for (const { id, text } of taken) {
-        // Of a batch that stands in two files, one copy is in hand.
-        if (this.#inHand.has(id) || isKnown(id)) {
-          row.openCount--
-          this.#room.give(Buffer.byteLength(text))
-          continue
+    for (;;) {
+      const parts = track.firstReady(maxCount - claimed.length)
+      if (parts.length === 0) return bytes
+      const isKnown = this.home.known(parts.map(({ ready }) => [ready[0]!.id, ready.at(-1)!.id]))
+      for (const { row, ready } of parts) {
+        row.ready.splice(0, ready.length)
+        for (const { id, text } of ready) {
+          // Of a batch that stands in two files, one copy is in hand.
+          if (this.#inHand.has(id) || isKnown(id)) {
+            row.openCount--
+            this.#room.give(Buffer.byteLength(text))
+            continue
+          }
+          this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
+          claimed.push({ id, text, ...CLAIMED_FIRST })
+          bytes += Buffer.byteLength(text)
         }
-        this.#inHand.set(id, { id, text, file: track.file, seq: row.seq, row, isRetry: false })
-        claimed.push({ id, text, ...CLAIMED_FIRST })
-        bytes += Buffer.byteLength(text)
       }
-      if (claimed.length === maxCount) break
     }
-    return bytes
   }
 
   #unsettledFiles(): string[] {
@@ -542,18 +560,23 @@ export class HeldLane {
     return true
   }
 
-  /** @returns False when there is no further row, or no room for it. */
-  #readRows(reader: LogReader, track: Track, claimed: readonly Claimed[]): boolean {
+  /** @returns How many rows it read, none when there is no room for one; and whether they were the last. */
+  #readRows(
+    reader: LogReader,
+    track: Track,
+    claimed: readonly Claimed[],
+  ): { rowCount: number; isEnd: boolean } {
     const { files, lane } = this.#options
     let rowCount = 0
     let bytes = 0
-    for (const head of reader.headsOf(lane, track.readSeq, ROWS_COUNT)) {
-      if (bytes >= CLAIM_MAX_BYTES / 2 || !this.#takeRoom(head.bytes, rowCount === 0 ? claimed : [head]))
-        break
+    const sizes = reader.sizesOf(lane, track.readSeq, ROWS_COUNT)
+    for (const size of sizes) {
+      if (bytes >= CLAIM_MAX_BYTES / 2 || !this.#takeRoom(size, rowCount === 0 ? claimed : sizes)) break
       rowCount++
-      bytes += head.bytes
+      bytes += size
     }
-    if (rowCount === 0) return false
+    const isEnd = rowCount === sizes.length && rowCount < ROWS_COUNT
+    if (rowCount === 0) return { rowCount, isEnd }
     try {
       for (const { seq, count, messages } of reader.ofLane(lane, track.readSeq, rowCount)) {
         const intact = files.intact(messages)
@@ -564,7 +587,7 @@ export class HeldLane {
       // What was not read, or is damaged: a claim that fails is repeated.
       this.#room.give(bytes)
     }
-    return true
+    return { rowCount, isEnd }
   }
 
   /** @param found What the claim has without it; it waits for room only when that is nothing. @returns False: no room. */

@@ -52,7 +52,6 @@ import {
   setAside,
   syncLater,
   transact,
-  transactUnsynced,
 } from './sqlite.ts'
 
 /** Homes of earlier versions get these indexes when they are opened to write. */
@@ -134,6 +133,10 @@ export class Home {
   #unwritable: unknown
   /** Texts of purged letters have left room since it was last given back. */
   #hasRoom = false
+  /** `start` and `dead` have no row, so need not be asked: as without a handler. */
+  #isBare = false
+  /** Log files that `file` has a row of. */
+  readonly #listedFiles = new Set<string>()
   /** The last transaction was not durable. */
   #isUnsynced = false
   readonly #statements = new Map<string, StatementSync>()
@@ -166,6 +169,7 @@ export class Home {
       this.#unwritable = error
       this.#open = openToRead(path, checkTables)
       this.#statements.clear()
+      this.#listedFiles.clear()
     }
     this.#guard = guardOf(path)
   }
@@ -226,6 +230,7 @@ export class Home {
     }
     this.#sql('DELETE FROM start WHERE id = ?').run(id)
     if (fate.is === 'dead') {
+      this.#isBare = false
       bury(this.#sql(BURY), hand, fate.letter, now)
       return undefined
     }
@@ -234,7 +239,9 @@ export class Home {
 
   #list(run: Run): Run | undefined {
     const { id, count, file, seq, deliveredAt, attempts } = run
-    this.#sql('INSERT INTO file VALUES (NULL, ?, 0) ON CONFLICT(id) DO NOTHING').run(file)
+    if (!this.#listedFiles.has(file))
+      this.#sql('INSERT INTO file VALUES (NULL, ?, 0) ON CONFLICT(id) DO NOTHING').run(file)
+    this.#listedFiles.add(file)
     const sql = `INSERT INTO delivered VALUES (?, ?, (SELECT number FROM file WHERE id = ?), ?, ?, ?)
       ON CONFLICT DO NOTHING`
     return this.#sql(sql).run(id, count, file, seq, deliveredAt, attempts).changes === 1 ? run : undefined
@@ -252,25 +259,51 @@ export class Home {
   }
 
   #keep(hand: InHand, attempts: Attempts): void {
+    this.#isBare = false
     keep(this.#sql(KEEP), hand, attempts)
   }
 
-  /** Of a row's messages, from one id to another (inclusive): a test for those that were taken out of the log's line. */
-  known(firstId: string, lastId: string): (id: string) => boolean {
-    const runs = this.#sql('SELECT id, count FROM delivered WHERE id BETWEEN ? AND ?').all(
-      batchKeyOf(firstId),
-      lastId,
-    ) as { id: string; count: number }[]
-    const others = this.#sql(
-      'SELECT id FROM start WHERE id BETWEEN ?1 AND ?2 UNION ALL SELECT id FROM dead WHERE id BETWEEN ?1 AND ?2',
-    ).all(firstId, lastId)
-    if (runs.length === 0 && others.length === 0) return () => false
-    const ids = new Set(others.map(({ id }) => id as string))
-    return (id) => ids.has(id) || runs.some((run) => isInRun(run, id))
+  /**
+   * Of messages of some rows, each from one id to another (inclusive): a test for those that were taken out of the log's
+   * line.
+   */
+  known(rows: readonly (readonly [firstId: string, lastId: string])[]): (id: string) => boolean {
+    if (rows.length > 1 && !this.#hasBetween(rows)) return () => false
+    const runs = new Map<string, Pick<Run, 'id' | 'count'>[]>()
+    const ids = new Set<string>()
+    for (const [firstId, lastId] of rows) {
+      const batchKey = batchKeyOf(firstId)
+      const found = this.#sql('SELECT id, count FROM delivered WHERE id BETWEEN ? AND ?').all(
+        batchKey,
+        lastId,
+      )
+      if (found.length > 0) runs.set(batchKey, found as unknown as Pick<Run, 'id' | 'count'>[])
+      if (this.#isBare) continue
+      const others = this.#sql(
+        'SELECT id FROM start WHERE id BETWEEN ?1 AND ?2 UNION ALL SELECT id FROM dead WHERE id BETWEEN ?1 AND ?2',
+      ).all(firstId, lastId)
+      for (const { id } of others) ids.add(id as string)
+    }
+    return (id) => ids.has(id) || (runs.get(batchKeyOf(id))?.some((run) => isInRun(run, id)) ?? false)
+  }
+
+  /** True when the home has something between the first and the last message of some rows, be it of other rows. */
+  #hasBetween(rows: readonly (readonly [firstId: string, lastId: string])[]): boolean {
+    let [first, last] = rows[0]!
+    for (const [firstId, lastId] of rows) {
+      if (firstId < first) first = firstId
+      if (lastId > last) last = lastId
+    }
+    const delivered = 'SELECT 1 FROM delivered WHERE id BETWEEN ?1 AND ?2'
+    const others = `UNION ALL SELECT 1 FROM start WHERE id BETWEEN ?1 AND ?2
+      UNION ALL SELECT 1 FROM dead WHERE id BETWEEN ?1 AND ?2`
+    const sql = `${delivered} ${this.#isBare ? '' : others} LIMIT 1`
+    return this.#one(sql, batchKeyOf(first), last) !== undefined
   }
 
   /** Messages whose next start is due, the longest due first. */
   due(limit: number): Due[] {
+    if (this.#isBare) return []
     const sql = `SELECT id, octet_length(body) AS bytes, file, seq, starts, suspect, ${this.#newer()} FROM start
       WHERE open = 0 AND due <= ? ORDER BY due LIMIT ?`
     const rows = this.#sql(sql).all(this.dueNow(), limit) as unknown as (Omit<Due, 'suspect'> & {
@@ -286,12 +319,15 @@ export class Home {
 
   /** The first due instant after `now`, in `dueNow`'s time; infinite when there is none. */
   nextDueAfter(now: number): number {
+    if (this.#isBare) return Number.POSITIVE_INFINITY
     const sql = 'SELECT min(due) AS due FROM start WHERE open = 0 AND due > ?'
     return (this.#one(sql, now)?.['due'] as number | null) ?? Number.POSITIVE_INFINITY
   }
 
   /** Messages in `start`, and the oldest of them. */
   starts(): { count: number; oldest: string | null } {
+    this.#isBare ||= isBare(this.#open.database)
+    if (this.#isBare) return { count: 0, oldest: null }
     const count = this.#one('SELECT count(*) AS count FROM start')!['count'] as number
     // Asked for apart: together with the count, every row would be looked at.
     return { count, oldest: this.#one('SELECT min(id) AS oldest FROM start')!['oldest'] as string | null }
@@ -383,6 +419,7 @@ export class Home {
   replay(id: string): number | null {
     const bytes = this.#bytesOfLetter(id)
     if (bytes === null) return null
+    this.#isBare = false
     this.#sql(
       `INSERT INTO start SELECT id, body, file, seq, 0, 0, 0, 0, '', '', 0, ? FROM dead WHERE id = ? AND purged = 0`,
     ).run(this.#clock.now(), id)
@@ -467,11 +504,16 @@ export class Home {
       this.#open.database.close()
       this.#open = open
       this.#statements.clear()
+      this.#listedFiles.clear()
       this.#guard = guardOf(this.#path)
       this.#unwritable = undefined
     }
-    if (isDurable) transact(this.#open.database, work)
-    else transactUnsynced(this.#open.database, work)
+    try {
+      transact(this.#open.database, work, isDurable)
+    } catch (error) {
+      this.#listedFiles.clear() // Their rows may be undone.
+      throw error
+    }
     this.#isUnsynced = !isDurable
   }
 
@@ -489,6 +531,7 @@ export class Home {
         this.#clock.now(),
         this.dueNow() + this.#retryMaxMs,
       ))
+      this.#isBare = isBare(database)
       return open
     })
   }
@@ -521,6 +564,11 @@ function lackingColumns(database: DatabaseSync): string[] {
 
 function isByTime(database: DatabaseSync): boolean {
   return database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'dead_at'`).get() !== undefined
+}
+
+/** True when nothing is in `start` or `dead`. */
+function isBare(database: DatabaseSync): boolean {
+  return database.prepare('SELECT 1 FROM start UNION ALL SELECT 1 FROM dead LIMIT 1').get() === undefined
 }
 
 /** The last holder died with these started: they run alone from now on, or never again. */

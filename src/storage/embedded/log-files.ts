@@ -112,7 +112,7 @@ export class LogFiles {
       const path = this.#pathOf(name)
       let reader = this.#readers.get(name)
       // A file that nobody wrote when it was opened is opened anew once somebody does.
-      if (reader?.isImmutable && isBeingWritten(path)) {
+      if (reader?.isImmutable && !reader.isEnded && isBeingWritten(path)) {
         this.#close(name, reader)
         reader = undefined
       }

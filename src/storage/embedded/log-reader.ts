@@ -1,7 +1,7 @@
 /** Reads one file of the log, which its logging actor may be writing. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { CURSOR_DELAY_MS } from '../../runtime/timings.ts'
-import { batchKeyOf, byId, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
+import { batchKeyOf, byId, idAt, idAtPlace, MAX_ID, placeOf, timeOf } from '../ids.ts'
 import { Page } from '../paging.ts'
 import type { Message } from '../ports.ts'
 import { identityOf } from './guard.ts'
@@ -68,7 +68,7 @@ export class LogReader {
   readonly #database: DatabaseSync
   readonly #number = ++lastNumber
   #isEnded = false
-  /** Of an ended file: the ids of its first and its last row, by id; null when it has none. */
+  /** Of an ended file: the ids of its first and its last message; null when it has none. */
   #ends: { first: string; last: string } | null | undefined
   readonly #statements: Record<
     | 'descending'
@@ -79,6 +79,7 @@ export class LogReader {
     | 'at'
     | 'lane'
     | 'heads'
+    | 'sizes'
     | 'count'
     | 'next'
     | 'ended'
@@ -109,6 +110,8 @@ export class LogReader {
       heads: database.prepare(
         'SELECT seq, id, count, bytes FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?',
       ),
+      // The index of lanes has it all.
+      sizes: database.prepare('SELECT bytes FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?'),
       lane: database.prepare(`${row} WHERE lane = ? AND seq > ? ORDER BY seq LIMIT ?`),
       count: database.prepare(
         'SELECT sum(count) AS count, max(seq) AS last FROM batch WHERE lane = ? AND seq > ?',
@@ -150,6 +153,11 @@ export class LogReader {
 
   /** The id of the first message between two ids (exclusive), in an order, or of one that is damaged. Reads no text. */
   firstOf(after: string, before: string, order: 'ascending' | 'descending'): string | undefined {
+    const ends = this.#endsIfKnown()
+    if (ends === null || (ends !== undefined && (ends.last <= after || ends.first >= before)))
+      return undefined
+    if (ends !== undefined && order === 'ascending' && ends.first > after) return ends.first
+    if (ends !== undefined && order === 'descending' && ends.last < before) return ends.last
     const { lowest, highest } = this.#statements
     const rows = order === 'ascending' ? lowest.all(after, before) : highest.all(before)
     for (const { id, count } of rows as unknown as Pick<RowHead, 'id' | 'count'>[]) {
@@ -255,6 +263,11 @@ export class LogReader {
     return this.#statements.heads.all(lane, afterSeq, limit) as unknown as RowHead[]
   }
 
+  /** The bytes of their texts. */
+  sizesOf(lane: number, afterSeq: number, limit: number): number[] {
+    return this.#statements.sizes.all(lane, afterSeq, limit).map(({ bytes }) => bytes as number)
+  }
+
   /** How many messages of a lane stand after a row, and the last row of them (or the row itself). */
   countOf(lane: number, afterSeq: number): { count: number; last: number } {
     const { count, last } = this.#statements.count.get(lane, afterSeq) as {
@@ -283,16 +296,17 @@ export class LogReader {
 
   /** False only for an ended file: then it costs nothing to know. */
   #mayHave(id: string): boolean {
-    if (!this.isEnded) return true
-    if (this.#ends === undefined) {
-      const { first, last } = this.#database
-        .prepare('SELECT (SELECT min(id) FROM batch) AS first, (SELECT max(id) FROM batch) AS last')
-        .get() as { first: string | null; last: string | null }
-      this.#ends = first === null || last === null ? null : { first, last }
-    }
-    if (this.#ends === null) return false
-    const { first, last } = this.#ends
-    return id >= first && (id <= last || batchKeyOf(id) === batchKeyOf(last))
+    const ends = this.#endsIfKnown()
+    return ends === undefined || (ends !== null && id >= ends.first && id <= ends.last)
+  }
+
+  /** As `#ends`; undefined for a file that may be written. */
+  #endsIfKnown(): { first: string; last: string } | null | undefined {
+    if (this.#ends !== undefined || !this.isEnded) return this.#ends
+    const first = this.#database.prepare('SELECT min(id) AS id FROM batch').get()?.['id'] as string | null
+    const last = this.#statements.highest.get(MAX_ID) as Pick<RowHead, 'id' | 'count'> | undefined
+    this.#ends = first === null || last === undefined ? null : { first, last: lastOf(last) }
+    return this.#ends
   }
 
   #messagesIn(row: object): LoggedMessage[] {

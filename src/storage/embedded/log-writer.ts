@@ -16,6 +16,7 @@ import { batchKeyOf, idAt, idAtPlace, placeOf, timeOf } from '../ids.ts'
 import type { IdempotencyKey, LaneBatch, Message, Receipt } from '../ports.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type Guard, isFull, mayWrite, whyUnwritable } from './guard.ts'
+import { KeyIndex, type KeyRow } from './key-index.ts'
 import { type Lock, takeLock } from './lock-file.ts'
 import { listLogs } from './log-files.ts'
 import { LOG_SCHEMA } from './log-reader.ts'
@@ -35,12 +36,13 @@ import {
   setAside,
   syncLater,
   transact,
-  transactUnsynced,
 } from './sqlite.ts'
 
 const SEGMENT_BYTES = 256 * 1024 * 1024
 const ROW_BYTES = 150
 const FIND_KEY = 'SELECT id, hash, count FROM key WHERE value = ? AND id > ?'
+const KEYS_AFTER = 'SELECT value, hash, id, count FROM key WHERE value > ? ORDER BY value LIMIT ?'
+const ENDS = 'SELECT (SELECT min(id) FROM batch) AS oldest, (SELECT max(id) FROM batch) AS newest'
 /** More than are ever written in a millisecond. */
 const ROWS_PER_MS = 1000
 
@@ -70,6 +72,13 @@ interface Segment {
   firstAt: number | null
 }
 
+/** One that was ended. */
+interface OlderSegment {
+  database: DatabaseSync
+  file: string
+  findKey: StatementSync
+}
+
 /** The writer of `log-<n>.<k>.db`. While its files cannot be written, it refuses batches and tries again by itself. */
 export class LogWriter {
   readonly #options: LogWriterOptions
@@ -78,8 +87,9 @@ export class LogWriter {
   #lock: Lock | undefined
   /** Undefined until its file could be opened. */
   #segment: Segment | undefined
-  /** Segments before it, those open that were looked into for a key; undefined until their names are needed. */
-  #older: Map<string, { database: DatabaseSync; findKey: StatementSync } | undefined> | undefined
+  /** Segments before it whose keys are not in the index, those open that were looked into; undefined until a key is looked for. */
+  #older: Map<string, OlderSegment | undefined> | undefined
+  readonly #keys: KeyIndex
   /** The highest number of a segment so far. */
   #number = 0
   #rotateAt = 0
@@ -98,6 +108,7 @@ export class LogWriter {
     const { clock } = options
     this.#options = options
     this.#keyRetentionMs = options.keyRetentionMs ?? KEY_RETENTION_EMBEDDED_MS
+    this.#keys = new KeyIndex({ ...options, keyRetentionMs: this.#keyRetentionMs })
     const transact = (work: () => void, isDurable: boolean) => this.#transact(work, isDurable)
     this.#commits = new GroupCommit({ clock, transact, failed: (error) => this.#failed(error) })
     try {
@@ -147,11 +158,11 @@ export class LogWriter {
     if (clock.monotonic() < this.#rotateAt) return
     try {
       this.#segment!.guard.check()
-      const next = this.#create()
+      const [next, ended] = [this.#create(), this.#segment!.name]
       this.#endSegment()
       this.#closeSegment()
+      this.#older?.set(ended, undefined)
       this.#segment = next
-      this.#forgetOlder()
     } catch (error) {
       this.#rotateAt = clock.monotonic() + DISK_PROBE_MS
       if (!isUnavailable(error)) throw error
@@ -176,6 +187,7 @@ export class LogWriter {
     const { name, database, guard } = this.#segment!
     guard.check()
     this.#segment = undefined
+    guard.close()
     database.close()
     removeFile(join(this.#options.data, name))
     this.#segment = this.#create()
@@ -204,8 +216,24 @@ export class LogWriter {
     }
   }
 
+  /** Moves the keys of ended segments into the index, once keys are asked for, and removes those that have expired. */
+  async indexKeys(): Promise<void> {
+    if (this.#older === undefined) return
+    this.#keys.removeOld()
+    for (const name of this.#olderNames().reverse()) {
+      const { database, file } = this.#openOlder(name)
+      // It may be removed meanwhile.
+      const keysAfter = (value: string, limit: number) =>
+        this.#older?.has(name) ? (database.prepare(KEYS_AFTER).all(value, limit) as unknown as KeyRow[]) : []
+      const { oldest, newest } = database.prepare(ENDS).get() as { oldest: string; newest: string }
+      if (!(await this.#keys.take({ file, oldest, newest, keysAfter }))) return
+      this.#forget(name)
+    }
+  }
+
   close(): void {
     this.#forgetOlder()
+    this.#keys.close()
     this.#closeSegment()
     this.#lock?.release()
   }
@@ -249,8 +277,7 @@ export class LogWriter {
     const { clock, meter } = this.#options
     const beganAt = clock.monotonic()
     this.#writtenCount = 0
-    if (isDurable) transact(database, work)
-    else transactUnsynced(database, work)
+    transact(database, work, isDurable)
     this.#isUnsynced = !isDurable
     this.#isCommitted = true
     guard.check() // What is in a file that was removed meanwhile must not be acknowledged.
@@ -294,55 +321,87 @@ export class LogWriter {
 
   #findKey(key: string): { hash: string; ids: string[] } | undefined {
     const oldest = idAt(this.#options.clock.ago(this.#keyRetentionMs))
-    const find = (findKey: StatementSync) => {
-      const row = findKey.get(key, oldest) as { id: string; hash: string; count: number } | undefined
-      if (row === undefined) return undefined
-      const { id, hash, count } = row
+    const toIds = ({ id, hash, count }: Omit<KeyRow, 'value'>) => {
       const ids = Array.from({ length: count }, (_, index) => idAtPlace(batchKeyOf(id), placeOf(id) + index))
       return { hash, ids }
+    }
+    const find = (findKey: StatementSync) => {
+      const row = findKey.get(key, oldest) as Omit<KeyRow, 'value'> | undefined
+      return row && toIds(row)
     }
     const here = find(this.#segment!.findKey)
     if (here !== undefined) return here
     for (const name of this.#olderNames()) {
-      const there = this.#findIn(name, find)
+      const there = this.#unlessDamaged(() => find(this.#openOlder(name).findKey))
       if (there !== undefined) return there
     }
-    return undefined
+    try {
+      const known = this.#keys.find(key, oldest)
+      return known && toIds(known)
+    } catch (error) {
+      if (faultOf(error) !== 'damaged') throw error
+      this.#keys.discard()
+      this.#forgetOlder()
+      return this.#findKey(key)
+    }
   }
 
   /** Closes those that were removed: their room is given back only then. */
-  #olderNames(): Iterable<string> {
-    this.#older ??= new Map(
-      this.#segmentNames().flatMap((name) => (name === this.current ? [] : [[name, undefined]])),
-    )
-    for (const [name, open] of this.#older) {
-      if (existsSync(join(this.#options.data, name))) continue
-      open?.database.close()
-      this.#older.delete(name)
-    }
-    return this.#older.keys()
+  #olderNames(): string[] {
+    this.#older ??= this.#listOlder()
+    for (const name of this.#older.keys()) if (!existsSync(join(this.#options.data, name))) this.#forget(name)
+    return [...this.#older.keys()].reverse()
   }
 
-  /** Looks into an older segment. One that is damaged is told by its readers, and no reason to refuse. */
-  #findIn<T>(name: string, find: (findKey: StatementSync) => T): T | undefined {
+  /** Those that have keys which are not in the index, oldest first. */
+  #listOlder(): Map<string, OlderSegment | undefined> {
+    const older = new Map<string, OlderSegment | undefined>()
+    this.#older = older
+    const oldest = idAt(this.#options.clock.ago(this.#keyRetentionMs))
+    for (const name of this.#segmentNames()) {
+      if (name === this.current) continue
+      this.#unlessDamaged(() => {
+        const { database, file } = this.#openOlder(name)
+        const { newest } = database.prepare(ENDS).get() as { newest: string | null }
+        const isNeeded =
+          newest !== null &&
+          newest > oldest &&
+          !this.#keys.has(file) &&
+          database.prepare('SELECT 1 FROM key LIMIT 1').get() !== undefined
+        if (!isNeeded) this.#forget(name)
+      })
+    }
+    return older
+  }
+
+  #openOlder(name: string): OlderSegment {
+    const known = this.#older?.get(name)
+    if (known !== undefined) return known
+    const open = openToRead(join(this.#options.data, name), ({ database, file }) => ({
+      ...{ database, file, findKey: database.prepare(FIND_KEY) },
+    }))
+    this.#older?.set(name, open)
+    return open
+  }
+
+  #forget(name: string): void {
+    this.#older?.get(name)?.database.close()
+    this.#older?.delete(name)
+  }
+
+  #forgetOlder(): void {
+    for (const name of this.#older?.keys() ?? []) this.#forget(name)
+    this.#older = undefined
+  }
+
+  /** A segment that is damaged is told by its readers, and no reason to refuse. */
+  #unlessDamaged<T>(look: () => T): T | undefined {
     try {
-      let open = this.#older?.get(name)
-      if (open === undefined) {
-        open = openToRead(join(this.#options.data, name), ({ database }) => ({
-          ...{ database, findKey: database.prepare(FIND_KEY) },
-        }))
-        this.#older?.set(name, open)
-      }
-      return find(open.findKey)
+      return look()
     } catch (error) {
       if (faultOf(error) === 'damaged') return undefined
       throw error
     }
-  }
-
-  #forgetOlder(): void {
-    for (const open of this.#older?.values() ?? []) open?.database.close()
-    this.#older = undefined
   }
 
   /** A transaction failed, or could not begin. @returns What its batches are refused with. */
@@ -405,7 +464,7 @@ export class LogWriter {
         // Higher than that of any row that was lost with a write-ahead log: lanes may have passed it.
         seq: Math.max(last ?? 0, this.#options.clock.now() * ROWS_PER_MS),
         bytes: statSync(path).size,
-        guard: guardOf(path),
+        guard: guardOf(path, { isSyncedOften: true }),
         firstAt: typeof first === 'string' ? timeOf(first) : null,
       }
     })

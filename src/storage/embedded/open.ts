@@ -70,6 +70,7 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
       'empty the write-ahead logs': () => queue.checkpoint(),
       'empty the segment’s write-ahead log': () => writer?.checkpoint(),
       'rotate the segment': () => writer?.rotate(),
+      'index the keys': () => writer?.indexKeys(),
     })
   let watched = { version: 0, at: Number.NEGATIVE_INFINITY }
   const watch = () => {

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, fdatasync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { MailroomError } from '../../runtime/errors.ts'
 import { READER_TIMEOUT_MS } from '../../runtime/timings.ts'
@@ -137,19 +137,6 @@ export function isBeingWritten(path: string): boolean {
 }
 
 /**
- * Runs `work` in a transaction that a power cut may undo until the next sync (`syncLater`) or durable transaction. Nothing
- * of it is written when it throws.
- */
-export function transactUnsynced<T>(database: DatabaseSync, work: () => T): T {
-  database.exec('PRAGMA synchronous = NORMAL')
-  try {
-    return transact(database, work)
-  } finally {
-    database.exec('PRAGMA synchronous = FULL')
-  }
-}
-
-/**
  * Moves what a file's transactions have written so far to the disk, off the event loop.
  *
  * @returns When it is there. Rejects when it may be lost.
@@ -166,12 +153,37 @@ export function syncLater(path: string): Promise<void> {
   })
 }
 
-/** Runs `work` in a transaction: all of it is on the disk when this returns, or nothing when it throws. */
-export function transact<T>(database: DatabaseSync, work: () => T): T {
-  database.exec('BEGIN IMMEDIATE')
+/** What a connection's transactions need, kept: SQLite would parse each statement anew. */
+interface Transactions {
+  begin: StatementSync
+  commit: StatementSync
+  /** As `PRAGMA synchronous` is set. */
+  isDurable: boolean
+}
+
+const transactions = new WeakMap<DatabaseSync, Transactions>()
+
+/**
+ * Runs `work` in a transaction: all of it is written when this returns, or nothing when it throws.
+ *
+ * @param isDurable True: it is on the disk then. False: a power cut may undo it until the next `syncLater` or durable
+ * transaction.
+ */
+export function transact<T>(database: DatabaseSync, work: () => T, isDurable = true): T {
+  let own = transactions.get(database)
+  if (own === undefined) {
+    const [begin, commit] = [database.prepare('BEGIN IMMEDIATE'), database.prepare('COMMIT')]
+    own = { begin, commit, isDurable: true }
+    transactions.set(database, own)
+  }
+  if (own.isDurable !== isDurable) {
+    database.exec(`PRAGMA synchronous = ${isDurable ? 'FULL' : 'NORMAL'}`)
+    own.isDurable = isDurable
+  }
+  own.begin.run()
   try {
     const result = work()
-    database.exec('COMMIT')
+    own.commit.run()
     return result
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK')
@@ -217,9 +229,15 @@ export function giveBack(database: DatabaseSync, guard: Guard): boolean {
   return freeCount() > 0
 }
 
-/** Guards a file that is open, and its write-ahead log with it. */
-export function guardOf(path: string): Guard {
-  return new Guard([path, `${path}-wal`, `${path}-shm`].filter((name) => existsSync(name)))
+/**
+ * Guards a file that is open, and its write-ahead log with it.
+ *
+ * @param options.isSyncedOften Each commit is checked and synced. `closeGuarded` closes the guard, too.
+ */
+export function guardOf(path: string, { isSyncedOften = false } = {}): Guard {
+  const log = `${path}-wal`
+  const names = [path, log, `${path}-shm`].filter((name) => existsSync(name))
+  return new Guard(names, isSyncedOften ? log : undefined)
 }
 
 /** Connections to files that were removed or replaced. */
@@ -232,6 +250,8 @@ export function closeGuarded(database: DatabaseSync, guard: Guard): void {
   } catch {
     abandoned.push(database)
     return
+  } finally {
+    guard.close()
   }
   database.close()
 }

@@ -11,7 +11,7 @@ import { MIN_ID } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import { wholeBatches } from '../paging.ts'
 import type { Log } from '../ports.ts'
-import { type JournaledKey, keyIn } from '../records.ts'
+import { type KeyPage, keyIn } from '../records.ts'
 import { type Cluster, type ClusterMap, FOR_EVER_MS, onlyAway, putOnce } from './cluster.ts'
 import { NAMES } from './entries.ts'
 import type { ClusterMark } from './mark.ts'
@@ -44,6 +44,7 @@ export class LogRestore {
   readonly #cancel: () => void
   #wholeIn: string | null = null
   #putBackIn: string | null = null
+  #since: number | null = null
   #progress = { done: 0, total: 0 }
   #checking = false
   #closed = false
@@ -58,17 +59,15 @@ export class LogRestore {
   /** For all actors. */
   report(): JournalReport {
     const { id, beganAt, beganIn } = this.#options.journal
-    const [wholeIn, putBackIn] = [this.#wholeIn, this.#putBackIn]
-    return { id, beganAt, beganIn, wholeIn, putBackIn, ...this.#progress, absent: [] }
+    const [wholeIn, putBackIn, since] = [this.#wholeIn, this.#putBackIn, this.#since]
+    return { id, beganAt, beganIn, wholeIn, putBackIn, since, ...this.#progress, absent: [] }
   }
 
-  /** One page of the keys in the journal; `last`: where to go on, null at the end. */
-  async keys(range: {
-    after: string
-    limit: number
-  }): Promise<{ keys: JournaledKey[]; last: string | null }> {
+  /** One page of the keys in the journal. */
+  async keys(range: { after: string; limit: number }): Promise<KeyPage> {
     const page = await this.#options.journal.page(range)
-    return { keys: page.flatMap((row) => keyIn(row) ?? []), last: page.at(-1)?.id ?? null }
+    const keys = page.flatMap((row) => keyIn(row) ?? [])
+    return { keys, first: page[0]?.id ?? null, last: page.at(-1)?.id ?? null }
   }
 
   close(): void {
@@ -94,10 +93,12 @@ export class LogRestore {
       if (isDone || !mark.lacks(journal)) {
         this.#putBackIn = isDone ? epoch : null
         this.#progress = { done: known?.done ?? 0, total: known?.done ?? 0 }
+        this.#since = null
         this.#wholeIn = epoch
         return
       }
       this.#wholeIn = null
+      this.#since ??= this.#options.clock.now()
       // Another process that reaches the directory may be doing it: then it is asked again what the cluster says.
       await journal.alone(() => this.#restore(epoch))
     } catch (error) {
@@ -137,6 +138,7 @@ export class LogRestore {
     }
     if (!(await advance(null))) return
     this.#putBackIn = epoch
+    this.#since = null
     this.#wholeIn = epoch
     if (lackedCount === 0) return
     const tookMs = Math.round(clock.monotonic() - beganAt)

@@ -567,7 +567,7 @@ test('missing() names what keeps posts from being taken, degraded() what does no
   const seen = { store: 'log', epoch: 'e', name: 'logging', lastSeenAt: 0, count: 0 } as const
   const clusters = [{ seen, losses: [] }]
   const journal = {
-    ...{ id: 'a', beganAt: null, beganIn: {}, wholeIn: null, putBackIn: null },
+    ...{ id: 'a', beganAt: null, beganIn: {}, wholeIn: null, putBackIn: null, since: null },
     ...{ done: 0, total: 0, absent: [] },
   }
   directory.set(

@@ -313,6 +313,10 @@ test('gives the figures once a second, the same object to all, and asks for them
   const readers = Array.from({ length: 20 }, () => follow(['stats']))
   await clock.advance(3500)
   assert.equal(asked, 4)
+  const cursors = [readers[0]!.cursor]
+  await clock.advance(300)
+  cursors.push(readers[1]!.cursor)
+  assert.deepEqual(cursors[1], cursors[0], 'it moves with the figures: all readers share a frame')
   const [first, ...others] = readers.map(({ given }) => given)
   assert.equal(first!.length, 4)
   for (const given of others) assert.ok(given.every((each, index) => each === first![index]))

@@ -5,7 +5,7 @@ import { Refilling } from '../../../src/actors/messages/refilling.ts'
 import type { Logging, Messages } from '../../../src/actors/protocol.ts'
 import type { JournalReport } from '../../../src/runtime/losses.ts'
 import { REDRIVE_AGE_MS, REFILL_CHECK_MS, REFILL_WAIT_MS } from '../../../src/runtime/timings.ts'
-import { idAt, idAtPlace } from '../../../src/storage/ids.ts'
+import { idAt, idAtPlace, MIN_ID } from '../../../src/storage/ids.ts'
 import type { Refill } from '../../../src/storage/journal.ts'
 import type { Logged, Range } from '../../../src/storage/ports.ts'
 import type { JournaledKey, Outcomes } from '../../../src/storage/records.ts'
@@ -22,6 +22,7 @@ function report(id: string, more: Partial<JournalReport> = {}): JournalReport {
     beganIn: {},
     wholeIn: 'epoch',
     putBackIn: null,
+    since: null,
     done: 0,
     total: 9,
     absent: [],
@@ -63,7 +64,8 @@ class Bench {
       const keys: Logging['keys'] = async ({ after }) => {
         this.asked.push(name)
         const own = (this.journaledKeys[name] ?? []).filter(({ batchKey }) => batchKey > after)
-        return { keys: own, last: own.at(-1)?.batchKey ?? null }
+        const first = own[0]?.batchKey ?? (after === MIN_ID ? idAt(BEGAN_AT) : null)
+        return { keys: own, first, last: own.at(-1)?.batchKey ?? null }
       }
       peers.actors.set(name, { keys })
     }
@@ -84,7 +86,8 @@ class Bench {
       },
       isLacking: (lane) => lacking.has(lane),
     }
-    const page = async ({ after = '', before = '~', limit }: Range) => {
+    const page = async ({ after, before = '~', limit }: Range) => {
+      if (after === undefined) return this.log.slice(-1)
       this.beforePage()
       return this.log.filter(({ id }) => id > after && id < before).slice(0, limit)
     }
@@ -227,4 +230,22 @@ test('an actor that restarts is waited for, with what only its journal has', asy
   await bench.pass(ROUND_MS)
   assert.deepEqual(bench.finished, LANES)
   assert.ok(bench.asked.includes('messages-2'))
+})
+
+test('what a node with another clock has posted is put back as well; what is posted meanwhile is left alone', async () => {
+  const bench = new Bench()
+  await bench.clock.advance(120_000)
+  const [behind, ahead] = [bench.logged(0, 110_000), bench.logged(0, -3_600_000)]
+  let pages = 0
+  bench.beforePage = () => {
+    if (++pages === 3) bench.logged(0, -3_500_000) // The second look begins.
+  }
+  const key = { value: 'a', hash: 'h', lane: 0, count: 1, batchKey: behind }
+  bench.journaledKeys = { 'logging-1': [key] }
+  await bench.pass(2 * ROUND_MS)
+  assert.deepEqual(bench.finished, LANES)
+  assert.deepEqual(
+    bench.put.flatMap(({ ids }) => ids),
+    [behind, ahead],
+  )
 })

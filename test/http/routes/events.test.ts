@@ -1,6 +1,7 @@
 /** Readers of `GET /events` in front of a facade in memory. */
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
+import type { Topic } from '../../../src/actors/protocol.ts'
 import { cursorText, EVENT_READERS_MAX, parseCursor } from '../../../src/http/events.ts'
 import {
   CURSOR_DELAY_MS,
@@ -11,7 +12,7 @@ import {
 import { settle } from '../../support/fake-clock.ts'
 import { type Api, type Raw, RETENTION_MS, startApi, until } from '../../support/public-api.ts'
 
-/** A reader: what it hears, without the chunks of HTTP. */
+/** A reader. */
 async function read(api: Api, query = '', headers = ''): Promise<Raw> {
   const raw = await api.raw()
   raw.say(`GET /events${query} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`)
@@ -19,17 +20,7 @@ async function read(api: Api, query = '', headers = ''): Promise<Raw> {
   return raw
 }
 
-const bodyOf = ({ heard }: Raw) => {
-  let rest = heard.slice(heard.indexOf('\r\n\r\n') + 4)
-  let body = ''
-  for (;;) {
-    const [, size] = /^([0-9a-f]+)\r\n/.exec(rest) ?? []
-    if (size === undefined) return body
-    const begin = size.length + 2
-    body += rest.slice(begin, begin + Number.parseInt(size, 16))
-    rest = rest.slice(begin + Number.parseInt(size, 16) + 2)
-  }
-}
+const bodyOf = ({ heard }: Raw) => heard.slice(heard.indexOf('\r\n\r\n') + 4)
 
 const eventsOf = (raw: Raw) =>
   bodyOf(raw)
@@ -214,7 +205,7 @@ test('a reader that is 256 KiB behind is cut with `lagged` and the cursor of wha
   }
   assert.ok(number > 2)
   slow.socket.resume()
-  await until(() => slow.heard.endsWith('0\r\n\r\n'))
+  await until(() => eventsOf(slow).at(-1)?.event === 'lagged')
   const events = eventsOf(slow)
   const last = events.at(-1)!
   assert.equal(last.event, 'lagged')
@@ -258,7 +249,7 @@ test('a drain says bye, and ends the answer', async (context) => {
   await until(() => api.facade.followers.size === 1)
   api.facade.draining = true
   await api.clock.advance(STREAM_DRAIN_CHECK_MS)
-  await until(() => raw.heard.endsWith('0\r\n\r\n'))
+  await until(() => eventsOf(raw).length === 1)
   const [bye] = eventsOf(raw)
   assert.deepEqual([bye!.event, bye!.data], ['bye', { reason: 'draining', cursor: bye!.id }])
   assert.equal(api.facade.followers.size, 0)
@@ -267,24 +258,40 @@ test('a drain says bye, and ends the answer', async (context) => {
   assert.match(String(headers['retry-after']), /^[123]$/)
 })
 
-test('so many readers at most; one more is refused, until one leaves', async (context) => {
+for (const [topic, other] of [
+  ['actor', 'stats'],
+  ['stats', 'actor'],
+]) {
+  test(`so many readers of ${topic} at most; one more is refused, until one leaves; of ${other} there is room`, async (context) => {
+    const api = await open(context)
+    const readers: Raw[] = []
+    for (let count = 0; count < EVENT_READERS_MAX; count += 100) {
+      readers.push(...(await Promise.all(Array.from({ length: 100 }, () => read(api, `?only=${topic}`)))))
+    }
+    const { status, json, headers } = await api.ask('GET', `/events?only=${topic}`)
+    assert.deepEqual([status, json.code, json.outcome], [503, 'MR_READERS_FULL', 'none'])
+    assert.match(String(headers['retry-after']), /^[123]$/)
+    assert.equal((await api.ask('GET', '/log')).status, 200, 'other reads are served')
+    const served = await read(api, `?only=${other}`)
+    assert.equal(api.facade.followers.size, EVENT_READERS_MAX + 1)
+    readers[0]!.socket.destroy()
+    await until(() => api.facade.followers.size === EVENT_READERS_MAX)
+    const late = await read(api, `?only=${topic}`)
+    api.facade.happen(topic as Topic, [{ name: 'a' }])
+    for (const reader of [...readers.slice(1), late]) {
+      await until(() => eventsOf(reader).length === 1)
+      reader.socket.destroy()
+    }
+    served.socket.destroy()
+  })
+}
+
+test('an answer has no chunks, so that a frame is one write: it ends with its connection', async (context) => {
   const api = await open(context)
-  const readers: Raw[] = []
-  for (let count = 0; count < EVENT_READERS_MAX; count += 100) {
-    readers.push(...(await Promise.all(Array.from({ length: 100 }, () => read(api, '?only=actor')))))
-  }
-  const { status, json, headers } = await api.ask('GET', '/events')
-  assert.deepEqual([status, json.code, json.outcome], [503, 'MR_READERS_FULL', 'none'])
-  assert.match(String(headers['retry-after']), /^[123]$/)
-  assert.equal((await api.ask('GET', '/log')).status, 200, 'other reads are served')
-  readers[0]!.socket.destroy()
-  await until(() => api.facade.followers.size === EVENT_READERS_MAX - 1)
-  const late = await read(api, '?only=actor')
-  api.facade.happen('actor', [{ name: 'a' }])
-  for (const reader of [...readers.slice(1), late]) {
-    await until(() => eventsOf(reader).length === 1)
-    reader.socket.destroy()
-  }
+  const reader = await read(api, '?only=stats')
+  assert.doesNotMatch(reader.heard, /transfer-encoding/i)
+  assert.match(reader.heard, /^connection: close\r$/im)
+  reader.socket.destroy()
 })
 
 test('a reader that leaves before its answer begins leaves nothing behind', async (context) => {

@@ -186,6 +186,22 @@ test('OpenMetrics has the same numbers, under names with one _total, and an end'
   assert.deepEqual(names(seriesOf(text)), names(await bench.series()))
 })
 
+test('a histogram is told whole, one label set after another', async () => {
+  const bench = new Bench()
+  const { process, figures } = processOf('facade-1')
+  for (const route of ['/a', '/b']) {
+    const labels = { http_request_method: 'GET', http_route: route, http_response_status_code: '200' }
+    figures.observe('http_server_request_duration_seconds', 0.1, labels)
+  }
+  bench.figures.received(process, await figures.changes())
+  for (const format of ['openmetrics', 'prometheus'] as const) {
+    const lines = (await bench.figures.metrics(format)).split('\n')
+    const routes = lines.flatMap((line) => /^http_server.*http_route="(.*?)"/.exec(line)?.[1] ?? [])
+    assert.ok(routes.length > 10)
+    assert.deepEqual(routes, routes.toSorted(), format)
+  }
+})
+
 test('the size of the data and the free room are those of the data directory', async (t: TestContext) => {
   const data = mkdtempSync(join(tmpdir(), 'mailroom-'))
   t.after(() => rmSync(data, { recursive: true }))

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import {
+import fs, {
+  appendFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -12,6 +13,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -42,29 +44,49 @@ function directory(context: TestContext): string {
   return path
 }
 
-test('a guard names a file that was removed, replaced, or whose directory was, and is content when it is back', (context) => {
-  const at = directory(context)
-  const inner = join(at, 'inner')
-  const path = join(inner, 'file')
-  mkdirSync(inner)
-  writeFileSync(path, '')
-  const guard = new Guard([path])
-  guard.check()
-  renameSync(path, `${path}2`)
-  assert.throws(() => guard.check(), /^Error: file was removed/)
-  writeFileSync(path, '')
-  assert.throws(() => guard.check(), /^Error: file was replaced/)
-  renameSync(`${path}2`, path)
-  guard.check()
-  writeFileSync(path, 'longer')
-  guard.check()
-  writeFileSync(path, 'long')
-  assert.throws(() => guard.check(), /^Error: file was cut/)
-  guard.forgetSizes()
-  guard.check()
-  renameSync(inner, join(at, 'other'))
-  assert.throws(() => guard.check(), Gone)
-  assert.equal(faultOf(new Gone('x')), 'gone')
+for (const isSynced of [false, true]) {
+  const what = isSynced ? 'a file that is synced often' : 'a file'
+  test(`a guard names ${what} that was removed, replaced, or whose directory was, and is content when it is back`, (context) => {
+    const at = directory(context)
+    const inner = join(at, 'inner')
+    const path = join(inner, 'file')
+    mkdirSync(inner)
+    writeFileSync(path, 'x')
+    const guard = new Guard([path], isSynced ? path : undefined)
+    context.after(() => guard.close())
+    guard.check()
+    guard.check()
+    renameSync(path, `${path}2`)
+    assert.throws(() => guard.check(), /^Error: file was removed/)
+    writeFileSync(path, '')
+    assert.throws(() => guard.check(), /^Error: file was replaced/)
+    renameSync(`${path}2`, path)
+    guard.check()
+    writeFileSync(path, 'longer')
+    guard.check()
+    writeFileSync(path, 'long')
+    assert.throws(() => guard.check(), /^Error: file was cut/)
+    guard.forgetSizes()
+    guard.check()
+    renameSync(inner, join(at, 'other'))
+    assert.throws(() => guard.check(), Gone)
+    assert.equal(faultOf(new Gone('x')), 'gone')
+  })
+}
+
+test('a guard does not ask for the times of a file that is synced often, while it has its name and its size', (context) => {
+  const path = join(directory(context), 'file')
+  writeFileSync(path, 'as it was')
+  const guard = new Guard([path], path)
+  context.after(() => guard.close())
+  const asked = context.mock.method(fs, 'statSync').mock
+  syncBuiltinESMExports()
+  context.after(() => syncBuiltinESMExports())
+  for (let checks = 0; checks < 100; checks++) guard.check()
+  assert.equal(asked.callCount(), 1)
+  appendFileSync(path, ', and more')
+  for (let checks = 0; checks < 100; checks++) guard.check()
+  assert.equal(asked.callCount(), 2)
 })
 
 test('the version of a directory changes with its names, and for a moment after each change; then it stays', async (context) => {

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type Clock, systemRandom as random, systemClock } from '../../../src/runtime/clock.ts'
 import { createLogger } from '../../../src/runtime/logger.ts'
-import { Home } from '../../../src/storage/embedded/home.ts'
+import { Home, type Run } from '../../../src/storage/embedded/home.ts'
 import { LogReader } from '../../../src/storage/embedded/log-reader.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
+import type { Backend } from '../../../src/storage/ports.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const clock = systemClock
@@ -35,8 +36,7 @@ async function held(context: TestContext, clock: Clock = systemClock) {
 /** The same, and the backend of the logging actor that writes the log. */
 async function withWriter(context: TestContext, segmentAgeMs = 3_600_000) {
   const data = mkdtempSync(join(tmpdir(), 'embedded-'))
-  const logger = createLogger('silent', {})
-  const options = { data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 }
+  const options = optionsOf(data)
   const logging = openEmbedded({ ...options, writer: 1, retentionMs: 8 * segmentAgeMs })
   const backend = openEmbedded(options)
   const { queue } = backend
@@ -45,7 +45,12 @@ async function withWriter(context: TestContext, segmentAgeMs = 3_600_000) {
     rmSync(data, { recursive: true })
   })
   await queue.hold(LANE)
-  return { backend, queue, logging }
+  return { data, backend, queue, logging }
+}
+
+function optionsOf(data: string) {
+  const logger = createLogger('silent', {})
+  return { data, laneCount: 1, clock, random, logger, retentionMs: 3_600_000 }
 }
 
 /** Writes fail with this until it is restored. */
@@ -103,9 +108,58 @@ test('a claim that the home fails leaves its messages to a later one', async (co
   assert.equal((await queue.claim(LANE, 1, 0))[0]?.id, ID)
 })
 
+test('a claim takes all rows of a file, and of a batch in two files one copy', async (context) => {
+  const { queue, logging, data } = await withWriter(context)
+  const second = openEmbedded({ ...optionsOf(data), writer: 2 })
+  context.after(() => second.close())
+  const nextId = idGenerator(clock, random)
+  const batches = Array.from({ length: 200 }, () => nextId(2).map((id) => ({ id, text: `text of ${id}` })))
+  const deadlineAt = clock.monotonic() + 3000
+  const append = ({ log }: Backend, some: typeof batches) =>
+    Promise.all(some.map((messages) => log.append({ lane: LANE, messages, deadlineAt })))
+  const claimAll = async () => {
+    const ids: string[] = []
+    for (;;) {
+      const claimed = await queue.claim(LANE, 1000, 0)
+      if (claimed.length === 0) return ids
+      ids.push(...claimed.map(({ id }) => id))
+      await queue.settle(
+        LANE,
+        claimed.map(({ id }) => ({ id, as: 'done' })),
+      )
+    }
+  }
+  const idsOf = (some: typeof batches) => some.flat().map(({ id }) => id)
+  await append(logging, batches.slice(0, 150))
+  assert.deepEqual(await claimAll(), idsOf(batches.slice(0, 150)))
+  await append(second, batches)
+  assert.deepEqual(await claimAll(), idsOf(batches.slice(150)))
+})
+
+test('what a commit that failed had listed is listed by the next one', async (context) => {
+  const { queue, logging } = await withWriter(context)
+  const id = idGenerator(clock, random)(1)[0]!
+  const message = { id, text: 'one' }
+  await logging.log.append({ lane: LANE, messages: [message], deadlineAt: clock.monotonic() + 3000 })
+  await queue.claim(LANE, 1, 0)
+  const { deliver } = Home.prototype
+  const failing = context.mock.method(Home.prototype, 'deliver', function (this: Home, run: Run) {
+    deliver.call(this, run)
+    throw FULL
+  }).mock
+  const settle = () => queue.settle(LANE, [{ id, as: 'done' }])
+  await assert.rejects(settle(), { code: 'MR_STORE_UNAVAILABLE' })
+  failing.restore()
+  await settle()
+  assert.deepEqual(
+    (await queue.delivered(LANE, { limit: 1 })).map(({ text }) => text),
+    ['one'],
+  )
+})
+
 test('an idle lane does not read its files until one has changed, and then needs no wake-up', async (context) => {
   const { queue, logging } = await withWriter(context)
-  const reads = context.mock.method(LogReader.prototype, 'ofLane').mock
+  const reads = context.mock.method(LogReader.prototype, 'sizesOf').mock
   const poll = () => queue.claim(LANE, 9, 10)
   for (let round = 0; round < 3; round++) assert.deepEqual(await poll(), [])
   const callCount = reads.callCount()
@@ -127,7 +181,7 @@ test('an idle lane does not read its files until one has changed, and then needs
 test('an ended segment that is settled is not read by claims again, and its texts are still in the list', async (context) => {
   const { backend, queue, logging } = await withWriter(context, 1)
   const nextId = idGenerator(clock, random)
-  const reads = context.mock.method(LogReader.prototype, 'ofLane').mock
+  const reads = context.mock.method(LogReader.prototype, 'sizesOf').mock
   const append = async (id: string) => {
     await logging.log.append({
       ...{ lane: LANE, messages: [{ id, text: `text of ${id}` }], deadlineAt: clock.monotonic() + 3000 },

@@ -5,7 +5,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { createFile, openToRead, openToWrite } from '../../../src/storage/embedded/sqlite.ts'
+import { createFile, openToRead, openToWrite, transact } from '../../../src/storage/embedded/sqlite.ts'
 
 /** A file with a transaction in its write-ahead log. */
 function written(context: TestContext): string {
@@ -64,3 +64,13 @@ for (const open of [openToRead, openToWrite]) {
     })
   })
 }
+
+test('a transaction is synced when it is to be durable, whatever the one before it was', (context) => {
+  const database = openToWrite(written(context), (open) => open.database)
+  context.after(() => database.close())
+  const modes = [true, false, false, true, true, false, true].map((isDurable) =>
+    transact(database, () => database.prepare('PRAGMA synchronous').get()?.['synchronous'], isDurable),
+  )
+  const [NORMAL, FULL] = [1, 2]
+  assert.deepEqual(modes, [FULL, NORMAL, NORMAL, FULL, FULL, NORMAL, FULL])
+})

@@ -113,7 +113,7 @@ class Bench {
 }
 
 function reportOf({ id, beganAt, beganIn }: Journal, putBackIn: string | null = null): JournalReport {
-  return { id, beganAt, beganIn, wholeIn: null, putBackIn, done: 0, total: 0, absent: [] }
+  return { id, beganAt, beganIn, wholeIn: null, putBackIn, since: null, done: 0, total: 0, absent: [] }
 }
 
 const RETRY = { as: 'retry', delayMs: 1, error: 'no' } as const
@@ -292,6 +292,11 @@ test('a key is known again for the rest of its time: a repeat is answered as the
   await bench.stopAll(journal)
   await bench.run(bench.refill.putKeys([journaled]))
   assert.deepEqual(await post(second!), [{ id: first, replayed: true }])
+  assert.equal(appended.length, 1)
+  appended.length = 0 // Who wrote the journal died before it wrote the log.
+  await bench.stopAll(journal)
+  await bench.run(bench.refill.putKeys([journaled]))
+  assert.deepEqual(await post(second!), [{ id: first, replayed: false }])
   assert.equal(appended.length, 1)
   await bench.stopAll(journal)
   await bench.clusters.pass(KEY_RETENTION_HAZELCAST_MS)
