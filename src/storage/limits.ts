@@ -33,6 +33,10 @@ export const PAGE_MAX_BYTES = BATCH_MAX_BYTES / 2
 export const CLAIM_MAX_BYTES = 4 * BATCH_MAX_BYTES
 /** Embedded backend: a write-ahead log of this size is moved into its file. */
 export const WAL_MAX_BYTES = 16 * MiB
+/** Embedded backend: the file that holds room for what makes room, when the disk is full. */
+export const RESERVE_BYTES = 16 * MiB
+/** Embedded backend: no message is started for the first time, which copies its text, when less is free: outcomes need it. */
+export const START_HEADROOM_BYTES = 16 * MiB
 /** Embedded backend: posts are refused when less is free. A write-ahead log can still be moved, and deliveries recorded. */
 export const DISK_HEADROOM_BYTES = WAL_MAX_BYTES + 8 * BATCH_MAX_BYTES
 /** A message becomes a dead letter after this many starts in which the process that ran its handler died. */

@@ -394,6 +394,57 @@ test('a disk filled by its own texts and write-ahead logs: what has expired is r
   assert.deepEqual(await pidsOf(system), pids)
 })
 
+test('homes filled by started messages, and the rest by a foreign file: outcomes are recorded, all is delivered, what expires makes room', async (context) => {
+  const disk = smallDisk(context, 80)
+  if (disk === undefined) return
+  const [clock, handler, cure, filling] = ['clock', 'handler.mjs', 'cure', 'filling'].map((name) =>
+    join(disk, name),
+  )
+  writeFileSync(clock!, '0')
+  writeFileSync(
+    handler!,
+    `import { existsSync } from 'node:fs'
+    export default () => {
+      if (!existsSync(${JSON.stringify(cure)})) throw new Error('not yet')
+    }`,
+  )
+  const attempts = ['--attempts', '1000', '--retry-min', '1s', '--retry-max', '2s', '--handler', handler!]
+  const system = await started(context, [...SMALL, ...attempts, '--retention', '1m'], {
+    data: join(disk, 'data'),
+    env: { NODE_OPTIONS: `--import=${WALL_CLOCK}`, WALL_CLOCK_OFFSET: clock!, TIME_PASSES: '' },
+  })
+  await system.until('the reserve is there', async () => existsSync(join(system.data, 'reserve')))
+  await system.send('PUT', '/delivery', { paused: true })
+  const body = JSON.stringify(Array.from({ length: 16 }, () => ({ text: BIG })))
+  const headers = { 'content-type': 'application/json' }
+  const ids: string[] = []
+  await system.until('the disk is full', async () => {
+    const answer = await fetch(`${system.url}/messages`, { method: 'POST', body, headers })
+    if (answer.status === 201) ids.push(...((await answer.json()) as { id: string }[]).map(({ id }) => id))
+    else await answer.text()
+    return answer.status === 503
+  })
+  await system.send('PUT', '/delivery', { paused: false })
+  await untilNamed(system, /the disk is full: no message is started/)
+  fill(filling!)
+  await system.until('the reserve is given up', async () => !existsSync(join(system.data, 'reserve')))
+  writeFileSync(cure!, '')
+  const retrying = async () => (await system.actors()).reduce((sum, each) => sum + (each.retrying ?? 0), 0)
+  await system.until('what was started is delivered', async () => (await retrying()) === 0)
+  rmSync(filling!)
+  const delivered = async () => (await system.get<{ delivered: Item[] }>('/messages')).delivered
+  await system.until('all is delivered', async () => (await delivered()).length >= ids.length)
+  const deliveredIds = new Set((await delivered()).map(({ id }) => id))
+  assert.deepEqual(
+    ids.filter((id) => !deliveredIds.has(id)),
+    [],
+  )
+  writeFileSync(clock!, '61000')
+  await within(context, system, 5000, 'a post is taken', async () => (await post(system, BIG)).status === 201)
+  await system.until('the reserve is there again', async () => existsSync(join(system.data, 'reserve')))
+  await system.ready()
+})
+
 test('a data file of another user: exit 78 at once, naming file, owner and who we are; a lock that does not lock is refused', async (context) => {
   const parent = smallDisk(context, 64)
   if (parent === undefined) return

@@ -238,4 +238,17 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found:
+      'a holder logged what a dead facade had left in pending without its key, which was forgotten with its queue',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 1626963520, handler: true, journal: true },
+      faults: [
+        { kind: 'a node dies', atMs: 0, forMs: 1335, which: 0, strength: 0 },
+        { kind: 'a member dies', atMs: 1724, forMs: 2989, which: 369, strength: 0.03 },
+        { kind: 'a cluster comes back empty', atMs: 2384, forMs: 1750, which: 3, strength: 0.78 },
+        { kind: 'a member freezes', atMs: 2250, forMs: 110, which: 9, strength: 0.03 },
+      ],
+    },
+  },
 ]

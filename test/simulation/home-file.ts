@@ -122,6 +122,10 @@ export class SimHome {
     this.#file.cursor.put(file, this.#bugs.cursorRunsAhead ? seq + 3 : seq)
   }
 
+  mayCopy(): boolean {
+    return true
+  }
+
   start({ id, text, file, seq }: InHand): void {
     this.#file.start.put(id, { text, file, seq, ...startedOnce(this.#file.start.get(id)) })
   }

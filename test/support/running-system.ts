@@ -14,6 +14,7 @@ export interface Actor {
   connections?: number
   waiting?: number
   dead?: number
+  retrying?: number
 }
 
 /** A message of a list. */

@@ -36,7 +36,7 @@ export const DATA_ARGUMENT = '--mailroom-data='
 const NODE_FILE = 'node.json'
 /** Files that Mailroom writes. */
 const OUR_FILES =
-  /^(primary|log-\d+|home-\d+)\.lock$|^((log|keys)-\d+\.\d+|home-\d+)\.db(-wal|-shm)?$|^(node|clock)\.json(\.new)?$/
+  /^(primary|log-\d+|home-\d+)\.lock$|^((log|keys)-\d+\.\d+|home-\d+)\.db(-wal|-shm)?$|^((node|clock)\.json|reserve)(\.new)?$/
 
 /** Who runs on a data directory. */
 interface NodeRecord {

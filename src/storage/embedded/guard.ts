@@ -1,6 +1,7 @@
 /** Notices that an open file is no longer the one under its name, and says why a file cannot be written. */
 import {
   closeSync,
+  existsSync,
   openSync,
   readFileSync,
   readlinkSync,
@@ -10,10 +11,10 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
 import { COARSE_TIME_MS } from '../../runtime/timings.ts'
-import { DISK_HEADROOM_BYTES } from '../limits.ts'
+import { DISK_HEADROOM_BYTES, RESERVE_BYTES } from '../limits.ts'
 
 /** What is written to find out whether a file can be written. */
 export const PROBE_BYTES = 64 * 1024
@@ -191,9 +192,18 @@ export function freeBytes(directory: string): number {
   return Number.POSITIVE_INFINITY
 }
 
-/** True when so little is left that posts must be refused. @param headroom Bytes that must be free. */
+/** The name of the file that holds room (`reserve.ts`). */
+export const RESERVE_NAME = 'reserve'
+
+/**
+ * True when so little is left that posts must be refused.
+ *
+ * @param headroom Bytes that must be free, beside those of a reserve that is not there.
+ */
 export function isFull(directory: string, headroom = DISK_HEADROOM_BYTES): boolean {
-  return freeBytes(directory) < headroom
+  const free = freeBytes(directory)
+  if (free >= headroom + RESERVE_BYTES) return false
+  return free < headroom || !existsSync(join(directory, RESERVE_NAME))
 }
 
 /** Why a file cannot be written, by the code of the operating system. */

@@ -13,7 +13,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { isMailroomError, MailroomError } from '../../runtime/errors.ts'
 import { batchKeyOf, byId, idAtPlace, MAX_ID, MIN_ID, placeOf, timeOf } from '../ids.ts'
 import { CLAIMED_FIRST, eachOnce, queuedAt } from '../lane.ts'
-import { CLAIM_MAX_BYTES } from '../limits.ts'
+import { CLAIM_MAX_BYTES, HAND_MAX_BYTES } from '../limits.ts'
 import { Page } from '../paging.ts'
 import type {
   Claimed,
@@ -121,6 +121,7 @@ interface Hand extends InHand {
   isRetry: boolean
 }
 
+const NO_ROOM = 'the disk is full: no message is started'
 /** Rows of the log that a claim reads at a time. */
 const ROWS_COUNT = 64
 /** Delivered runs that a page reads at a time. */
@@ -150,6 +151,10 @@ export class HeldLane {
   #released = false
   /** Why the home cannot be written now, human-readable. */
   #unwritable: string | undefined
+  /** Messages are started, which copies their texts into the home; undefined while that is not known. */
+  #copiesTexts: boolean | undefined
+  /** The last claim left messages in the log, as their texts would take the last room. */
+  #lacksRoom = false
   /** Why this lane is out of use. */
   #broken: { error: unknown } | undefined
   /** Set by a wake that nobody waited for. */
@@ -210,7 +215,7 @@ export class HeldLane {
         if (claimed.length > 0 || !this.#isShortForRetries) this.#retryRoom.leaveLine()
         if (claimed.length > 0) return claimed
         // Without room for retries, some may be due that were not claimed.
-        const isAll = maxRetryCount > 0 && !this.#isShort && !this.#isShortForRetries
+        const isAll = maxRetryCount > 0 && !this.#isShort && !this.#isShortForRetries && !this.#lacksRoom
         this.#idle = isAll ? { version, dueAt: home.nextDueAfter(now) } : undefined
       }
       const leftMs = endAt - clock.monotonic()
@@ -223,6 +228,7 @@ export class HeldLane {
 
   async start(ids: readonly string[]): Promise<void> {
     const hands = ids.map((id) => this.#handOf(id))
+    this.#copiesTexts = true
     await this.#commit(() => {
       for (const hand of hands) this.home.start(hand)
     })
@@ -238,6 +244,7 @@ export class HeldLane {
     let runs: Run[] = []
     // The log has everything of a message that was never started: a power cut only has it delivered again, to this list.
     const isDurable = pairs.some(({ settlement, hand }) => settlement.as !== 'done' || hand.row === undefined)
+    if (pairs.length > 0 && !isDurable) this.#copiesTexts ??= false
     await this.#commit(() => {
       runs = [...this.#settleInRuns(pairs)]
     }, isDurable)
@@ -405,7 +412,7 @@ export class HeldLane {
 
   /** Why the lane's outcomes cannot be recorded now, human-readable. */
   get unwritable(): string | undefined {
-    return this.#unwritable
+    return this.#unwritable ?? (this.#lacksRoom ? NO_ROOM : undefined)
   }
 
   /** Moves what is in the home's write-ahead log into the home. */
@@ -491,6 +498,8 @@ export class HeldLane {
       this.#inHand.set(id, { id, text, file, seq, row: undefined, isRetry: true })
       claimed.push({ id, text, ...known })
     }
+    const mostCount = Math.min(maxCount, claimed.length + this.#newCount(maxCount))
+    if (claimed.length === mostCount) return claimed
     const names = this.#unsettledFiles()
     this.#turn++
     let bytes = 0
@@ -499,8 +508,8 @@ export class HeldLane {
       try {
         const track = files.read(name, (reader) => this.#trackOf(reader))
         for (let [isThere, isEnd] = [track !== undefined, false]; isThere; ) {
-          bytes += this.#take(track!, claimed, maxCount)
-          if (claimed.length === maxCount || bytes >= CLAIM_MAX_BYTES) return claimed
+          bytes += this.#take(track!, claimed, mostCount)
+          if (claimed.length === mostCount || bytes >= CLAIM_MAX_BYTES) return claimed
           if (isEnd) break
           const read = files.read(name, (reader) => this.#readRows(reader, track!, claimed))
           isThere = (read?.rowCount ?? 0) > 0
@@ -517,6 +526,16 @@ export class HeldLane {
       }
     }
     return claimed
+  }
+
+  /** Messages that may be claimed for the first time: on a nearly full disk one after another, on a full one none. */
+  #newCount(maxCount: number): number {
+    const { home } = this.#options
+    this.#lacksRoom = false
+    if (this.#copiesTexts === false || home.mayCopy(HAND_MAX_BYTES)) return maxCount
+    if ([...this.#inHand.values()].some(({ row }) => row !== undefined)) return 0
+    this.#lacksRoom = this.#copiesTexts === true && !home.mayCopy(0)
+    return this.#lacksRoom ? 0 : 1
   }
 
   /** Takes messages of rows that were read in hand. @returns How many bytes their texts have. */

@@ -5,6 +5,7 @@
  */
 
 import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type Clock, steadyNow } from '../../runtime/clock.ts'
 import { isMeant } from '../dead-filter.ts'
@@ -22,6 +23,7 @@ import {
   settledAs,
   startedOnce,
 } from '../lane.ts'
+import { START_HEADROOM_BYTES } from '../limits.ts'
 import { Page } from '../paging.ts'
 import type {
   Dead,
@@ -37,7 +39,7 @@ import type {
 } from '../ports.ts'
 import { previewOf } from '../preview.ts'
 import { GroupCommit } from './group-commit.ts'
-import { type Guard, mayWrite, whyUnwritable } from './guard.ts'
+import { type Guard, isFull, mayWrite, whyUnwritable } from './guard.ts'
 import type { RowName } from './row.ts'
 import {
   checkpointWithin,
@@ -49,6 +51,7 @@ import {
   type OpenFile,
   openToRead,
   openToWrite,
+  PAGE_BYTES,
   setAside,
   syncLater,
   transact,
@@ -462,6 +465,15 @@ export class Home {
   /** Why a commit was refused, human-readable. */
   whyUnwritable(error: unknown): string {
     return whyUnwritable(this.#path, error)
+  }
+
+  /** False when texts of so many bytes, copied into homes, would take the room that outcomes need. */
+  mayCopy(bytes: number): boolean {
+    const wanted = START_HEADROOM_BYTES + bytes
+    if (!isFull(dirname(this.#path), wanted)) return true
+    // What delivered texts have left in the file is room, too; half of the rest is for the write-ahead logs.
+    const own = (this.#one('PRAGMA freelist_count')!['freelist_count'] as number) * PAGE_BYTES
+    return !isFull(dirname(this.#path), Math.max(START_HEADROOM_BYTES / 2, wanted - own))
   }
 
   /** False when a commit would be refused. */

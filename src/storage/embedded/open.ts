@@ -10,14 +10,17 @@ import {
 import { headroomBytes, MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
-import { DirectoryVersion, isFull } from './guard.ts'
+import { DirectoryVersion, Guard, identityOf, isFull } from './guard.ts'
 import { EmbeddedLog } from './log.ts'
 import { LogFiles } from './log-files.ts'
 import { LogWriter } from './log-writer.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { EmbeddedQueue } from './queue.ts'
+import { keepReserve, spendReserve } from './reserve.ts'
 import { isRemovable, removeOldSegments } from './retention.ts'
 
+/** The logging actor that keeps the reserve. */
+const RESERVE_KEEPER = 1
 /** A log goes in whole segments: of this part of the retention each. */
 const SEGMENTS_PER_RETENTION = 8
 
@@ -83,9 +86,13 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
       'watch the lanes': () => queue.watch(isQuiet),
     })
   }
+  const directory = new Guard([[data, options.dataIdentity ?? identityOf(data)]])
   /** On a nearly full disk room is made at once. */
   const makeRoom = async () => {
+    if (number === RESERVE_KEEPER)
+      await tryAll({ 'keep the reserve': () => keepReserve(data, headroom, directory) })
     if (!isFull(data, headroom)) return
+    await tryAll({ 'spend the reserve': () => spendReserve(data) })
     await keepHouse()
     await tryAll({
       'checkpoint the segment': () => writer?.checkpoint(),

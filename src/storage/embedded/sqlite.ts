@@ -39,7 +39,7 @@ const SQL_ERROR = 1
 /** SQLITE_IOERR_SHORT_READ. The index that other processes hold open knows more than the write-ahead log has. */
 const SHORT_READ = 522
 /** SQLite's default. */
-const PAGE_BYTES = 4096
+export const PAGE_BYTES = 4096
 const PIECE_PAGES = 1000
 
 /** A file that SQLite can open and that is not one of ours: empty, or without its tables. */
@@ -203,13 +203,16 @@ export function checkpoint(database: DatabaseSync): void {
 }
 
 /**
- * The same on a disk that is nearly full: only where the file has room to grow by the whole log. Else it would take
- * the room that is left and then fail.
+ * The same on a disk that is nearly full: only where the file has room for all that it grows by. Else it would take the
+ * room that is left and then fail.
  */
 export function checkpointWithin(path: string, database: DatabaseSync, guard: Guard): void {
   const size = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  if (size === 0) return
+  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as { page_count: number }
+  const growsBy = pages * PAGE_BYTES - statSync(path).size
   const free = freeBytes(dirname(path))
-  if (size === 0 || (free < size && free > PROBE_BYTES)) return
+  if (free < growsBy && free > PROBE_BYTES) return
   checkpoint(database)
   guard.forgetSizes()
 }

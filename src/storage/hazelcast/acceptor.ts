@@ -106,9 +106,9 @@ export class QueueAcceptor {
 
   async #store(batch: LaneBatch, append: Append): Promise<Receipt[]> {
     const { bound, cluster } = this.#options
-    const { lane, messages } = batch
+    const { lane, messages, keyed } = batch
     const key = pendingKey(lane, batchKeyOf(messages[0]!.id), messages.length)
-    const entry: PendingEntry = { texts: messages.map(({ text }) => text) }
+    const entry: PendingEntry = { texts: messages.map(({ text }) => text), ...(keyed && { keyed }) }
     const value = JSON.stringify(entry)
     // A repeat finds what the first has stored, and goes on with that.
     const stands = await putOnce(this.#pending, key, value, FOR_EVER_MS)

@@ -228,8 +228,9 @@ export class Claimer {
     const sure = await makeSure(pending, new Map([[key, value]]), FOR_EVER_MS)
     if (!sure.has(key)) return false
     const deadlineAt = clock.monotonic() + REAPPEND_DEADLINE_MS
+    const { keyed } = JSON.parse(value) as PendingEntry
     try {
-      await repair({ lane, messages: messagesOf(batchKey, texts), deadlineAt })
+      await repair({ lane, messages: messagesOf(batchKey, texts), ...(keyed && { keyed }), deadlineAt })
     } catch (error) {
       // Whatever keeps a logging actor from it, to us the log is away: no reason for this process to end.
       if (!isMailroomError(error)) throw error

@@ -19,7 +19,7 @@
  */
 import { batchKeyOf, idAtPlace, placeOf } from '../ids.ts'
 import type { Attempts, Letter } from '../lane.ts'
-import type { Delivered, Logged, Message } from '../ports.ts'
+import type { Delivered, IdempotencyKey, Logged, Message } from '../ports.ts'
 
 /** The maps and queues by what they are for. */
 export const NAMES = {
@@ -43,9 +43,10 @@ export interface LogEntry {
   texts: (string | null)[]
 }
 
-/** A batch that waits. */
+/** A batch that waits; `keyed`: what a repeat of its post is known by, for whoever logs it instead of the facade. */
 export interface PendingEntry {
   texts: string[]
+  keyed?: IdempotencyKey
 }
 
 /** A message out of its batch: started, waiting for a retry, or replayed. `dueAt` is in ms since 1970. */

@@ -11,11 +11,12 @@ import type { Logger } from '../../runtime/logger.ts'
 import type { Epochs } from '../../runtime/losses.ts'
 import { DISK_PROBE_MS, HOME_SYNC_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import { Damage } from '../embedded/damage.ts'
-import { DirectoryVersion, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
+import { DirectoryVersion, Guard, identityOf, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
 import { takeLock } from '../embedded/lock-file.ts'
 import { EmbeddedLog } from '../embedded/log.ts'
 import { LogFiles } from '../embedded/log-files.ts'
 import { LogWriter, type LogWriterOptions } from '../embedded/log-writer.ts'
+import { keepReserve, spendReserve } from '../embedded/reserve.ts'
 import { removeOldSegments } from '../embedded/retention.ts'
 import type { Journal } from '../journal.ts'
 import { headroomBytes } from '../limits.ts'
@@ -24,6 +25,8 @@ import { Neighbours } from './neighbours.ts'
 /** The rows of a journal go in whole segments: of this part of the retention each. */
 const SEGMENTS_PER_RETENTION = 8
 const NAME = 'journal.json'
+/** The number of the writer that keeps the reserve. */
+const RESERVE_KEEPER = 1
 
 /** What a journal needs. */
 export interface JournalOptions {
@@ -54,9 +57,9 @@ export function openJournal(options: JournalOptions): Journal {
   const { writer, number } = firstFree({ ...options, segmentAgeMs, headroom, keyRetentionMs: null })
   const log = new EmbeddedLog({ files, writer, clock, retentionMs })
   let lastProblem = ''
-  const tryTo = (step: () => void) => {
+  const tryTo = async (step: () => unknown) => {
     try {
-      step()
+      await step()
       lastProblem = ''
     } catch (error) {
       const { message } = error as Error
@@ -74,18 +77,27 @@ export function openJournal(options: JournalOptions): Journal {
       writer.checkpoint()
       writer.rotate()
     })
+  /** On a nearly full disk room is made at once. */
+  const makeRoom = () => {
+    if (!isFull(data, headroom)) return
+    spendReserve(data)
+    removeOld()
+    writer.checkpoint()
+  }
+  const directory = new Guard([[data, identityOf(data)]])
+  let keeping = Promise.resolve()
   const timers = [
-    clock.every(HOUSEKEEPING_MS, keepHouse),
+    clock.every(HOUSEKEEPING_MS, () => void keepHouse()),
     clock.every(HOME_SYNC_MS, () => void writer.sync()),
-    clock.every(DISK_PROBE_MS, () =>
-      tryTo(() => {
+    clock.every(DISK_PROBE_MS, () => {
+      void tryTo(() => {
         writer.watch()
         files.watch()
-        if (!isFull(data, headroom)) return
-        removeOld()
-        writer.checkpoint()
-      }),
-    ),
+        makeRoom()
+      })
+      if (number === RESERVE_KEEPER)
+        keeping = keeping.then(() => tryTo(() => keepReserve(data, headroom, directory)))
+    }),
   ]
   let closed = false
   return {

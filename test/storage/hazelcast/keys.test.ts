@@ -106,7 +106,8 @@ test('a repeat of a source with another body goes on with what the first left wa
   bench.append = log
   await bench.post(' in:a', 'second', '')
   assert.deepEqual(textsIn(bench), ['first', 'first'])
-  assert.deepEqual(await bench.pending(), ['{"texts":["first","first"]}'])
+  const keyed = { value: ' in:a', hash: '' }
+  assert.deepEqual(await bench.pending(), [JSON.stringify({ texts: ['first', 'first'], keyed })])
 })
 
 for (const isDelivered of [false, true]) {

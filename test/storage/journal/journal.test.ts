@@ -1,6 +1,6 @@
 /** A journal's directory: who writes where in it, what is read of it, and what leaves it. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -23,12 +23,12 @@ class Bench {
   readonly opened: Journal[] = []
   readonly epochs: Epochs = {}
 
-  constructor(context: TestContext, data?: string) {
-    const parent = mkdtempSync(join(tmpdir(), 'journal-'))
-    this.data = data ?? join(parent, 'journal', 'log')
+  constructor(context: TestContext, place = tmpdir()) {
+    const parent = mkdtempSync(join(place, 'journal-'))
+    this.data = join(parent, 'journal', 'log')
     context.after(() => {
       for (const journal of this.opened) journal.close()
-      rmSync(parent, { recursive: true })
+      rmSync(parent, { recursive: true, force: true })
     })
   }
 
@@ -50,8 +50,8 @@ class Bench {
   async write(journal: Journal, lane: number, ...texts: string[]): Promise<string[]> {
     const ids = this.nextIds(texts.length)
     const messages = texts.map((text, index) => ({ id: ids[index]!, text }))
-    const appended = journal.append({ lane, messages, deadlineAt: Number.POSITIVE_INFINITY })
-    await Promise.all([appended, this.clock.advance(1)])
+    const batch = { lane, messages, deadlineAt: Number.POSITIVE_INFINITY }
+    await Promise.all([journal.append(batch), this.clock.advance(1)])
     return ids
   }
 
@@ -114,6 +114,34 @@ test('what is older than the retention is removed, in whole segments', async (co
   assert.deepEqual(bench.files(), ['log-1.2.db', 'log-1.3.db'])
   const texts = (await journal.page(ALL)).map(({ text }) => text)
   assert.deepEqual(texts, ['young'])
+})
+
+test('a journal that has filled its disk takes batches again when they have expired, with nothing written before', async (context) => {
+  const disk = smallDisk(context, 64)
+  if (disk === undefined) return
+  const bench = new Bench(context, disk)
+  const journal = bench.open()
+  const texts = Array.from({ length: 16 }, () => 'x'.repeat(60_000))
+  while (!existsSync(join(bench.data, 'reserve'))) await bench.clock.advance(DISK_PROBE_MS)
+  const isTaken = () =>
+    bench.write(journal, 0, ...texts).then(
+      () => true,
+      ({ code, outcome }) => {
+        assert.deepEqual([code, outcome], ['MR_STORE_UNAVAILABLE', 'none'])
+        return false
+      },
+    )
+  do {
+    while (await isTaken());
+    await bench.clock.advance(2 * DISK_PROBE_MS) // Its write-ahead log is moved into the file, which makes room.
+  } while (await isTaken())
+  await bench.clock.advance(HOUR_MS - 10_000)
+  assert.equal(await isTaken(), false)
+  assert.deepEqual(journal.missing(), ['the journal cannot be written: the disk is full'])
+  await bench.clock.advance(20_000)
+  assert.deepEqual(journal.missing(), [])
+  assert.equal(await isTaken(), true)
+  assert.ok(existsSync(join(bench.data, 'reserve')))
 })
 
 test('one process at a time has a directory to itself', async (context) => {
@@ -183,9 +211,9 @@ test('a directory that cannot be made is refused, with what to do', (context) =>
 })
 
 test('on a full disk it refuses, with outcome none, says so and can be read; with room again it takes what comes', async (context) => {
-  const disk = smallDisk(context, 40)
+  const disk = smallDisk(context, 64)
   if (disk === undefined) return
-  const bench = new Bench(context, join(disk, 'journal'))
+  const bench = new Bench(context, disk)
   const journal = bench.open()
   await bench.write(journal, 0, 'before')
   fill(join(disk, 'foreign'))
