@@ -96,8 +96,8 @@ function joined(before: Group | undefined, each: Group): Group {
   if (before === undefined) return each
   return {
     ...{ ...before, count: before.count + each.count },
-    oldestAt: before.oldestAt < each.oldestAt ? before.oldestAt : each.oldestAt,
-    newestAt: before.newestAt > each.newestAt ? before.newestAt : each.newestAt,
+    oldestAt: [before.oldestAt, each.oldestAt].sort()[0]!,
+    newestAt: [before.newestAt, each.newestAt].sort()[1]!,
   }
 }
 
