@@ -159,6 +159,15 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     run: async (client, _, config) => (await import('./dead.ts')).list(client, config),
   },
   {
+    usage: 'groups',
+    summary: 'count them by reason and error, the most first',
+    examples: [
+      ['dead groups', 'count, group, reason, error'],
+      ['dead replay --all --group 5f4dcc3b5aa765d6', 'all of one group'],
+    ],
+    run: async (client, _, config) => (await import('./dead.ts')).groups(client, config),
+  },
+  {
     usage: 'show <id>',
     summary: 'show one: text, reason, attempts, errors',
     operands: ID,
@@ -169,7 +178,7 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     usage: 'replay [id]',
     summary: 'make one, or all, pending again',
     operands: ID,
-    flags: ['all', 'source', 'reason'],
+    flags: ['all', 'source', 'reason', 'group'],
     examples: [
       [`dead replay ${SOME_ID}`, 'one'],
       ['dead replay --all', 'all, after the handler has been fixed'],
@@ -182,7 +191,7 @@ export const DEAD_COMMANDS: ClientCommand[] = [
     usage: 'purge [id]',
     summary: 'delete one, or all; their messages stay in the log',
     operands: ID,
-    flags: ['all', 'source', 'reason', 'yes'],
+    flags: ['all', 'source', 'reason', 'group', 'yes'],
     examples: [
       [`dead purge ${SOME_ID}`, 'one'],
       ['dead purge --all', 'all, after it has asked'],

@@ -24,6 +24,19 @@ interface Filter {
   source: string | null
   /** What the reason begins with. */
   reason: string | null
+  /** As `GET /dead/groups` names it. */
+  group: string | null
+}
+
+/** What `GET /dead/groups` answers of a group. */
+interface Group {
+  group: string
+  reason: string
+  error: string
+  count: number
+  example: string
+  oldestAt: string
+  newestAt: string
 }
 
 /** What `POST /dead/replay` and `/dead/purge` answer. */
@@ -40,7 +53,7 @@ const NONE = 'There are no dead letters'
 /** Lists the dead letters that are meant, oldest first; with `json` each as a whole, one a line. */
 export async function list(
   client: ApiClient,
-  { json, source, reason }: { json: boolean } & Filter,
+  { json, source, reason }: { json: boolean } & Omit<Filter, 'group'>,
 ): Promise<void> {
   let count = 0
   for await (const letter of letters(client)) {
@@ -49,7 +62,7 @@ export async function list(
     print(json ? printable(letter) : lineOf(letter))
     count++
   }
-  if (count === 0 && !json) report(none({ source, reason }))
+  if (count === 0 && !json) report(none({ source, reason, group: null }))
 }
 
 function lineOf({ id, deadAt, attempts, reason, lastError, text, base64 = '', type }: Letter): string {
@@ -57,6 +70,35 @@ function lineOf({ id, deadAt, attempts, reason, lastError, text, base64 = '', ty
   const body =
     text === undefined ? `(${size}${type === undefined ? '' : `, ${printable(type)}`})` : shortened(text)
   return `${id}  ${deadAt}  ${attempts}x  ${shortened(reason)}  ${shortened(lastError)}  ${body}`
+}
+
+/** Counts the dead letters by reason and by the first line of the last error, the most first; with `json` one a line. */
+export async function groups(client: ApiClient, { json }: { json: boolean }): Promise<void> {
+  const all = new Map<string, Group>()
+  for (let path: string | null = '/dead/groups'; path !== null; ) {
+    const page: { groups: Group[]; next: string | null } = await client.insist('GET', path)
+    for (const each of page.groups) all.set(each.group, joined(all.get(each.group), each))
+    path = page.next
+  }
+  if (all.size === 0 && !json) report(NONE)
+  for (const each of [...all.values()].sort((a, b) => b.count - a.count)) {
+    const { group, reason, error, count } = each
+    print(
+      json
+        ? printable(each)
+        : `${String(count).padStart(7)}  ${group}  ${printable(reason)}  ${printable(error)}`,
+    )
+  }
+}
+
+/** The same group of two pages. */
+function joined(before: Group | undefined, each: Group): Group {
+  if (before === undefined) return each
+  return {
+    ...{ ...before, count: before.count + each.count },
+    oldestAt: [before.oldestAt, each.oldestAt].sort()[0]!,
+    newestAt: [before.newestAt, each.newestAt].sort()[1]!,
+  }
 }
 
 /** Shows one dead letter, as JSON; with `json` in one line. */
@@ -73,9 +115,8 @@ export async function show(client: ApiClient, id: string, { json }: { json: bool
 export async function replay(
   client: ApiClient,
   id: string | undefined,
-  { all, json, source, reason }: { all: boolean; json: boolean } & Filter,
+  { all, json, ...filter }: { all: boolean; json: boolean } & Filter,
 ): Promise<void> {
-  const filter = { source, reason }
   checkOneOrAll(id, all, filter)
   if (id === undefined) {
     const { count, isLeast } = await changeAll(client, 'replay', filter)
@@ -98,9 +139,8 @@ export async function replay(
 export async function purge(
   client: ApiClient,
   id: string | undefined,
-  { all, yes, json, source, reason }: { all: boolean; yes: boolean; json: boolean } & Filter,
+  { all, yes, json, ...filter }: { all: boolean; yes: boolean; json: boolean } & Filter,
 ): Promise<void> {
-  const filter = { source, reason }
   checkOneOrAll(id, all, filter)
   if (id !== undefined) {
     await change(client, 'DELETE', id)
@@ -122,12 +162,14 @@ export async function purge(
   print(`Deleted ${isLeast ? 'at least ' : ''}${words}`)
 }
 
-function checkOneOrAll(id: string | undefined, all: boolean, { source, reason }: Filter): void {
+function checkOneOrAll(id: string | undefined, all: boolean, filter: Filter): void {
   if ((id !== undefined) === all) {
     throw invalidConfig(`Expected either an id or \`--all\`, got ${all ? 'both' : 'neither'}`)
   }
-  if (!all && (source !== null || reason !== null)) {
-    throw invalidConfig('Expected `--source` and `--reason` to be given with `--all` only, got an id')
+  if (!all && !isAny(filter)) {
+    throw invalidConfig(
+      'Expected `--source`, `--reason` and `--group` to be given with `--all` only, got an id',
+    )
   }
 }
 
@@ -139,13 +181,14 @@ async function questionOf(client: ApiClient, filter: Filter): Promise<string> {
   return `Delete ${which}? The messages stay in the log.`
 }
 
-function isAny({ source, reason }: Filter): boolean {
-  return source === null && reason === null
+function isAny({ source, reason, group }: Filter): boolean {
+  return source === null && reason === null && group === null
 }
 
-function meant({ source, reason }: Filter): string {
+function meant({ source, reason, group }: Filter): string {
   const ofSource = source === null ? '' : ` of source ${source}`
-  return `the dead letters${ofSource}${reason === null ? '' : ` whose reason begins with ${printable(reason)}`}`
+  const ofGroup = group === null ? '' : ` of group ${group}`
+  return `the dead letters${ofSource}${ofGroup}${reason === null ? '' : ` whose reason begins with ${printable(reason)}`}`
 }
 
 function none(filter: Filter): string {
@@ -161,7 +204,7 @@ function none(filter: Filter): string {
 async function changeAll(
   client: ApiClient,
   how: 'replay' | 'purge',
-  { source, reason }: Filter,
+  { source, reason, group }: Filter,
 ): Promise<{ count: number; isLeast: boolean }> {
   const bar = progressBar(0)
   const changed = how === 'replay' ? 'replayed' : 'deleted'
@@ -174,6 +217,7 @@ async function changeAll(
   const query = new URLSearchParams({ limit: String(PAGE_MAX_COUNT) })
   if (source !== null) query.set('source', source)
   if (reason !== null) query.set('reason', reason)
+  if (group !== null) query.set('group', group)
   try {
     for (let next: string | null = `/dead/${how}?${query}`; next !== null; ) {
       const page: Page = await client.insist('POST', next, { onRetry })

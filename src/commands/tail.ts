@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type ApiClient, ApiError, Unreachable } from '../http/api-client.ts'
 import { systemClock as clock, systemRandom as random } from '../runtime/clock.ts'
 import { onEverySignal } from '../runtime/lifecycle.ts'
-import { CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS } from '../runtime/timings.ts'
+import { CLI_RETRY_MAX_MS, CLI_RETRY_MIN_MS, TAIL_HOLD_MS } from '../runtime/timings.ts'
 import { type ServerEvent, serverEvents } from './server-events.ts'
 import { counted, print, printable, report } from './terminal.ts'
 
@@ -11,6 +11,12 @@ import { counted, print, printable, report } from './terminal.ts'
 const TOPICS = 'logged,delivered,dead,actor'
 /** Items that are known again, of those that came last. A reader that resumes is given those of the last seconds again. */
 const KNOWN_COUNT = 50_000
+
+/** What is printed of an item. */
+interface Line {
+  item: Item
+  line: string
+}
 
 /** What is followed, and how it is printed. */
 interface TailOptions {
@@ -39,7 +45,9 @@ export async function tail(
   const stopped = new AbortController()
   const giveUpAt = clock.monotonic() + timeoutMs
   const known = new Known()
-  const query = new URLSearchParams({ only: only ?? TOPICS })
+  const topics = only ?? TOPICS
+  const query = new URLSearchParams({ only: topics })
+  const held = topics.split(',').includes('logged') ? new Held(known) : undefined
   let cursor = after
   let wasConnected = false
   let attempt = 0
@@ -56,7 +64,11 @@ export async function tail(
         attempt = 0
         cursor = event.id ?? cursor
         why = endOf(event) ?? why
-        for (const line of linesOf(event, known, json)) print(line)
+        for (const { item, line } of linesOf(event, known, json)) {
+          if (held?.hold(event.event, item, line)) continue
+          print(line)
+          if (event.event === 'logged') held?.release(item['id'])
+        }
         if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain')
       }
     } catch (error) {
@@ -72,6 +84,7 @@ export async function tail(
     const backoffMs = CLI_RETRY_MIN_MS * 2 ** attempt++ * (0.5 + random())
     await clock.sleep(Math.min(CLI_RETRY_MAX_MS, Math.max(askedMs, backoffMs)), stopped.signal)
   }
+  held?.releaseAll()
 }
 
 /** Why the node ends the connection, when the event says so. */
@@ -81,13 +94,13 @@ function endOf({ event }: ServerEvent): string | undefined {
 }
 
 /** What is printed of an event. */
-function* linesOf({ event, data }: ServerEvent, known: Known, json: boolean): Generator<string> {
+function* linesOf({ event, data }: ServerEvent, known: Known, json: boolean): Generator<Line> {
   if (event === undefined || event === 'bye' || event === 'lagged') return
   for (const item of (Array.isArray(data) ? data : [data]) as Item[]) {
     if (event === 'gap') report(`Some events are missing: ${printable(item['detail'])}`)
     else if (!known.add(event, item)) continue
-    if (json) yield printable({ event, ...item })
-    else if (event !== 'gap') yield lineOf(event, item)
+    if (json) yield { item, line: printable({ event, ...item }) }
+    else if (event !== 'gap') yield { item, line: lineOf(event, item) }
   }
 }
 
@@ -116,6 +129,36 @@ function previewOf({ text, base64, type, bytes }: Item): string {
   return isWhole ? printable(text) : `${printable(text)}… (${counted(Number(bytes), 'byte')})`
 }
 
+/** What became of messages whose `logged` has not come: the node reads the log and the lanes beside each other. */
+class Held {
+  readonly #known: Known
+  readonly #lines = new Map<unknown, string[]>()
+
+  constructor(known: Known) {
+    this.#known = known
+  }
+
+  /** @returns True when the line is printed later: after the `logged` of its message, or after `TAIL_HOLD_MS`. */
+  hold(event: string | undefined, { id, at, deliveredAt, deadAt }: Item, line: string): boolean {
+    if (event !== 'delivered' && event !== 'dead') return false
+    // What was logged longer ago was told then, or before this command began.
+    const afterMs = Date.parse(String(deliveredAt ?? deadAt)) - Date.parse(String(at))
+    if (afterMs > TAIL_HOLD_MS || this.#known.hasLogged(id)) return false
+    this.#lines.set(id, [...(this.#lines.get(id) ?? []), line])
+    clock.after(TAIL_HOLD_MS, () => this.release(id))
+    return true
+  }
+
+  release(id: unknown): void {
+    for (const line of this.#lines.get(id) ?? []) print(line)
+    this.#lines.delete(id)
+  }
+
+  releaseAll(): void {
+    for (const id of this.#lines.keys()) this.release(id)
+  }
+}
+
 /** What was printed: an actor until it changes, of all else the last `KNOWN_COUNT` or more. */
 class Known {
   #young = new Set<string>()
@@ -132,12 +175,20 @@ class Known {
     }
     // A message that was replayed dies, and one whose delivery a power cut has undone is delivered, at another time.
     const key = `${event} ${item['id']} ${item['deliveredAt'] ?? item['deadAt'] ?? ''}`
-    if (this.#young.has(key) || this.#old.has(key)) return false
+    if (this.#has(key)) return false
     if (this.#young.size >= KNOWN_COUNT) {
       this.#old = this.#young
       this.#young = new Set()
     }
     this.#young.add(key)
     return true
+  }
+
+  hasLogged(id: unknown): boolean {
+    return this.#has(`logged ${id} `)
+  }
+
+  #has(key: string): boolean {
+    return this.#young.has(key) || this.#old.has(key)
   }
 }

@@ -357,6 +357,8 @@ export const WAKE_POLL_MS = 500
 export const CLI_CONNECT_MS = 3 * SECOND_MS
 /** A client command gives up after this much silence; for scaling and restarting it waits without limit. */
 export const CLI_SILENCE_MS = 10 * SECOND_MS
+/** `mailroom tail` shows what became of a message after its `logged`, for which it waits this long. */
+export const TAIL_HOLD_MS = SECOND_MS
 /** `mailroom tail` connects again after this much silence: two comments and more have not come. */
 export const CLI_EVENTS_SILENCE_MS = 2 * EVENTS_COMMENT_MS + CLI_SILENCE_MS
 /** Pause before a client command tries a call again; it doubles with each try. */

@@ -7,7 +7,13 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Sources } from '../inbox/source.ts'
 import { MAX_ACTORS, ROLES, type Role } from '../runtime/cluster/directory.ts'
-import { REASON_MAX_CHARACTERS, SOURCE_NAME, SOURCE_NAME_WORDS } from '../storage/dead-filter.ts'
+import {
+  GROUP_NAME,
+  GROUP_NAME_WORDS,
+  REASON_MAX_CHARACTERS,
+  SOURCE_NAME,
+  SOURCE_NAME_WORDS,
+} from '../storage/dead-filter.ts'
 import {
   BATCH_MAX_COUNT,
   DEFAULT_LANES,
@@ -219,12 +225,15 @@ const clientSchema = z.object({
   timeoutMs: duration('0s', '1d')
     .prefault('60s')
     .describe('how long to retry while the node is unreachable or overloaded'),
-  all: yesNo.describe('all dead letters, or all that --source and --reason leave'),
+  all: yesNo.describe('all dead letters, or all that --source, --reason and --group leave'),
   source: optional(text(SOURCE_NAME, SOURCE_NAME_WORDS, 'NAME')).describe(
     'only dead letters of messages that this source took in',
   ),
   reason: optional(text(REASON, `1 to ${REASON_MAX_CHARACTERS} characters`, 'TEXT')).describe(
     'only dead letters whose reason begins with this text',
+  ),
+  group: optional(text(GROUP_NAME, GROUP_NAME_WORDS, 'GROUP')).describe(
+    'only dead letters of this group, as `mailroom dead groups` prints it',
   ),
   yes: yesNo.describe('delete without asking'),
   confirm: yesNo.describe('confirm the losses: no node reports them any more'),

@@ -4,10 +4,6 @@ import type { Dead, DeadGroup } from './ports.ts'
 
 /** What a group shows of a reason, and of the first line of an error. */
 const SHOWN_CHARACTERS = 200
-/** What a group is named by: 16 hex digits. */
-export const GROUP_NAME = /^[0-9a-f]{16}$/
-/** The same in words. */
-export const GROUP_NAME_WORDS = 'the name of a group of GET /dead/groups, 16 hex digits'
 
 type Letter = Pick<Dead, 'id' | 'reason' | 'lastError' | 'deadAt'>
 

@@ -175,10 +175,18 @@ test('replay and purge --all send their filter, and follow next as it is', async
 test('a filter is refused without --all, and a bad one always, before any request', async (t) => {
   const { node } = await FakeNode.start(t)
   for (const [args, expected] of [
-    [
-      ['replay', idOf(1), '--source', 'a'],
-      /Expected `--source` and `--reason` to be given with `--all` only/,
-    ],
+    ...[
+      ['--source', 'a'],
+      ['--reason', 'a'],
+      ['--group', '5f4dcc3b5aa765d6'],
+    ].map(
+      (filter) =>
+        [
+          ['replay', idOf(1), ...filter],
+          /Expected `--source`, `--reason` and `--group` to be given with `--all` only/,
+        ] as const,
+    ),
+    [['replay', '--all', '--group', 'x'], /Expected `--group` to be the name of a group .*, got "x"/],
     [['purge', '--all', '--source', 'A B'], /Expected `--source` to be a name of 1 to 64 .*, got "A B"/],
   ] as const) {
     const { code, stderr } = await runHere(['dead', ...args, '--url', node.url])

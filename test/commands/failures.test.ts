@@ -29,6 +29,7 @@ const COMMANDS = [
   ['loss', '--confirm'],
   ['dead', 'list'],
   ['dead', 'list', '--json'],
+  ['dead', 'groups'],
   ['dead', 'show', MIN_ID],
   ['dead', 'replay', MIN_ID],
   ['dead', 'replay', '--all'],

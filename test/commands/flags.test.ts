@@ -30,6 +30,7 @@ const BY_SHAPE: Record<string, string> = {
     'NAME@HOST:PORT,…': 'dev@127.0.0.1:5701',
     ID: MIN_ID,
     TEXT: 'text',
+    GROUP: '5f4dcc3b5aa765d6',
     SIZE: '512KiB',
     LIST: 'logged,actor',
     CURSOR: '1-a-a',
@@ -176,7 +177,11 @@ test('client commands take every flag in every documented form', async (context)
     check(['loss'], ['confirm', 'json'], /^\[\]\n$/),
     check(['try', 'form'], ['sources'], /\n200 \{"id":/),
   ])
-  await check(['dead', 'replay'], ['all', 'source', 'reason'], /^\d+ messages? (is|are) pending again\n$/)
+  await check(
+    ['dead', 'replay'],
+    ['all', 'source', 'reason', 'group'],
+    /^\d+ messages? (is|are) pending again\n$/,
+  )
   await check(['dead', 'purge'], ['all', 'yes'], /^Deleted \d+ dead letters?; /)
   const followed = all.filter(({ flag }) =>
     ['only', 'after', 'json', 'url', 'token', 'timeout'].includes(flag),

@@ -14,6 +14,10 @@ const ACTOR = {
   ...{ name: 'facade-1', role: 'facade', node: 'here', pid: 1, state: 'ready', restarts: 0 },
   ...{ mailbox: { depth: 0, capacity: 1, refused: 0 }, handled: 0 },
 }
+const GROUP = {
+  ...{ group: '5f4dcc3b5aa765d6', reason: 'handler failed', error: 'Error: # ms', count: 3, example: MIN_ID },
+  ...{ oldestAt: '2026-01-01', newestAt: '2026-01-02' },
+}
 const LETTER = {
   ...{ id: MIN_ID, text: 'a', at: '2026-01-01T00:00:00.000Z', reason: 'r', attempts: 1 },
   ...{ firstError: 'e', lastError: 'e', deadAt: '2026-01-01T00:00:00.000Z' },
@@ -71,11 +75,20 @@ const COMMANDS: Record<string, Row[]> = {
     { given: ['--confirm'], answers: [{ losses: [] }], printed: [[]] },
   ],
   'dead list': [{ answers: [{ items: [LETTER, LETTER], next: null }], printed: [LETTER, LETTER] }],
+  'dead groups': [
+    {
+      answers: [
+        { groups: [GROUP], next: '/dead/groups?lane=1&after=0' },
+        { groups: [{ ...GROUP, count: 2, newestAt: '2026-02-01' }], next: null },
+      ],
+      printed: [{ ...GROUP, count: 5, newestAt: '2026-02-01' }],
+    },
+  ],
   'dead show': [{ given: [MIN_ID], answers: [LETTER], printed: [LETTER] }],
   'dead replay': [
     { given: [MIN_ID], answers: [{}], printed: [{ id: MIN_ID, state: 'queued' }] },
     {
-      given: ['--all'],
+      given: ['--all', '--group', GROUP.group],
       answers: [{ checked: 2, replayed: 2, next: null }],
       printed: [{ replayed: 2, atLeast: false }],
     },

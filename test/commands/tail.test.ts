@@ -137,13 +137,16 @@ test('connects again with its cursor after every kind of end, leaves repeats out
 })
 
 test('shows a line for people, harmless to a terminal', async (context) => {
+  const later = new Date(Date.parse(at) + 2000).toISOString()
   const evil = '\x1b[2J\u202eevil'
   const { url } = await nodeOf(context, [
     streamOf(
       frame('1', 'logged', [logged('A', evil), { ...logged('B'), bytes: 9999 }]),
       frame('1', 'logged', [{ id: 'C', at, base64: '/w==', bytes: 1, type: 'image/png\x07' }]),
-      frame('1', 'dead', [{ ...logged('D'), deadAt: at, reason: evil, attempts: 5, lastError: evil }]),
-      frame('1', 'delivered', [{ ...logged('E'), deliveredTo: 'messages-1', deliveredAt: at, attempts: 1 }]),
+      frame('1', 'dead', [{ ...logged('D'), deadAt: later, reason: evil, attempts: 5, lastError: evil }]),
+      frame('1', 'delivered', [
+        { ...logged('E'), deliveredTo: 'messages-1', deliveredAt: later, attempts: 1 },
+      ]),
       frame('1', 'stats', { at: Date.parse(at), accepted: 4, delivered: 3, waiting: 1, dead: 0 }),
     ),
   ])
@@ -169,10 +172,38 @@ test('shows a line for people, harmless to a terminal', async (context) => {
     `${at}  logged     A  ${shown}`,
     `${at}  logged     B  "B"… (9999 bytes)`,
     `${at}  logged     C  (1 byte, "image/png\\u0007")`,
-    `${at}  dead       D  ${shown}, 5 attempts: ${shown}  "D"`,
-    `${at}  delivered  E  to messages-1, 1 attempt  "E"`,
+    `${later}  dead       D  ${shown}, 5 attempts: ${shown}  "D"`,
+    `${later}  delivered  E  to messages-1, 1 attempt  "E"`,
     `${at}  stats      4 accepted, 3 delivered, 1 waiting, 0 dead letters`,
   ])
+})
+
+test('what became of a message is shown after its `logged`, or after a second without it', async (context) => {
+  const delivered = (id: string) => ({
+    ...{ ...logged(id), deliveredTo: 'messages-1', deliveredAt: at, attempts: 1 },
+  })
+  const { url } = await nodeOf(context, [
+    streamOf(
+      frame('1', 'delivered', [delivered('A'), delivered('B')]),
+      frame('1', 'logged', [logged('B'), logged('C')]),
+      frame('1', 'delivered', [delivered('C')]),
+      frame('1', 'logged', [logged('D')]),
+    ),
+  ])
+  const { child, ended } = begin(['tail', '--url', url, '--only', 'logged,delivered'])
+  let said = ''
+  child.stdout!.on('data', (data) => {
+    said += data
+  })
+  await until(() => / A /.test(said))
+  child.kill('SIGTERM')
+  const { code, stdout } = await ended
+  assert.equal(code, 0)
+  const shown = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(/ +/).slice(1, 3).join(' '))
+  assert.deepEqual(shown, ['logged B', 'delivered B', 'logged C', 'delivered C', 'logged D', 'delivered A'])
 })
 
 test('what the node refuses for good, and a node that is not there, end it with 1', async (context) => {

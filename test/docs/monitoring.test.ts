@@ -65,3 +65,11 @@ test('promtool accepts the files, and the alerts pass their unit tests', { skip:
   // The file with the secret is in the container only.
   assert.equal(promtool(['check', 'config', '--syntax-only', 'deploy/monitoring/prometheus.compose.yml']), '')
 })
+
+test('the images of the profile have fixed tags', () => {
+  const images = [...pageOf('compose.yaml').matchAll(/^ {4}image: ((?:prom|grafana)\/.*)$/gm)].map(
+    ([, image]) => image!,
+  )
+  assert.equal(images.length, 2)
+  for (const image of images) assert.match(image, /^[a-z]+\/[a-z]+:v?\d+\.\d+\.\d+$/)
+})

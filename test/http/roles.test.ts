@@ -171,6 +171,25 @@ test('every route is answered to whom the table says', async (t) => {
   await checkAll(t, api, await credentialsOf(api), verdictOf)
 })
 
+test('HEAD is answered to whom GET is', async (t) => {
+  const api = await startApi(t, ALL_TOKENS)
+  const reads = (Object.values(ROUTES) as Route[]).filter(({ method }) => method === 'GET')
+  for (const credential of await credentialsOf(api)) {
+    for (const origin of ORIGINS.filter(({ isBare, isForeign }) => isBare || isForeign)) {
+      for (const route of [
+        reads.find(({ role }) => role === 'open')!,
+        reads.find(({ role }) => role === 'read')!,
+      ]) {
+        const { status } = await api.ask('HEAD', route.path, { headers: headersOf(api, credential, origin) })
+        const code = verdictOf(route, credential, origin)
+        const expected = code === undefined ? undefined : code === 'MR_TOKEN_INVALID' ? 401 : 403
+        const refused = [401, 403].find((each) => each === status)
+        assert.equal(refused, expected, `${route.path}, ${credential.name}, ${origin.name}`)
+      }
+    }
+  }
+})
+
 test('without tokens every route is answered to all but pages of other origins', async (t) => {
   const api = await startApi(t)
   const anybody: Credential[] = [

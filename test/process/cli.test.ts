@@ -50,7 +50,7 @@ test('a wrong command line names each problem and what was expected, and exits w
       ['--bogus'],
       /one of start, scale, restart, status, cluster, send, tail, redeliver, pause, resume, redrive, try, loss, dead/,
     ],
-    [['dead'], /one of list, show, replay, purge/],
+    [['dead'], /one of list, groups, show, replay, purge/],
     [['dead', 'lst'], /did you mean `list`\?/],
     [['dead', 'show'], /Expected more words after `mailroom dead show`/],
     [['dead', 'replay'], /an id or `--all`, got neither/],
@@ -212,7 +212,11 @@ describe('with a node', { concurrency: 2 }, () => {
     assert.match((await mailroom('dead', 'list')).stdout, new RegExp(`^${bad}  .*  5x  .*  "throw"\n$`))
     const shown = JSON.parse((await mailroom('dead', 'show', bad)).stdout)
     assert.deepEqual([shown.id, shown.text, shown.attempts], [bad, 'throw', 5])
-    assert.equal((await mailroom('dead', 'replay', '--all')).stdout, '1 message is pending again\n')
+    const [, group = ''] = /^ +1 {2}([0-9a-f]{16}) /.exec((await mailroom('dead', 'groups')).stdout) ?? []
+    const other = await mailroom('dead', 'replay', '--all', '--group', '0'.repeat(16))
+    assert.equal(other.stdout, '0 messages are pending again\n')
+    const replayed = await mailroom('dead', 'replay', '--all', '--group', group)
+    assert.equal(replayed.stdout, '1 message is pending again\n')
 
     const dashes = await mailroom('send', '--json', '--', '--throw')
     const { line, id } = JSON.parse(dashes.stdout)

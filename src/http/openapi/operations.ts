@@ -9,8 +9,7 @@ import type { ErrorCode } from '../../runtime/errors.ts'
 import { METRICS_TYPES } from '../../runtime/metrics.ts'
 import { BULK_SLICE_MS, SEARCH_SLICE_MS } from '../../runtime/timings.ts'
 import type { NodeConfig } from '../../settings/config.ts'
-import { REASON_MAX_CHARACTERS, SOURCE_NAME } from '../../storage/dead-filter.ts'
-import { GROUP_NAME } from '../../storage/dead-groups.ts'
+import { GROUP_NAME, REASON_MAX_CHARACTERS, SOURCE_NAME } from '../../storage/dead-filter.ts'
 import {
   BATCH_MAX_COUNT,
   CONTAINS_MAX_CHARACTERS,

@@ -1,8 +1,9 @@
 /** The shapes of answers, as zod schemas: the document has them by name, and tests parse real answers with them. */
+
 import { z } from 'zod'
 import { ROLES } from '../../runtime/cluster/directory.ts'
 import { ERRORS, type ErrorCode } from '../../runtime/errors.ts'
-import { GROUP_NAME } from '../../storage/dead-groups.ts'
+import { GROUP_NAME } from '../../storage/dead-filter.ts'
 import { ID_PATTERN } from '../../storage/ids.ts'
 
 /** Schemas that have a name in the document. */

@@ -2,8 +2,7 @@
 import type { Context } from 'koa'
 import { MailroomError } from '../../runtime/errors.ts'
 import { shown } from '../../storage/content.ts'
-import { REASON_MAX_CHARACTERS } from '../../storage/dead-filter.ts'
-import { GROUP_NAME, GROUP_NAME_WORDS } from '../../storage/dead-groups.ts'
+import { GROUP_NAME, GROUP_NAME_WORDS, REASON_MAX_CHARACTERS } from '../../storage/dead-filter.ts'
 import type { Dead, DeadFilter, DeadGroup } from '../../storage/ports.ts'
 import {
   type ApiContext,
