@@ -161,7 +161,12 @@ export function askPost() {
       text: text.replaceAll('\r\n', '\n'),
       key,
     }),
-    did: ({ id }) => ['Stored as ', h('a', { href: `#/messages/${id}` }, id), '.'],
+    // Who may only post may not look at it.
+    did: ({ id }) => [
+      'Stored as ',
+      session.role === 'post' ? id : h('a', { href: `#/messages/${id}` }, id),
+      '.',
+    ],
   })
 }
 
