@@ -209,15 +209,25 @@ describe('the dashboard', { skip }, () => {
       await shows(page, page.getByRole('dialog'), /can not be replayed/)
       await page.getByRole('button', { name: 'Cancel' }).click()
       assert.equal((await system.get<{ items: unknown[] }>('/dead')).items.length, 12)
+      // What stops half way is shown as it is then: the second of two is gone already.
+      await page.getByRole('checkbox').nth(2).check()
+      const { items } = await system.get<{ items: { id: string }[] }>('/dead')
+      await page.getByRole('button', { name: 'Purge 2 chosen…' }).click()
+      await system.send('DELETE', `/dead/${items[1]!.id}`)
+      await page.getByRole('dialog').getByRole('button', { name: 'Purge', exact: true }).click()
+      await shows(page, page.getByRole('alert'), /There is no/)
+      await shows(page, groups.locator('tbody tr'), /^10/)
+      await page.getByRole('button', { name: 'Close' }).click()
+      await page.getByRole('checkbox').nth(1).check()
       await act(page, 'Purge 1 chosen…', 'Purge')
       await shows(page, told(page), '1 dead letter is deleted.')
-      await shows(page, groups.locator('tbody tr'), /^11/)
+      await shows(page, groups.locator('tbody tr'), /^9/)
       receiver.status = 200
       await groups.getByRole('button', { name: 'Replay…' }).click()
       await page.getByRole('dialog').getByRole('button', { name: 'Replay', exact: true }).click()
-      await shows(page, told(page), '11 dead letters are pending again.')
+      await shows(page, told(page), '9 dead letters are pending again.')
       await shows(page, page.locator('main'), 'There are no dead letters.')
-      await system.until('all are delivered', async () => receiver.count >= 11)
+      await system.until('all are delivered', async () => receiver.count >= 9)
     })
 
     test('actors are scaled, delivery is paused and resumed', async () => {
