@@ -67,9 +67,13 @@ for (const [how, node] of [
     }
     const sent = await run(['send', 'hello', '--url', url], { program })
     assert.equal(sent.code, 0, sent.stderr)
-    const page = await (await fetch(`${url}/docs`)).text()
-    const style = /<link rel="stylesheet" href="([^"]*)">/.exec(page)![1]!
-    assert.equal((await fetch(`${url}/${style}`)).status, 200, 'the package has the files of its pages')
+    for (const [page, named] of [
+      ['docs', /<link rel="stylesheet" href="([^"]*)">/],
+      ['', /<script src="([^"]*main[^"]*)" type="module">/],
+    ] as const) {
+      const file = named.exec(await (await fetch(`${url}/${page}`)).text())![1]!
+      assert.equal((await fetch(`${url}/${file}`)).status, 200, 'the package has the files of its pages')
+    }
     child.kill('SIGTERM')
     const { code, signal, stdout } = await ended
     assert.deepEqual([code, signal], [0, null])

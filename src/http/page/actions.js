@@ -161,7 +161,12 @@ export function askPost() {
       text: text.replaceAll('\r\n', '\n'),
       key,
     }),
-    did: ({ id }) => ['Stored as ', h('a', { href: `#/messages/${id}` }, id), '.'],
+    // Who may only post may not look at it.
+    did: ({ id }) => [
+      'Stored as ',
+      session.role === 'post' ? id : h('a', { href: `#/messages/${id}` }, id),
+      '.',
+    ],
   })
 }
 
@@ -287,22 +292,25 @@ export function askDead(change, { ids, query = '', many, what }, after) {
     isDangerous: !isReplay,
     request: () => (ids === undefined ? { method: 'POST', path } : ofOne(ids[0] ?? '')),
     async run(_, run) {
-      if (ids === undefined) {
-        const sum = await walk(path, run, ({ checked = 0, replayed = 0, purged = 0 }) =>
-          words(replayed + purged, checked),
-        )
-        return (sum['replayed'] ?? 0) + (sum['purged'] ?? 0)
+      try {
+        if (ids === undefined) {
+          const { replayed = 0, purged = 0 } = await walk(
+            path,
+            run,
+            ({ checked = 0, replayed = 0, purged = 0 }) => words(replayed + purged, checked),
+          )
+          return replayed + purged
+        }
+        for (const [index, id] of ids.entries()) {
+          run.signal.throwIfAborted()
+          run.progress(...words(index, index))
+          await callPatiently(ofOne(id), run.signal)
+        }
+        return ids.length
+      } finally {
+        after() // Some may have changed when it was stopped, or failed.
       }
-      for (const [index, id] of ids.entries()) {
-        run.signal.throwIfAborted()
-        run.progress(...words(index, index))
-        await callPatiently(ofOne(id), run.signal)
-      }
-      return ids.length
     },
-    did: (changed) => {
-      after()
-      return [`${counted(changed, 'dead letter')} ${changed === 1 ? 'is' : 'are'} ${done}.`]
-    },
+    did: (changed) => [`${counted(changed, 'dead letter')} ${changed === 1 ? 'is' : 'are'} ${done}.`],
   })
 }

@@ -80,7 +80,7 @@ const NUMBERS = new Set([
   'Restarts',
   'Mailbox',
   'Handled',
-  'Took',
+  'Mean time',
   'Waiting',
   'Oldest',
   'Dead',

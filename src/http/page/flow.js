@@ -120,7 +120,7 @@ export function flowView() {
     'Restarts',
     'Mailbox',
     'Handled',
-    'Took',
+    'Mean time',
     'Waiting',
     'Oldest',
     'Dead',

@@ -101,8 +101,10 @@ function actionsView() {
   }
 }
 
-/** Asks for a token. @param {string} [wrong] */
-function showSignIn(wrong = '') {
+/** Asks for a token. */
+function showSignIn() {
+  const wrong = sessionStorage.getItem('over') ?? ''
+  sessionStorage.removeItem('over')
   view?.close()
   view = undefined
   fill(byId('nav'))
@@ -114,11 +116,13 @@ function showSignIn(wrong = '') {
     required: true,
   })
   const alert = h('p', { class: 'wrong', role: 'alert' }, wrong)
+  const [all, read, post] = ['--token', '--read-token', '--post-token'].map((flag) => h('code', {}, flag))
+  const flags = [all, ', ', read, ' or ', post]
   const form = h(
     'form',
     { class: 'sign-in' },
     h('h1', {}, 'Sign in'),
-    h('p', {}, 'With a token that Mailroom was started with: --token, --read-token or --post-token.'),
+    h('p', {}, 'With a token that Mailroom was started with: ', ...flags, '.'),
     h('label', { class: 'field' }, h('span', {}, 'Token'), token),
     alert,
     h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'primary' }, 'Sign in')),
@@ -135,6 +139,7 @@ function showSignIn(wrong = '') {
     }
   })
   fill(main, form)
+  retitle()
   token.focus()
 }
 
@@ -276,7 +281,9 @@ addEventListener('keydown', onKey)
 addEventListener('signed-out', () => {
   if (session.role === null) return
   session.role = null
-  showSignIn('The session is over.')
+  // Anew, without what is open for who was here.
+  sessionStorage.setItem('over', 'The session is over.')
+  location.reload()
 })
 
 /** Mailroom may be away when the page is opened from the browser's memory. */

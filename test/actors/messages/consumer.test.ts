@@ -91,7 +91,7 @@ class Bench {
           this.shown.push(text)
         }
       },
-      onFailed: (error) => this.failed.push(error),
+      onFailed: (id, error) => this.failed.push(`${id} ${error}`),
       onSettled: (ids) => this.settled.push(...ids),
       onDead: (_lane, ids) => this.dead.push(...ids),
       onLost: () => this.lost++,
@@ -229,7 +229,8 @@ test('a poison message is tried five times with backoff, then it is a dead lette
     ...{ firstError: 'Error: no 1', lastError: 'Error: no 5' },
   })
   assert.ok(bench.settled.includes(ids[1]!), 'reported as settled')
-  assert.deepEqual(bench.failed, ['Error: no 1', 'Error: no 2', 'Error: no 3', 'Error: no 4', 'Error: no 5'])
+  const errors = [1, 2, 3, 4, 5].map((attempt) => `${ids[1]} Error: no ${attempt}`)
+  assert.deepEqual(bench.failed, errors)
 })
 
 test('handlers of all lanes share the slots, and each message runs once', async () => {
