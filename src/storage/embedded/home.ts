@@ -512,6 +512,7 @@ export class Home {
       this.#open.database.close()
       this.#open = open
       this.#statements.clear()
+      this.#guard.close()
       this.#guard = guardOf(this.#path)
       this.#unwritable = undefined
     }
