@@ -517,6 +517,7 @@ export class Home {
       this.#open = open
       this.#statements.clear()
       this.#listedFiles.clear()
+      this.#guard.close()
       this.#guard = guardOf(this.#path)
       this.#unwritable = undefined
     }

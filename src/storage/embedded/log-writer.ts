@@ -464,7 +464,7 @@ export class LogWriter {
         // Higher than that of any row that was lost with a write-ahead log: lanes may have passed it.
         seq: Math.max(last ?? 0, this.#options.clock.now() * ROWS_PER_MS),
         bytes: statSync(path).size,
-        guard: guardOf(path, { isSyncedOften: true }),
+        guard: guardOf(path),
         firstAt: typeof first === 'string' ? timeOf(first) : null,
       }
     })

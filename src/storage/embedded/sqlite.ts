@@ -232,15 +232,13 @@ export function giveBack(database: DatabaseSync, guard: Guard): boolean {
   return freeCount() > 0
 }
 
-/**
- * Guards a file that is open, and its write-ahead log with it.
- *
- * @param options.isSyncedOften Each commit is checked and synced. `closeGuarded` closes the guard, too.
- */
-export function guardOf(path: string, { isSyncedOften = false } = {}): Guard {
+/** Guards a file that is open, and its write-ahead log with it. `closeGuarded` closes the guard, too. */
+export function guardOf(path: string): Guard {
   const log = `${path}-wal`
-  const names = [path, log, `${path}-shm`].filter((name) => existsSync(name))
-  return new Guard(names, isSyncedOften ? log : undefined)
+  return new Guard(
+    [path, log, `${path}-shm`].filter((name) => existsSync(name)),
+    log,
+  )
 }
 
 /** Connections to files that were removed or replaced. */
