@@ -10,13 +10,13 @@ import {
 import { headroomBytes, MESSAGE_DEFAULT_BYTES } from '../limits.ts'
 import type { Backend } from '../ports.ts'
 import { Damage } from './damage.ts'
-import { DirectoryVersion, Guard, identityOf, isFull } from './guard.ts'
+import { DirectoryVersion, isFull } from './guard.ts'
 import { EmbeddedLog } from './log.ts'
 import { LogFiles } from './log-files.ts'
 import { LogWriter } from './log-writer.ts'
 import type { EmbeddedOptions } from './options.ts'
 import { EmbeddedQueue } from './queue.ts'
-import { keepReserve, spendReserve } from './reserve.ts'
+import { Reserve, spendReserve } from './reserve.ts'
 import { isRemovable, removeOldSegments } from './retention.ts'
 
 /** The logging actor that keeps the reserve. */
@@ -86,11 +86,11 @@ export function openEmbedded(options: EmbeddedOptions): Backend {
       'watch the lanes': () => queue.watch(isQuiet),
     })
   }
-  const directory = new Guard([[data, options.dataIdentity ?? identityOf(data)]])
+  const reserve =
+    number === RESERVE_KEEPER ? new Reserve(data, headroom, clock, options.dataIdentity) : undefined
   /** On a nearly full disk room is made at once. */
   const makeRoom = async () => {
-    if (number === RESERVE_KEEPER)
-      await tryAll({ 'keep the reserve': () => keepReserve(data, headroom, directory) })
+    if (reserve !== undefined) await tryAll({ 'keep the reserve': () => reserve.keep() })
     if (!isFull(data, headroom)) return
     await tryAll({ 'spend the reserve': () => spendReserve(data) })
     await keepHouse()

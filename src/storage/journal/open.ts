@@ -11,12 +11,12 @@ import type { Logger } from '../../runtime/logger.ts'
 import type { Epochs } from '../../runtime/losses.ts'
 import { DISK_PROBE_MS, HOME_SYNC_MS, HOUSEKEEPING_MS } from '../../runtime/timings.ts'
 import { Damage } from '../embedded/damage.ts'
-import { DirectoryVersion, Guard, identityOf, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
+import { DirectoryVersion, isFull, PRIVATE, whyUnwritable } from '../embedded/guard.ts'
 import { takeLock } from '../embedded/lock-file.ts'
 import { EmbeddedLog } from '../embedded/log.ts'
 import { LogFiles } from '../embedded/log-files.ts'
 import { LogWriter, type LogWriterOptions } from '../embedded/log-writer.ts'
-import { keepReserve, spendReserve } from '../embedded/reserve.ts'
+import { Reserve, spendReserve } from '../embedded/reserve.ts'
 import { removeOldSegments } from '../embedded/retention.ts'
 import type { Journal } from '../journal.ts'
 import { headroomBytes } from '../limits.ts'
@@ -84,7 +84,7 @@ export function openJournal(options: JournalOptions): Journal {
     removeOld()
     writer.checkpoint()
   }
-  const directory = new Guard([[data, identityOf(data)]])
+  const reserve = number === RESERVE_KEEPER ? new Reserve(data, headroom, clock) : undefined
   let keeping = Promise.resolve()
   const timers = [
     clock.every(HOUSEKEEPING_MS, () => void keepHouse()),
@@ -95,8 +95,7 @@ export function openJournal(options: JournalOptions): Journal {
         files.watch()
         makeRoom()
       })
-      if (number === RESERVE_KEEPER)
-        keeping = keeping.then(() => tryTo(() => keepReserve(data, headroom, directory)))
+      keeping = keeping.then(() => tryTo(() => reserve?.keep()))
     }),
   ]
   let closed = false
