@@ -63,7 +63,7 @@ export async function runJob(job: Job, planted: Planted = {}): Promise<JobReport
 }
 
 function journaled(plan: Plan): Plan {
-  return { ...plan, journal: true }
+  return { ...plan, journal: true, met: true }
 }
 
 function followed(plan: Plan): Plan {

@@ -12,6 +12,8 @@ import { passUntil, within } from './waiting.ts'
 
 /** Some time after its first start a message that always fails has had its fifth. */
 const DYING_MS = 4000
+/** By then nodes know each other's actors, with their journals. */
+const MET_MS = 2500
 /** Messages that are posted when all is well again. */
 const LAST_COUNT = 4
 
@@ -54,6 +56,7 @@ export async function runHistory(
   }
   process.on('unhandledRejection', onRejection)
   await world.start()
+  if (plan.met) await scheduler.pass(MET_MS)
   const hits = await world.strike(plan.faults)
   const operating = await operate(world, plan)
   await redrive(world, plan)

@@ -60,6 +60,8 @@ export interface Plan {
   faults: Fault[]
   /** Hazelcast: nodes have disks, and keep journals on them. */
   journal?: boolean
+  /** Nothing happens before the nodes have met: a journal that no other node has ever seen cannot be waited for. */
+  met?: boolean
   /** Readers follow what happens. */
   events?: boolean
 }
