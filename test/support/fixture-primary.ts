@@ -9,7 +9,13 @@ import { createLogger } from '../../src/runtime/logger.ts'
 import { TimeKeeper, thisMachine } from '../../src/runtime/node-time.ts'
 import type { NodeConfig } from '../../src/settings/config.ts'
 
-const config = { token: null, readToken: null, ...JSON.parse(process.argv[2]!) } as NodeConfig
+const config = {
+  token: null,
+  readToken: null,
+  forward: null,
+  handler: null,
+  ...JSON.parse(process.argv[2]!),
+} as NodeConfig
 const logger = createLogger('silent', {})
 const { supervisor, join, leave } = createNode({
   ...{ config, node: config.node, version: 'test', secret: 'secret', clock, random },
