@@ -236,7 +236,9 @@ export const RARE_BUGS: readonly (Bug & { plan: Plan })[] = [
   {
     ...journaled('a post with a key is taken before the keys are put back', {
       distort: (cluster, { role }) =>
-        role === 'facade' ? withMap(cluster, NAMES.restored, () => ({ getAll: seemingWhole })) : cluster,
+        role === 'facade'
+          ? withMap(cluster, NAMES.restored, () => ({ getAll: seemingWhole, get: async () => undefined }))
+          : cluster,
     }),
     plan: {
       ...{ backend: 'hazelcast', seed: 0, handler: true, journal: true },

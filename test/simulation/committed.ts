@@ -251,4 +251,14 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found: 'a facade that had not met the other node again took a post whose key only that node knew',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 0, handler: true, journal: true },
+      faults: [
+        { kind: 'a cluster comes back empty', atMs: 3, forMs: 149, which: 192, strength: 0.09 },
+        { kind: 'all restart with a cluster', atMs: 640, forMs: 1402, which: 359, strength: 0.8 },
+      ],
+    },
+  },
 ]

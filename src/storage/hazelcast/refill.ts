@@ -107,6 +107,11 @@ function putBack(id: string, epoch: string | null): string[] {
   return epoch === null ? [] : [`${id}@${epoch}`]
 }
 
+/** True for the entry of a lane that somebody found to lack something, and that nobody has refilled since. */
+function isUnfinished(stands: string | undefined): boolean {
+  return stands !== undefined && (JSON.parse(stands) as Refilled).journals.length === 0
+}
+
 /** The lanes that lack something of journals, each with its entry of `restored`, as it stands or would. */
 async function gapsOf(
   map: ClusterMap,
@@ -143,18 +148,18 @@ export function lackedKeys(
   let whole = { of: '', lanes: new Set<number>() }
   return async (lane) => {
     // What was put back into the log had its keys in the queue all along.
-    const begun = journals().flatMap((journal) =>
-      journal.beganAt === null ? [] : { ...journal, putBackIn: null },
-    )
-    if (begun.length === 0) return false
+    const known = journals().map((journal) => ({ ...journal, putBackIn: null }))
+    if (known.length === 0) return false
     // It may have come back empty since the last call to it.
     await mark.confirm()
-    const of = `${mark.epoch} ${begun.map(({ id }) => id).join()}`
+    const of = `${mark.epoch} ${known.map(({ id, beganAt }) => `${id} ${beganAt}`).join()}`
     if (whole.of !== of) whole = { of, lanes: new Set() }
     const { lanes } = whole
     if (lanes.has(lane)) return false
-    const gaps = await gapsOf(map, mark, { lanes: [lane], journals: begun })
-    if (gaps.size === 0) lanes.add(lane)
-    return gaps.size > 0
+    const gaps = await gapsOf(map, mark, { lanes: [lane], journals: known })
+    // A holder may know of journals whose nodes this one has not met yet.
+    const isBegun = gaps.size === 0 && isUnfinished(await map.get(laneName(lane)))
+    if (gaps.size === 0 && !isBegun) lanes.add(lane)
+    return gaps.size > 0 || isBegun
   }
 }
