@@ -285,6 +285,7 @@ const EFFECTS: Record<FaultKind, Effect> = {
     return () => hit
   },
   'a member freezes': (world, { which, forMs }) => {
+    excuseStarts(world)
     const cluster = clusterOf(world, which)
     const hit = cluster.inFlight > 0
     cluster.freezeMember((which >> 1) % 3, forMs * 2)
@@ -365,13 +366,17 @@ function clustersRestart(
   return () => hit
 }
 
+/** A start that seemed to have failed may be written after all, and be taken up as one that was left open. */
+function excuseStarts(world: Faulty): void {
+  world.handling.adopted = true
+}
+
 function clusterWeather(
   world: Faulty,
   { which, forMs }: Fault,
   change: Partial<SimCluster['weather']>,
 ): () => boolean {
-  // A start that seemed to have failed may be written after all, and be taken up as one that was left open.
-  world.handling.adopted = true
+  excuseStarts(world)
   const cluster = clusterOf(world, which)
   const before = cluster.lostCount
   cluster.weather = { ...cluster.weather, ...change }
