@@ -183,8 +183,6 @@ class SimResponse extends EventEmitter {
 
   setHeader(): void {}
 
-  removeHeader(): void {}
-
   write(chunk: Buffer | string): boolean {
     if (this.destroyed || this.#isEnded || !this.#process.leaves()) return false
     this.#waitingBytes += Buffer.byteLength(chunk)

@@ -20,9 +20,6 @@ export function eventRoutes(api: ApiContext): Record<'getEvents', Endpoint> {
       context.status = 200
       response.setHeader('Content-Type', 'text/event-stream')
       response.setHeader('X-Accel-Buffering', 'no')
-      // The connection ends with the answer: no chunks, so that a frame is one write.
-      response.removeHeader('Transfer-Encoding')
-      response.setHeader('Connection', 'close')
       if (context.method === 'HEAD') response.end()
       else await readers.open(response, { topics, ...(await keptOf(given, api)) })
     },
