@@ -46,7 +46,8 @@ export interface Refill {
   readonly journal: Journal
   /**
    * Which of these lanes lack what is in some of these journals; to be given to `finish`. A lane that was begun, or refilled,
-   * before a journal was begun has all of it, unless its log was put back since. None while the cluster may be the wrong one (`ClusterMark.isOther`).
+   * before a journal was begun has all of it, unless its log was put back since. None while the cluster may be the wrong
+   * one (`ClusterMark.isOther`).
    *
    * @throws {MailroomError} `MR_STORE_UNAVAILABLE`
    */

@@ -27,6 +27,8 @@ export interface HazelcastBugs {
   /** What it finds without a wake-up is not put into the log. */
   repairsNothing?: boolean
   journals?: JournalBugs
+  /** Facades know of no journal. */
+  blindFacades?: boolean
   /** How a messages actor refills its lanes. */
   refill?: (refill: Refill) => Partial<Refill>
 }
@@ -79,7 +81,12 @@ export class HazelcastModel implements BackendModel {
     process: SimProcess,
     { depths, repair }: BackendHooks,
   ): JournaledBackend {
-    const { distort = (cluster) => cluster, wrap = (backend) => backend, repairsNothing } = this.#bugs
+    const {
+      distort = (cluster) => cluster,
+      wrap = (backend) => backend,
+      repairsNothing,
+      blindFacades,
+    } = this.#bugs
     const { name: owner, role, config, clock, random, logger } = world
     const half = role === 'logging' ? 'log' : 'queue'
     const cluster = this[half]
@@ -96,7 +103,7 @@ export class HazelcastModel implements BackendModel {
       isElsewhere: isHeldElsewhere(world),
       address: { clusterName: half, members: [] },
       journal: role === 'facade' ? undefined : this.#journals?.open(world.node, role, process, epochs),
-      ...(depths && { depths, journals: () => journalsOf(world.directory) }),
+      ...(depths && { depths, journals: () => (blindFacades ? [] : journalsOf(world.directory)) }),
       ...(repair && { repair: repairsNothing ? async () => {} : repair }),
     })
     opened = backend

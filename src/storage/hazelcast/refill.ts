@@ -1,7 +1,8 @@
 /**
  * Which lanes of a queue's cluster lack what journals have. A lane begins with its cluster, empty: it lacks what was begun
- * before that, and what was put back into the log since. The cluster's map `restored` has an entry for each lane that was refilled since: the journals whose content
- * it has, and when that was so. A cluster that came back empty has lost it.
+ * before that, and what was put back into the log since. The cluster's map `restored` has an entry for each lane that was
+ * found to lack something: the journals whose content it has since, and when that was so. A cluster that came back empty
+ * has lost it.
  */
 import type { Clock } from '../../runtime/clock.ts'
 import type { JournalReport } from '../../runtime/losses.ts'
@@ -107,12 +108,10 @@ function putBack(id: string, epoch: string | null): string[] {
   return epoch === null ? [] : [`${id}@${epoch}`]
 }
 
-/** True for the entry of a lane that somebody found to lack something, and that nobody has refilled since. */
-function isUnfinished(stands: string | undefined): boolean {
-  return stands !== undefined && (JSON.parse(stands) as Refilled).journals.length === 0
-}
-
-/** The lanes that lack something of journals, each with its entry of `restored`, as it stands or would. */
+/**
+ * The lanes that lack something of journals, each with its entry of `restored`, as it stands or would. One whose entry has
+ * no journal is among them: somebody knew of a journal that it lacked, and nobody has refilled it since.
+ */
 async function gapsOf(
   map: ClusterMap,
   mark: Pick<ClusterMark, 'begunAt' | 'lacks'>,
@@ -128,7 +127,8 @@ async function gapsOf(
       ...(mark.lacks(journal, at) ? [journal.id] : []),
       ...putBack(journal.id, journal.putBackIn),
     ])
-    if (parts.some((part) => !known.includes(part))) gaps.set(lane, stands)
+    const isUnfinished = known.length === 0 && found.has(laneName(lane))
+    if (isUnfinished || parts.some((part) => !known.includes(part))) gaps.set(lane, stands)
   }
   return gaps
 }
@@ -157,9 +157,7 @@ export function lackedKeys(
     const { lanes } = whole
     if (lanes.has(lane)) return false
     const gaps = await gapsOf(map, mark, { lanes: [lane], journals: known })
-    // A holder may know of journals whose nodes this one has not met yet.
-    const isBegun = gaps.size === 0 && isUnfinished(await map.get(laneName(lane)))
-    if (gaps.size === 0 && !isBegun) lanes.add(lane)
-    return gaps.size > 0 || isBegun
+    if (gaps.size === 0) lanes.add(lane)
+    return gaps.size > 0
   }
 }

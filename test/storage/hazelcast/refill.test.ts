@@ -143,6 +143,17 @@ test('a journal that knows in which cluster it was begun needs no clock', async 
   assert.equal(await bench.lacking(begun(ahead, 'gone')), undefined)
 })
 
+test('a lane that was found to lack something lacks it until it is refilled, though the journal is gone by then', async () => {
+  const bench = new Bench()
+  const own = new MemoryJournal('own')
+  await bench.hold(own)
+  const gone = Object.assign(new MemoryJournal('gone', 1), { beganIn: { queue: 'before' } })
+  assert.notEqual(await bench.lacking(own, gone), undefined)
+  assert.notEqual(await bench.lacking(own), undefined)
+  assert.equal(await bench.refillFrom(own), true)
+  assert.equal(await bench.lacking(own), undefined)
+})
+
 test('a lane lacks what was put back into the log since, once', async () => {
   const bench = new Bench()
   await bench.hold(new MemoryJournal())
