@@ -187,13 +187,14 @@ describe('with a node', { concurrency: 2 }, () => {
     const deadIds = async () =>
       (await system.get<{ items: { id: string }[] }>('/dead')).items.map(({ id }) => id)
 
-    // It is tried for 7 s, meanwhile the other commands run.
-    const bad = (await mailroom('send', 'throw')).stdout.trim()
-
     const { stdout: table, code } = await mailroom('status')
     assert.equal(code, 0)
     assert.match(table, /^Ready\n\nACTOR +STATE/)
     assert.equal(table.trimEnd().split('\n').length, 3 + 6)
+
+    // It is tried for 7 s, meanwhile the other commands run.
+    const bad = (await mailroom('send', 'throw')).stdout.trim()
+
     assert.ok((await run(['status'], { env: { ...env, FORCE_COLOR: '1' } })).stdout.includes('\x1b['))
     const plain = await run(['status'], { env: { ...env, NO_COLOR: '1' } })
     assert.ok(!plain.stdout.includes('\x1b['))
