@@ -39,7 +39,7 @@ export interface LogSearch {
   source?: string
   /** Only messages whose body is text that has this in it. */
   contains?: string
-  /** Messages that may be looked at: 1 to `SEARCH_MAX_COUNT`. */
+  /** Messages that may be looked at: 1 to `SEARCH_MAX_COUNT`. A batch that lacks what is looked for may count as one. */
   mostCount: number
 }
 
@@ -51,7 +51,7 @@ export interface LogItem extends Message {
 /** What was found in a part of the log. */
 export interface LogFound {
   items: LogItem[]
-  /** Messages that were looked at. */
+  /** Messages that were looked at, counted as `mostCount`. */
   looked: number
   /** The id of the last of them; null when there was none. */
   last: string | null

@@ -117,8 +117,6 @@ export const FOLLOW_READY_MS = SECOND_MS
 export const RECENT_KEPT_MS = 10 * SECOND_MS
 /** Pause before a facade repeats a read for a reader that resumes. */
 export const FOLLOW_RETRY_MS = 250
-/** What was given to readers lately is kept for this long, for a reader that resumes meanwhile. */
-export const EMITTED_KEPT_MS = 5 * SECOND_MS
 /** A reader of events gets a comment this often. */
 export const EVENTS_COMMENT_MS = STREAM_PULSE_MS
 /** What a reader of events is told to wait before it connects again. */

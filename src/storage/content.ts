@@ -41,6 +41,11 @@ export function storedText(content: Content): string {
   return `${NUL}${JSON.stringify(head)}\n${body}`
 }
 
+/** What stands in the stored text of every message of a source. */
+export function sourceText(source: string): string {
+  return `"source":${JSON.stringify(source)}`
+}
+
 /** The content of a stored text. A text that begins as if it had a head, and has none, is a body. */
 export function contentOf(stored: string): Content {
   if (!stored.startsWith(NUL)) return { text: stored }

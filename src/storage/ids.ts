@@ -73,8 +73,13 @@ export function timeOf(id: string): number {
 
 /** The instant an id was made at, as ISO 8601 UTC with milliseconds: a message's `at`. */
 export function atOf(id: string): string {
-  return new Date(timeOf(id)).toISOString()
+  const time = timeOf(id)
+  // Messages of one batch follow each other.
+  if (time !== last.time) last = { time, text: new Date(time).toISOString() }
+  return last.text
 }
+
+let last = { time: 0, text: new Date(0).toISOString() }
 
 /** The smallest id-shaped string of an instant: below every id made then, above every id made before. */
 export function idAt(time: number): string {

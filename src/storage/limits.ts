@@ -19,7 +19,7 @@ export const BATCH_MAX_COUNT = 1000
 export const BATCH_MAX_BYTES = MiB
 /** The most items of one page. */
 export const PAGE_MAX_COUNT = 1000
-/** Messages of the log that one call with a filter looks at. */
+/** Messages of the log that one call with a filter looks at. A batch that lacks what is looked for counts as one. */
 export const SEARCH_MAX_COUNT = 10 * PAGE_MAX_COUNT
 /** The most characters of a preview. */
 export const PREVIEW_MAX_CHARACTERS = 1000

@@ -107,8 +107,13 @@ export interface Log {
    * `MR_STORE_UNAVAILABLE` with its outcome.
    */
   append(batch: LaneBatch): Promise<Receipt[]>
-  /** One page by id; cost grows with `limit`, not with the log or the depth. */
-  page(range: Range): Promise<Logged[]>
+  /**
+   * One page by id; cost grows with `limit`, not with the log or the depth.
+   *
+   * @param having What is in the stored text of each wanted message. The page may leave others out; it then has one of
+   * each batch it looked at, without its text, so that its last id says how far it looked.
+   */
+  page(range: Range, having?: readonly string[]): Promise<Logged[]>
   get(id: string): Promise<Logged | undefined>
   /**
    * What was stored after a position, in no order of ids: a message that is stored late is not missed, whatever its id.

@@ -4,6 +4,8 @@ import type { Preview } from './ports.ts'
 
 /** So many characters of a text are shown. */
 const PREVIEW_CHARACTERS = 200
+/** Texts without one have a code point for each character of the string. */
+const SURROGATE = /[\ud800-\udfff]/
 
 /** The preview of a stored text: whole code points. It holds no reference to the text. */
 export function previewOf(stored: string): Preview {
@@ -18,14 +20,14 @@ export function previewOf(stored: string): Preview {
     }
   }
   const { text } = content
-  return { text: beginningOf(text), bytes: Buffer.byteLength(text), ...origin }
+  return { text: copyOf(beginningOf(text, PREVIEW_CHARACTERS)), bytes: Buffer.byteLength(text), ...origin }
 }
 
-function beginningOf(text: string): string {
-  if (text.length <= PREVIEW_CHARACTERS) return text
+/** The first code points of a text. It may hold a reference to the text. */
+export function beginningOf(text: string, count: number): string {
   // A code point takes two characters of a string at most.
-  const points = [...text.slice(0, 2 * PREVIEW_CHARACTERS)]
-  return copyOf(points.slice(0, PREVIEW_CHARACTERS).join(''))
+  const most = text.slice(0, 2 * count)
+  return SURROGATE.test(most) ? [...most].slice(0, count).join('') : most.slice(0, count)
 }
 
 /** V8's slices keep the whole string in memory. */

@@ -2,22 +2,13 @@
 import type { ActorContext } from '../../runtime/cluster/actor-context.ts'
 import type { ActorEntry } from '../../runtime/cluster/directory.ts'
 import { isMailroomError } from '../../runtime/errors.ts'
-import {
-  CURSOR_DELAY_MS,
-  EMITTED_KEPT_MS,
-  FOLLOW_MS,
-  FOLLOW_ON_MS,
-  FOLLOW_READY_MS,
-} from '../../runtime/timings.ts'
-import { idAt } from '../../storage/ids.ts'
+import { CURSOR_DELAY_MS, FOLLOW_MS, FOLLOW_ON_MS, FOLLOW_READY_MS } from '../../runtime/timings.ts'
+import { batchKeyOf, idAt, placeOf } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import type { LogPosition, SettledPlace } from '../../storage/ports.ts'
 import type { Happened, Topic } from '../protocol.ts'
 import { deadItem, deliveredItem, type Lanes, loggedItem } from './follow-items.ts'
 import type { LoggingPool } from './logging-pool.ts'
-
-/** Items that a feed keeps for readers that resume. */
-const EMITTED_MAX_COUNT = 20_000
 
 type Emit = (topic: Topic, items: readonly object[]) => void
 
@@ -44,8 +35,6 @@ export class Feed {
   readonly #begin: () => Source
   readonly #periodMs: number
   readonly #listeners = new Set<(happened: Happened) => void>()
-  #emitted: { number: number; at: number; happened: Happened }[] = []
-  #number = 0
   #uses = 0
   #run: Run | undefined
 
@@ -60,11 +49,6 @@ export class Feed {
     return this.#run?.source.cursor ?? this.#context.clock.now() - CURSOR_DELAY_MS
   }
 
-  /** The number of the last thing it gave. */
-  get number(): number {
-    return this.#number
-  }
-
   /** Begins to read, unless it reads. @returns Ends it, once nobody needs it. */
   use(): () => void {
     this.#uses++
@@ -76,7 +60,6 @@ export class Feed {
       if (--this.#uses > 0) return
       this.#run?.stop.abort()
       this.#run = undefined
-      this.#emitted = []
     }
   }
 
@@ -89,12 +72,6 @@ export class Feed {
   /** Resolves when it has reached the end once. Only while it is in use. */
   ready(): Promise<void> {
     return this.#run?.ready.promise ?? Promise.resolve()
-  }
-
-  /** What it has given after a number; undefined when it is not kept any more. */
-  since(number: number): Happened[] | undefined {
-    const kept = this.#emitted.filter((each) => each.number > number)
-    return kept.length === this.#number - number ? kept.map(({ happened }) => happened) : undefined
   }
 
   #start(): void {
@@ -111,7 +88,9 @@ export class Feed {
   async #read({ source, stop, ready }: Run): Promise<void> {
     const { clock, logger } = this.#context
     const emit: Emit = (topic, items) => {
-      if (items.length > 0 && !stop.signal.aborted) this.#emit({ topic, items })
+      if (items.length === 0 || stop.signal.aborted) return
+      const happened: Happened = { topic, items }
+      for (const listener of this.#listeners) listener(happened)
     }
     while (!stop.signal.aborted) {
       let isEnd = true
@@ -126,36 +105,29 @@ export class Feed {
     }
     ready.resolve()
   }
-
-  #emit(happened: Happened): void {
-    const at = this.#context.clock.monotonic()
-    this.#emitted.push({ number: ++this.#number, at, happened })
-    for (const listener of this.#listeners) listener(happened)
-    let count = this.#emitted.reduce((sum, each) => sum + each.happened.items.length, 0)
-    while (this.#emitted.length > 1) {
-      const [oldest] = this.#emitted
-      if (oldest!.at > at - EMITTED_KEPT_MS && count <= EMITTED_MAX_COUNT) return
-      count -= oldest!.happened.items.length
-      this.#emitted.shift()
-    }
-  }
 }
 
 /** The ids of the last seconds: a batch may stand in two files of the log, and pages overlap. */
 class SeenIds {
-  #young = new Set<string>()
-  #old = new Set<string>()
+  /** By batch, a bit for each place: a set of all ids would keep the garbage collector busy. */
+  #young = new Map<string, number[]>()
+  #old = new Map<string, number[]>()
   #turnAt = 0
 
   /** @returns False when it was seen. */
   add(id: string, now: number): boolean {
     if (now >= this.#turnAt) {
       this.#old = this.#young
-      this.#young = new Set()
+      this.#young = new Map()
       this.#turnAt = now + CURSOR_DELAY_MS
     }
-    if (this.#young.has(id) || this.#old.has(id)) return false
-    this.#young.add(id)
+    const [batch, place] = [batchKeyOf(id), placeOf(id)]
+    const [word, bit] = [Math.floor(place / 32), 1 << (place % 32)]
+    const isIn = (places: readonly number[] | undefined) => ((places?.[word] ?? 0) & bit) !== 0
+    const places = this.#young.get(batch)
+    if (isIn(places) || isIn(this.#old.get(batch))) return false
+    if (places === undefined) this.#young.set(batch, [...Array(word).fill(0), bit])
+    else places[word] = (places[word] ?? 0) | bit
     return true
   }
 }

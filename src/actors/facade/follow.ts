@@ -23,6 +23,8 @@ import type { Holders } from './holders.ts'
 import type { LoggingPool } from './logging-pool.ts'
 import type { ReadTurns } from './turns.ts'
 
+/** Items that are kept for a reader while it reads what it has missed. */
+const KEPT_MAX_COUNT = 20_000
 /** Reads for readers that resume, at once. */
 const RESUMES_AT_ONCE = 2
 
@@ -104,6 +106,8 @@ class Reading {
   readonly #gone = new AbortController()
   readonly #leave: () => void
   #isLive = false
+  /** What the feed gives while the last of the past is read; undefined when it is not kept, or was too much. */
+  #kept: { happened: Happened[]; count: number } | undefined
 
   constructor(options: ReadingOptions) {
     this.#options = options
@@ -112,6 +116,7 @@ class Reading {
     const unuse = feed.use()
     const unlisten = feed.listen((happened) => {
       if (this.#isLive && topics.has(happened.topic)) sink.live(happened)
+      else this.#keep(happened)
     })
     this.#leave = () => {
       unuse()
@@ -140,7 +145,7 @@ class Reading {
     await feed.ready()
     while (!this.#gone.signal.aborted) {
       try {
-        if (await this.#catchUp(past, feed)) return
+        if (await this.#catchUp(past)) return
       } catch (error) {
         if (!isMailroomError(error)) throw error // Else what it reads is away: it goes on from where it is.
         await clock.sleep(FOLLOW_RETRY_MS, this.#gone.signal)
@@ -148,21 +153,29 @@ class Reading {
     }
   }
 
-  /** @returns False when what the feed has given meanwhile is not kept. */
-  async #catchUp(past: Past, feed: Feed): Promise<boolean> {
+  /** @returns False when the feed has given more meanwhile than is kept. */
+  async #catchUp(past: Past): Promise<boolean> {
     if (!(await this.#give(past.far()))) return false
-    let number = feed.number
+    this.#kept = { happened: [], count: 0 }
     if (!(await this.#give(past.near()))) return false
     for (;;) {
-      const missed = feed.since(number)
+      const { happened: missed } = this.#kept ?? {}
       if (missed === undefined) return false
       if (missed.length === 0) {
+        this.#kept = undefined
         this.#isLive = true
         return true
       }
-      number += missed.length
+      this.#kept = { happened: [], count: 0 }
       for (const happened of together(missed)) await this.#past(happened)
     }
+  }
+
+  #keep(happened: Happened): void {
+    if (this.#kept === undefined) return
+    this.#kept.happened.push(happened)
+    this.#kept.count += happened.items.length
+    if (this.#kept.count > KEPT_MAX_COUNT) this.#kept = undefined
   }
 
   /** @returns False when the reader is gone. */

@@ -1,11 +1,12 @@
 /** Searches the log where it is read: texts that nobody asked for are not sent. */
 import type { Clock } from '../../runtime/clock.ts'
 import { SEARCH_SLICE_MS } from '../../runtime/timings.ts'
-import { bytesOf, contentOf, storedText } from '../../storage/content.ts'
+import { bytesOf, contentOf, sourceText, storedText } from '../../storage/content.ts'
 import { MAX_ID } from '../../storage/ids.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
 import { ascending, descending, Page, walk } from '../../storage/paging.ts'
 import type { Log, Message, Range } from '../../storage/ports.ts'
+import { beginningOf } from '../../storage/preview.ts'
 import type { LogFound, LogItem, LogSearch } from '../protocol.ts'
 
 /** Messages that are read at a time: appends go on between two reads. */
@@ -23,9 +24,15 @@ export async function searchLog(
   range: Range,
   search: LogSearch,
 ): Promise<LogFound> {
-  const isFiltered = search.source !== undefined || search.contains !== undefined
+  const having = [
+    ...(search.contains === undefined ? [] : [search.contains]),
+    ...(search.source === undefined ? [] : [sourceText(search.source)]),
+  ]
+  const isFiltered = having.length > 0
   const { after, before = MAX_ID, limit } = range
-  const source = (after === undefined ? descending : ascending)((part) => log.page({ ...range, ...part }))
+  const source = (after === undefined ? descending : ascending)((part) =>
+    log.page({ ...range, ...part }, having),
+  )
   const page = new Page<LogItem>(limit)
   const found: LogFound = { items: page.items, looked: 0, last: null, isEnd: false }
   for await (const { items, next } of walk(source, after ?? before, {
@@ -55,13 +62,8 @@ function itemOf({ id, text }: Message, { characters, source, contains }: LogSear
   const { headers: _, ...shown } = content
   const bytes = content.text !== undefined ? Buffer.byteLength(content.text) : bytesOf(content).length
   if (shown.text !== undefined)
-    return { id, text: storedText({ ...shown, text: firstOf(shown.text, characters) }), bytes }
+    return { id, text: storedText({ ...shown, text: beginningOf(shown.text, characters) }), bytes }
   // Base64 stays whole when it is cut after four characters.
   const base64 = shown.base64.slice(0, characters - (characters % 4))
   return { id, text: storedText({ ...shown, base64 }), bytes }
-}
-
-/** The first characters of a text, by code points. */
-function firstOf(text: string, count: number): string {
-  return [...text.slice(0, 2 * count)].slice(0, count).join('')
 }

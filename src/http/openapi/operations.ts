@@ -415,7 +415,7 @@ export function operationsOf({ maxMessageBytes, lanes }: Pick<NodeConfig, 'maxMe
         next: `/log?limit=1&before=${EXAMPLE_ID}`,
       }),
       errors: READS,
-      limits: `${READERS} With a filter a call looks at up to ${SEARCH_MAX_COUNT} messages, for ${SEARCH_SLICE_MS} ms.`,
+      limits: `${READERS} With a filter a call looks at up to ${SEARCH_MAX_COUNT} messages, for ${SEARCH_SLICE_MS} ms. A batch that lacks what is looked for counts as one.`,
     },
     redriveLog: {
       part: 'The log',

@@ -20,6 +20,11 @@ import type { Answers, BootFacts, ToPrimary, ToWorker } from './wire.ts'
  * was compiled under other flags, such as all of Node's own, is compiled anew.
  */
 const HEAP_GROWTH = '--heap-growing-percent=50'
+/**
+ * Collections of young objects are small and many: helper threads cost more CPU than they save. Seven processes share the
+ * machine, so nothing is gained by using its other cores for one. 8 % of the CPU of a single post (`bench/posts.ts`).
+ */
+const NO_PARALLEL = '--no-parallel-scavenge'
 
 /** The directory that the primary sends. */
 class ReceivedDirectory implements Directory {
@@ -243,6 +248,7 @@ async function boot<C extends RuntimeConfig>(
     exit(1)
   }
   setFlagsFromString(HEAP_GROWTH)
+  setFlagsFromString(NO_PARALLEL)
   send({ kind: 'ready', address: hosted.address, status: hosted.status() })
   void pushFigures()
   clock.every(HEARTBEAT_MS, () => {

@@ -24,6 +24,8 @@ export const LOG_SCHEMA = `
 export interface LoggedMessage extends Message {
   lane: number
   damaged: boolean
+  /** It stands, without its text, for a row of so many bytes that has nothing of what is wanted. */
+  passed?: number
 }
 
 /** A row of a lane. */
@@ -51,6 +53,13 @@ export interface RowHead {
 interface StoredRow extends Row {
   seq: number
   lane: number
+}
+
+interface ReadOptions {
+  limit: number
+  maxBytes: number
+  until?: string | undefined
+  having?: readonly string[] | undefined
 }
 
 let lastNumber = 0
@@ -172,27 +181,31 @@ export class LogReader {
   /**
    * Messages between two ids (exclusive), in an order, until they are `limit` or their texts have `maxBytes`; of those at
    * and behind `until` none.
+   *
+   * @param having As in `Log.page`.
    */
   between(
     after: string,
     before: string,
     order: 'ascending' | 'descending',
-    { limit, maxBytes, until }: { limit: number; maxBytes: number; until?: string | undefined },
+    { limit, maxBytes, until, having = [] }: ReadOptions,
   ): LoggedMessage[] {
+    const isBehind = (id: string) =>
+      until !== undefined && (order === 'ascending' ? id >= until : id <= until)
     const page = new Page<LoggedMessage>(limit, maxBytes)
     const rows =
       order === 'ascending'
         ? this.#statements.ascending.iterate(after, before)
         : this.#statements.descending.iterate(before)
     for (const row of rows) {
-      const messages = this.#messagesIn(row)
+      const passed = passedOf(row as unknown as StoredRow, order, having)
+      const messages = passed === undefined || isBehind(passed.id) ? this.#messagesIn(row) : [passed]
       if (order === 'descending') messages.reverse()
       for (const message of messages) {
         if (order === 'descending' && message.id <= after) return page.items
         if (message.id <= after || message.id >= before) continue
-        if (until !== undefined && (order === 'ascending' ? message.id >= until : message.id <= until))
-          return page.items
-        if (page.add(message)) return page.items
+        if (isBehind(message.id)) return page.items
+        if (page.add(message, message.passed)) return page.items
       }
     }
     return page.items
@@ -326,6 +339,18 @@ export class LogReader {
 /** The id of a row's last message. */
 export function lastOf({ id, count }: Pick<RowHead, 'id' | 'count'>): string {
   return idAtPlace(batchKeyOf(id), placeOf(id) + count - 1)
+}
+
+/** Of a row that lacks one of these texts: the message where reading it ends. No text is taken apart for it. */
+function passedOf(
+  { id, count, lane, bytes, body }: StoredRow,
+  order: 'ascending' | 'descending',
+  having: readonly string[],
+): LoggedMessage | undefined {
+  const stored = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  if (having.every((text) => stored.includes(text))) return undefined
+  const end = order === 'ascending' ? lastOf({ id, count }) : id
+  return { id: end, text: '', lane, damaged: false, passed: bytes }
 }
 
 /** A row's end, if it is inside; else the place beside a bound that is in the row. */

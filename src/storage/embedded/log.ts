@@ -31,7 +31,7 @@ export class EmbeddedLog implements Log {
   }
 
   /** File by file, those whose next message is the nearest first: so texts of one file are in memory beside the page. */
-  async page({ before = MAX_ID, after, limit }: Range): Promise<Logged[]> {
+  async page({ before = MAX_ID, after, limit }: Range, having?: readonly string[]): Promise<Logged[]> {
     const order = after === undefined ? 'descending' : 'ascending'
     const { files, clock, retentionMs } = this.#options
     const floor = floorAt(clock.ago(retentionMs), after)
@@ -51,16 +51,19 @@ export class EmbeddedLog implements Log {
       // What follows a batch that stands in several files is each file's own.
       const end = order === 'ascending' ? `${first.slice(0, -2)}~` : batchKeyOf(first)
       const until = names.length === 1 || (next !== undefined && isBehind(end, next)) ? next : end
-      const most = { limit: limit - page.length, maxBytes: PAGE_MAX_BYTES - bytes, until }
+      const most = { limit: limit - page.length, maxBytes: PAGE_MAX_BYTES - bytes, until, having }
       const found = new Map<string, LoggedMessage>()
       for (const name of names) {
         const copies = files.read(name, (reader) => reader.between(...bounds(), order, most)) ?? []
-        // Of a message that stands in two files, one copy may be damaged.
-        for (const copy of copies) if (found.get(copy.id)?.damaged ?? true) found.set(copy.id, copy)
+        // Of a message that stands in two files, one copy may be damaged, and its row passed for that.
+        for (const copy of copies) {
+          const known = found.get(copy.id)
+          if (known === undefined || known.damaged || known.passed !== undefined) found.set(copy.id, copy)
+        }
       }
-      for (const { id, text, lane } of files.intact([...found.values()])) {
+      for (const { id, text, lane, passed } of files.intact([...found.values()])) {
         page.push({ id, text, lane })
-        bytes += Buffer.byteLength(text)
+        bytes += passed ?? Buffer.byteLength(text)
       }
       cursor = [...found.keys()].at(-1) ?? first
       for (const name of names) heads.set(name, firstIn(name))
