@@ -39,6 +39,18 @@ const TOOK = {
   messages: 'mailroom_handler_duration_seconds',
 } as const satisfies Record<Role, MetricName>
 
+/** What `totals` adds up, once a second: all others are left to `metrics`. */
+const TOTALLED: ReadonlySet<string> = new Set<MetricName>([
+  'mailroom_messages_accepted_total',
+  'mailroom_refused_total',
+  'mailroom_key_replays_total',
+  'mailroom_delivered_total',
+  'mailroom_attempts_total',
+  'mailroom_dead_total',
+  'mailroom_accept_duration_seconds',
+  'mailroom_delivery_latency_seconds',
+])
+
 /** What it needs of its node. */
 export interface NodeFiguresOptions {
   node: string
@@ -161,7 +173,8 @@ export class NodeFigures {
 
   /** Of this node, for `statsOf`. */
   totals(): NodeTotals {
-    const all = new Map(aggregated(this.#snapshots()).map((family) => [family.name as MetricName, family]))
+    const parts = this.#snapshots().map((families) => families.filter(({ name }) => TOTALLED.has(name)))
+    const all = new Map(aggregated(parts).map((family) => [family.name as MetricName, family]))
     const sum = (name: MetricName) => all.get(name)?.values.reduce((sum, { value }) => sum + value, 0) ?? 0
     const totals: Totals = {
       accepted: sum('mailroom_messages_accepted_total'),
