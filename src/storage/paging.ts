@@ -251,6 +251,17 @@ export function firstBytes<T extends Item>(messages: T[], maxBytes: number): T[]
   return end === -1 ? messages : page.items
 }
 
+/** The same parts, each read while the one before is used. */
+export async function* readAhead<T>(parts: AsyncGenerator<T>): AsyncGenerator<T> {
+  for (let next = parts.next(); ; ) {
+    const { done, value } = await next
+    if (done) return
+    next = parts.next()
+    next.catch(() => {}) // It is thrown when its turn comes.
+    yield value
+  }
+}
+
 /**
  * Reads ascending pages until one is empty, and cuts them anew: none ends within a batch.
  *

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { HAND_MAX_BYTES, PAGE_MAX_BYTES } from '../../src/storage/limits.ts'
-import { ascending, descending, firstBytes, mergeById, walk } from '../../src/storage/paging.ts'
+import { ascending, descending, firstBytes, mergeById, readAhead, walk } from '../../src/storage/paging.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const order = fc.constantFrom('ascending', 'descending')
@@ -145,4 +145,27 @@ test('a walk lets other work be done between two parts, and begins none after it
   }
   assert.deepEqual(await walked(slow, '', { partCount: 2, turn: { clock, ms: 100 } }), ['ab cd ef', 'f'])
   assert.equal(others, 3)
+})
+
+test('parts that are read ahead come in order, one read while the one before is used; an error comes in its turn', async () => {
+  const read: number[] = []
+  async function* parts() {
+    for (const part of [1, 2, 3]) {
+      read.push(part)
+      if (part === 3) throw new Error('the third')
+      yield part
+    }
+  }
+  const used: [part: number, read: number][] = []
+  const use = async () => {
+    for await (const part of readAhead(parts())) {
+      await new Promise(setImmediate)
+      used.push([part, read.at(-1)!])
+    }
+  }
+  await assert.rejects(use(), /the third/)
+  assert.deepEqual(used, [
+    [1, 2],
+    [2, 3],
+  ])
 })

@@ -16,7 +16,7 @@ import {
 import { batchKeyOf, idAt, MIN_ID } from '../../storage/ids.ts'
 import type { Refill } from '../../storage/journal.ts'
 import { PAGE_MAX_COUNT } from '../../storage/limits.ts'
-import { wholeBatches } from '../../storage/paging.ts'
+import { readAhead, wholeBatches } from '../../storage/paging.ts'
 import type { Logged } from '../../storage/ports.ts'
 import { Outcomes } from '../../storage/records.ts'
 import type { Logging, Peers } from '../protocol.ts'
@@ -190,7 +190,7 @@ export class Refilling {
         const page = await logging.page({ after, before: end, limit: PAGE_MAX_COUNT })
         return this.#closed ? [] : page
       }
-      for await (const messages of wholeBatches(read, from)) {
+      for await (const messages of readAhead(wholeBatches(read, from))) {
         const due = messages.filter(({ id }) => isDue(id))
         const byLane = [...Map.groupBy(due, ({ lane }) => lane)].filter(([lane]) => lacking.has(lane))
         await Promise.all(byLane.map(async ([lane, mates]) => refill.put(lane, mates, outcomes)))

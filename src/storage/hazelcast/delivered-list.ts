@@ -3,7 +3,15 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Delivered, Range } from '../ports.ts'
 import type { Census } from './census.ts'
 import { type Cluster, type ClusterMap, makeSure, putOnce } from './cluster.ts'
-import { type DeliveredEntry, deliveredKeysOf, deliveredOf, laneKey, NAMES, partsOf } from './entries.ts'
+import {
+  type DeliveredEntry,
+  type Delivery,
+  deliveredKeysOf,
+  deliveredOf,
+  laneKey,
+  NAMES,
+  partsOf,
+} from './entries.ts'
 import { KeyRange } from './key-range.ts'
 
 /** What a list needs of its lane. */
@@ -40,16 +48,17 @@ export class DeliveredList {
    *
    * @param id Of a message, or the key of a batch.
    * @param texts By place in the batch, null for what is not settled by this; a message alone: its text.
-   * @param settled When, and after how many attempts.
+   * @param settled When, and after how many attempts; `own`: by place, where it was not so for all.
    * @returns What stands there.
    */
   async put(
     id: string,
     texts: (string | null)[],
-    { at, attempts }: { at: number; attempts: number },
+    settled: { at: number; attempts: number; own?: (Delivery | null)[] },
   ): Promise<Delivered[]> {
     const { lane, retentionMs, census } = this.#options
-    const entry: DeliveredEntry = { texts, deliveredAt: at, attempts }
+    const { at: deliveredAt, ...rest } = settled
+    const entry: DeliveredEntry = { texts, deliveredAt, ...rest }
     const stands = await putOnce(this.#map, laneKey(lane, id), JSON.stringify(entry), retentionMs)
     const messages = deliveredOf(id, stands)
     census.note(messages.length)

@@ -56,13 +56,18 @@ export interface LoneEntry extends Attempts {
   replayed: boolean
 }
 
-/** Messages that were settled together. */
+/** Messages that were settled together, or put back from journals together. */
 export interface DeliveredEntry {
   /** By place in the batch; null: not settled here. A lone message: one text. */
   texts: (string | null)[]
   deliveredAt: number
   attempts: number
+  /** By place, where they were not the same for all. */
+  own?: (Delivery | null)[]
 }
+
+/** When a message was delivered, and after how many attempts. */
+export type Delivery = Pick<DeliveredEntry, 'deliveredAt' | 'attempts'>
 
 /** A dead letter; its id is in its key. */
 export interface DeadEntry extends Letter {
@@ -124,10 +129,10 @@ export function loggedOf(id: string, json: string): Logged[] {
 
 /** The messages of an entry of `delivered`, ascending. */
 export function deliveredOf(id: string, json: string): Delivered[] {
-  const { texts, deliveredAt, attempts } = JSON.parse(json) as DeliveredEntry
-  if (placeOf(id) !== 0) return [{ id, text: texts[0]!, deliveredAt, attempts }]
+  const { texts, own, ...all } = JSON.parse(json) as DeliveredEntry
+  if (placeOf(id) !== 0) return [{ id, text: texts[0]!, ...all }]
   return texts.flatMap((text, index) =>
-    text === null ? [] : [{ id: idAtPlace(id, index + 1), text, deliveredAt, attempts }],
+    text === null ? [] : [{ id: idAtPlace(id, index + 1), text, ...all, ...own?.[index] }],
   )
 }
 

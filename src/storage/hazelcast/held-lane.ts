@@ -43,8 +43,16 @@ import type { Outcome, Outcomes } from '../records.ts'
 import type { Room } from '../room.ts'
 import type { Census } from './census.ts'
 import { Claimer } from './claimer.ts'
-import { type Cluster, FOR_EVER_MS, makeSure } from './cluster.ts'
-import { laneKey, mailOf, messagesOf, type PendingEntry, partsOf } from './entries.ts'
+import { type Cluster, FOR_EVER_MS, makeSure, putOnce } from './cluster.ts'
+import {
+  type Delivery,
+  laneKey,
+  mailOf,
+  messagesOf,
+  type PendingEntry,
+  partsOf,
+  pendingKey,
+} from './entries.ts'
 import { LaneState } from './lane-state.ts'
 import { PendingScan } from './pending-scan.ts'
 import { Settler } from './settler.ts'
@@ -236,24 +244,55 @@ export class HeldLane {
     await this.#refillDead(settled)
     const attempts = new Map(waiting.map((message) => [message.id, message.attempts]))
     const lost = await this.#lostAmong(waiting)
-    await this.#state.lone.add(lost.map(({ id, text }) => ({ id, text, attempts: attempts.get(id)! })))
+    await this.#refillPending(lost, messages, attempts)
     this.#state.refuseReleased()
     return [...delivered, ...settled, ...lost]
   }
 
-  /** Messages of a batch that were delivered together become one entry, if the batch has none; others are alone. */
+  /** What was delivered of a batch becomes one entry, if the batch has none; else each that is missing becomes one. */
   async #refillList(messages: readonly (Message & { at: number; attempts: number })[]): Promise<void> {
     const { list } = this.#state
     await inChunks([...Map.groupBy(messages, ({ id }) => batchKeyOf(id))], async ([batchKey, mates]) => {
-      const { at, attempts } = mates[0]!
-      const together = mates.filter((mate) => mate.at === at && mate.attempts === attempts)
-      const isOne = together.length === 1
-      const texts: (string | null)[] = Array(isOne ? 1 : placeOf(together.at(-1)!.id)).fill(null)
-      for (const { id, text } of together) texts[isOne ? 0 : placeOf(id) - 1] = text
-      const stands = await list.put(isOne ? together[0]!.id : batchKey, texts, { at, attempts })
-      const found = new Set(stands.map(({ id }) => id))
-      for (const { id, text, ...own } of mates) if (!found.has(id)) await list.put(id, [text], own)
+      const [first, last] = [mates[0]!, mates.at(-1)!]
+      const found = new Set<string>()
+      if (mates.length > 1) {
+        const texts: (string | null)[] = Array(placeOf(last.id)).fill(null)
+        const own: (Delivery | null)[] = Array(texts.length).fill(null)
+        for (const { id, text, at, attempts } of mates) {
+          texts[placeOf(id) - 1] = text
+          own[placeOf(id) - 1] = { deliveredAt: at, attempts }
+        }
+        const isSame = mates.every(({ at, attempts }) => at === first.at && attempts === first.attempts)
+        const { at, attempts } = first
+        const stands = await list.put(batchKey, texts, { at, attempts, ...(!isSame && { own }) })
+        for (const { id } of stands) found.add(id)
+      }
+      for (const { id, text, at, attempts } of mates)
+        if (!found.has(id)) await list.put(id, [text], { at, attempts })
     })
+  }
+
+  /** A batch of which nothing was started waits as a whole again; others wait alone. @param messages All of the batches. */
+  async #refillPending(
+    lost: readonly Message[],
+    messages: readonly Message[],
+    attempts: ReadonlyMap<string, Attempts>,
+  ): Promise<void> {
+    const { lane, pending, lone } = this.#state
+    const counts = new Map<string, number>()
+    for (const { id } of messages) counts.set(batchKeyOf(id), (counts.get(batchKeyOf(id)) ?? 0) + 1)
+    const alone: Message[] = []
+    await inChunks([...Map.groupBy(lost, ({ id }) => batchKeyOf(id))], async ([batchKey, mates]) => {
+      const count = placeOf(mates.at(-1)!.id)
+      const isWhole = mates.length === count && counts.get(batchKey) === count
+      if (!isWhole || mates.some(({ id }) => attempts.get(id) !== UNSTARTED)) {
+        alone.push(...mates)
+        return
+      }
+      const entry: PendingEntry = { texts: mates.map(({ text }) => text) }
+      await putOnce(pending, pendingKey(lane, batchKey, count), JSON.stringify(entry), FOR_EVER_MS)
+    })
+    await lone.add(alone.map(({ id, text }) => ({ id, text, attempts: attempts.get(id)! })))
   }
 
   async #refillDead(

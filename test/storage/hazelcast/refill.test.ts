@@ -201,6 +201,29 @@ test('what was delivered is delivered, as it was; what was dead is dead; what wa
   assert.equal(await bench.lacking(journal), undefined)
 })
 
+test('of a batch one entry is put back: what was delivered, each at its time; or all of it, if nothing was started', async () => {
+  const bench = new Bench()
+  const journal = new MemoryJournal()
+  await bench.hold(journal)
+  const ids = await bench.post('a', 'b', 'c')
+  for (const id of ids) await bench.settle({ id, as: 'done' })
+  await bench.post('d', 'e', 'f')
+  const [started] = await bench.post('g', 'h')
+  await bench.settle({ id: started!, ...RETRY })
+  const list = await bench.delivered()
+  assert.equal(new Set(list.map((text) => text.split(' at ')[1])).size, 3, 'three times')
+
+  await bench.stopAll(journal)
+  await bench.refillFrom(journal)
+  const { partitions } = bench.clusters.queue
+  assert.equal(partitions.entries(NAMES.delivered).size, 1)
+  assert.equal(partitions.entries(NAMES.pending).size, 3, 'a batch of three, and two that are alone')
+  assert.deepEqual(await bench.delivered(), list)
+  const waiting = ['d after 0', 'e after 0', 'f after 0', 'g after 1', 'h after 0']
+  assert.deepEqual(await bench.waiting(), waiting)
+  assert.equal(await bench.lacking(journal), undefined)
+})
+
 test('a record of a former holder, in another journal, counts as one of the last', async () => {
   const bench = new Bench()
   const [first, last] = [new MemoryJournal('first'), new MemoryJournal('last')]
