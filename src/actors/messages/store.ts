@@ -9,8 +9,6 @@ import type { Message, Queue, Range } from '../../storage/ports.ts'
 
 /** Approximate memory of one message beyond its text, in bytes. */
 const ITEM_BYTES = 160
-/** Messages read from a lane's list at once. */
-const LOAD_COUNT = 100
 
 interface Item extends Message {
   lane: number
@@ -128,7 +126,7 @@ export async function loadNewest(
   let completeAbove = MIN_ID
   const list = descending((range) => queue.delivered(lane, range))
   // A backend may answer without I/O.
-  const bounds = { partCount: LOAD_COUNT, bytes: { max: maxBytes, of: weightOf }, turn: { clock } }
+  const bounds = { bytes: { max: maxBytes, of: weightOf }, turn: { clock } }
   for await (const { items, next } of walk(list, MAX_ID, bounds)) {
     messages.push(...items)
     completeAbove = next ?? MIN_ID
