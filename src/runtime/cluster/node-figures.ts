@@ -284,13 +284,12 @@ function bringTogether({ type, values }: Family): void {
 function distributionOf(name: MetricName, all: ReadonlyMap<MetricName, Family>): Distribution {
   const { buckets: bounds = [] }: Metric = METRICS[name]
   const values = all.get(name)?.values ?? []
-  const at = (suffix: string, le?: number) =>
-    values.find(({ metricName, labels }) => metricName === `${name}_${suffix}` && labels['le'] === le)
-      ?.value ?? 0
+  const buckets = new Map(values.map(({ labels, value }) => [labels['le'], value]))
+  const of = (what: string) => values.find(({ metricName }) => metricName === what)?.value ?? 0
   return {
-    buckets: bounds.map((bound) => [bound, at('bucket', bound)]),
-    count: at('count'),
-    sumSeconds: at('sum'),
+    buckets: bounds.map((bound) => [bound, buckets.get(bound) ?? 0]),
+    count: of(`${name}_count`),
+    sumSeconds: of(`${name}_sum`),
   }
 }
 
