@@ -261,4 +261,16 @@ export const COMMITTED: readonly Committed[] = [
       ],
     },
   },
+  {
+    found:
+      'the target went away while the own process of a message loaded: starts that began meanwhile had succeeded, so its attempt was used up',
+    plan: {
+      ...{ backend: 'hazelcast', seed: 20, handler: true, journal: true, met: true },
+      faults: [
+        { kind: 'the target is away', atMs: 1859, forMs: 100, which: 0, strength: 0 },
+        { kind: 'a cluster comes back empty', atMs: 222, forMs: 2752, which: 0, strength: 0 },
+        { kind: 'a member dies', atMs: 1547, forMs: 2247, which: 923, strength: 0.35 },
+      ],
+    },
+  },
 ]

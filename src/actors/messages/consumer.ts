@@ -175,8 +175,8 @@ export class Consumer {
     await this.#retryWhileUnavailable(() => queue.start(lane, [id]))
     // On a full disk that may have taken long.
     if (this.#stop.signal.aborted || breaker.pause.isPaused) return this.#settle([{ id, as: 'back' }])
-    pass.begin()
-    const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal }
+    const onStart = () => pass.begin()
+    const options = { attempt: message.starts + 1, isAlone, abort: this.#abortHandlers.signal, onStart }
     const beganAt = clock.monotonic()
     const run = await runner.run({ id, text }, options)
     figures.observe('mailroom_handler_duration_seconds', (clock.monotonic() - beganAt) / 1000)

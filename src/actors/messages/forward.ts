@@ -15,7 +15,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { FORWARD_BODY_MS, FORWARD_CONNECT_MS } from '../../runtime/timings.ts'
 import { bytesOf, type Content, contentOf } from '../../storage/content.ts'
 import type { Message } from '../../storage/ports.ts'
-import type { Run, Runner } from './runner.ts'
+import type { Run, Runner, RunOptions } from './runner.ts'
 import { type Share, Slots } from './slots.ts'
 
 /** Requests at once of one messages actor. */
@@ -103,11 +103,9 @@ export class ForwardRunner implements Runner {
    *
    * @param abort Aborted when a drain ends the attempt. The message is then given back, unless it was answered.
    */
-  async run(
-    message: Message,
-    { attempt, abort }: { attempt: number; isAlone: boolean; abort: AbortSignal },
-  ): Promise<Run> {
+  async run(message: Message, { attempt, abort, onStart }: RunOptions): Promise<Run> {
     const { clock, timeoutMs } = this.#options
+    onStart()
     const over = new AbortController()
     const end = () => over.abort()
     const cancel = clock.after(timeoutMs, end)

@@ -21,7 +21,7 @@ import {
 } from '../../runtime/timings.ts'
 import type { Message } from '../../storage/ports.ts'
 import { type Failure, type FromHandler, invalidHandler, type ToHandler } from './handler.ts'
-import type { Run, Runner } from './runner.ts'
+import type { Run, Runner, RunOptions } from './runner.ts'
 import { type Share, Slots } from './slots.ts'
 
 /** A process that was started to run the handler. */
@@ -89,17 +89,10 @@ export class HandlerRunner implements Runner {
     while (this.#shared === undefined) await this.#loaded.promise
   }
 
-  /**
-   * Calls the handler once, up to its timeout. Never rejects.
-   *
-   * @param abort Aborted when a drain ends the attempt. The message is then given back, unless its handler succeeds.
-   */
-  async run(
-    message: Message,
-    { attempt, isAlone, abort }: { attempt: number; isAlone: boolean; abort: AbortSignal },
-  ): Promise<Run> {
-    if (isAlone) return this.#runAlone(message, attempt, abort)
-    return this.#shared?.run(message, attempt, abort) ?? { as: 'back', isSuspect: false }
+  /** Calls the handler once, up to its timeout. Never rejects. */
+  async run(message: Message, options: RunOptions): Promise<Run> {
+    if (options.isAlone) return this.#runAlone(message, options)
+    return this.#shared?.run(message, options) ?? { as: 'back', isSuspect: false }
   }
 
   /** Ends all processes. Resolves when they have ended. */
@@ -109,7 +102,8 @@ export class HandlerRunner implements Runner {
     await Promise.all([...this.#all].map(({ exited }) => exited))
   }
 
-  async #runAlone(message: Message, attempt: number, abort: AbortSignal): Promise<Run> {
+  async #runAlone(message: Message, options: RunOptions): Promise<Run> {
+    const { abort } = options
     const process = this.#start()
     const kill = () => process.kill()
     abort.addEventListener('abort', kill, { once: true })
@@ -117,7 +111,7 @@ export class HandlerRunner implements Runner {
     try {
       await process.loaded
       abort.removeEventListener('abort', kill)
-      return await process.run(message, attempt, abort)
+      return await process.run(message, options)
     } catch (error) {
       if (!abort.aborted) this.#warn(error)
       await this.#options.clock.sleep(HANDLER_RESTART_MAX_MS, abort)
@@ -208,6 +202,7 @@ interface Call {
   abortedFor: 'timeout' | 'drain' | undefined
   /** The process reported that it aborted the signal. */
   isAcknowledged: boolean
+  onStart: () => void
   cancelTimer: Cancel
   end: (run: Run) => void
 }
@@ -246,13 +241,13 @@ class HandlerProcess {
   }
 
   /** Calls the handler. Resolves when the call has ended, or when this process has. */
-  run(message: Message, attempt: number, abort: AbortSignal): Promise<Run> {
+  run(message: Message, { attempt, abort, onStart }: RunOptions): Promise<Run> {
     if (this.hasEnded) return Promise.resolve({ as: 'back', isSuspect: false })
     const run = ++this.#callCount
     return new Promise<Run>((resolve) => {
       const onAbort = () => this.#abort(call, 'drain')
       const call: Call = {
-        ...{ run, id: message.id, hasStarted: false, abortedFor: undefined, isAcknowledged: false },
+        ...{ run, id: message.id, hasStarted: false, abortedFor: undefined, isAcknowledged: false, onStart },
         cancelTimer: this.#afterTimeout(() => this.#delayed(call)),
         end: (ended) => {
           this.#calls.delete(run)
@@ -312,6 +307,7 @@ class HandlerProcess {
 
   #started(call: Call): void {
     call.hasStarted = this.hasCalled = true
+    call.onStart()
     if (call.abortedFor !== undefined) return
     call.cancelTimer()
     call.cancelTimer = this.#afterTimeout(() => this.#abort(call, 'timeout'))

@@ -65,8 +65,8 @@ async function runOnce(
   attempt: number,
   { runner, pass, drain }: { runner: Runner; pass: Pass; drain: AbortSignal },
 ): Promise<void> {
-  pass.begin()
-  const run = await runner.run(message, { attempt, isAlone: true, abort: drain })
+  const onStart = () => pass.begin()
+  const run = await runner.run(message, { attempt, isAlone: true, abort: drain, onStart })
   if (run.as === 'done') return pass.succeeded()
   if (run.as === 'back') {
     throw new MailroomError('MR_DRAINING', { name: 'the messages actor' }, { outcome: 'unknown' })

@@ -23,20 +23,26 @@ export type Run =
   /** Not the message's failure. `isSuspect`: it may have ended its process, so run it alone the next time. */
   | { as: 'back'; isSuspect: boolean }
 
+/** How a message is run. */
+export interface RunOptions {
+  /** 1 for the first start of this message. */
+  attempt: number
+  /** Nothing else may run in its process. */
+  isAlone: boolean
+  /** Aborted when a drain ends the attempt. The message is then given back, unless it succeeds. */
+  abort: AbortSignal
+  /** Called once when it begins: its handler is called, or its request sent. Its process may take long to be there. */
+  onStart: () => void
+}
+
 /** Runs messages for all lanes of one messages actor. It has started. */
 export interface Runner {
   /** Waits for a slot, as `Slots.acquire`. @returns Gives the slot back. Call it once. */
   acquire(share: Share): Promise<() => void>
   /** Resolves when something can run. */
   ready(): Promise<void>
-  /**
-   * Runs a message once. Never rejects.
-   *
-   * @param options.attempt 1 for the first start of this message.
-   * @param options.isAlone Nothing else may run in its process.
-   * @param options.abort Aborted when a drain ends the attempt. The message is then given back, unless it succeeds.
-   */
-  run(message: Message, options: { attempt: number; isAlone: boolean; abort: AbortSignal }): Promise<Run>
+  /** Runs a message once. Never rejects. */
+  run(message: Message, options: RunOptions): Promise<Run>
   /** Why nothing runs, as sentences for people. */
   missing(): string[]
   /** Ends all that runs. Resolves when it has ended. */

@@ -102,7 +102,8 @@ class Bench {
 
   run(content: Content | string = 'Zürich', attempt = 1): Promise<Run> {
     const text = typeof content === 'string' ? content : storedText(content)
-    return this.runner.run({ id: ID, text }, { attempt, isAlone: false, abort: this.abort.signal })
+    const options = { attempt, isAlone: false, abort: this.abort.signal, onStart: () => {} }
+    return this.runner.run({ id: ID, text }, options)
   }
 }
 

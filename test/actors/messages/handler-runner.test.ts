@@ -23,6 +23,8 @@ class Bench {
   changes = 0
   runner!: HandlerRunner
   readonly abort = new AbortController()
+  /** What was begun, in order. */
+  readonly started: string[] = []
 
   async start(): Promise<this> {
     const spawn = spawnHere(() => this.next, this.children)
@@ -35,7 +37,8 @@ class Bench {
   run(text: string, { isAlone = false } = {}): { end?: Run } {
     const outcome: { end?: Run } = {}
     const message = { id: text, text, at: '' }
-    const options = { attempt: 1, isAlone, abort: this.abort.signal }
+    const onStart = () => this.started.push(text)
+    const options = { attempt: 1, isAlone, abort: this.abort.signal, onStart }
     void this.runner.run(message, options).then((end) => {
       outcome.end = end
     })
@@ -204,4 +207,19 @@ test('a drain gives back a message whose process is still loading or whose handl
   assert.deepEqual(alone.end, back(true))
   await bench.clock.advance(HANDLER_ABORT_GRACE_MS)
   assert.deepEqual(ignores.end, back(true))
+})
+
+test('a run begins when its handler is called: not while its process loads, not while another call computes', async () => {
+  const bench = await new Bench().start()
+  bench.next = async () => {}
+  const alone = bench.run('alone', { isAlone: true })
+  assert.deepEqual(bench.started, [])
+  bench.run('beside')
+  await settle()
+  assert.deepEqual(bench.started, ['beside', 'alone'], 'it was asked for first, and begins last')
+  assert.deepEqual(alone.end, { as: 'done' })
+  bench.children[0]!.block()
+  bench.run('behind one that computes')
+  await settle()
+  assert.equal(bench.started.length, 2)
 })

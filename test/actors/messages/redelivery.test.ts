@@ -23,7 +23,8 @@ class Bench {
   readonly runner: Runner = {
     acquire: (share: Share) => this.slots.acquire(share),
     ready: async () => {},
-    run: async (message, { attempt, isAlone }) => {
+    run: async (message, { attempt, isAlone, onStart }) => {
+      onStart()
       this.runs.push({ ...message, attempt, isAlone })
       return this.run
     },
