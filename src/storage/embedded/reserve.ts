@@ -36,11 +36,14 @@ export class Reserve {
   /** Makes it once there is room for it, unless it is there. @throws As the file system does, once in `HOUSEKEEPING_MS`. */
   async keep(): Promise<void> {
     const path = join(this.#directory, RESERVE_NAME)
-    if (existsSync(path) || isFull(this.#directory, this.#headroom)) return
+    if (existsSync(path)) return
+    const unfinished = `${path}.new`
+    // One whose writer was killed, or whose directory was away meanwhile, holds room that nobody has.
+    await rm(unfinished, { force: true })
+    if (isFull(this.#directory, this.#headroom)) return
     if (this.#clock.monotonic() < this.#tryAt) return
     this.#tryAt = this.#clock.monotonic() + HOUSEKEEPING_MS
     this.#guard.check()
-    const unfinished = `${path}.new`
     try {
       await writePieces(unfinished)
       this.#guard.check()

@@ -1,6 +1,6 @@
 /** Room on the disk comes back, and with it goes what is expired, delivered or purged: no file has it any more. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -8,6 +8,7 @@ import { systemClock as clock, systemRandom as random } from '../../../src/runti
 import { createLogger } from '../../../src/runtime/logger.ts'
 import { Home } from '../../../src/storage/embedded/home.ts'
 import { openEmbedded } from '../../../src/storage/embedded/open.ts'
+import { Reserve } from '../../../src/storage/embedded/reserve.ts'
 import { removeOldSegments } from '../../../src/storage/embedded/retention.ts'
 import { openToRead } from '../../../src/storage/embedded/sqlite.ts'
 import { idGenerator } from '../../../src/storage/ids.ts'
@@ -156,4 +157,12 @@ test('a write-ahead log that a foreign reader made long is emptied when that rea
   assert.equal(size(), 0)
   await write(800)
   assert.ok(size() < 2 * WAL_MAX_BYTES, `${size()}`)
+})
+
+test('a reserve that was left unfinished gives its room back, though the disk is too full for another one', async (context) => {
+  const data = directory(context)
+  writeFileSync(join(data, 'reserve.new'), Buffer.alloc(1024))
+  const endless = Number.MAX_SAFE_INTEGER
+  await new Reserve(data, endless, clock).keep()
+  assert.deepEqual(readdirSync(data), [])
 })
