@@ -210,16 +210,19 @@ test('of a batch one entry is put back: what was delivered, each at its time; or
   await bench.post('d', 'e', 'f')
   const [started] = await bench.post('g', 'h')
   await bench.settle({ id: started!, ...RETRY })
+  const [, , last] = await bench.post('i', 'j', 'k')
+  await bench.settle({ id: last!, as: 'done' })
   const list = await bench.delivered()
-  assert.equal(new Set(list.map((text) => text.split(' at ')[1])).size, 3, 'three times')
+  assert.equal(new Set(list.map((text) => text.split(' at ')[1])).size, 4, 'each at its time')
 
   await bench.stopAll(journal)
   await bench.refillFrom(journal)
   const { partitions } = bench.clusters.queue
-  assert.equal(partitions.entries(NAMES.delivered).size, 1)
-  assert.equal(partitions.entries(NAMES.pending).size, 3, 'a batch of three, and two that are alone')
+  assert.equal(partitions.entries(NAMES.delivered).size, 2)
+  assert.equal(partitions.entries(NAMES.pending).size, 5, 'a batch of three, and four that are alone')
   assert.deepEqual(await bench.delivered(), list)
-  const waiting = ['d after 0', 'e after 0', 'f after 0', 'g after 1', 'h after 0']
+  const alone = ['g after 1', 'h after 0', 'i after 0', 'j after 0']
+  const waiting = ['d after 0', 'e after 0', 'f after 0', ...alone]
   assert.deepEqual(await bench.waiting(), waiting)
   assert.equal(await bench.lacking(journal), undefined)
 })
